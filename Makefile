@@ -1,0 +1,77 @@
+# Each target sets up what it needs, on a machine with nothing but Python >= 3.11, git and make.
+#
+#   make quickstart   install into .venv and train the tiny student, offline after the installation (15 minutes)
+#   make test         the fast tests; make test-slow: the others
+#   make check        lint, types and the fast tests
+#
+# ARGS="…" is handed on, e.g. make quickstart ARGS=--fast, make test ARGS="-k reward -x".
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev quickstart test test-slow lint types check format clean
+
+# The first Python that is new enough; `make PYTHON=/path/to/python …` names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# A tiny model on many threads spends its time on waiting for them.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+# Nothing is asked of a hub: neither by the quickstart nor by the tests.
+quickstart test test-slow: export HF_HUB_OFFLINE = 1
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
+	@echo "Creating $(VENV) with $(PYTHON) ..."
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# torch goes first and by its exact version, so that no other package's wider range brings in a bigger build.
+$(VENV)/.torch: constraints.txt $(VENV)/.created
+	@echo "Installing PyTorch (some minutes on the first time) ..."
+	@$(PIP_INSTALL) "$$(grep '^torch==' constraints.txt)" -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+	@echo "Installing realm and what it needs ..."
+	@$(PIP_INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the tools of development ..."
+	@$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+quickstart: $(VENV)/.installed
+	@$(BIN)/realm quickstart $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+check: lint types test
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,111 @@
+"""The command `realm`: its sub-commands, and what becomes of an error.
+
+Every module of this package imports what a command needs inside the command: `realm --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from realm.cli import collect, desk, evaluate, quickstart, report, train
+from realm.cli.failures import resource_message
+from realm.errors import UserError
+
+#: Commands that take --resume, so that Ctrl-C can say how to go on.
+RESUMABLE = ("collect", "train")
+ARGUMENTS = "realm.arguments"
+
+
+class Commands(TyperGroup):
+    """Sub-commands whose errors end as the user can use them.
+
+    A user's mistake: its one or two lines on stderr, exit code 2. Ctrl-C: how to go on, exit code 130. Anything else is
+    ours: it keeps its traceback and exits with 1.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+        except KeyboardInterrupt:
+            typer.echo(f"\nstopped. {_go_on(ctx.meta[ARGUMENTS])}", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            message = resource_message(error)
+            if message is None:
+                raise
+            typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(2)
+
+
+def _go_on(arguments: list[str]) -> str:
+    """What to type after Ctrl-C, from the arguments of the stopped command."""
+    again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+    if again and again[0] in RESUMABLE:
+        return f"To go on where it was: {shlex.join(['realm', *again, '--resume'])}"
+    return f"To start again: {shlex.join(['realm', *again])}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"realm {version('realm-slm')}")
+        except PackageNotFoundError:
+            typer.echo("realm, from a source tree that is not installed")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="realm",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `realm quickstart`. Every command explains itself: realm train --help",
+)
+
+
+@app.callback()
+def realm(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train small language models to reason on their own, by learning from right and wrong routes of a teacher."""
+    # Defaults that the user's environment may override; set before any library reads them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("realm").setLevel(logging.INFO)
+
+
+app.command(epilog="Example: realm quickstart --fast")(quickstart.quickstart)
+app.command(epilog="Example: realm collect configs/desk.yaml --set guidance.probability=1 --out runs/guided/bank")(
+    collect.collect
+)
+app.command(epilog="Example: realm train configs/gsm8k.yaml --model models/my-slm --set training.rl.steps=200")(
+    train.train
+)
+app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out runs/desk/eight-routes")(evaluate.evaluate)
+app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
+app.add_typer(desk.app, name="desk")
+
+
+def main() -> None:
+    """The entry point of the console script `realm` and of `python -m realm`."""
+    app(prog_name="realm")

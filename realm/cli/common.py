@@ -1,0 +1,79 @@
+"""What the commands share: their common arguments, and how these become one configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from realm.config import Config
+
+#: Settings of the embedded desk, as the quickstart uses them; part of the package.
+DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="CONFIG",
+        help="YAML file with what differs from the defaults, or the folder of a run. Without it: the embedded desk.",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key, e.g. --set training.rl.steps=200. Repeatable. All keys: realm train --show-config",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="DIR", help="Model directory or Hub name, as model.path.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+def resolve(path: Path | None, overrides: Sequence[str] | None, *, model: str | None = None) -> Config:
+    """The configuration of a command: file (or run folder), `--set`, `--model`; later ones win.
+
+    Raises:
+        ConfigError: see `realm.config.load_config`.
+    """
+    from realm.config import PACKAGED_BASE, load_config
+
+    if path is None:
+        path = DESK_CONFIG
+    elif path.is_dir():
+        path = path / "config.yaml"
+    config = load_config(path, overrides or ())
+    if model is not None:
+        config.model.path = model
+    if config.model.path == PACKAGED_BASE:
+        # More threads only wait for each other on a model this small. Read when torch is imported, that is: later.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return config
+
+
+def place_run(config: Config, folder: Path | None) -> None:
+    """Let `folder` (the option --out) be the run's folder."""
+    if folder is not None:
+        config.run.dir, config.run.name = str(folder.parent), folder.name
+
+
+def fresh(file: Path, overwrite: bool) -> None:
+    """Make sure that a result is not replaced unasked.
+
+    Raises:
+        ResourceError: `file` exists and `overwrite` is not set.
+    """
+    if file.exists() and not overwrite:
+        from realm.errors import ResourceError
+
+        raise ResourceError(f"{file}: is there already. Choose another place with --out, or give --overwrite.")

@@ -1,0 +1,75 @@
+"""`realm desk`: the embedded domain, to look at and to rebuild its base model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realm.cli.live import progress_bar
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look at the embedded returns desk, and rebuild its base model.",
+    epilog="Example: realm desk show --split ood",
+)
+
+
+@app.command("build-base", epilog="Example: realm desk build-base --out models/desk-base --seed 1")
+def build_base(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the model directory.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes cases, books and weights.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Pre-training steps.", show_default="as for the packaged model"),
+    ] = None,
+) -> None:
+    """Pre-train the tiny base model from random rule books, none of them the shop's.
+
+    Writes an ordinary Hugging Face model directory with tokenizer, chat template and model card.
+    """
+    import os
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+    from realm.desk.base import build_base as build
+
+    with progress_bar("pre-training") as progress:
+        build(out, seed=seed, steps=steps, progress=lambda done, total, loss: progress(done, total))
+    typer.echo(f"wrote {out}")
+
+
+@app.command(epilog="Example: realm desk show --split ood --cases 3")
+def show(
+    split: Annotated[
+        str, typer.Option("--split", help="train, validation, test, ood (never trained combinations) or uncommented.")
+    ] = "train",
+    cases: Annotated[int, typer.Option("--cases", min=0, help="How many cases.")] = 6,
+    samples: Annotated[int, typer.Option("--cots", min=0, help="CoTs of the teacher shown for each case.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the cases and the slips of the teacher.")] = 0,
+) -> None:
+    """Print the shop's rule book, sample cases with their answers, and what the scripted teacher writes about them."""
+    from realm.desk.task import DeskTask
+    from realm.errors import ConfigError
+    from realm.method.seeds import rng
+    from realm.teacher.guidance import comments_for
+    from realm.teacher.scripted import ScriptedTeacher
+
+    task = DeskTask(seed=seed)
+    if split not in task.splits():
+        raise ConfigError(f"--split: expected one of {', '.join(task.splits())}, found {split}.")
+    typer.echo("The expert's comments (rules of the book that guidance can show to the teacher):")
+    for comment in task.comments:
+        typer.echo(f"  {comment.text}")
+    teacher = ScriptedTeacher(task, seed=0)
+    rows = task.rows(split)
+    for question in rng(seed, "show").sample(rows, min(cases, len(rows))):
+        typer.echo(f"\n{question.id} ({question.kind}, difficulty {question.difficulty})\n  {question.question}")
+        typer.echo(f"  gold: {question.answer}")
+        for number in range(samples):
+            # Every second one guided, so that the difference shows.
+            shown = comments_for(question, task.comments) if number % 2 else ()
+            sample = teacher.ask(question, shown, rng(seed, "show", question.id, number))
+            mark = "right" if task.verifier(sample.answer, question.answer) else "wrong"
+            typer.echo(f"  {'guided' if shown else 'unguided'}, {mark}: {sample.text} → {sample.answer}")

@@ -1,0 +1,51 @@
+"""The resolved configuration as commented YAML: every key, its value, what it means and what it may be."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from realm.config import Config
+
+
+def annotate(config: Config) -> str:
+    """YAML text with one comment a key; `realm.config.load_config` reads it back as the same configuration."""
+    return "\n".join(["# Every key of the configuration, with the values in force.", *_section(config, 0), ""])
+
+
+def _section(section: BaseModel, depth: int) -> list[str]:
+    indent = "  " * depth
+    lines: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            title = (type(value).__doc__ or "").strip().splitlines()
+            lines += ["" if depth == 0 else f"{indent}#", *(f"{indent}# {line}" for line in title)]
+            lines += [f"{indent}{name}:", *_section(value, depth + 1)]
+        else:
+            comment = _comment(field)
+            lines.append(f"{indent}{name}: {_scalar(value)}" + (f"  # {comment}" if comment else ""))
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    """One value on one line, in YAML's flow style."""
+    plain = list(value) if isinstance(value, tuple) else value
+    text: str = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _comment(field: FieldInfo) -> str:
+    """What the key means, and the values it may have where they are few."""
+    parts = [" ".join((field.description or "").split())]
+    choices = [str(value) for kind in (field.annotation, *get_args(field.annotation)) for value in _literals(kind)]
+    if choices:
+        parts.append(f"one of: {' | '.join(choices)}")
+    return " ".join(part for part in parts if part)
+
+
+def _literals(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()

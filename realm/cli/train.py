@@ -1,0 +1,118 @@
+"""`realm train`: one training run, from a configuration to a model, its evaluation and its report."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
+from realm.cli.live import progress_bar, training_bars
+
+if TYPE_CHECKING:
+    from realm.bank.store import Bank
+    from realm.config import Config
+    from realm.run import RunFolder
+    from realm.tasks.base import Task
+    from realm.tasks.workers import VerifierPool
+
+
+def train(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    model: Model = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run folder.", show_default="run.name below run.dir"),
+    ] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print every key with its value and meaning, and stop.")
+    ] = False,
+) -> None:
+    """Train a student by the configured recipe, evaluate it without and with routes, and write the report.
+
+    The run folder holds the resolved configuration, metrics, sampled completions, checkpoints, the final model in the
+    Hugging Face format (model/) and report.html. A stopped run goes on with --resume from its last checkpoint.
+    """
+    resolved = resolve(config, overrides, model=model)
+    place_run(resolved, out)
+    if show_config:
+        from realm.cli.show import annotate
+
+        typer.echo(annotate(resolved), nl=False)
+        return
+
+    from realm.evaluation.prompts import make_tags, make_wording
+    from realm.method.prompt import template_hash
+    from realm.run import RunFolder
+    from realm.tasks.registry import load_task
+    from realm.tasks.workers import VerifierPool
+    from realm.training.recipes import check
+
+    task = load_task(resolved)
+    with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
+        bank = open_training_bank(resolved, task, pool)
+        check(resolved, task, bank)
+        if not _main_process():
+            _train(resolved, RunFolder(resolved.run_path), task, bank, pool, resume)
+            return
+        prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
+        run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume)
+        try:
+            _train(resolved, run, task, bank, pool, resume)
+            _conclude(resolved, run, task, bank, pool)
+        except BaseException as error:
+            with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
+                run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        run.finish()
+    typer.echo(f"model: {run.path / 'model'}\nreport: {run.path / 'report.html'}")
+
+
+def _main_process() -> bool:
+    """Whether this is the process of a distributed run (accelerate, torchrun) that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def open_training_bank(config: Config, task: Task, pool: VerifierPool) -> Bank | None:
+    """The configured bank; none for the recipe grpo where none was named or collected."""
+    from realm.bank.importing import open_bank
+
+    if config.training.recipe == "grpo" and not config.bank.path and not (config.run_path / "bank").exists():
+        return None
+    return open_bank(config, task, pool)
+
+
+def _train(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool, resume: bool) -> None:
+    from realm.training.recipes import train
+
+    with training_bars() as progress:
+        train(config, run=run, task=task, bank=bank, pool=pool, resume=resume, progress=progress)
+
+
+def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
+    """Evaluate the final model on the held-out splits, print the table, write the report."""
+    from realm.cli.results import print_results
+    from realm.evaluation.evaluate import evaluate_directory
+    from realm.report import write_report
+
+    training = config.training
+    with progress_bar("evaluating") as progress:
+        summaries = evaluate_directory(
+            run.path / "model",
+            config,
+            task,
+            bank,
+            pool,
+            out=run.path,
+            round_=training.rounds - 1 if training.recipe == "realm-r1" else 0,
+            step=training.rl.steps,
+            progress=progress,
+        )
+    print_results(f"{run.path.name}, {training.recipe}", summaries)
+    write_report(run.path)

@@ -1,0 +1,217 @@
+"""The packaged base model: a tiny causal LM that can use routes but cannot know the shop's book.
+
+Pre-training cases come from random rule books, a new one for every example, so that a rule shows only through the right
+and wrong CoTs in the prompt. What the model can learn is the desk's language and arithmetic, to weigh routes against
+each other, and to guess a rule where no route states it. The shop's own book and habit are never drawn on.
+
+The result is an ordinary Hugging Face model directory (Qwen3 classes, byte-level BPE tokenizer with chat template).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realm.desk.book import random_book
+from realm.desk.cases import KINDS, Case, answerable, random_case, tell, work_out
+from realm.desk.clerk import phrase, write_cot
+from realm.desk.task import WORDING
+from realm.method.prompt import Tags, messages, target
+from realm.method.routes import Route
+from realm.method.seeds import derive, rng
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+#: Where the packaged weights live.
+PACKAGED = Path(__file__).parent / "base"
+STEPS = 3000
+BATCH = 48
+LEARNING_RATE = 3e-3
+CONTEXT = 512
+VOCABULARY = 1024
+MAX_ROUTES = 4
+BUCKET = 16  # batches whose examples are sorted by length together
+#: Loss weight of prompt tokens: reading right and wrong CoTs teaches the language, but their errors are not to be copied.
+PROMPT_WEIGHT = 0.1
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+SURFACE = ("<think>", "</think>", "<answer>", "</answer>", "<scores>", "</scores>", "</route>")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pre-training example: the chat messages of the prompt and the right completion."""
+
+    prompt: list[dict[str, str]]
+    completion: str
+
+
+def _answerable_case(book: dict[str, str], source: random.Random) -> Case:
+    while True:
+        case = random_case(source.choice(KINDS), source)
+        if answerable(case, book):
+            return case
+
+
+def example(seed: int, index: int) -> Example:
+    """The pre-training example number `index`, a pure function of the seed."""
+    source = rng(seed, "desk", "base", index)
+    book, habit = random_book(source), random_book(source)
+    case = _answerable_case(book, source)
+    truth = work_out(case, book)
+    k = source.choice((0, 1, 2, 3, MAX_ROUTES, MAX_ROUTES, MAX_ROUTES))
+    guided = source.uniform(0.2, 1.0)
+    routes = []
+    for number in range(k):
+        shown = truth.rules if source.random() < guided else ()
+        cot = write_cot(case, book=book, habit=habit, shown=shown, source=source)
+        routes.append(Route(str(number), cot.text, cot.answer, int(cot.answer == truth.answer)))
+    tags = Tags()
+    scores = [float(route.label) for route in routes] if routes else None
+    return Example(
+        messages(tell(case), routes, WORDING, tags), target(phrase(truth, cited=True), truth.answer, scores, tags)
+    )
+
+
+def build_tokenizer(seed: int, examples: int = 4000) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer over the desk's language: every word one token, any other text still readable."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    def texts() -> Iterator[str]:
+        for index in range(examples):
+            sample = example(derive(seed, "tokenizer"), index)
+            yield from (message["content"] for message in sample.prompt)
+            yield sample.completion
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|end|>", *ROLES]
+    # Parts of the visible surface are single tokens, but not special ones: decoding must keep them. White space to
+    # their left is theirs, which saves a token each time.
+    surface = [*SURFACE, *(f"<route {number}>" for number in range(1, 9))]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False, lstrip=True) for token in surface])
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(special) - len(surface),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        padding_side="left",
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """The untrained student: Qwen3 classes, 4 layers of width 128, under 1 M parameters."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(derive(seed, "desk", "weights") % 2**31)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=320,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=32,
+        max_position_embeddings=CONTEXT,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, sample: Example) -> tuple[list[int], int]:
+    """Token ids of prompt and completion, and how many of them are the prompt's."""
+    text = tokenizer.apply_chat_template(sample.prompt, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+    answer = tokenizer(sample.completion, add_special_tokens=False)["input_ids"]
+    return [*prompt, *answer, tokenizer.eos_token_id], len(prompt)
+
+
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, seed: int, steps: int, batch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """`steps` batches of token ids, attention mask and loss weights, each (batch, longest), right-padded.
+
+    Examples of like length share a batch (sorted within a few batches), which saves a third of the work.
+    """
+    import torch
+
+    for start in range(0, steps, BUCKET):
+        count = min(BUCKET, steps - start)
+        encoded = [
+            _encode(tokenizer, example(seed, index)) for index in range(start * batch, (start + count) * batch)
+        ]
+        encoded.sort(key=lambda row: len(row[0]))
+        order = list(range(count))
+        rng(seed, "desk", "order", start).shuffle(order)
+        for number in order:
+            rows = encoded[number * batch : (number + 1) * batch]
+            longest = max(len(ids) for ids, _ in rows)
+            ids = torch.full((batch, longest), tokenizer.pad_token_id)
+            mask = torch.zeros((batch, longest), dtype=torch.long)
+            weight = torch.zeros((batch, longest))
+            for position, (row, prompt) in enumerate(rows):
+                ids[position, : len(row)] = torch.tensor(row)
+                mask[position, : len(row)] = 1
+                weight[position, :prompt] = PROMPT_WEIGHT
+                weight[position, prompt : len(row)] = 1.0
+            yield ids, mask, weight
+
+
+def pretrain(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> None:
+    """Train on `steps` batches of fresh random books; AdamW, warm-up and cosine decay, weighted cross-entropy."""
+    import torch
+    from transformers import get_cosine_schedule_with_warmup
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 10 + 1), steps)
+    model.train()
+    for step, (ids, mask, weight) in enumerate(_batches(tokenizer, seed, steps, batch)):
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        weights = weight[:, 1:].flatten()
+        loss = (losses * weights).sum() / weights.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, steps, loss.item())
+    model.eval()

@@ -1,0 +1,142 @@
+"""`realm desk build-base`: make the packaged base model, measure it on the shop's questions, and write its card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from realm.bank.store import Bank
+from realm.config import load_config
+from realm.desk.base import BATCH, STEPS, build_tokenizer, new_model, pretrain
+from realm.desk.book import shop_book
+from realm.desk.task import DeskTask
+from realm.errors import ResourceError
+from realm.evaluation.evaluate import evaluate_directory
+from realm.run import machine, versions, writing
+from realm.tasks.workers import VerifierPool
+from realm.teacher.collect import collect
+
+#: The base is measured with routes of which 60 % are right.
+MEASURED_WITH = ("routes.k=4", "routes.selection=error_ratio", "routes.error_ratio=0.4", "evaluation.batch_size=128")
+MEASURED_WITH += ("training.rl.max_completion_length=64",)
+
+Progress = Callable[[int, int], None]
+
+
+def measure(path: Path, out: Path) -> list[dict[str, Any]]:
+    """Accuracy of a model directory on every held-out split of the shop, without and with routes."""
+    config = load_config(None, [*MEASURED_WITH, f"model.path={path}"])
+    task = DeskTask()
+    bank = Bank()
+    with VerifierPool("desk") as pool:
+        collect(config, task, bank, pool)
+        return evaluate_directory(path, config, task, bank, pool, out=out)
+
+
+def build_base(out: Path, *, seed: int = 0, steps: int | None = None, progress: Progress | None = None) -> Path:
+    """Pre-train the base model and write it to `out`, an ordinary Hugging Face model directory with its card.
+
+    Args:
+        out: a new or empty folder.
+        seed: of the tokenizer's corpus, the weights and the pre-training cases; the packaged model is seed 0.
+        steps: optimizer steps; default: those of the packaged model.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        ResourceError: `out` is not empty, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ResourceError(f"{out}: expected a new or empty folder for the model; choose another --out.")
+    steps = steps or STEPS
+    started = time.monotonic()
+    tokenizer = build_tokenizer(seed)
+    model = new_model(tokenizer, seed)
+
+    def report(done: int, total: int, _: float) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    pretrain(model, tokenizer, seed=seed, steps=steps, progress=report)
+    seconds = time.monotonic() - started
+    with writing(out), tempfile.TemporaryDirectory(dir=_parent(out)) as name:
+        # Measured before it is moved into place: a folder at `out` is a whole model with its card.
+        folder = Path(name) / "base"
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        rows = measure(folder, Path(name) / "measured")
+        card = _card(rows, seed=seed, steps=steps, parameters=model.num_parameters(), seconds=seconds)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        shutil.move(folder, out)
+    return out
+
+
+def _parent(out: Path) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out.parent
+
+
+def _card(rows: list[dict[str, Any]], *, seed: int, steps: int, parameters: int, seconds: float) -> str:
+    lines = [
+        f"| {row['split']} | {'with four routes, 60 % right' if row['routes'] else 'without routes'} | {row['n']} "
+        f"| {row['accuracy']:.1%} | {row['accuracy_low']:.1%} – {row['accuracy_high']:.1%} |"
+        for row in rows
+    ]
+    kinds = sorted({kind for row in rows for kind in row["by_kind"]})
+    by_kind = [
+        f"| {kind} | "
+        + " | ".join(
+            f"{row['by_kind'][kind]['accuracy']:.0%}" if kind in row["by_kind"] else ""
+            for row in rows
+            if row["split"] == "test"
+        )
+        + " |"
+        for kind in kinds
+    ]
+    found = versions()
+    return "\n".join(
+        [
+            "---",
+            "license: apache-2.0",
+            "library_name: transformers",
+            "pipeline_tag: text-generation",
+            "---",
+            "",
+            "# desk-base",
+            "",
+            f"The untaught student of `realm`'s returns desk: a Qwen3 causal language model of {parameters:,} parameters",
+            "(4 layers, width 128) with a byte-level BPE tokenizer and a chat template.",
+            "",
+            f"It was pre-trained from scratch on {steps * BATCH:,} cases, each with a rule book of its own drawn at",
+            "random, visible only through right and wrong CoTs in the prompt. It can read cases, calculate and weigh",
+            f"routes; it has never seen the book of the shop ({len(shop_book(0))} rules) that it is to learn.",
+            "",
+            "Made by",
+            "",
+            "```",
+            f"realm desk build-base --out DIR --seed {seed} --steps {steps}",
+            "```",
+            "",
+            f"in {seconds / 60:.0f} minutes on one core of {machine()} with torch {found['torch']} and transformers",
+            f"{found['transformers']}, and measured there on the shop's held-out questions (greedy, 95 % intervals):",
+            "",
+            "| split | prompt | questions | accuracy | interval |",
+            "|---|---|---|---|---|",
+            *lines,
+            "",
+            "By kind of question, split test:",
+            "",
+            "| kind | without routes | with routes |",
+            "|---|---|---|",
+            *by_kind,
+            "",
+            "It knows the desk's few hundred English words and nothing else: it is for trying `realm`, not for use.",
+            "",
+        ]
+    )

@@ -1,0 +1,115 @@
+"""The task `desk`: the shop's questions in splits that are disjoint by construction, all a function of one seed.
+
+Splits: `train`, `validation` and `test` come from one distribution (but `test` and `validation` hold no question that
+rests on an uncommented rule); `ood` holds combinations of conditions and prices that training never shows; `uncommented`
+holds questions on rules that no expert comment states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from realm.desk.book import UNCOMMENTED, comments, shop_book
+from realm.desk.cases import KINDS, Case, answerable, held_out, out_of_distribution, random_case, tell, work_out
+from realm.method.prompt import Wording
+from realm.method.seeds import rng
+from realm.tasks.base import Question
+from realm.tasks.verify import verifier
+
+#: Short on purpose: the student is tiny, and every token of a prompt is paid for in every completion of its group.
+WORDING = Wording(
+    system="",
+    question="{question} {routes} {instruction}",
+    route="<route {number}> {route} </route>",
+    with_routes="Judge the routes and answer.",
+    without_routes="Answer.",
+)
+TRIES = 200
+#: Questions of each split.
+SIZES = {"train": 1500, "validation": 120, "test": 400, "ood": 300, "uncommented": 200}
+#: Relative frequency of each kind where a split follows the trained distribution.
+FREQUENCY = {"method": 4, "bin": 5, "accept": 5, "left": 5, "refund": 6, "rare": 2}
+
+
+class DeskTask:
+    """The returns desk of one shop.
+
+    Args:
+        seed: fixes the shop's book and every split. There is one packaged shop, 0, whatever the seed of a run.
+        max_train: use at most this many training questions.
+        max_test: use at most this many questions of every held-out split.
+    """
+
+    name = "desk"
+    wording = WORDING
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, seed: int = 0, max_train: int | None = None, max_test: int | None = None) -> None:
+        self.seed = seed
+        self.book = shop_book(seed)
+        self.comments = comments(self.book)
+        self.verifier = verifier("desk")
+        self._cases: dict[str, Case] = {}
+        self._rows: dict[str, list[Question]] = {}
+        seen: set[str] = set()
+
+        def touches_uncommented(case: Case) -> bool:
+            return not UNCOMMENTED.isdisjoint(work_out(case, self.book).rules)
+
+        def common(case: Case) -> bool:
+            return not out_of_distribution(case)
+
+        accepts: dict[str, Callable[[Case], bool]] = {
+            "test": lambda case: common(case) and not touches_uncommented(case),
+            "ood": lambda case: held_out(case) and not touches_uncommented(case),
+            "uncommented": lambda case: common(case) and touches_uncommented(case),
+            "validation": lambda case: common(case) and not touches_uncommented(case),
+            "train": common,
+        }
+        # Held-out splits first: they must not change when someone asks for more or fewer training questions.
+        for split, accept in accepts.items():
+            self._rows[split] = self._draw(seed, split, accept, seen)
+        self._rows["train"] = self._rows["train"][:max_train]
+        for split in ("test", "ood", "uncommented"):
+            self._rows[split] = self._rows[split][:max_test]
+
+    def _draw(self, seed: int, split: str, accept: Callable[[Case], bool], seen: set[str]) -> list[Question]:
+        source = rng(seed, "desk", "split", split)
+        rows: list[Question] = []
+        while len(rows) < SIZES[split]:
+            kind = source.choices(KINDS, [FREQUENCY[kind] for kind in KINDS])[0]
+            # Draw until a case of this kind fits, so that kinds with picky cases keep their frequency; a split that can
+            # have no such case (no held-out condition matters to `method`, say) gives up on the kind instead.
+            for _ in range(TRIES):
+                case = random_case(kind, source)
+                question = tell(case)
+                if question not in seen and answerable(case, self.book) and accept(case):
+                    break
+            else:
+                continue
+            seen.add(question)
+            solution = work_out(case, self.book)
+            row = Question(
+                id=f"{split}-{len(rows)}",
+                question=question,
+                answer=solution.answer,
+                split=split,
+                kind=case.kind,
+                difficulty=len(solution.steps) - 1,
+                tags=solution.rules,
+            )
+            self._cases[row.id] = case
+            rows.append(row)
+        return rows
+
+    def splits(self) -> tuple[str, ...]:
+        """Every split, training first."""
+        return tuple(SIZES)
+
+    def rows(self, split: str) -> list[Question]:
+        """The questions of a split, always in the same order."""
+        return self._rows[split]
+
+    def case(self, question_id: str) -> Case:
+        """The case behind a question; the scripted teacher reads it."""
+        return self._cases[question_id]

@@ -1,0 +1,1 @@
+"""Evaluation of a model directory without and with routes: generation, measures, intervals, tables."""

@@ -1,0 +1,44 @@
+"""Questions about answers that the task's one verifier decides, in batches and each only once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from realm.method.routes import Route
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool
+
+Pair = tuple[str | None, str]
+
+
+def verify_once(pool: VerifierPool, pairs: Sequence[Pair]) -> list[Verdict]:
+    """One verdict for each (answer, gold), in order; equal pairs are judged once."""
+    asked = list(dict.fromkeys(pairs))
+    verdicts = dict(zip(asked, pool.verify(asked), strict=True))
+    return [verdicts[pair] for pair in pairs]
+
+
+def copied(pool: VerifierPool, answers: Sequence[tuple[str | None, bool, Sequence[Route]]]) -> list[bool]:
+    """For `same_err`: whether a wrong answer equals a wrong answer of a shown route.
+
+    Two answers are equal where their texts are, or where the verifier takes one for the other (18 and 18.0).
+
+    Args:
+        answers: (answer, whether it is right, routes shown) of each completion. A right or missing answer copies
+            nothing.
+    """
+    pairs: list[list[tuple[str, str]]] = []
+    for answer, correct, routes in answers:
+        wrong = {route.answer for route in routes if not route.label} if answer and not correct else set()
+        pairs.append([(answer or "", other) for other in sorted(wrong) if other.strip()])
+    flat = [pair for found in pairs for pair in found if pair[0] != pair[1]]
+    equal = {pair for pair, verdict in zip(flat, verify_once(pool, flat), strict=True) if verdict.correct}
+    return [any(a == b or (a, b) in equal for a, b in found) for found in pairs]
+
+
+def classes(pool: VerifierPool, answers: Sequence[str | None], labels: Sequence[str]) -> list[str | None]:
+    """For macro-F1: the first class that the verifier takes each answer for; None where it is none of them."""
+    verdicts = verify_once(pool, [(answer, label) for answer in answers for label in labels])
+    found = [labels[i % len(labels)] if verdict.correct else None for i, verdict in enumerate(verdicts)]
+    rows = [found[i : i + len(labels)] for i in range(0, len(found), len(labels))]
+    return [next((label for label in row if label is not None), None) for row in rows]

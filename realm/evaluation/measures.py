@@ -1,0 +1,145 @@
+"""The measures of the method (docs: measures; arXiv 2508.12387 where it names them), over plain numbers.
+
+The unit of every interval is the question: several samples of one question are averaged before anything is resampled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+#: Random indices drawn at once; bounds the memory of a bootstrap over many questions.
+_CHUNK = 2_000_000
+
+
+class Difference(NamedTuple):
+    """A mean difference with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of `values`, one value a question.
+
+    Where all values are equal (accuracy 0 or 1) the interval has no width: the bootstrap knows no other outcome.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        raise ValueError("a bootstrap interval needs at least one value")
+    source = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // data.size)
+    means = [
+        data[source.integers(0, data.size, (min(rows, resamples - start), data.size))].mean(1)
+        for start in range(0, resamples, rows)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def paired_difference(
+    a: Mapping[str, float], b: Mapping[str, float], resamples: int = 2000, seed: int = 0
+) -> Difference:
+    """Mean of a − b over the questions, paired by question id, with its 95 % bootstrap interval.
+
+    Raises:
+        ValueError: the two do not hold the same questions, or hold none.
+    """
+    if a.keys() != b.keys():
+        raise ValueError("a paired difference needs the same questions on both sides")
+    values = [a[key] - b[key] for key in sorted(a)]
+    low, high = bootstrap_interval(values, resamples, seed)
+    return Difference(math.fsum(values) / len(values), low, high)
+
+
+def share(values: Sequence[bool]) -> float | None:
+    """Share of true values; None where there is none."""
+    return sum(values) / len(values) if values else None
+
+
+def same_err(correct: Sequence[bool], copied: Sequence[bool]) -> tuple[float | None, float | None]:
+    """`same_err` among the wrong completions, and over all of them.
+
+    Args:
+        correct: whether each completion (routes shown) is right.
+        copied: whether its answer equals a wrong answer of a shown route. A missing answer is wrong and copies nothing.
+    """
+    wrong = [copy for right, copy in zip(correct, copied, strict=True) if not right]
+    return share(wrong), (sum(wrong) / len(correct) if correct else None)
+
+
+def _filled(scores: Sequence[float | None], labels: Sequence[int]) -> list[tuple[float, int]]:
+    """Pairs of score and label, where a missing score is maximally wrong."""
+    return [(1.0 - u if s is None else s, u) for s, u in zip(scores, labels, strict=True)]
+
+
+def scoring_accuracy(scores: Sequence[float | None], labels: Sequence[int]) -> float | None:
+    """Share of routes judged rightly, (s ≥ ½) = u. A missing score is wrong. None without routes."""
+    return share([(s >= 0.5) == bool(u) for s, u in _filled(scores, labels)])
+
+
+def brier(scores: Sequence[float | None], labels: Sequence[int]) -> float | None:
+    """Mean of (s − u)², 0 is best. A missing score counts 1. None without routes."""
+    pairs = _filled(scores, labels)
+    return math.fsum((s - u) ** 2 for s, u in pairs) / len(pairs) if pairs else None
+
+
+def auroc(scores: Sequence[float | None], labels: Sequence[int]) -> float | None:
+    """Probability that a random positive route scores above a random negative one; a tie counts ½ (Mann-Whitney).
+
+    A missing score is maximally wrong. None where one of the labels does not occur.
+    """
+    pairs = _filled(scores, labels)
+    positives = np.array([s for s, u in pairs if u])
+    negatives = np.sort([s for s, u in pairs if not u])
+    if not positives.size or not negatives.size:
+        return None
+    below = np.searchsorted(negatives, positives, "left")
+    not_above = np.searchsorted(negatives, positives, "right")
+    return float((below + not_above).sum() / (2 * positives.size * negatives.size))
+
+
+def macro_f1(golds: Sequence[str], predictions: Sequence[str | None]) -> float | None:
+    """Mean F1 over the classes that occur as gold or as prediction; None predicts no class. None without questions."""
+    pairs = Counter(zip(golds, predictions, strict=True))
+    classes = sorted({*golds, *(name for name in predictions if name is not None)})
+    if not classes:
+        return None
+    gold, predicted = Counter(golds), Counter(predictions)
+    # 2·TP / (2·TP + FP + FN), and 2·TP + FP + FN is what was gold plus what was predicted: never zero here.
+    return math.fsum(2 * pairs[name, name] / (gold[name] + predicted[name]) for name in classes) / len(classes)
+
+
+def pass_at_n(samples: int, correct: int, n: int) -> float:
+    """Unbiased estimate of the probability that one of n completions is right, from `correct` right ones of `samples`.
+
+    1 − C(samples − correct, n) / C(samples, n), arXiv 2107.03374, equation 1.
+
+    Raises:
+        ValueError: n is not in 1 … samples.
+    """
+    if not 1 <= n <= samples:
+        raise ValueError(f"pass@n needs 1 ≤ n ≤ samples, found n = {n} of {samples}")
+    return 1.0 - math.comb(samples - correct, n) / math.comb(samples, n)
+
+
+def maj_at_n(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
+    """Whether the most frequent answer of one question's completions is right.
+
+    Answers are told apart by their text without case and white space; a missing answer has no vote; of equally
+    frequent ones the first counts.
+    """
+    texts = ["".join(answer.split()).casefold() if answer is not None else "" for answer in answers]
+    votes = Counter(text for text in texts if text)
+    if not votes:
+        return False
+    winner = votes.most_common(1)[0][0]
+    return correct[texts.index(winner)]

@@ -1,0 +1,161 @@
+"""Loading a student: a directory in the Hugging Face format (safetensors), a Hub name, or the packaged base model.
+
+No code of a model repository is run and no pickle is read, whoever made the directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+import realm
+from realm.config import PACKAGED_BASE, Config
+from realm.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Any of these makes a directory hold a tokenizer.
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+#: What transformers raises for directories and files that are not what they should be.
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
+
+
+def resolve(path: str | Path) -> str:
+    """What to hand to transformers: the directory that exists, or a Hub name.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if str(path) == PACKAGED_BASE:
+        path = Path(realm.__file__).parent / "desk" / "base"
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists():
+        raise ModelError(f"{path}: expected a model directory, found a file. Give the folder that holds config.json.")
+    if isinstance(path, Path) or not _HUB_NAME.fullmatch(path):
+        raise ModelError(f"{path}: there is no such model directory. Check model.path.")
+    return path
+
+
+def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
+    """A causal language model on the CPU, in evaluation mode, with weights of `dtype` (a torch type's name).
+
+    Raises:
+        ModelError: no such directory, no or broken config.json, no or torn or incomplete weights, weights that are
+            only pickled, or an architecture that transformers does not know as a causal LM.
+    """
+    name = resolve(path)
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            nested = folder / "model"
+            hint = f" Did you mean {nested}?" if (nested / "config.json").is_file() else ""
+            raise ModelError(f"{path}: not a model directory, it has no config.json.{hint}")
+        if not any(folder.glob("*.safetensors")):
+            raise ModelError(f"{path}: the model directory has no weights (*.safetensors); save or convert them there.")
+    with _loading(path, "model"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    model: PreTrainedModel
+    model, info = loaded
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(
+            f"{path}: {len(missing)} of the model's weights are not in its files (first: {missing[0]}); "
+            "config.json and weights do not belong together."
+        )
+    return model.eval()
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory or Hub name; where it has no padding token, its end token pads.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it has no end token, so that no completion would ever end.
+    """
+    name = resolve(path)
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
+        raise ModelError(f"{path}: the model directory has no tokenizer; save the model's tokenizer there too.")
+    with _loading(path, "tokenizer"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    if tokenizer.eos_token is None:
+        raise ModelError(f"{path}: the tokenizer has no end token (eos_token); set it in tokenizer_config.json.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load(path: str | Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer (see `load_model`, `load_tokenizer`), found to fit each other.
+
+    Raises:
+        ModelError: one of them cannot be loaded, or the tokenizer has tokens that the model does not know.
+    """
+    model, tokenizer = load_model(path, dtype), load_tokenizer(path)
+    weight: Any = model.get_input_embeddings().weight
+    known = weight.shape[0]
+    if len(tokenizer) > known:
+        raise ModelError(
+            f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {known}; they do not match."
+        )
+    return model, tokenizer
+
+
+def context_length(model: PreTrainedModel, config: Config) -> int:
+    """Tokens that prompt and completion may have together: `model.context`, or all that the model allows.
+
+    Raises:
+        ModelError: `model.context` is more than the model allows, or neither of them tells a number.
+    """
+    allowed: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    wanted = config.model.context
+    if allowed is None and wanted is None:
+        raise ModelError(f"{config.model.path}: the model does not tell its context length; set model.context.")
+    if allowed is not None and wanted is not None and wanted > allowed:
+        raise ModelError(f"model.context: expected at most the model's {allowed} tokens, found {wanted}.")
+    return wanted or allowed or 0
+
+
+def prompt_limit(model: PreTrainedModel, config: Config, max_new_tokens: int) -> int:
+    """Tokens that a prompt may have so that a completion of `max_new_tokens` fits behind it.
+
+    Raises:
+        ModelError: nothing is left.
+    """
+    context = context_length(model, config)
+    if context <= max_new_tokens:
+        raise ModelError(
+            f"a context of {context} tokens has no room for a prompt besides a completion of {max_new_tokens}; "
+            "lower training.rl.max_completion_length or raise model.context."
+        )
+    return context - max_new_tokens
+
+
+@contextmanager
+def _loading(path: str | Path, part: str) -> Iterator[None]:
+    """Turn loading errors into a `ModelError`, and keep the library's progress bars out of ours."""
+    shown: Any = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except _LOADING_ERRORS as error:
+        where = (
+            "" if Path(path).expanduser().is_dir() or str(path) == PACKAGED_BASE else ", which is no directory here,"
+        )
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"{path}: the {part}{where} cannot be loaded: {lines[0][:300]}") from error
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

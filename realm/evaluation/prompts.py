@@ -1,0 +1,117 @@
+"""Prompts as the model reads them, and the prompts of an evaluation: always the same routes, fitted to the context."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from realm.config import Config
+from realm.errors import ModelError
+from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
+from realm.method.routes import Route, draw
+from realm.method.schedule import Schedule
+from realm.tasks.base import Question, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: The step of every evaluation's draw: no training step has it, and all models compared see the same routes.
+STEP = -1
+
+
+def make_tags(config: Config) -> Tags:
+    """The tags of the configuration."""
+    return Tags(think=config.prompt.think_tag, answer=config.prompt.answer_tag, scores=config.prompt.scores_tag)
+
+
+def make_wording(config: Config, task: Task) -> Wording:
+    """The task's wording, with the system message of the configuration where it has one."""
+    if config.prompt.system is None:
+        return task.wording
+    return dataclasses.replace(task.wording, system=config.prompt.system)
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """The prompt as text: by the tokenizer's chat template, or plain where it has none.
+
+    Raises:
+        ModelError: the chat template refuses the conversation.
+    """
+    if not tokenizer.chat_template:
+        return plain(messages)
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+    except jinja2.TemplateError as error:
+        raise ModelError(
+            f"the chat template of the model refuses the prompt ({error}). "
+            "If it knows no system message, set prompt.system to ''."
+        ) from error
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """Token ids of the prompt. A chat template writes its special tokens itself; to plain text they are added."""
+    special = not tokenizer.chat_template
+    ids: list[int] = tokenizer(prompt_text(tokenizer, messages), add_special_tokens=special)["input_ids"]
+    return ids
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompt of one question: its messages, the routes they show in order, and how many had to be dropped."""
+
+    question: Question
+    messages: list[Message]
+    routes: tuple[Route, ...]
+    dropped: int
+
+
+def evaluation_prompts(
+    questions: Sequence[Question],
+    bank_routes: Callable[[str], list[Route]] | None,
+    task: Task,
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    seed: int,
+) -> list[Prompt]:
+    """One prompt for each question, of at most `limit` tokens.
+
+    Args:
+        bank_routes: every route of a question id; None shows no routes. They are drawn at p = 1, as a function of
+            (seed, question id) alone.
+
+    Raises:
+        ModelError: a question does not fit even without routes; the message names it.
+    """
+    wording, tags, settings = make_wording(config, task), make_tags(config), config.routes
+    always = Schedule(kind="constant", p_start=1.0)
+    prompts = []
+    for question in questions:
+        routes: tuple[Route, ...] = ()
+        if bank_routes is not None:
+            routes = draw(
+                bank_routes(question.id),
+                k=settings.k,
+                strategy=settings.selection,
+                schedule=always,
+                granularity="route",
+                tau=0.0,
+                seed=seed,
+                question_id=question.id,
+                step=STEP,
+                error_ratio=settings.error_ratio,
+                error_range=settings.error_range,
+            ).routes
+        try:
+            found = fit(question.question, routes, wording, tags, lambda it: len(encode(tokenizer, it)), limit)
+        except PromptTooLongError as error:
+            raise ModelError(
+                f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, the context "
+                f"leaves {error.limit}; use a model with a longer context or lower the completion length."
+            ) from error
+        prompts.append(Prompt(question, *found))
+    return prompts

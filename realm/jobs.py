@@ -1,0 +1,100 @@
+"""Several commands of `realm` at once, each a process of its own with one thread, and what becomes of them.
+
+A tiny model is fastest on one thread, and with one thread its arithmetic is exactly repeatable; the cores are used by
+running as many commands side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+#: Seconds between two looks at the processes.
+TICK = 0.5
+_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+class JobError(RuntimeError):
+    """A command of a batch failed; the message names it, its log, and the log's last lines."""
+
+
+@dataclass
+class Job:
+    """One command: `realm ARGUMENTS`, its output in the file `log`."""
+
+    name: str
+    arguments: Sequence[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def state(self) -> str:
+        if self.process is None:
+            return "waiting"
+        return "done" if self.ended else "running"
+
+    @property
+    def seconds(self) -> float:
+        """Seconds it has been running, or ran."""
+        return (self.ended or time.monotonic()) - self.started if self.process else 0.0
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        output: IO[bytes]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "realm", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **_THREADS},
+            )
+        self.started = time.monotonic()
+
+    def poll(self) -> None:
+        """Note the end of the process. Raises `JobError` where it failed."""
+        if self.process is None or self.ended or self.process.poll() is None:
+            return
+        self.ended = time.monotonic()
+        if self.process.returncode:
+            tail = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
+            raise JobError(
+                f"{self.name} failed with exit code {self.process.returncode}; all of its output is in {self.log}:\n"
+                + "\n".join(tail)
+            )
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+            self.process.kill()
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = lambda: None) -> None:
+    """Run the jobs in order, at most `workers` at once; `on_tick` is called about twice a second.
+
+    Raises:
+        JobError: a job failed. The others are stopped, as on Ctrl-C.
+    """
+    try:
+        while any(job.state != "done" for job in jobs):
+            free = workers - sum(job.state == "running" for job in jobs)
+            for job in [job for job in jobs if job.state == "waiting"][:free]:
+                job.start()
+            time.sleep(TICK)
+            for job in jobs:
+                job.poll()
+            on_tick()
+    finally:
+        for job in jobs:
+            job.stop()

@@ -1,0 +1,196 @@
+"""MRPV, multi-route process verification: the prompt that shows the routes, and the surface the student answers in.
+
+Source: arXiv 2508.12387; the wording and the tags are this project's. Question and routes are written by others: what
+they contain is shown to the student, but it is never taken for a tag, a frame or a placeholder of ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from realm.method.routes import Route
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Names of the tags of the three parts of a completion.
+
+    Raises `ValueError` for names that are no names, are equal but for case, or are `route`, which frames the routes.
+    """
+
+    think: str = "think"
+    answer: str = "answer"
+    scores: str = "scores"
+
+    def __post_init__(self) -> None:
+        names = (self.think, self.answer, self.scores)
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+                raise ValueError(f"a tag must be a letter followed by letters, digits, - or _, found {name!r}")
+        if len({name.casefold() for name in (*names, "route")}) < 4:
+            raise ValueError(f"the tags must differ from each other and from `route`, found {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The templates of a prompt. A placeholder that is not listed stays as it is written.
+
+    `question` frames the user message: {question}, {routes} (the filled `route` templates, one below the other) and
+    {instruction} (`with_routes` or `without_routes`). `route` frames one route: {number} (from 1) and {route}; only
+    `<route …>` and `</route>` are frames that a route's own text cannot forge. {route_answer} is the route's own final
+    answer, for texts that do not state it. Every template may hold {k} (routes shown) and the tag names {think},
+    {answer}, {scores}.
+    """
+
+    system: str
+    question: str
+    route: str
+    with_routes: str
+    without_routes: str
+
+
+DEFAULT_WORDING = Wording(
+    system="You are a careful problem solver. You reason step by step and you check your work.",
+    question="Question:\n{question}\n\n{routes}\n\n{instruction}",
+    route="<route {number}>\n{route}\nFinal answer: {route_answer}\n</route>",
+    with_routes=(
+        "Above you see the question and {k} proposed solution(s), called routes. "
+        "Some routes are right and some are wrong, and nobody has told you which; several may share one mistake. "
+        "Work out the answer yourself and use the routes to check each step. "
+        "Then judge every route: does it reach the correct final answer?\n\n"
+        "Reply in exactly this form:\n"
+        "<{think}> your step-by-step reasoning about the question and the routes </{think}>\n"
+        "<{answer}> your final answer only, without explanation </{answer}>\n"
+        "<{scores}> {k} number(s) between 0 and 1, separated by commas, one for each route in order: "
+        "1 = surely right, 0 = surely wrong </{scores}>"
+    ),
+    without_routes=(
+        "Work out the answer yourself.\n\n"
+        "Reply in exactly this form:\n"
+        "<{think}> your step-by-step reasoning </{think}>\n"
+        "<{answer}> your final answer only, without explanation </{answer}>"
+    ),
+)
+
+
+class PromptTooLongError(ValueError):
+    """The prompt does not fit even without routes. `tokens`: what the question alone needs; `limit`: what there is."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(f"the question alone needs {tokens} tokens, the prompt may have {limit}")
+        self.tokens = tokens
+        self.limit = limit
+
+
+def tag_head(*names: str) -> str:
+    """Regular expression of a tag from behind its `<` to the end of its name; group 1 is the slash, group 2 the name.
+
+    The parser and `escape` share it, so that there is no tag which one of them knows and the other does not. The
+    possessive quantifiers keep it linear on long runs of white space.
+    """
+    return rf"\s*+(/?+)\s*+({'|'.join(re.escape(name) for name in names)})(?![\w-])"
+
+
+@functools.lru_cache(maxsize=16)
+def _opening(tags: Tags) -> re.Pattern[str]:
+    less_than = r"(?:[<＜﹤]|&(?:lt|\#0*+60|\#x0*+3c);?)"
+    return re.compile(
+        rf"{less_than}(?={tag_head(tags.think, tags.answer, tags.scores, 'route')}|\|)",
+        re.IGNORECASE,
+    )
+
+
+def escape(text: str, tags: Tags) -> str:
+    """`text` with `‹` for every `<` that begins one of our tags, a route's frame or a chat template's `<|…`.
+
+    Any case, inner white space, slash and attributes count, closed by `>` or not, and so do the full-width, small and
+    HTML-entity forms of `<`. All other text stays as it is. Linear time.
+    """
+    return _opening(tags).sub("‹", text)
+
+
+_PLACEHOLDER = re.compile(r"\{(question|routes|instruction|number|route|route_answer|k|think|answer|scores)\}")
+
+
+def _fill(template: str, values: dict[str, str]) -> str:
+    """Replace the placeholders in one pass: what is filled in is never looked at again."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def _route_values(number: int, route: Route, tags: Tags) -> dict[str, str]:
+    return {
+        "number": str(number),
+        "route": escape(route.text.strip(), tags),
+        "route_answer": escape(route.answer.strip(), tags),
+    }
+
+
+def messages(question: str, routes: Sequence[Route], wording: Wording, tags: Tags) -> list[Message]:
+    """The conversation that asks the question and shows the routes: a system message (if worded) and a user message."""
+    values = {"k": str(len(routes)), "think": tags.think, "answer": tags.answer, "scores": tags.scores}
+    frame = wording.question
+    if routes:
+        values["routes"] = "\n".join(
+            _fill(wording.route, {**values, **_route_values(number, route, tags)})
+            for number, route in enumerate(routes, start=1)
+        )
+        values["instruction"] = _fill(wording.with_routes, values)
+    else:
+        # The blank line that sets the routes off goes with them.
+        frame = re.sub(r"\{routes\}\s*", "", frame)
+        values["instruction"] = _fill(wording.without_routes, values)
+    values["question"] = escape(question.strip(), tags)
+    user = {"role": "user", "content": _fill(frame, values).strip()}
+    return [{"role": "system", "content": _fill(wording.system, values)}, user] if wording.system else [user]
+
+
+def plain(messages: Sequence[Message]) -> str:
+    """The conversation as text, for a model without a chat template: the contents, a blank line behind each."""
+    return "".join(message["content"] + "\n\n" for message in messages)
+
+
+def target(think: str, answer: str, scores: Sequence[float] | None, tags: Tags) -> str:
+    """The canonical completion, as SFT teaches it; without scores (None or none) there is no scores part.
+
+    `think` and `answer` are escaped, so that whatever a teacher wrote, the parser reads these very parts back.
+    """
+    parts = [(tags.think, escape(think.strip(), tags)), (tags.answer, escape(answer.strip(), tags))]
+    if scores:
+        parts.append((tags.scores, ", ".join(f"{score:g}" for score in scores)))
+    return " ".join(f"<{tag}> {content} </{tag}>" for tag, content in parts)
+
+
+def fit(
+    question: str,
+    routes: Sequence[Route],
+    wording: Wording,
+    tags: Tags,
+    count: Callable[[list[Message]], int],
+    limit: int,
+) -> tuple[list[Message], tuple[Route, ...], int]:
+    """The longest prompt of at most `limit` tokens: whole routes are dropped from the end, none is ever cut.
+
+    `count` gives the tokens of a conversation as the model will see it (chat template included). Returns the
+    messages, the routes that stayed, and the number of routes dropped. Raises `PromptTooLongError` where the question
+    alone does not fit.
+    """
+    for kept in range(len(routes), -1, -1):
+        conversation = messages(question, routes[:kept], wording, tags)
+        tokens = count(conversation)
+        if tokens <= limit:
+            return conversation, tuple(routes[:kept]), len(routes) - kept
+    raise PromptTooLongError(tokens, limit)
+
+
+def template_hash(wording: Wording, tags: Tags) -> str:
+    """16 hexadecimal digits that change whenever the wording or the tags do."""
+    content = json.dumps([dataclasses.asdict(wording), dataclasses.asdict(tags)], sort_keys=True)
+    return hashlib.sha256(content.encode("ascii")).hexdigest()[:16]

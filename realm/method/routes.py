@@ -1,0 +1,95 @@
+"""Routes: which k of a question's N labelled CoTs are shown to the student at one step."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from realm.method import seeds
+from realm.method.schedule import Granularity, Schedule, fade
+
+Strategy = Literal["random", "balanced", "error_ratio"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A CoT as it is placed in a prompt: its reasoning, its own final answer, its label (1 right, 0 wrong)."""
+
+    id: str
+    text: str
+    answer: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one prompt shows: the routes left after fading, in prompt order, and the p they were faded with."""
+
+    routes: tuple[Route, ...]
+    p: float
+
+
+def select(
+    routes: Sequence[Route],
+    k: int,
+    strategy: Strategy,
+    rng: random.Random,
+    *,
+    error_ratio: float = 0.4,
+    error_range: tuple[float, float] = (0.2, 0.8),
+) -> list[Route]:
+    """k of the routes without replacement, shuffled; all of them (shuffled) where there are fewer than k.
+
+    `random`: every subset alike (the paper's choice). `error_ratio`: that share of the k is negative. `balanced`: the
+    share is drawn evenly from `error_range` first. A share that is no whole number of routes is rounded up or down by
+    lot so that it holds on average, and where one label is short the other fills its places.
+    """
+    k = min(k, len(routes))
+    if strategy == "random":
+        return rng.sample(routes, k)
+    if strategy not in ("balanced", "error_ratio"):
+        raise ValueError(f"unknown selection {strategy!r}; expected random, balanced or error_ratio")
+    wanted = k * (rng.uniform(*error_range) if strategy == "balanced" else error_ratio)
+    negatives = [route for route in routes if route.label == 0]
+    positives = [route for route in routes if route.label != 0]
+    n_negative = math.floor(wanted) + (rng.random() < wanted - math.floor(wanted))
+    n_negative = min(max(n_negative, k - len(positives)), len(negatives))
+    chosen = rng.sample(negatives, n_negative) + rng.sample(positives, k - n_negative)
+    rng.shuffle(chosen)
+    return chosen
+
+
+def draw(
+    routes: Sequence[Route],
+    *,
+    k: int,
+    strategy: Strategy,
+    schedule: Schedule,
+    granularity: Granularity,
+    tau: float,
+    seed: int,
+    question_id: str,
+    step: int,
+    error_ratio: float = 0.4,
+    error_range: tuple[float, float] = (0.2, 0.8),
+) -> Draw:
+    """The routes of one question at one step: `select`, then `fade` with p(τ).
+
+    A pure function of its arguments in which (seed, question_id, step) is the only source of chance: all members of
+    a group, all processes and a resumed run see the same prompt. The order of `routes` does not matter (a bank that
+    was filled in parallel has none), and the choice of the k does not depend on p: of two schedules, the one with
+    the higher p shows every route that the other shows at that step (granularities route and question).
+    """
+    p = schedule.p(tau)
+    chosen = select(
+        sorted(routes, key=lambda route: route.id),
+        k,
+        strategy,
+        seeds.rng(seed, "select", question_id, step),
+        error_ratio=error_ratio,
+        error_range=error_range,
+    )
+    return Draw(tuple(fade(chosen, p, granularity, seeds.rng(seed, "fade", question_id, step))), p)

@@ -1,0 +1,304 @@
+"""`realm quickstart`: the recipes side by side on the embedded desk, from one base model, bank and budget.
+
+Every recipe is an ordinary `realm train` in a process of its own; this module collects the bank, starts them, watches
+their files, and compares what they wrote. The budget is counted in optimizer steps: those of the cold start of realm-r1
+are taken from its RL, so that no recipe gets more of them than another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from realm.bank.store import Bank
+from realm.config import Config, dump_config
+from realm.errors import ConfigError
+from realm.evaluation.measures import paired_difference
+from realm.jobs import Job, run_jobs
+from realm.method.seeds import derive
+from realm.report import write_report
+from realm.run import RunFolder, machine, read_jsonl, versions, write_atomic
+from realm.tasks import load_task
+from realm.tasks.workers import VerifierPool
+from realm.teacher.collect import collect
+
+#: The recipes, the slow ones first so that the cores stay busy to the end.
+RECIPES = ("realm-zero", "realm-r1", "grpo")
+BASE = "base"
+#: Expected share of the whole time: a step with routes in the prompt costs about twice one without.
+_WEIGHTS = {"realm-zero": 2.0, "realm-r1": 1.8, "grpo": 1.0, BASE: 0.3}
+#: Share of a training run's time that its final evaluation takes, roughly; only the shown time left rests on it.
+_EVALUATION = 0.15
+FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
+FAST = {
+    "training.rl.steps": 16,
+    "training.sft.steps": 6,
+    "training.eval_every": 8,
+    "training.eval_questions": 32,
+    "training.save_every": 8,
+    "training.sample_every": 4,
+    "task.max_test": 64,
+}
+#: Printed at most this often (seconds) where the output is no terminal.
+_PLAIN_EVERY = 20.0
+
+
+def _apply(config: Config, changes: dict[str, Any]) -> Config:
+    """A copy of the configuration with dotted keys replaced."""
+    tree = config.model_dump()
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return Config.model_validate(tree)
+
+
+def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
+    """The configuration of every run of the quickstart, by its name; all see the bank in `folder`."""
+    training = config.training
+    if training.sft.steps >= training.rl.steps:
+        raise ConfigError(
+            f"training.sft.steps ({training.sft.steps}) must be below training.rl.steps ({training.rl.steps}): "
+            "realm-r1 takes its cold start out of the common budget of steps."
+        )
+    shared = {"run.dir": str(folder), "bank.path": str(folder / "bank")}
+    configs = {}
+    for recipe in RECIPES:
+        changes = {**shared, "run.name": recipe, "training.recipe": recipe}
+        if recipe == "realm-r1":
+            changes["training.rl.steps"] = training.rl.steps - training.sft.steps
+        configs[recipe] = _apply(config, changes)
+    configs[BASE] = _apply(config, {**shared, "run.name": BASE})
+    return configs
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return read_jsonl(path) if path.exists() else []
+
+
+class Watch:
+    """What the runs have written so far, as a live table or, without a terminal, as lines."""
+
+    def __init__(self, jobs: dict[str, Job], configs: dict[str, Config], folder: Path, console: Console) -> None:
+        self.jobs, self.configs, self.folder, self.console = jobs, configs, folder, console
+        self.started = time.monotonic()
+        self.printed = self.started
+
+    def _progress(self, name: str) -> tuple[str, float, dict[str, Any]]:
+        """Stage and step in words, share done in [0, 1], and the figures to show."""
+        job, config = self.jobs[name], self.configs[name]
+        if job.state != "running":
+            return job.state, float(job.state == "done"), self._accuracies(name)
+        if name == BASE:
+            return "evaluation", 0.5, {}
+        rows = _rows(self.folder / name / "metrics.jsonl")
+        sft = config.training.sft.steps if name == "realm-r1" else 0
+        last = rows[-1] if rows else {"stage": "sft" if sft else "rl", "step": 0}
+        total = config.training.rl.steps + sft
+        # A step of the cold start costs about a tenth of one of RL.
+        done = last["step"] * 0.1 if last["stage"] == "sft" else sft * 0.1 + last["step"]
+        stage, steps = (last["stage"], sft) if last["stage"] == "sft" else ("rl", config.training.rl.steps)
+        if last["stage"] == "rl" and last["step"] >= config.training.rl.steps:
+            stage = "evaluation"
+        share = done / (total - sft * 0.9) * (1 - _EVALUATION)
+        figures = {"reward": last.get("reward"), "p": last.get("p"), **self._accuracies(name)}
+        return f"{stage} {last['step']}/{steps}", share, figures
+
+    def _accuracies(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for row in _rows(self.folder / name / "evaluations.jsonl"):
+            if row["split"] in ("validation", "test"):
+                found["with" if row["routes"] else "without"] = row["accuracy"]
+        return found
+
+    def render(self) -> Group:
+        table = Table(box=None, padding=(0, 2))
+        for column in ("recipe", "stage", "p", "reward", "accuracy without", "with routes"):
+            table.add_column(column, justify="left" if column in ("recipe", "stage") else "right")
+        done = 0.0
+        for name in self.jobs:
+            stage, share, figures = self._progress(name)
+            done += share * _WEIGHTS[name]
+            cells = [_number(figures.get("p")), _number(figures.get("reward"))]
+            table.add_row(name, stage, *cells, _percent(figures.get("without")), _percent(figures.get("with")))
+        share = done / sum(_WEIGHTS.values())
+        elapsed = time.monotonic() - self.started
+        left = f"about {_minutes(elapsed * (1 - share) / share)} left" if share > 0.02 else "estimating the time left"
+        return Group(table, f"{share:.0%} done, {_minutes(elapsed)} elapsed, {left}")
+
+    def lines(self) -> None:
+        """One line a running recipe, now and then."""
+        if time.monotonic() - self.printed < _PLAIN_EVERY:
+            return
+        self.printed = time.monotonic()
+        self.console.print(self.render())
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]:
+    configs = recipe_configs(config, folder)
+    jobs: dict[str, Job] = {}
+    (folder / "configs").mkdir(exist_ok=True)
+    for name, settings in configs.items():
+        path = folder / "configs" / f"{name}.yaml"
+        write_atomic(path, dump_config(settings))
+        if name == BASE:
+            arguments = ["evaluate", str(path), "--model", config.model.path, "--out", str(folder / BASE)]
+        else:
+            arguments = ["train", str(path)]
+        jobs[name] = Job(name, arguments, folder / "logs" / f"{name}.log")
+    watch = Watch(jobs, configs, folder, console)
+    workers = max(1, min(len(jobs), os.cpu_count() or 1))
+    if console.is_terminal:
+        with Live(watch.render(), console=console, refresh_per_second=2) as live:
+            run_jobs(list(jobs.values()), workers, lambda: live.update(watch.render()))
+    else:
+        run_jobs(list(jobs.values()), workers, watch.lines)
+    return jobs
+
+
+def _cost(folder: Path, jobs: dict[str, Job], config: Config) -> list[dict[str, Any]]:
+    """What each run consumed: optimizer steps, sampled completions, tokens seen by the student, seconds."""
+    rows = []
+    for name in RECIPES:
+        cost = RunFolder(folder / name).meta["cost"]
+        rows.append({"name": name, **cost, "seconds": round(jobs[name].seconds)})
+    return rows
+
+
+def _final_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    rows = [row for row in _rows(folder / name / "evaluations.jsonl") if row["stage"] == "final"]
+    keys = {"split", "routes", "n", "accuracy", "by_kind", "same_err", "scoring_accuracy"}
+    return [
+        {
+            "name": name,
+            **{key: row[key] for key in sorted(keys)},
+            "low": row["accuracy_low"],
+            "high": row["accuracy_high"],
+        }
+        for row in rows
+    ]
+
+
+Accuracies = dict[tuple[str, int], dict[str, float]]
+
+
+def accuracies(folder: Path) -> Accuracies:
+    """Right (1) or wrong (0) of every question of a finished evaluation, by (split, routes)."""
+    found: Accuracies = {}
+    for row in _rows(folder / "predictions.jsonl"):
+        if row["stage"] == "final":
+            right = [item["correct"] for item in row["completions"]]
+            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = sum(right) / len(right)
+    return found
+
+
+def _differences(folder: Path, config: Config) -> list[dict[str, Any]]:
+    """Every recipe against the base, and the two of ReaLM against plain GRPO, paired by question."""
+    outcomes = {name: accuracies(folder / name) for name in (BASE, *RECIPES)}
+    pairs = [(name, BASE) for name in ("grpo", "realm-zero", "realm-r1")]
+    pairs += [(name, "grpo") for name in ("realm-zero", "realm-r1")]
+    rows = []
+    for name, against in pairs:
+        for split, routes in outcomes[name]:
+            found = paired_difference(
+                outcomes[name][split, routes],
+                outcomes[against][split, routes],
+                config.evaluation.bootstrap,
+                derive(config.run.seed, "bootstrap"),
+            )
+            rows.append({"name": name, "against": against, "split": split, "routes": routes, **found._asdict()})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Accuracy of every model with its 95 % interval: a row a model, a column a split without and with routes."""
+    columns = list(dict.fromkeys((row["split"], row["routes"]) for row in rows))
+    result = Table(title="Accuracy on held-out questions, with 95 % intervals", title_justify="left")
+    result.add_column("")
+    for split, routes in columns:
+        result.add_column(f"{split}\n{'with routes' if routes else 'without'}", justify="right")
+    for name in dict.fromkeys(row["name"] for row in rows):
+        cells = {(row["split"], row["routes"]): row for row in rows if row["name"] == name}
+        texts = []
+        for column in columns:
+            row = cells.get(column)
+            texts.append(f"{row['accuracy']:.1%}\n{row['low']:.1%} – {row['high']:.1%}" if row else "")
+        result.add_row(name, *texts)
+    return result
+
+
+def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Console) -> Path:
+    """Run the whole comparison and return its folder.
+
+    Args:
+        config: the common settings; `training.recipe` is set for each run.
+        fast: take a few steps only, to see that everything works.
+        overwrite: replace an earlier run of this name.
+        console: where progress and the final table go.
+
+    Raises:
+        UserError: a setting that cannot work, or a name already used; nothing is written then.
+        JobError: a run failed; its log is named.
+    """
+    started = time.monotonic()
+    if fast:
+        config = _apply(config, FAST)
+    folder = config.run_path
+    recipe_configs(config, folder)
+    task = load_task(config)
+    run = RunFolder.create(config, overwrite=overwrite)
+    console.print(f"realm quickstart: {', '.join(RECIPES)} on the returns desk, into {folder}")
+    if fast:
+        console.print(f"[yellow]{FAST_NOTE}[/]")
+    bank = Bank.start(folder / "bank", resume=False, overwrite=True)
+    with VerifierPool.of(task, config) as pool:
+        collect(config, task, bank, pool)
+    stats = bank.stats()
+    console.print(
+        f"bank: {len(bank)} CoTs of the scripted teacher on {stats['questions']} questions, "
+        f"{stats['error_ratio']:.0%} wrong"
+    )
+    jobs = _train_all(config, folder, console)
+    rows = [row for name in (BASE, "grpo", "realm-zero", "realm-r1") for row in _final_rows(folder, name)]
+    seconds = round(time.monotonic() - started)
+    summary = {
+        "title": "Quickstart: three recipes on the returns desk",
+        "note": FAST_NOTE if fast else "",
+        "machine": machine(),
+        "versions": versions(),
+        "seed": config.run.seed,
+        "seconds": seconds,
+        "budget": {"steps": config.training.rl.steps, "completions_per_step": config.training.rl.batch_size},
+        "rows": rows,
+        "differences": _differences(folder, config),
+        "cost": _cost(folder, jobs, config),
+    }
+    write_atomic(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    run.finish()
+    page = write_report(folder)
+    console.print(table(rows))
+    if fast:
+        console.print(f"[yellow]{FAST_NOTE}[/]")
+    console.print(f"{_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
+    return folder

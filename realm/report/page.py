@@ -1,0 +1,176 @@
+"""The report of a run: its folder's files in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from realm.report import figures, tables
+from realm.report.completions import browser_data, script_json
+from realm.report.data import Report, Run, mapping, number, read_report, text
+from realm.report.svg import style_of
+from realm.report.verdict import verdict
+from realm.run import write_atomic
+
+_HERE = Path(__file__).parent
+#: Characters of the configuration and of one fact of meta.json that the page shows.
+_MOST_CONFIG, _MOST_FACT = 60_000, 400
+
+
+def write_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the page of a training run or of a quickstart, from nothing but the files in its folder.
+
+    A run that is still going, or whose files are partly missing, gets a page that says what is missing. The page
+    needs no network and stays below 5 MB: of long runs it shows means over neighbouring steps and a part of the
+    sampled completions, and says so.
+
+    Args:
+        run_dir: the folder of a run (see `realm.report.data` for the files read).
+        out: where to write; default `report.html` in the folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the folder is missing or holds none of a run's files.
+        ResourceError: the page cannot be written.
+    """
+    report = read_report(Path(run_dir))
+    target = Path(run_dir) / "report.html" if out is None else Path(out)
+    write_atomic(target, render(report))
+    return target
+
+
+def render(report: Report) -> str:
+    """The page as HTML text."""
+    script = (_HERE / "browser.js").read_text(encoding="utf-8")
+    groups, seen = browser_data(report.runs, report.notes) if report.runs else ([], 0)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    names = report.names()
+    lead, more = verdict(report)
+    context: dict[str, Any] = {
+        "title": _title(report),
+        "subtitle": _subtitle(report),
+        "note": report.note,
+        "lead": lead,
+        "more": more,
+        "notes": report.notes,
+        "results": list(zip(figures.final_figures(report), tables.final_tables(report), strict=True)),
+        "measures": tables.measures_table(report),
+        "training_figures": figures.training_figures(report),
+        "training_table": tables.training_table(report),
+        "cold_start": any(run.stage_steps("sft") for run in report.runs),
+        "kind_figures": figures.kind_figures(report),
+        "difference_tables": tables.difference_tables(report),
+        "fade_figures": figures.fade_figures(report),
+        "reward_figures": figures.reward_figures(report),
+        "parse_table": tables.parse_table(report),
+        "groups": Markup(script_json(groups)) if groups else "",
+        "groups_shown": _shown(len(groups), seen),
+        "cost_table": tables.cost_table(report),
+        "facts": _facts(report),
+        "config_text": report.config_text[:_MOST_CONFIG],
+        "folder": report.folder.resolve().name,
+        "key": Markup(
+            "Hollow {} is without routes, solid {} with routes, and the line between them is the gap."
+        ).format(tables.swatch(0, solid=False), tables.swatch(0)),
+        "key_recipes": Markup(" ").join(
+            Markup('<span class="key">{}{}</span>').format(tables.swatch(style_of(name, names)), name)
+            for name in names
+            if name != "base"
+        ),
+        "swatch": tables.swatch,
+        "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+    }
+    context["contents"] = [(anchor, name) for anchor, name, key in CONTENTS if context.get(key)]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((_HERE / "template.html").read_text(encoding="utf-8"))
+    return template.render(context)
+
+
+#: (anchor, name, what must be there) of the sections, in the order of the page.
+CONTENTS = (
+    ("result", "Result", "results"),
+    ("training", "Training", "training_figures"),
+    ("kinds", "Kinds", "kind_figures"),
+    ("differences", "Differences", "difference_tables"),
+    ("fade", "Fading", "fade_figures"),
+    ("reward", "Reward", "reward_figures"),
+    ("parse", "Parsing", "parse_table"),
+    ("completions", "Completions", "groups"),
+    ("cost", "Cost", "cost_table"),
+    ("setup", "Setup", "folder"),
+)
+
+
+def _title(report: Report) -> str:
+    if report.title:
+        return report.title
+    if report.quickstart:
+        return "ReaLM quickstart"
+    run = report.runs[0]
+    task = text(mapping(run.config.get("task")).get("name"))
+    return f"{run.name} on {task}" if task else run.name
+
+
+def _steps(run: Run) -> str:
+    """The training of a run in words, from its steps: `100 SFT steps, 200 RL steps`."""
+    totals = {stage: sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")}
+    return ", ".join(f"{total} {stage.upper()} steps" for stage, total in totals.items() if total)
+
+
+def _subtitle(report: Report) -> str:
+    """What was trained, in one line."""
+    first = report.runs[0] if report.runs else None
+    config = first.config if first else {}
+    model = text(mapping(config.get("model")).get("path"))
+    task = text(mapping(config.get("task")).get("name"))
+    seed = number(report.facts.get("seed", mapping(config.get("run")).get("seed")))
+    parts = ["realm quickstart" if report.quickstart else "realm training run"]
+    if report.quickstart and report.runs:
+        parts.append(", ".join(run.name for run in report.runs))
+    if model:
+        parts.append(f"from {Path(model).name}")
+    if task and report.quickstart:
+        parts.append(f"on {task}")
+    longest = max((_steps(run) for run in report.runs), key=len, default="")
+    if longest:
+        parts.append(longest)
+    if seed is not None:
+        parts.append(f"seed {seed:.0f}")
+    return " · ".join(parts)
+
+
+def _shown(kept: int, seen: int) -> str:
+    return f"{kept} groups." if kept == seen else f"{kept} of {seen} saved groups, spread evenly over the runs."
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """Versions, seeds, machine and the like, as pairs of text; nested ones with a dotted name."""
+    found: list[tuple[str, str]] = []
+
+    def add(name: str, value: object, depth: int) -> None:
+        if isinstance(value, dict) and depth < 3:
+            if all(not isinstance(item, dict | list) for item in value.values()):
+                joined = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+                found.append((name, joined[:_MOST_FACT]))
+            else:
+                for key, item in value.items():
+                    add(f"{name}.{key}" if name else str(key), item, depth + 1)
+        elif isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+            found.append((name, " ".join(map(str, value))[:_MOST_FACT]))
+        elif value is not None and value != "":
+            seconds = number(value)
+            shown = tables.duration(seconds) if name == "seconds" and seconds is not None else str(value)
+            found.append(("time" if name == "seconds" else name, shown[:_MOST_FACT]))
+
+    for name, value in report.facts.items():
+        add(str(name), value, 0)
+    return [(name.replace("_", " "), value) for name, value in found if value][:60]

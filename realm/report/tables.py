@@ -1,0 +1,210 @@
+"""The tables of the page: text, and small drawings inside cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from realm.report.charts import interval_bar, said_gain, sparkline, thin
+from realm.report.data import Evaluation, Report, mapping, number, recipe_order, split_order, split_title, text
+from realm.report.figures import MOST_KINDS, validation_course
+from realm.report.svg import MINUS, element, interval, marker, padded, percent, points, style_of, svg
+
+
+#: Style of the marker (None: no marker), name, and the cells of one row.
+TableRow = tuple[int | None, str, Sequence[Markup | str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text and small drawings; `bodies` are (heading, rows), a row begins with (style, name)."""
+
+    columns: Sequence[str]
+    bodies: Sequence[tuple[str, Sequence[TableRow]]] = field(default_factory=list)
+
+
+def swatch(style: int, solid: bool = True) -> Markup:
+    """A model's marker, to stand before its name in a text or a table."""
+    return svg(14, 14, "", marker(style, 7.0, 7.0, solid=solid, size=4.2))
+
+
+def _cell(value: str, below: str = "") -> Markup:
+    small = element("small", below) if below else ""
+    return Markup("").join([element("span", value), small])
+
+
+def final_tables(report: Report) -> list[Table]:
+    """Accuracy without routes, with routes, and the gap between them; one table per split."""
+    names = report.names()
+    routes = report.routes()
+    columns = ["", "Without routes", f"With {routes} routes" if routes else "With routes", "Autonomy gap"]
+    found = []
+    for split in report.splits():
+        rows: list[TableRow] = []
+        for name in names:
+            without, shown = report.result(name, split, False), report.result(name, split, True)
+            if without is None and shown is None:
+                continue
+            cells = [
+                _cell(percent(row.accuracy), interval(row.low, row.high)) if row else MISSING
+                for row in (without, shown)
+            ]
+            rows.append((style_of(name, names), name, [*cells, _gap(without, shown)]))
+        found.append(Table(columns, [("", rows)]))
+    return found
+
+
+MISSING = Markup('<span class="missing">none</span>')
+
+
+def _gap(without: Evaluation | None, shown: Evaluation | None) -> Markup:
+    if without is None or shown is None:
+        return MISSING
+    gap = shown.accuracy - without.accuracy
+    halves = [(row.high - row.low) / 2 for row in (without, shown) if row.low is not None and row.high is not None]
+    if len(halves) < 2:
+        return _cell(points(gap))
+    # The files hold no paired interval for the gap; as for independent figures it comes out wider, never narrower,
+    # than the paired one of questions that are easy or hard in both ways of asking.
+    half = (halves[0] ** 2 + halves[1] ** 2) ** 0.5
+    return _cell(points(gap), f"{points(gap - half)} to {points(gap + half)}")
+
+
+MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("same_err", "Same error as a route", percent),
+    ("scoring_accuracy", "Routes judged rightly", percent),
+    ("auroc", "AUROC of scores", lambda value: f"{value:.3f}"),
+    ("brier", "Brier of scores", lambda value: f"{value:.3f}"),
+    ("f1", "Macro F1", percent),
+    ("pass_at_n", "pass@n", percent),
+    ("maj_at_n", "maj@n", percent),
+    ("parse_failures", "Parse failures", percent),
+    ("truncated", "Truncated", percent),
+    ("completion_tokens", "Tokens per answer", lambda value: f"{value:.0f}"),
+)
+
+
+def measures_table(report: Report) -> Table | None:
+    """The other measures of the final evaluations, where the files hold them."""
+    rows = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
+    rows += [row for row in report.base if row.split != "validation"]
+    last = {(split_order(row.split), row.routes, recipe_order(row.name)): row for row in rows}
+    shown = [measure for measure in MEASURES if any(measure[0] in row.more for row in rows)]
+    if not shown:
+        return None
+    bodies: dict[str, list[TableRow]] = {}
+    for key in sorted(last):
+        row = last[key]
+        cells = [format_(row.more[name]) if name in row.more else "" for name, _, format_ in shown]
+        how = f"with {row.routes} routes" if row.routes else "without routes"
+        body = bodies.setdefault(f"{split_title(row.split)}, {how}", [])
+        body.append((style_of(row.name, report.names()), row.name, cells))
+    return Table(["", *[title for _, title, _ in shown]], list(bodies.items()))
+
+
+def training_table(report: Report) -> Table | None:
+    """The values of the two accuracy charts."""
+    bodies = []
+    for run in report.runs:
+        found: dict[tuple[str, int, int], list[Markup | str]] = {}
+        for with_routes in (False, True):
+            for _, row in validation_course(report, run, with_routes):
+                cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
+                cells[with_routes] = _cell(percent(row.accuracy), interval(row.low, row.high))
+        rows = [(None, _when(key), cells) for key, cells in found.items()]
+        bodies.append((run.name, rows))
+    return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
+
+
+def _when(key: tuple[str, int, int]) -> str:
+    stage, round_, step = key
+    if stage == "base":
+        return "base model"
+    return f"{stage.upper()} step {step}" + (f", round {round_ + 1}" if round_ else "")
+
+
+def parse_table(report: Report) -> Table | None:
+    """Parse failures by reason: share of completions in the first and in the last tenth of RL, and the course between."""
+    names = report.names()
+    courses: dict[str, dict[str, list[float]]] = {}
+    for run in report.runs:
+        rows = [row for row in run.metrics if row.get("stage") == "rl"]
+        reasons = {reason for row in rows for reason, share in mapping(row.get("parse")).items() if number(share)}
+        for reason in ("any reason", *reasons):
+            values = []
+            for index, row in enumerate(rows):
+                found = (
+                    row.get("parse_failures") if reason == "any reason" else mapping(row.get("parse")).get(reason, 0.0)
+                )
+                values.append((float(index), number(found) or 0.0))
+            if values and any("parse_failures" in row or "parse" in row for row in rows):
+                courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
+    if not courses:
+        return None
+    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -max(map(max, courses[reason].values()))))[
+        :MOST_KINDS
+    ]
+    recipes = [run.name for run in report.runs if run.name in courses["any reason"]]
+    rows_: list[TableRow] = []
+    for reason in ordered:
+        cells = []
+        for recipe in recipes:
+            course_ = courses[reason].get(recipe)
+            cells.append(_course_cell(style_of(recipe, names), recipe, reason, course_) if course_ else Markup(""))
+        rows_.append((None, reason, cells))
+    return Table(["", *recipes], [("", rows_)])
+
+
+def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> Markup:
+    tenth = max(1, len(course) // 10)
+    first, last = sum(course[:tenth]) / tenth, sum(course[-tenth:]) / tenth
+    ends = f"{percent(first)} → {percent(last)}"
+    return Markup("").join(
+        [sparkline(style, course, max(course), f"{recipe} · {reason} · {ends}"), element("small", ends)]
+    )
+
+
+def difference_tables(report: Report) -> list[tuple[str, Table]]:
+    """Differences paired by question, one table per split and way of asking, all drawn on a common scale."""
+    names = report.names()
+    domain = padded([0.0, *[edge for row in report.differences for edge in (row.low, row.high)]], step=0.05)
+    found: dict[str, list[TableRow]] = {}
+    for row in sorted(
+        report.differences,
+        key=lambda one: (split_order(one.split), one.routes, recipe_order(one.against), recipe_order(one.name)),
+    ):
+        style = style_of(row.name, names)
+        pair = f"{row.name} {MINUS} {row.against}"
+        bar = interval_bar(style, row.difference, row.low, row.high, domain, said_gain(pair, row.difference))
+        cells = [bar, _cell(points(row.difference), f"{points(row.low)} to {points(row.high)}")]
+        how = f"with {row.routes} routes" if row.routes else "without routes"
+        found.setdefault(f"{split_title(row.split)}, {how}", []).append((style, pair, cells))
+    return [(title, Table(["", "", ""], [("", rows)])) for title, rows in found.items()]
+
+
+def cost_table(report: Report) -> Table | None:
+    """What each recipe used."""
+    rows: list[TableRow] = []
+    for row in report.cost:
+        name = text(row.get("name"), "?")
+        seconds = number(row.get("seconds"))
+        cells: list[Markup | str] = [_count(row.get(key)) for key in ("steps", "completions", "tokens")]
+        rows.append((style_of(name, report.names()), name, [*cells, duration(seconds) if seconds is not None else ""]))
+    return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
+
+
+def _count(value: Any) -> str:
+    found = number(value)
+    return "" if found is None else f"{found:,.0f}".replace(",", "\u202f")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `45 s`, `12 min 5 s`, `3 h 20 min`."""
+    total = round(seconds)
+    if total < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
+    minutes, rest = divmod(total, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,352 @@
+"""A run is a folder: `config.yaml`, `meta.json` and append-only JSONL files that hold everything a report shows.
+
+A line of a JSONL file is written at once and ends in a newline. A line without one was torn by an interruption: it is
+work still owed, so readers leave it out and the next writer cuts it off. Whole files are replaced through a temporary
+file and an atomic rename. What the disk refuses (full, read-only, no permission) becomes a `ResourceError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from realm.config import Config, dump_config, load_config
+from realm.errors import ConfigError, DataError, ResourceError, UserError
+
+#: Version of the layout below, raised when a reader of old folders would misread new ones.
+FORMAT = 1
+#: The bank is not made by the training run, may have cost a teacher's fees, and so survives `overwrite`.
+KEPT = "bank"
+#: What may differ from the interrupted run on resume, because the trajectory stays the one that was configured.
+FREE_ON_RESUME = (
+    "run.dir", "run.report_to", "evaluation", "training.save_every", "training.keep_checkpoints", "training.log_every",
+    "training.sample_every", "training.sample_groups", "training.eval_every", "training.eval_questions",
+)  # fmt: skip
+#: Order of the stages within a round; `final` comes after every round.
+STAGES = ("base", "sft", "rl", "final")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in ("realm-slm", "torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The machine in one line: system, architecture, CPU cores, and the GPU where torch is loaded and sees one."""
+    parts = [f"{platform.system()} {platform.machine()}", f"{os.cpu_count()} CPU cores"]
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        parts.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
+    return ", ".join(parts)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into a `ResourceError` that names it.
+
+    Libraries that save weights hide the errno in a message of their own exception; a full disk is recognised there too.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _refused(path, error) from error
+    except UserError:
+        raise
+    except Exception as error:
+        if "No space left" in str(error):
+            raise _refused(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+        raise
+
+
+def _refused(path: Path, error: OSError) -> ResourceError:
+    advice = {
+        errno.ENOSPC: "Free some space or choose another run.dir.",
+        errno.EDQUOT: "Free some of your quota or choose another run.dir.",
+    }.get(error.errno or 0, "Mend that or choose another run.dir.")
+    return ResourceError(f"{path}: cannot write ({error.strerror or error}). {advice}")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file so that a reader sees the old one or the new one, never a part.
+
+    Raises:
+        ResourceError: the disk refuses; the old file is untouched.
+    """
+    with writing(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8", "replace"))
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp gives 0600; a result is meant to be read by others as far as the umask allows.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """One JSON line. NaN and infinities become null (JSON has none), numpy and torch scalars plain numbers."""
+    return json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str | bool | int | float | None) and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def append_jsonl(path: Path, *records: dict[str, Any]) -> None:
+    """Append one line a record and flush them; a torn last line of an earlier process is cut off first.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
+    lines = "".join(map(to_line, records)).encode("utf-8", "replace")
+    with writing(path), path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                _mend(path)
+        file.write(lines)
+
+
+def _mend(path: Path) -> None:
+    """End the last line with a newline if it is whole, else cut it off."""
+    whole, _, last = path.read_bytes().rpartition(b"\n")
+    if _record(last) is None:
+        os.truncate(path, len(whole) + 1 if whole else 0)
+    else:
+        with path.open("ab") as file:
+            file.write(b"\n")
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file; a torn last line is left out, blank lines are passed over.
+
+    Raises:
+        DataError: the file cannot be read, or a line other than the last is not a JSON object.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read ({error.strerror}).") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines):
+            raise DataError(f"{path}:{number}: expected one JSON object on the line; remove or mend it.")
+    return records
+
+
+def position(record: dict[str, Any]) -> tuple[int, int, int]:
+    """Where in the run a record belongs, as a sortable (round, stage, step)."""
+    stage = STAGES.index(record.get("stage", "base"))
+    last = STAGES.index("final")
+    return (sys.maxsize if stage == last else record.get("round") or 0, stage, record.get("step") or 0)
+
+
+def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
+    """Dotted keys in which two configurations differ, without those that are free on resume."""
+    keys = []
+    for name in type(new).model_fields:
+        key, before, after = prefix + name, getattr(old, name), getattr(new, name)
+        if key in FREE_ON_RESUME or before == after:
+            continue
+        keys += _differences(before, after, f"{key}.") if isinstance(after, BaseModel) else [key]
+    return keys
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunFolder:
+    """One run on disk. Make it with `create` (a new or resumed run) or `RunFolder(path)` (to read a finished one)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(
+        cls, config: Config, *, template_hash: str = "", overwrite: bool = False, resume: bool = False
+    ) -> RunFolder:
+        """Make `config.run_path` and write `config.yaml` and `meta.json`, or go on with it where `resume` is set.
+
+        Call it last, when configuration, task, bank and model have been found good, so that a mistake leaves nothing.
+
+        Args:
+            template_hash: hash of the prompt's wording and tags, kept in meta.json.
+            overwrite: a run of this name is deleted, all but its bank.
+            resume: a run of this name is continued; its configuration must be the same in all that decides the result.
+
+        Raises:
+            ResourceError: the name is used (or, on resume, is not), or the disk refuses.
+            ConfigError: the name is no folder name, or the configuration differs from the one to be resumed.
+        """
+        name, path = config.run.name, config.run_path
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise ConfigError(f"run.name: expected the name of one folder below run.dir, found {name!r}.")
+        run = cls(path)
+        if resume:
+            run._resume(config)
+            return run
+        with writing(path):
+            used = path.exists() and (not path.is_dir() or any(item.name != KEPT for item in path.iterdir()))
+        if used:
+            run._clear(overwrite)
+        fresh = not path.exists()
+        try:
+            with writing(path):
+                path.mkdir(parents=True, exist_ok=True)
+            run._write_config(config)
+            run._write_meta(
+                {
+                    "format": FORMAT,
+                    "name": name,
+                    "recipe": config.training.recipe,
+                    "seed": config.run.seed,
+                    "template_hash": template_hash,
+                    "versions": versions(),
+                    "machine": machine(),
+                    "command": " ".join(["realm", *sys.argv[1:]]),
+                    "started": _now(),
+                    "resumed": [],
+                    "finished": None,
+                    "status": "running",
+                }
+            )
+        except ResourceError:
+            # Nothing half-written: a folder without meta.json would block its name.
+            with suppress(OSError):
+                (path / "config.yaml").unlink(missing_ok=True)
+                if fresh:
+                    path.rmdir()
+            raise
+        return run
+
+    def _clear(self, overwrite: bool) -> None:
+        if not overwrite:
+            raise ResourceError(
+                f"{self.path}: this run name is already used. Choose another run.name, or give --resume or --overwrite."
+            )
+        if not (self.path / "meta.json").is_file():
+            raise ResourceError(
+                f"{self.path}: not a run folder (no meta.json), so it is not overwritten; move it away."
+            )
+        with writing(self.path):
+            # meta.json goes last, so that a deletion that was cut short can be repeated.
+            for item in sorted(self.path.iterdir(), key=lambda item: item.name == "meta.json"):
+                if item.name == KEPT:
+                    continue
+                if item.is_dir() and not item.is_symlink():
+                    shutil.rmtree(item)
+                else:
+                    item.unlink()
+
+    def _resume(self, config: Config) -> None:
+        if not (self.path / "meta.json").is_file() or not (self.path / "config.yaml").is_file():
+            raise ResourceError(f"{self.path}: no run to resume here. Leave --resume away to start it.")
+        keys = _differences(load_config(self.path / "config.yaml"), config)
+        if keys:
+            raise ConfigError(
+                f"{self.path}: the interrupted run has another {', '.join(keys)}. "
+                "Resume with its own config.yaml, or start a new run.name."
+            )
+        meta = self.meta
+        self._write_config(config)
+        self._write_meta({**meta, "resumed": [*meta.get("resumed", []), _now()], "finished": None, "status": "running"})
+
+    def _write_config(self, config: Config) -> None:
+        write_atomic(self.path / "config.yaml", dump_config(config))
+
+    def _write_meta(self, meta: dict[str, Any]) -> None:
+        write_atomic(self.path / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The content of meta.json.
+
+        Raises:
+            DataError: there is none, or it cannot be read.
+        """
+        path = self.path / "meta.json"
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot read the run's meta.json ({error}).") from error
+        if not isinstance(meta, dict):
+            raise DataError(f"{path}: expected a JSON object.")
+        return meta
+
+    def finish(self, status: Literal["done", "failed", "interrupted"] = "done") -> None:
+        """Note in meta.json that the run ended, and how."""
+        self._write_meta({**self.meta, "finished": _now(), "status": status})
+
+    def append(self, file: str, *records: dict[str, Any]) -> None:
+        """Append records to `<run>/<file>` (see `append_jsonl`). Only the main process of a run may call it."""
+        append_jsonl(self.path / file, *records)
+
+    def read(self, file: str) -> list[dict[str, Any]]:
+        """The records of `<run>/<file>`; none where the file was never written."""
+        path = self.path / file
+        return read_jsonl(path) if path.exists() else []
+
+    def keep(self, file: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Rewrite `<run>/<file>` atomically with the records that are `wanted`; nothing happens where it is missing."""
+        path = self.path / file
+        if path.exists():
+            write_atomic(path, "".join(to_line(record) for record in read_jsonl(path) if wanted(record)))
+
+    def rewind(self, stage: Literal["base", "sft", "rl"], round_: int, step: int) -> None:
+        """Cut off the records beyond a checkpoint, which the resumed run is going to write again.
+
+        Args:
+            stage, round_, step: the checkpoint; its own records stay.
+        """
+        limit = position({"stage": stage, "round": round_, "step": step})
+        for file in ("metrics.jsonl", "completions.jsonl", "evaluations.jsonl"):
+            self.keep(file, lambda record: position(record) <= limit)

@@ -1,0 +1,1 @@
+"""Tasks: questions, the verifier that judges their answers, the wording of their prompts."""

@@ -1,0 +1,64 @@
+"""What a task is: questions in named splits, one verifier, a prompt wording, and optionally rules and class labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from realm.method.prompt import Wording
+from realm.tasks.verify import Verifier
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question x with its gold answer y*. `kind` and `difficulty` group the figures of an evaluation."""
+
+    id: str
+    question: str
+    answer: str
+    split: str = "train"
+    kind: str = ""
+    difficulty: int = 0
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comment:
+    """An expert comment: one rule of the domain, shown to the teacher for questions that share one of its tags."""
+
+    id: str
+    tags: tuple[str, ...]
+    text: str
+
+
+class Task(Protocol):
+    """A family of questions. Loading a task validates every row, so that nothing is paid for before the data is fit."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def wording(self) -> Wording: ...
+
+    @property
+    def verifier(self) -> Verifier:
+        """Decides training reward and evaluation alike. Judge model text through `workers.VerifierPool`."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes for macro-F1; empty where answers are no classes."""
+        ...
+
+    @property
+    def comments(self) -> tuple[Comment, ...]:
+        """The expert's rules for guided distillation; empty where there are none."""
+        ...
+
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits; `train`, `validation` and `test` are always among them. No question is in two."""
+        ...
+
+    def rows(self, split: str) -> list[Question]:
+        """The questions of a split in their own fixed order. Raises `KeyError` for a name that `splits` lacks."""
+        ...

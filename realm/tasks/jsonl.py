@@ -1,0 +1,221 @@
+"""The task `jsonl`: any file of questions and answers, one JSON object a line, judged by a verifier of choice.
+
+A row is {"question", "answer"} and optionally "id", "kind", "difficulty", "tags"; other keys are left to others (the
+bank reads "cots"). Without an id a row is named after its file and line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from realm.config import TaskConfig
+from realm.errors import DataError
+from realm.method import seeds
+from realm.method.prompt import DEFAULT_WORDING, Wording
+from realm.tasks.base import Comment, Question
+from realm.tasks.verify import Verifier
+from realm.tasks.workers import VerifierPool
+
+SPLITS = ("train", "validation", "test")
+_VALIDATION_MAX = 100
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A JSON object of a file: its line (from 1), its id, and its content."""
+
+    line: int
+    id: str
+    content: Mapping[str, Any]
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """The rows of a JSONL file in UTF-8, blank lines aside; every id is unique in the file.
+
+    Raises `DataError` for a file that is missing or empty, and with the line for one that is torn or no JSON object
+    and for an id that is there twice.
+    """
+    path = Path(path)
+    lines: dict[str, int] = {}
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(file, start=1):
+                if not text.strip():
+                    continue
+                row = _row(path, number, text)
+                if row.id in lines:
+                    raise DataError(
+                        f"{path}:{number}: the id {row.id!r} is in line {lines[row.id]} too; every row needs its own."
+                    )
+                lines[row.id] = number
+                yield row
+    except OSError as error:
+        raise DataError(f"{path}: expected a JSONL file, cannot read it ({error.strerror or error}).") from error
+    if not lines:
+        raise DataError(f"{path}: expected one JSON object a line, the file is empty.")
+
+
+def _row(path: Path, number: int, text: bytes) -> Row:
+    try:
+        content = json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except (ValueError, RecursionError) as error:
+        what = "cut off or not JSON" if isinstance(error, json.JSONDecodeError) else f"not readable ({error})"
+        raise DataError(f"{path}:{number}: expected one JSON object, the line is {what}; mend or remove it.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}:{number}: expected a JSON object, found {type(content).__name__}.")
+    found = content.get("id")
+    if found is None:
+        found = f"{path.stem}-{number}"
+    elif isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise DataError(f"{path}:{number}: `id` must be a text or an integer, found {found!r}.")
+    return Row(number, str(found), content)
+
+
+def answer_text(row: Mapping[str, Any]) -> str:
+    """The gold answer of a row as text, "" where there is none; a number is written out."""
+    found = row.get("answer")
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return repr(found)
+    return found.strip() if isinstance(found, str) else ""
+
+
+@dataclass(frozen=True)
+class JsonlTask:
+    """Questions of a file, each with a gold that its verifier accepts."""
+
+    name: str
+    wording: Wording
+    verifier: Verifier
+    labels: tuple[str, ...]
+    questions: Mapping[str, Sequence[Question]]
+    comments: tuple[Comment, ...] = ()
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.questions)
+
+    def rows(self, split: str) -> list[Question]:
+        return list(self.questions[split])
+
+
+def load_jsonl(
+    config: TaskConfig,
+    seed: int,
+    *,
+    name: str = "jsonl",
+    verifier: str | None = None,
+    gold: Callable[[Mapping[str, Any]], str] = answer_text,
+) -> JsonlTask:
+    """Read, check and split the files of a task; `verifier` overrides the configured one, `gold` reads a row's answer.
+
+    The test questions are those of `test_path`, or `test_size` of `path`; 10 % of the rest, at most 100, are for
+    validation. The split depends on the seed and the text of a question alone, so that the order of the file does not
+    matter and the same question is never trained on and tested.
+
+    Raises `DataError` for what `read_rows` refuses, for a row without a question, for a row whose gold is missing or
+    does not verify against itself (`bad_rows: skip` counts and logs it instead), and for a file too small to split.
+    """
+    if config.path is None:
+        raise DataError(f"task.path: the task {name} needs a JSONL file of training questions.")
+    choices = config.choices if (verifier or config.verifier) == "choice" else []
+    with VerifierPool(verifier or config.verifier, choices, config.verifier_timeout) as pool:
+        train = _questions(config, config.path, pool, gold)
+        test = _questions(config, config.test_path, pool, gold) if config.test_path else []
+        task_verifier = pool.verifier
+
+    def lot(question: Question) -> int:
+        return seeds.derive(seed, "split", " ".join(question.question.split()))
+
+    train.sort(key=lot)
+    if config.test_path:
+        test.sort(key=lot)
+    else:
+        if len(train) < config.test_size + 2:
+            raise DataError(
+                f"{config.path}: {len(train)} usable questions are too few to split off task.test_size="
+                f"{config.test_size}; lower it or name a task.test_path."
+            )
+        test, train = train[: config.test_size], train[config.test_size :]
+    train = _without(train, test)
+    n_validation = min(_VALIDATION_MAX, max(1, len(train) // 10))
+    if len(train) < 2:
+        raise DataError(f"{config.path}: expected at least 2 questions to train and validate on, found {len(train)}.")
+    parts = {
+        "train": train[n_validation:][: config.max_train],
+        "validation": train[:n_validation][: config.max_test],
+        "test": test[: config.max_test],
+    }
+    return JsonlTask(
+        name=name,
+        wording=_wording(task_verifier.name, choices),
+        verifier=task_verifier,
+        labels=tuple(choices),
+        questions={split: [replace(item, split=split) for item in parts[split]] for split in SPLITS},
+    )
+
+
+def _questions(
+    config: TaskConfig, path: str, pool: VerifierPool, gold: Callable[[Mapping[str, Any]], str]
+) -> list[Question]:
+    """The rows of a file as questions; those without a usable gold are refused or skipped."""
+    rows = list(read_rows(path))
+    questions = [_question(path, row, gold(row.content)) for row in rows]
+    verdicts = pool.verify([(question.answer, question.answer) for question in questions])
+    bad: list[str] = []
+    for row, question, verdict in zip(rows, questions, verdicts, strict=True):
+        if verdict.correct:
+            continue
+        if question.answer:
+            found = f"the gold {question.answer[:60]!r} does not verify ({verdict.reason or 'not equal to itself'})"
+        else:
+            found = "no answer"
+        bad.append(f"{path}:{row.line}: {found}, verifier {pool.verifier.name}")
+    if bad and config.bad_rows == "refuse":
+        others = f" ({len(bad)} such rows)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{others}; mend the rows or set task.bad_rows=skip.")
+    for message in bad:
+        _LOG.info("skipped %s", message)
+    if bad:
+        _LOG.warning("%s: skipped %d of %d rows without a usable answer, e.g. %s", path, len(bad), len(rows), bad[0])
+    if len(bad) == len(rows):
+        raise DataError(f"{path}: no row has a usable answer; the first: {bad[0]}.")
+    return [question for question, verdict in zip(questions, verdicts, strict=True) if verdict.correct]
+
+
+def _question(path: str, row: Row, gold: str) -> Question:
+    where, content = f"{path}:{row.line}", row.content
+    text, kind, difficulty = content.get("question"), content.get("kind", ""), content.get("difficulty", 0)
+    tags = content.get("tags", [])
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{where}: expected a text under `question`, found {text!r:.60}.")
+    if not isinstance(kind, str) or not isinstance(difficulty, int) or not isinstance(tags, list):
+        raise DataError(f"{where}: expected `kind` to be a text, `difficulty` an integer and `tags` a list.")
+    return Question(row.id, text, gold, kind=kind, difficulty=difficulty, tags=tuple(str(tag) for tag in tags))
+
+
+def _without(train: list[Question], test: list[Question]) -> list[Question]:
+    """The training questions that are not among the test questions."""
+    texts = {" ".join(question.question.split()) for question in test}
+    kept = [question for question in train if " ".join(question.question.split()) not in texts]
+    if len(kept) < len(train):
+        _LOG.warning("left out %d training questions that are test questions too", len(train) - len(kept))
+    shared = {question.id for question in kept} & {question.id for question in test}
+    if shared:
+        raise DataError(f"task.test_path: the id {min(shared)!r} is that of a training question too; give it another.")
+    return kept
+
+
+def _wording(verifier: str, choices: Sequence[str]) -> Wording:
+    """The default wording, with a line that says what form of answer the verifier can read."""
+    hint = {
+        "number": "The answer is one number, written in digits.",
+        "choice": f"The answer is one of: {', '.join(choices)}.",
+        "math": "The answer is one mathematical expression in LaTeX, worked out as far as possible.",
+        "python": "The answer is one Python literal.",
+    }.get(verifier)
+    return replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING

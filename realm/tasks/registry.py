@@ -1,0 +1,24 @@
+"""The task that a configuration names."""
+
+from __future__ import annotations
+
+from realm.config import Config
+from realm.tasks.base import Task
+from realm.tasks.gsm8k import load_gsm8k
+from realm.tasks.jsonl import load_jsonl
+
+
+def load_task(config: Config) -> Task:
+    """Load and check the configured task; its splits depend on `run.seed`.
+
+    Raises `DataError` for files that cannot be used as they are, `ConfigError` for choices that cannot be told apart.
+    """
+    settings = config.task
+    if settings.name == "desk":
+        # Imported here: the desk is a task of its own and rests on this package.
+        from realm.desk.task import DeskTask
+
+        return DeskTask(seed=config.run.seed, max_train=settings.max_train, max_test=settings.max_test)
+    if settings.name == "gsm8k":
+        return load_gsm8k(settings, config.run.seed)
+    return load_jsonl(settings, config.run.seed)

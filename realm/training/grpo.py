@@ -1,0 +1,163 @@
+"""RL: TRL's GRPOTrainer on prompts whose routes fade.
+
+The fade, for G = 3 and two processes with four completions each (compare the sampler's map in TRL's grpo_trainer.py;
+x y z u are questions, r1 … r4 the routes shown):
+
+                      |      process 0      |      process 1      |
+                       <-----G----->  <-----G----->  one prompt a group, on whatever process its members are
+    global_step  τ    p   x   x   x   y     y   y   z   z   z …
+         0      0.00 1.00 x + r3 r1 r4 r2   y + r2 r4 r3 r1         every route is shown
+         1      0.25 0.82 z + r1 r4 r3      u + r3 r1 r2 r4         each route stays with probability p
+         2      0.50 0.41 y + r4            x + r1 r3               other routes for y and x than at step 0
+         3      0.75 0.07 u                 z                       questions alone: what is left is the student's own
+                            └── drawn from (seed, question id, global_step) when the step generates, never before:
+                                a prefetched batch holds question ids only, a resumed run or another process draws
+                                the same.
+
+With `num_iterations` μ > 1 a batch is generated at every μ-th step and learned from μ times.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.training.renderer import Rendered, Renderer, as_prompt
+from realm.training.rewards import RouteReward
+from realm.training.settings import Quiet, accumulation, common_arguments, question_order
+
+
+class ReaLMTrainer(Quiet, GRPOTrainer):
+    """GRPOTrainer whose prompts are rendered when a batch is generated.
+
+    The only change is in `_generate_and_score_completions`: the `prompt` of every input row is rendered from (seed,
+    question id, `state.global_step`) before TRL generates, and the routes shown travel with the row to the reward.
+    With k = 0 the prompts never change and the trainer is GRPOTrainer, step for step.
+
+    Private seams of TRL 1.16 it leans on (a contract test each, in tests/training/test_grpo.py):
+        `_generate_and_score_completions(inputs)` gets the rows of the dataset, one per completion, when completions
+            are generated (not when the batch is fetched), and returns the generation batch;
+        `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
+        `_send_telemetry` and `create_model_card` (see `Quiet`).
+
+    Args:
+        renderer: renders the questions named by the column `question_id`.
+    """
+
+    def __init__(self, *args: Any, renderer: Renderer, **kwargs: Any) -> None:
+        self.renderer = renderer
+        super().__init__(*args, **kwargs)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        step = self.state.global_step
+        tau = step / self.args.max_steps
+        rendered: dict[str, Rendered] = {}
+        rows = []
+        for row in inputs:
+            question_id = row["question_id"]
+            if question_id not in rendered:
+                rendered[question_id] = self.renderer.render(question_id, step, tau)
+            shown = rendered[question_id]
+            rows.append(
+                {
+                    **row,
+                    "prompt": as_prompt(self.renderer.tokenizer, shown.messages),
+                    "routes": shown.routes,
+                    "p": shown.p,
+                    "tau": tau,
+                    "dropped": shown.dropped,
+                }
+            )
+        return super()._generate_and_score_completions(rows)
+
+
+def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GRPOConfig:
+    """TRL's settings for one stage of RL.
+
+    Nothing is forwarded twice: the old log-probabilities are those of the update itself (steps per generation =
+    accumulation steps), and a reference model exists only for β > 0. top_p 1 and top_k 0 (TRL's defaults) keep the
+    importance ratio unbiased.
+
+    Raises:
+        ConfigError: the batch does not divide over the processes, or vLLM is asked for and not installed.
+    """
+    rl = config.training.rl
+    vllm: dict[str, Any] = {}
+    if rl.use_vllm:
+        if importlib.util.find_spec("vllm") is None:
+            raise ConfigError(
+                "training.rl.use_vllm: vLLM is not installed; `pip install 'realm-slm[vllm]'` or turn it off."
+            )
+        vllm = {"use_vllm": True, "vllm_max_model_length": context}
+    schedule = "constant_with_warmup" if rl.lr_schedule == "constant" and rl.warmup_steps else rl.lr_schedule
+    return GRPOConfig(
+        **common_arguments(config, output=output, seed=seed, steps=rl.steps, repeat=rl.num_iterations),
+        **vllm,
+        per_device_train_batch_size=rl.micro_batch_size,
+        gradient_accumulation_steps=accumulation(rl.batch_size, rl.micro_batch_size, "training.rl"),
+        num_generations=rl.num_generations,
+        num_iterations=rl.num_iterations,
+        max_completion_length=rl.max_completion_length,
+        temperature=rl.temperature,
+        top_p=1.0,
+        top_k=0,
+        beta=rl.beta,
+        epsilon=rl.epsilon,
+        loss_type=rl.loss_type,
+        scale_rewards=rl.scale_rewards,
+        learning_rate=rl.learning_rate,
+        lr_scheduler_type=schedule,
+        warmup_steps=rl.warmup_steps,
+        max_grad_norm=rl.max_grad_norm,
+        weight_decay=rl.weight_decay,
+        gradient_checkpointing=rl.gradient_checkpointing,
+        bf16=rl.bf16,
+        disable_dropout=True,
+        shuffle_dataset=False,
+        log_completions=False,
+    )
+
+
+def grpo_rows(renderer: Renderer, config: Config, seed: int) -> Dataset:
+    """The questions of the whole stage in the order they are asked: one row (`question_id`, empty `prompt`) a group.
+
+    One pass over these rows is the stage, so the order is a function of the seed alone: TRL's sampler would shuffle
+    anew every epoch from a generator whose state no checkpoint keeps, and a resumed run would ask other questions.
+    """
+    rl = config.training.rl
+    generations = -(-rl.steps // rl.num_iterations)
+    count = generations * (rl.batch_size // rl.num_generations)
+    ids = question_order(list(renderer.questions), count, seed)
+    return Dataset.from_dict({"prompt": [""] * count, "question_id": ids})
+
+
+def make_grpo_trainer(
+    config: Config,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    renderer: Renderer,
+    reward: RouteReward,
+    output: str,
+    seed: int,
+    callbacks: list[TrainerCallback],
+) -> ReaLMTrainer:
+    """The trainer of one RL stage; checkpoints go below `output`."""
+    trainer = ReaLMTrainer(
+        renderer=renderer,
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=reward,
+        args=grpo_settings(config, output=output, seed=seed, context=renderer.context),
+        train_dataset=grpo_rows(renderer, config, seed),
+        callbacks=callbacks,
+    )
+    trainer.be_quiet()
+    return trainer

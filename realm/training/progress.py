@@ -1,0 +1,52 @@
+"""Live progress of training on a terminal; a line now and then where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from realm.training import recorder
+
+#: Seconds between two lines where the output is no terminal.
+PAUSE = 15.0
+
+
+def describe(event: Mapping[str, Any]) -> str:
+    """The figures of an event of `train` as one line: reward, accuracies on the validation questions, time left."""
+    parts = [f"reward {event['reward']:.2f}"] if event.get("reward") is not None else []
+    found = [
+        f"{event[way]:.0%} {way}" for way in ("without", "with") if event.get(way) is not None
+    ]
+    if found:
+        parts.append(f"accuracy {', '.join(found)} routes")
+    left = max(0, round(event["seconds_left"]))
+    parts.append(f"{left // 60}:{left % 60:02d} left")
+    return " · ".join(parts)
+
+
+@contextmanager
+def live(console: Console, name: str) -> Iterator[recorder.Progress]:
+    """Show the run `name` while the block lasts; yields what `train` takes as `progress`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[tuple[str, int], Any] = {}
+        spoken = 0.0
+
+        def show(event: dict[str, Any]) -> None:
+            nonlocal spoken
+            stage = event["stage"], event["round"]
+            title = f"{name} {event['stage']}" + (f" {event['round'] + 1}" if event["round"] else "")
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(title, total=event["steps"], figures="")
+            bars.update(tasks[stage], completed=event["step"], figures=describe(event))
+            now = time.monotonic()
+            if not console.is_terminal and (now - spoken >= PAUSE or event["step"] == event["steps"]):
+                spoken = now
+                console.print(f"{title} {event['step']}/{event['steps']} · {describe(event)}", highlight=False)
+
+        yield show

@@ -1,0 +1,308 @@
+"""The recipes: which stages of training a student goes through, one after the other, resumable anywhere.
+
+    grpo          RL without CoTs (k = 0)
+    realm-zero    RL with fading routes
+    realm-r1      (SFT cold start, then RL with fading routes) x rounds
+
+A stage starts from the model that the one before left in its folder, so a run that was killed goes on in the right
+stage, from that stage's last complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ConfigError, DataError, ResourceError
+from realm.evaluation.evaluate import evaluate_model
+from realm.evaluation.models import context_length, load, prompt_limit
+from realm.evaluation.prompts import evaluation_prompts
+from realm.method.seeds import derive
+from realm.run import RunFolder, write_atomic
+from realm.tasks.base import Task
+from realm.tasks.workers import VerifierPool
+from realm.training.checkpoints import last_checkpoint, publish
+from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
+from realm.training.recorder import Progress, Recorder, cost
+from realm.training.renderer import Renderer
+from realm.training.rewards import RouteReward
+from realm.training.settings import accumulation, hushed
+from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a recipe: its kind, its round (from 0), its optimizer steps, its routes per prompt before fading."""
+
+    kind: Literal["sft", "rl"]
+    round: int
+    steps: int
+    k: int
+
+    def folder(self, run: RunFolder) -> Path:
+        """Where its checkpoints are, and its model if another stage follows."""
+        return run.path / "checkpoints" / self.kind / f"round-{self.round}"
+
+
+def plan(config: Config) -> list[Stage]:
+    """The stages of the configured recipe, in order."""
+    training, k = config.training, config.routes.k
+    if training.recipe == "grpo":
+        return [Stage("rl", 0, training.rl.steps, 0)]
+    if training.recipe == "realm-zero":
+        return [Stage("rl", 0, training.rl.steps, k)]
+    stages = []
+    for round_ in range(training.rounds):
+        if training.sft.steps:
+            stages.append(Stage("sft", round_, training.sft.steps, k))
+        stages.append(Stage("rl", round_, training.rl.steps, k))
+    return stages
+
+
+def check(config: Config, task: Task, bank: Bank | None) -> None:
+    """Find out before anything is written or paid for whether the run can start.
+
+    Raises:
+        ConfigError: the batch does not divide over the processes, k is above the number of CoTs, vLLM is not there.
+        DataError: the recipe needs CoTs and the bank has none for the training questions.
+        ModelError: the model cannot be loaded, or a question does not fit its context.
+        ResourceError: several GPUs, but one process.
+    """
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise ResourceError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process: start with `accelerate launch -m realm …`, "
+            "or show it one of them with CUDA_VISIBLE_DEVICES=0."
+        )
+    stages = plan(config)
+    questions = task.rows("train")
+    if not questions:
+        raise DataError("there is no training question; check task.path and task.max_train.")
+    k = max(stage.k for stage in stages)
+    if k:
+        most = max((len(bank.routes(question.id)) for question in questions), default=0) if bank else 0
+        if most == 0:
+            raise DataError(
+                f"the recipe {config.training.recipe} shows CoTs, but the bank holds none for the training questions; "
+                "collect them (`realm collect`), or check bank.path."
+            )
+        if k > most:
+            raise ConfigError(
+                f"routes.k: {k} routes are wanted, but the bank holds at most {most} CoTs for a training question; "
+                "lower routes.k, or collect more (bank.samples)."
+            )
+    model, tokenizer = load(config.model.path, config.model.dtype)
+    limit = prompt_limit(model, config, config.training.rl.max_completion_length)
+    renderer = Renderer(config, task, bank, tokenizer, context_length(model, config))
+    renderer.check()
+    validation = task.rows("validation")[: config.training.eval_questions]
+    evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
+    with hushed():
+        grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)
+    if bank is not None and any(stage.kind == "sft" for stage in stages):
+        accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
+        examples(config, renderer, bank, 0)
+
+
+def train(
+    config: Config,
+    *,
+    run: RunFolder,
+    task: Task,
+    bank: Bank | None,
+    pool: VerifierPool,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train by the configured recipe and return the directory of the final model, `<run>/model`.
+
+    Everything that the run leaves behind is below `run.path`; see `Recorder` for the rows and `checkpoints` for the
+    models. What it took goes to meta.json as `cost`.
+
+    Args:
+        bank: the CoTs; None for a recipe without any.
+        resume: go on from the last complete checkpoint; rows beyond it are cut off and written again.
+
+    Raises:
+        UserError: see `check`, which is called first; or the disk or the accelerator's memory is full.
+    """
+    final = run.path / "model"
+    if not (resume and final.is_dir()):
+        check(config, task, bank)
+        stages = plan(config)
+        goals = [*(stage.folder(run) / "model" for stage in stages[:-1]), final]
+        sources = [config.model.path, *map(str, goals)]
+        for stage, source, goal in zip(stages, sources, goals, strict=False):
+            if not goal.is_dir():
+                with hushed():
+                    _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
+    rl = config.training.rl
+    spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
+    write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
+    return final
+
+
+class _Runner:
+    """Runs single stages of one run."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        task: Task,
+        bank: Bank | None,
+        pool: VerifierPool,
+        progress: Progress | None,
+    ) -> None:
+        self.config, self.run_folder, self.task, self.bank = config, run, task, bank
+        self.pool, self.progress = pool, progress
+        # While training one completion a question will do; pass@n is for the end.
+        greedy = config.evaluation.model_copy(update={"samples": 1})
+        self.evaluation_config = config.model_copy(update={"evaluation": greedy})
+
+    def run(self, stage: Stage, source: str, goal: Path, *, resume: bool) -> None:
+        """Train one stage from the model at `source` and leave its model at `goal`."""
+        folder = stage.folder(self.run_folder)
+        checkpoint = last_checkpoint(folder) if resume else None
+        if resume:
+            self.run_folder.rewind(stage.kind, stage.round, checkpoint[1] if checkpoint else 0)
+        model, tokenizer = load(source, self.config.model.dtype)
+        # Later rounds ask and draw anew.
+        seed = self.config.run.seed if stage.round == 0 else derive(self.config.run.seed, "round", stage.round)
+        renderer = Renderer(
+            self.config, self.task, self.bank, tokenizer, context_length(model, self.config), k=stage.k, seed=seed
+        )
+        make = self._sft if stage.kind == "sft" else self._rl
+        trainer = make(stage, model, tokenizer, renderer, str(folder))
+        if stage == plan(self.config)[0]:
+            self._evaluate_base(model, tokenizer)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
+        except torch.OutOfMemoryError as error:
+            raise ResourceError(
+                f"out of memory in stage {stage.kind}: lower training.{stage.kind}.micro_batch_size, set "
+                "training.rl.gradient_checkpointing, or allow fewer tokens (training.rl.max_completion_length)."
+            ) from error
+        publish(trainer, goal)
+
+    def _rl(
+        self,
+        stage: Stage,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        renderer: Renderer,
+        output: str,
+    ) -> ReaLMTrainer:
+        reward = RouteReward(self.config, renderer.questions, self.pool)
+        recorder = self._recorder(stage, tokenizer, reward=reward)
+        return make_grpo_trainer(
+            self.config,
+            model=model,
+            tokenizer=tokenizer,
+            renderer=renderer,
+            reward=reward,
+            output=output,
+            seed=renderer.seed,
+            callbacks=[recorder],
+        )
+
+    def _sft(
+        self,
+        stage: Stage,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        renderer: Renderer,
+        output: str,
+    ) -> ColdStartTrainer:
+        assert self.bank is not None
+        rows = [tokenize(tokenizer, example) for example in examples(self.config, renderer, self.bank, stage.round)]
+        # tokens[n]: tokens of the first n examples
+        tokens = [0, *accumulate(len(row["input_ids"]) for row in rows)]
+        batch = self.config.training.sft.batch_size
+        recorder = self._recorder(stage, tokenizer, tokens=lambda step: tokens[step * batch])
+        return make_sft_trainer(
+            self.config,
+            model=model,
+            tokenizer=tokenizer,
+            rows=rows,
+            output=output,
+            seed=renderer.seed,
+            callbacks=[recorder],
+        )
+
+    def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:
+        def evaluate(model: PreTrainedModel, step: int) -> dict[str, float | None]:
+            return self._evaluate(model, tokenizer, stage.kind, stage.round, step)
+
+        return Recorder(
+            self.run_folder,
+            self.config,
+            stage.kind,
+            stage.round,
+            steps=stage.steps,
+            tokenizer=tokenizer,
+            evaluate=evaluate if self.config.training.eval_questions else None,
+            progress=self.progress,
+            **more,
+        )
+
+    def _evaluate_base(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """The validation figures of the untrained student, unless an earlier start of the run has them already."""
+        done = {row["routes"] for row in self.run_folder.read("evaluations.jsonl") if row["stage"] == "base"}
+        if self.config.training.eval_questions and len(done) < len(self._ways()):
+            self.run_folder.keep("evaluations.jsonl", lambda row: row["stage"] != "base")
+            self._evaluate(model, tokenizer, "base", 0, 0)
+
+    def _ways(self) -> dict[str, bool]:
+        """Evaluations without routes and, where there are any, with them."""
+        return {"without": False, "with": True} if self.bank and self.config.routes.k else {"without": False}
+
+    def _evaluate(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stage: str, round_: int, step: int
+    ) -> dict[str, float | None]:
+        """Evaluate on the first validation questions, add the rows, and return the accuracies by the way of asking."""
+        questions = self.task.rows("validation")[: self.config.training.eval_questions]
+        accuracies: dict[str, float | None] = {}
+        for name, with_routes in self._ways().items():
+            if not questions:
+                continue
+            with untouched_randomness():
+                summary, _ = evaluate_model(
+                    model,
+                    tokenizer,
+                    questions,
+                    self.bank.routes if self.bank else None,
+                    self.task,
+                    self.pool,
+                    self.evaluation_config,
+                    with_routes=with_routes,
+                    split="validation",
+                    seed=self.config.run.seed,
+                    step=step,
+                )
+            row = {**summary, "stage": stage, "round": round_, "step": step}
+            self.run_folder.append("evaluations.jsonl", row)
+            accuracies[name] = summary["accuracy"]
+        return accuracies
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Leave every global random state as it is, so that what is done inside does not change the training."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)

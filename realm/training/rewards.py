@@ -1,0 +1,153 @@
+"""The reward function given to TRL: parse, verify, reward; it also measures the batch and keeps it for the recorder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from realm.config import Config
+from realm.evaluation.judging import copied, verify_once
+from realm.evaluation.prompts import make_tags
+from realm.method.completion import REASONS, Completion, parse
+from realm.method.prompt import Message
+from realm.method.reward import Reward, Weights, reward
+from realm.method.routes import Route
+from realm.tasks.base import Question
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One completion with everything that was found out about it."""
+
+    text: str
+    completion: Completion
+    correct: bool
+    reward: Reward
+
+
+@dataclass(frozen=True)
+class Group:
+    """The completions of one prompt."""
+
+    question: Question
+    prompt: str | list[Message]
+    routes: tuple[Route, ...]
+    p: float
+    dropped: int
+    scored: tuple[Scored, ...]
+
+
+class RouteReward:
+    """MRPV's two-stage reward as TRL calls it.
+
+    Args:
+        config: weights, rule and tags.
+        questions: by id; the column `question_id` names them.
+        pool: judges answers.
+
+    Attributes:
+        groups: the local groups of the last batch.
+    """
+
+    def __init__(self, config: Config, questions: Mapping[str, Question], pool: VerifierPool) -> None:
+        self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
+        self.groups: list[Group] = []
+        self._questions = questions
+        self._pool = pool
+        self._tags = make_tags(config)
+        self._weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
+        self._rule = config.reward.rule
+        self._size = config.training.rl.num_generations
+
+    def __call__(
+        self,
+        *,
+        prompts: Sequence[str | list[Message]],
+        completions: Sequence[str | list[Message]],
+        question_id: Sequence[str],
+        routes: Sequence[tuple[Route, ...]] | None = None,
+        p: Sequence[float] | None = None,
+        tau: Sequence[float] | None = None,
+        dropped: Sequence[int] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **_: Any,
+    ) -> list[float]:
+        """One reward per completion. `routes` … `dropped` are the columns added by `ReaLMTrainer`; without them the
+        prompts had no routes."""
+        n = len(completions)
+        shown = list(routes or [()] * n)
+        texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
+        parsed = [parse(text, len(route), self._tags) for text, route in zip(texts, shown, strict=True)]
+        questions = [self._questions[key] for key in question_id]
+        verdicts = verify_once(
+            self._pool, [(item.answer, question.answer) for item, question in zip(parsed, questions, strict=True)]
+        )
+        scored = [
+            Scored(text, item, verdict.correct, self._reward(item, verdict, route))
+            for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
+        ]
+        self.groups = [
+            Group(
+                questions[rows[0]],
+                prompts[rows[0]],
+                shown[rows[0]],
+                p[rows[0]] if p else 0.0,
+                dropped[rows[0]] if dropped else 0,
+                tuple(scored[row] for row in rows),
+            )
+            for rows in self._rows(question_id)
+        ]
+        if log_metric is not None:
+            for name, value in self._measure().items():
+                log_metric(name, value)
+            if tau:
+                log_metric("tau", tau[0])
+        return [item.reward.total for item in scored]
+
+    def _reward(self, completion: Completion, verdict: Verdict, routes: Sequence[Route]) -> Reward:
+        labels = [route.label for route in routes]
+        return reward(completion, verdict.correct, labels, self._weights, self._rule)
+
+    def _rows(self, question_id: Sequence[str]) -> Iterator[range]:
+        """Row numbers of each group: neighbours with one question, at most G of them (a question may follow itself).
+
+        Where a group lies on two processes, each sees its part as a group of its own.
+        """
+        start = 0
+        for end in range(1, len(question_id) + 1):
+            if end == len(question_id) or question_id[end] != question_id[start] or end - start == self._size:
+                yield range(start, end)
+                start = end
+
+    def _measure(self) -> dict[str, float]:
+        """The figures of the batch by their names in metrics.jsonl; shares and means, so that they can be averaged."""
+        scored = [item for group in self.groups for item in group.scored]
+        reasons = Counter(reason for item in scored for reason in item.completion.reasons)
+        figures = {
+            "p": fmean(group.p for group in self.groups),
+            "reward_format": fmean(item.reward.format for item in scored),
+            "reward_answer": fmean(item.reward.answer for item in scored),
+            "reward_scores": fmean(item.reward.scores for item in scored),
+            "accuracy": fmean(item.correct for item in scored),
+            "routes_per_prompt": fmean(len(group.routes) for group in self.groups),
+            "routes_dropped": fmean(group.dropped for group in self.groups),
+            "zero_spread_groups": fmean(
+                len({item.reward.total for item in group.scored}) == 1 for group in self.groups
+            ),
+            "parse_failures": fmean(not item.completion.format_ok for item in scored),
+            **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
+        }
+        # Without routes there is nothing to score or to copy: such prompts would only water these two down.
+        with_routes = [group for group in self.groups if group.routes]
+        if with_routes:
+            figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
+        wrong = [(item, group.routes) for group in with_routes for item in group.scored if not item.correct]
+        if wrong:
+            answers = [(item.completion.answer, False, routes) for item, routes in wrong]
+            figures["same_err"] = fmean(copied(self._pool, answers))
+        return figures

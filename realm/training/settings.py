@@ -1,0 +1,106 @@
+"""What the two trainers share: quiet, offline settings whose run is a function of the seed."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import PrinterCallback, ProgressCallback, Trainer
+from transformers.utils import logging as transformers_logging
+
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.method.seeds import derive, rng
+
+
+class Quiet(Trainer):
+    """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
+
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`.
+    """
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is written: a card of TRL's would say nothing of how the model came about."""
+
+    def be_quiet(self) -> None:
+        """Take away the callbacks that print each log; `Recorder` tells of progress instead."""
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep the libraries' progress bars, deprecations among themselves and hints off the user's terminal."""
+    shown: Any = transformers_logging.is_progress_bar_enabled()
+    verbosity: Any = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|accelerate)\.")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def common_arguments(config: Config, *, output: str, seed: int, steps: int, repeat: int = 1) -> dict[str, Any]:
+    """Keyword arguments that GRPOConfig and SFTConfig take alike.
+
+    `repeat`: optimizer steps per fetched batch (μ). A checkpoint falls only where a batch is used up and a row of
+    metrics has just been written, because neither a batch in use nor a mean in the making is part of a checkpoint.
+    """
+    training = config.training
+    whole = math.lcm(training.log_every, repeat)
+    return {
+        "output_dir": output,
+        "seed": derive(seed, "torch") % 2**31,  # numpy takes 32 bits
+        "max_steps": steps,
+        "logging_steps": training.log_every,
+        # A loss that is not a number is shown as such, not replaced by the mean of the earlier ones.
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": -(-training.save_every // whole) * whole,
+        "save_total_limit": training.keep_checkpoints,
+        "eval_strategy": "no",
+        "report_to": config.run.report_to or "none",
+        "run_name": config.run.name,
+        "push_to_hub": False,
+        "disable_tqdm": True,
+        # Rows are made ahead of time or at generation: a worker process would only cost its start.
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": False,
+    }
+
+
+def accumulation(batch: int, micro: int, section: str) -> int:
+    """Forward and backward passes per optimizer step on each process.
+
+    Raises:
+        ConfigError: the batch is no multiple of micro-batch × processes.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if batch % (micro * processes):
+        raise ConfigError(
+            f"{section}.batch_size ({batch}) must be a multiple of "
+            f"micro_batch_size ({micro}) x processes ({processes})."
+        )
+    return batch // (micro * processes)
+
+
+def question_order(ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` question ids: the questions in a new shuffled order each time all have been asked."""
+    order: list[str] = []
+    lap = 0
+    while len(order) < count:
+        order += rng(seed, "order", lap).sample(list(ids), len(ids))
+        lap += 1
+    return order[:count]

@@ -1,0 +1,163 @@
+"""The SFT cold start of realm-r1, on TRL's SFTTrainer.
+
+An example has the surface of MRPV: a question with 0 … k routes -> a positive CoT as the thinking, its answer, the
+routes' labels as scores. The CoT that is taught is never among the routes shown (nor is one with the same text): the
+student would learn to copy a route, which is what `same_err` measures, instead of to reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from realm.bank.store import Bank, CoT
+from realm.config import Config
+from realm.errors import DataError
+from realm.evaluation.prompts import encode
+from realm.method.prompt import Message, target
+from realm.method.routes import Route, select
+from realm.method.seeds import derive, rng
+from realm.training.renderer import Renderer
+from realm.training.settings import Quiet, accumulation, common_arguments, question_order
+
+
+class ColdStartTrainer(Quiet, SFTTrainer):
+    """SFTTrainer without telemetry, model cards and printing; nothing else changes."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One SFT example before tokenisation."""
+
+    question_id: str
+    messages: list[Message]
+    routes: tuple[Route, ...]
+    taught: CoT
+    completion: str
+
+
+def examples(config: Config, renderer: Renderer, bank: Bank, round_: int) -> list[Example]:
+    """Every example of one cold start in the order of training: a function of the renderer's seed and the round.
+
+    Questions without a positive CoT that a completion may be long enough for are left out.
+
+    Raises:
+        DataError: no question is left.
+    """
+    sft = config.training.sft
+    room = config.training.rl.max_completion_length
+    taught: dict[str, list[CoT]] = {}
+    for question_id in renderer.questions:
+        positive = [cot for cot in bank.cots(question_id) if cot.label == 1]
+        # With the most scores that can follow: what is taught must be within reach of a completion in RL.
+        longest = [1.0] * config.routes.k
+        fitting = [cot for cot in positive if len(_completion_ids(renderer, cot, longest)) <= room]
+        guided = [cot for cot in fitting if cot.guided]
+        if fitting:
+            taught[question_id] = guided if guided and sft.guided_first else fitting
+    if not taught:
+        raise DataError(
+            "the cold start has nothing to teach: the bank holds no right CoT of at most "
+            f"training.rl.max_completion_length = {room} tokens for any training question; "
+            "raise that length, set training.sft.steps to 0, or collect other CoTs."
+        )
+    count = sft.steps * sft.batch_size
+    order = question_order(list(taught), count, derive(renderer.seed, "sft", round_))
+    return [
+        _example(config, renderer, question_id, taught[question_id], rng(renderer.seed, "sft", round_, number))
+        for number, question_id in enumerate(order)
+    ]
+
+
+def _example(
+    config: Config, renderer: Renderer, question_id: str, taught: Sequence[CoT], source: random.Random
+) -> Example:
+    cot = source.choice(taught)
+    settings = config.routes
+    shown: list[Route] = []
+    if settings.k and source.random() >= config.training.sft.empty_share:
+        others = [route for route in renderer.routes(question_id) if route.text.strip() != cot.text.strip()]
+        shown = select(
+            others,
+            source.randint(1, settings.k),
+            settings.selection,
+            source,
+            error_ratio=settings.error_ratio,
+            error_range=settings.error_range,
+        )
+    messages, kept, _ = renderer.fit(question_id, shown)
+    completion = target(cot.text, cot.answer, [float(route.label) for route in kept], renderer.tags)
+    return Example(question_id, messages, kept, cot, completion)
+
+
+def _completion_ids(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> list[int]:
+    return _close(renderer.tokenizer, target(cot.text, cot.answer, scores, renderer.tags))
+
+
+def _close(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:
+    """Token ids of a completion, ended by the token that ends it in RL."""
+    return [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict[str, list[int]]:
+    """`input_ids` and `labels` of an example: the prompt as RL reads it, then the completion, which alone is learned.
+
+    Tokenised here rather than by SFTTrainer, which renders prompt and completion as one conversation: chat templates
+    that rewrite the thinking of an assistant's turn would teach a surface that RL never sees.
+    """
+    prompt = encode(tokenizer, example.messages)
+    completion = _close(tokenizer, example.completion)
+    return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}
+
+
+def sft_settings(config: Config, *, output: str, seed: int) -> SFTConfig:
+    """TRL's settings for one cold start: one pass over the examples in their order, linear decay of the rate.
+
+    Raises:
+        ConfigError: the batch does not divide over the processes.
+    """
+    sft, rl = config.training.sft, config.training.rl
+    return SFTConfig(
+        **common_arguments(config, output=output, seed=seed, steps=sft.steps),
+        per_device_train_batch_size=sft.micro_batch_size,
+        gradient_accumulation_steps=accumulation(sft.batch_size, sft.micro_batch_size, "training.sft"),
+        learning_rate=sft.learning_rate,
+        lr_scheduler_type="linear",
+        max_grad_norm=rl.max_grad_norm,
+        weight_decay=rl.weight_decay,
+        gradient_checkpointing=rl.gradient_checkpointing,
+        bf16=rl.bf16,
+        max_length=None,
+        packing=False,
+        shuffle_dataset=False,
+        train_sampling_strategy="sequential",
+    )
+
+
+def make_sft_trainer(
+    config: Config,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[dict[str, list[int]]],
+    output: str,
+    seed: int,
+    callbacks: list[TrainerCallback],
+) -> ColdStartTrainer:
+    """The trainer of one cold start on tokenised `rows` (see `tokenize`); checkpoints go below `output`."""
+    arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks}
+    trainer = ColdStartTrainer(
+        model=model,
+        args=sft_settings(config, output=output, seed=seed),
+        train_dataset=Dataset.from_list(list(rows)),
+        **arguments,
+    )
+    trainer.be_quiet()
+    return trainer

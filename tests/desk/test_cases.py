@@ -1,0 +1,110 @@
+"""The desk's cases: worked out by hand, and told so that they can be read back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from realm.desk.book import RULES, habit_book, random_book, shop_book
+from realm.desk.cases import KINDS, Case, held_out, out_of_distribution, random_case, tell, work_out
+from realm.method.seeds import rng
+
+BOOK = {
+    **dict.fromkeys(RULES, "?"),
+    "window:lamp": "14",
+    "bonus:member": "5",
+    "fee:worn": "9",
+    "receipt:none": "3",
+    "method:cash": "credit",
+    "bin:lamp": "amber 27",
+    "markbin:gift": "ruby 11",
+    "markaccept:gift": "always",
+    "markaccept:loan": "never",
+}
+CASE = Case("accept", "lamp", False, 12, 40, "worn", True, "cash", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "text"),
+    [
+        ({}, "yes", "A lamp has 14 days. 12 is within 14. So yes."),
+        ({"days": 14}, "yes", "A lamp has 14 days. 14 is within 14. So yes."),
+        ({"days": 15}, "no", "A lamp has 14 days. 15 is over 14. So no."),
+        (
+            {"days": 19, "member": True},
+            "yes",
+            "A lamp has 14 days. A member gets 5 more days. 14 + 5 = 19. 19 is within 19. So yes.",
+        ),
+        ({"ask": "left"}, "2", "A lamp has 14 days. 14 - 12 = 2. So 2."),
+        ({"ask": "refund"}, "31", "Worn costs 9. 40 - 9 = 31. So 31."),
+        (
+            {"ask": "refund", "receipt": False},
+            "28",
+            "Worn costs 9. No receipt costs 3. 9 + 3 = 12. 40 - 12 = 28. So 28.",
+        ),
+        ({"ask": "refund", "condition": "sealed"}, "40", "40 - 0 = 40. So 40."),
+        ({"ask": "refund", "condition": "sealed", "receipt": False}, "37", "No receipt costs 3. 40 - 3 = 37. So 37."),
+        ({"ask": "method"}, "credit", "Cash is paid back by credit. So credit."),
+        ({"ask": "bin"}, "amber 27", "A lamp goes to bin amber 27. So amber 27."),
+        ({"ask": "bin", "mark": "gift"}, "ruby 11", "A gift goes to bin ruby 11. So ruby 11."),
+        ({"days": 40, "mark": "gift"}, "yes", "A gift always comes back. So yes."),
+        ({"days": 1, "mark": "loan"}, "no", "A loan never comes back. So no."),
+    ],
+)
+def test_cases_worked_out_by_hand(changes: dict[str, object], answer: str, text: str) -> None:
+    solution = work_out(replace(CASE, **changes), BOOK)
+    assert (solution.answer, solution.text) == (answer, text)
+
+
+def test_overlooked_mark_falls_back_on_the_common_rule() -> None:
+    assert work_out(replace(CASE, ask="bin", mark="gift"), BOOK, heeds_mark=False).answer == "amber 27"
+
+
+def test_a_slip_carries_through_to_the_answer() -> None:
+    solution = work_out(replace(CASE, ask="left", member=True), BOOK, slip=lambda result: result + 1)
+    assert solution.text == "A lamp has 14 days. A member gets 5 more days. 14 + 5 = 20. 20 - 12 = 9. So 9."
+
+
+def test_the_question_tells_every_field() -> None:
+    case = Case("bin", "tent", True, 7, 85, "opened", False, "voucher", "recall")
+    assert tell(case) == (
+        "A member returns an opened tent, bought 7 days ago for 85 by voucher, without receipt. "
+        "It is a recall. Which bin?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "unseen", "matters"),
+    [
+        ({}, False, False),
+        ({"price": 70}, False, False),
+        ({"price": 75}, True, False),
+        ({"price": 75, "ask": "refund"}, True, True),
+        ({"item": "coat", "member": True}, True, True),
+        ({"item": "coat", "member": True, "ask": "bin"}, True, False),
+        ({"receipt": False}, True, False),
+        ({"receipt": False, "ask": "refund"}, True, True),
+        ({"mark": "gift"}, True, True),
+        ({"mark": "loan"}, False, False),
+    ],
+)
+def test_what_is_kept_out_of_training(changes: dict[str, object], unseen: bool, matters: bool) -> None:
+    case = replace(CASE, **changes)
+    assert (out_of_distribution(case), held_out(case)) == (unseen, matters)
+
+
+def test_every_kind_is_drawn_as_asked() -> None:
+    for kind in KINDS:
+        assert {random_case(kind, rng(0, kind, index)).kind for index in range(50)} == {kind}
+
+
+def test_books_are_functions_of_the_seed() -> None:
+    assert shop_book(3) == shop_book(3) != shop_book(4)
+    assert set(random_book(rng(1))) == set(RULES)
+
+
+def test_habit_never_knows_a_code_of_the_shop() -> None:
+    for seed in range(20):
+        shop, habit = shop_book(seed), habit_book(seed)
+        assert all(shop[rule] != habit[rule] for rule in RULES if rule.startswith(("bin", "markbin")))

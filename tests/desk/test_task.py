@@ -1,0 +1,65 @@
+"""The desk's splits: disjoint, a function of the seed, and what they are said to hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from realm.desk.book import RULES, UNCOMMENTED
+from realm.desk.cases import KINDS, held_out, out_of_distribution
+from realm.desk.task import SIZES, DeskTask
+
+
+@pytest.fixture(scope="module")
+def task() -> DeskTask:
+    return DeskTask()
+
+
+def test_splits_are_whole_and_disjoint(task: DeskTask) -> None:
+    texts = {split: {row.question for row in task.rows(split)} for split in task.splits()}
+    assert {split: len(found) for split, found in texts.items()} == SIZES
+    for one, other in combinations(texts, 2):
+        assert texts[one].isdisjoint(texts[other])
+
+
+def test_same_seed_same_rows_other_seed_other_shop() -> None:
+    assert DeskTask(5).rows("ood") == DeskTask(5).rows("ood")
+    assert DeskTask(5).book != DeskTask(6).book
+
+
+def test_fewer_training_questions_leave_the_others_alone(task: DeskTask) -> None:
+    small = DeskTask(max_train=10, max_test=7)
+    assert small.rows("train") == task.rows("train")[:10]
+    assert small.rows("test") == task.rows("test")[:7]
+    assert small.rows("validation") == task.rows("validation")
+
+
+def test_every_gold_verifies_against_itself(task: DeskTask) -> None:
+    for split in task.splits():
+        assert all(task.verifier(row.answer, row.answer) for row in task.rows(split))
+
+
+def test_splits_hold_what_they_say(task: DeskTask) -> None:
+    for split in task.splits():
+        for row in task.rows(split):
+            case = task.case(row.id)
+            uncommented = not UNCOMMENTED.isdisjoint(row.tags)
+            assert out_of_distribution(case) == (split == "ood")
+            assert held_out(case) == (split == "ood")
+            if split != "train":
+                assert uncommented == (split == "uncommented")
+
+
+def test_training_shows_every_rule_and_the_rare_kind_rarely(task: DeskTask) -> None:
+    rows = task.rows("train")
+    assert {tag for row in rows for tag in row.tags} == set(RULES)
+    kinds = Counter(row.kind for row in rows)
+    assert set(kinds) == set(KINDS)
+    assert 0.04 < kinds["rare"] / len(rows) < 0.12
+    assert {row.difficulty for row in rows} == {1, 2, 3, 4}
+
+
+def test_comments_state_every_rule_but_the_uncommented(task: DeskTask) -> None:
+    assert {comment.id for comment in task.comments} == set(RULES) - UNCOMMENTED

@@ -1,0 +1,231 @@
+"""Generation: the fast loop says what a naive one says, ends where it should, and leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from realm.errors import ResourceError
+from realm.evaluation import generate as module
+from realm.evaluation.generate import Generation, generate
+from realm.evaluation.prompts import encode
+from realm.method.seeds import derive
+
+Build = Callable[..., PreTrainedModel]
+
+
+def ask(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in texts]
+
+
+PROMPTS = ask("short", "a rather longer question, it is", "mid one", "x", "another question of some length")
+
+
+def naive(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    index: int,
+    sample: int,
+    *,
+    limit: int,
+    temperature: float | None,
+    seed: int,
+) -> Generation:
+    """One prompt alone, the whole text read again for every token: no padding, no cache, no batch."""
+    ids = encode(tokenizer, PROMPTS[index])
+    source = torch.Generator().manual_seed(derive(seed, "generate", index, sample))
+    draws = torch.rand(limit, generator=source)
+    found: list[int] = []
+    for step in range(limit):
+        with torch.inference_mode():
+            scores = model(input_ids=torch.tensor([ids + found])).logits[0, -1]
+        if temperature is None:
+            token = int(scores.argmax())
+        else:
+            cumulative = torch.softmax(scores / temperature, -1).cumsum(-1)
+            token = int((cumulative <= draws[step] * cumulative[-1]).sum())
+        found.append(token)
+        if token == tokenizer.eos_token_id:
+            break
+    text = tokenizer.decode(found, skip_special_tokens=True)
+    return Generation(str(text), len(found), found[-1] != tokenizer.eos_token_id)
+
+
+def mistral(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Attention that slides: its cache is none of ours, and it is shorter than the prompts."""
+    torch.manual_seed(1)
+    config = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=8,
+        initializer_range=0.3,
+    )
+    return MistralForCausalLM(config).eval()
+
+
+def gpt2(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Positions that are learned: they must be counted from the prompt's first token, not from the padding's."""
+    torch.manual_seed(2)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, initializer_range=0.3)
+    return GPT2LMHeadModel(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "mistral", "gpt2"])
+@pytest.mark.parametrize("temperature", [None, 1.5])
+def test_equals_a_naive_loop(
+    kind: str, temperature: float | None, tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    model = {"qwen3": new_model, "mistral": lambda: mistral(tokenizer), "gpt2": lambda: gpt2(tokenizer)}[kind]()
+    # Make the end likely, so that rows leave the batch one by one.
+    head: Any = model.get_output_embeddings()
+    head.bias = torch.nn.Parameter(torch.zeros(len(tokenizer)))
+    with torch.no_grad():
+        head.bias[tokenizer.eos_token_id] = 3.0
+    samples = 1 if temperature is None else 4
+    found = generate(
+        model,
+        tokenizer,
+        PROMPTS,
+        max_new_tokens=80,
+        batch_size=12,
+        samples=samples,
+        temperature=temperature,
+        seed=3,
+    )
+    wanted = [
+        [naive(model, tokenizer, i, j, limit=80, temperature=temperature, seed=3) for j in range(samples)]
+        for i in range(len(PROMPTS))
+    ]
+    assert found == wanted
+    if temperature is not None:
+        lengths = {item.tokens for group in found for item in group}
+        assert len(lengths) > 5, "rows must end at different steps for this test to mean anything"
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_batch(
+    tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    def sample(batch_size: int, seed: int) -> list[list[Generation]]:
+        return generate(
+            new_model(),
+            tokenizer,
+            PROMPTS,
+            max_new_tokens=10,
+            batch_size=batch_size,
+            samples=3,
+            temperature=1.0,
+            seed=seed,
+        )
+
+    assert sample(64, 1) == sample(1, 1) == sample(4, 1)
+    assert sample(64, 1) != sample(64, 2)
+    assert all(len({item.text for item in group}) > 1 for group in sample(64, 1))
+
+
+def test_temperature_sharpens(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    arguments: dict[str, Any] = {"max_new_tokens": 5, "batch_size": 8}
+    greedy = generate(new_model(), tokenizer, PROMPTS, **arguments)
+    cold = generate(new_model(), tokenizer, PROMPTS, **arguments, samples=2, temperature=1e-4)
+    assert cold == [[group[0], group[0]] for group in greedy]
+
+
+def test_pick_is_the_quantile_and_never_an_impossible_token() -> None:
+    # Probabilities 0, ¼, ½, ¼, 0: the draw u picks the first token whose cumulated probability exceeds u.
+    scores = torch.log(torch.tensor([[0.0, 0.25, 0.5, 0.25, 0.0]])).repeat(6, 1)
+    draws = torch.tensor([0.0, 0.2, 0.25, 0.7, 0.75, 1.0])
+    assert module._pick(scores, 1.0, draws).tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_length_limit_is_reported_as_truncation(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    model = new_model()
+    [[cut]] = generate(model, tokenizer, ask("question"), max_new_tokens=4, batch_size=1)
+    assert (cut.tokens, cut.truncated) == (4, True)
+    # A model whose every token ends the completion.
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+        model.lm_head.bias = torch.nn.Parameter(torch.eye(len(tokenizer))[tokenizer.eos_token_id])
+    assert generate(model, tokenizer, ask("question"), max_new_tokens=4, batch_size=1) == [[Generation("", 1, False)]]
+    # One token is enough where it is the end.
+    assert generate(model, tokenizer, ask("question"), max_new_tokens=1, batch_size=1) == [[Generation("", 1, False)]]
+
+
+def test_every_end_token_of_the_model_ends(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    model = new_model()
+    [[first]] = generate(model, tokenizer, ask("question"), max_new_tokens=6, batch_size=1)
+    stop = tokenizer(first.text[2], add_special_tokens=False)["input_ids"]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *stop]
+    [[second]] = generate(model, tokenizer, ask("question"), max_new_tokens=6, batch_size=1)
+    assert not second.truncated
+    assert first.text.startswith(second.text)
+    assert second.tokens == first.text.index(first.text[2]) + 1
+
+
+def test_the_directory_s_generation_settings_do_not_apply(
+    tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    model = new_model()
+    plain = generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=8)
+    model.generation_config.repetition_penalty = 50.0
+    model.generation_config.do_sample = True
+    assert generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=8) == plain
+
+
+def test_leaves_no_trace(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    model = new_model().train()
+    side, pad = tokenizer.padding_side, tokenizer.pad_token
+    state = torch.get_rng_state()
+    generate(model, tokenizer, PROMPTS, max_new_tokens=3, batch_size=2, samples=2, temperature=1.0)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (tokenizer.padding_side, tokenizer.pad_token) == (side, pad)
+    model.eval()
+    generate(model, tokenizer, PROMPTS, max_new_tokens=3, batch_size=2)
+    assert not model.training
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_progress_counts_prompts(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    seen: list[tuple[int, int]] = []
+    generate(
+        new_model(),
+        tokenizer,
+        PROMPTS,
+        max_new_tokens=2,
+        batch_size=4,
+        samples=2,
+        temperature=1.0,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_no_prompts(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    assert generate(new_model(), tokenizer, [], max_new_tokens=2, batch_size=4) == []
+
+
+def test_out_of_memory_names_the_setting(
+    tokenizer: PreTrainedTokenizerFast, new_model: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "_decode", full)
+    model = new_model().train()
+    with pytest.raises(ResourceError, match=r"evaluation\.batch_size"):
+        generate(model, tokenizer, PROMPTS, max_new_tokens=2, batch_size=4)
+    assert model.training

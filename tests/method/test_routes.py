@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realm.method.routes import Draw, Route, draw, select
+from realm.method.schedule import Schedule
+
+
+def bank(positives: int, negatives: int) -> list[Route]:
+    return [Route(f"r{i}", f"text {i}", str(i), int(i < positives)) for i in range(positives + negatives)]
+
+
+def n_negative(routes: list[Route]) -> int:
+    return sum(route.label == 0 for route in routes)
+
+
+STRATEGIES = ["random", "balanced", "error_ratio"]
+
+
+# positives, negatives in the bank, k, ratio -> negatives shown, routes shown
+#   6+4, k 5, 0.4: 0.4 · 5 = 2 negatives                    6+4, k 4, 1.0: all 4 negative
+#   6+1, k 5, 0.8: 4 wanted, 1 there, 4 positives fill up   1+6, k 5, 0.2: 1 wanted, but 1 positive leaves 4 negatives
+#   2+2, k 9, 0.5: never more than the 4 there are          0+3, k 2, 0.0: no positive, 2 negatives fill up
+GOLDEN = [
+    (6, 4, 5, 0.4, 2, 5),
+    (6, 4, 4, 1.0, 4, 4),
+    (6, 4, 4, 0.0, 0, 4),
+    (6, 1, 5, 0.8, 1, 5),
+    (1, 6, 5, 0.2, 4, 5),
+    (2, 2, 9, 0.5, 2, 4),
+    (0, 3, 2, 0.0, 2, 2),
+    (3, 3, 0, 0.5, 0, 0),
+    (0, 0, 4, 0.5, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("positives", "negatives", "k", "ratio", "wrong", "shown"), GOLDEN)
+def test_error_ratio(positives: int, negatives: int, k: int, ratio: float, wrong: int, shown: int) -> None:
+    for seed in range(20):
+        chosen = select(bank(positives, negatives), k, "error_ratio", random.Random(seed), error_ratio=ratio)
+        assert (n_negative(chosen), len(chosen)) == (wrong, shown)
+
+
+def test_a_ratio_that_is_no_whole_number_holds_on_average() -> None:
+    # 0.4 of 4 is 1.6: 1 or 2 negatives, 2 in 60 % of the draws. σ over 4000 draws = √(0.6 · 0.4 / 4000) = 0.0077.
+    rng = random.Random(0)
+    counts = [n_negative(select(bank(8, 8), 4, "error_ratio", rng, error_ratio=0.4)) for _ in range(4000)]
+    assert set(counts) == {1, 2}
+    assert sum(counts) / 4000 == pytest.approx(1.6, abs=0.04)
+
+
+def test_balanced_spreads_the_ratio_over_its_range() -> None:
+    # Range 0.2 to 0.8 of k = 10: from 2 to 8 negatives, 5 on average. The ratio's σ is 10 · 0.6 / √12 = 1.73.
+    rng = random.Random(0)
+    counts = [n_negative(select(bank(20, 20), 10, "balanced", rng, error_range=(0.2, 0.8))) for _ in range(2000)]
+    assert set(counts) == set(range(2, 9))
+    assert sum(counts) / 2000 == pytest.approx(5, abs=0.25)
+
+
+def test_random_follows_the_bank() -> None:
+    # 2 of 8 routes are negative: with k = 4 one negative on average.
+    rng = random.Random(0)
+    draws = [select(bank(6, 2), 4, "random", rng) for _ in range(2000)]
+    assert sum(map(n_negative, draws)) / 2000 == pytest.approx(1, abs=0.07)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_place_can_hold_either_label(strategy: str) -> None:
+    # Were the negatives always first, the student could read the labels off the order.
+    rng = random.Random(0)
+    draws = [select(bank(5, 5), 4, strategy, rng, error_ratio=0.5) for _ in range(400)]  # type: ignore[arg-type]
+    for place in range(4):
+        assert 120 < sum(chosen[place].label for chosen in draws) < 280
+
+
+@given(
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.integers(0, 20),
+    st.sampled_from(STRATEGIES),
+    st.floats(0, 1),
+    st.integers(),
+)
+def test_select_takes_k_distinct_routes_or_all(
+    positives: int, negatives: int, k: int, strategy: str, ratio: float, seed: int
+) -> None:
+    routes = bank(positives, negatives)
+    chosen = select(routes, k, strategy, random.Random(seed), error_ratio=ratio)  # type: ignore[arg-type]
+    assert len(chosen) == len(set(chosen)) == min(k, len(routes))
+    assert set(chosen) <= set(routes)
+
+
+def test_unknown_selection_is_refused() -> None:
+    with pytest.raises(ValueError, match="selection"):
+        select(bank(2, 2), 2, "best", random.Random(0))  # type: ignore[arg-type]
+
+
+SETTINGS: dict[str, Any] = {
+    "k": 4,
+    "strategy": "random",
+    "schedule": Schedule(),
+    "granularity": "route",
+    "tau": 0.45,
+    "seed": 3,
+    "question_id": "q1",
+    "step": 7,
+}
+
+
+def test_draw_is_a_pure_function_of_seed_question_and_step() -> None:
+    routes = bank(6, 6)
+    first = draw(routes, **SETTINGS)
+    random.seed(99)
+    assert draw(routes, **SETTINGS) == first
+    assert draw(routes[::-1], **SETTINGS) == first
+    assert first.p == pytest.approx(0.5)
+    for change in ({"seed": 4}, {"question_id": "q2"}, {"step": 8}):
+        others = [draw(routes, **{**SETTINGS, "tau": 0.0, **change}), draw(routes, **{**SETTINGS, "tau": 0.0})]
+        assert others[0] != others[1]
+
+
+def test_draw_is_the_same_in_another_process() -> None:
+    # Salted hashes or global random state would show here.
+    program = (
+        "from realm.method.routes import Route, draw\nfrom realm.method.schedule import Schedule\n"
+        "routes = [Route(f'r{i}', '', '', i % 2) for i in range(12)]\n"
+        "made = [draw(routes, k=4, strategy='balanced', schedule=Schedule(), granularity='route', tau=.3, seed=0,"
+        " question_id='q', step=s) for s in range(30)]\n"
+        "print([[route.id for route in one.routes] for one in made])"
+    )
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True) for _ in "ab"]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(-1, 50), st.sampled_from(["route", "question"]))
+def test_a_higher_p_shows_at_least_the_same_routes(one: float, other: float, step: int, granularity: str) -> None:
+    def shown(p: float) -> Draw:
+        schedule = Schedule(kind="constant", p_start=p)
+        settings = {**SETTINGS, "schedule": schedule, "granularity": granularity, "step": step}
+        return draw(bank(6, 6), **settings)
+
+    assert set(shown(min(one, other)).routes) <= set(shown(max(one, other)).routes)
+
+
+def test_draw_passes_the_error_ratio_on() -> None:
+    always = {**SETTINGS, "strategy": "error_ratio", "schedule": Schedule(kind="constant")}
+    assert all(route.label == 0 for route in draw(bank(6, 6), **always, error_ratio=1.0).routes)
+    assert len(draw(bank(6, 6), **always, error_ratio=1.0).routes) == 4

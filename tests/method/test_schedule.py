@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realm.method.schedule import Schedule, fade
+
+# With the defaults hold 0 and fade_end 0.9: x = τ / 0.9, and cosine p = ½ (1 + cos πx).
+#   τ 0.225 -> x ¼ -> ½ (1 + √½) = 0.8535534     τ 0.3 -> x ⅓ -> ½ (1 + ½) = 0.75
+#   τ 0.45  -> x ½ -> ½                          τ 0.6 -> x ⅔ -> ½ (1 − ½) = 0.25
+COSINE = [(0.0, 1.0), (0.225, 0.8535534), (0.3, 0.75), (0.45, 0.5), (0.6, 0.25), (0.9, 0.0), (0.95, 0.0), (1.0, 0.0)]
+# p_start 0.8, p_end 0.2, hold 0.2, fade_end 0.8: x = (τ − 0.2) / 0.6.
+#   cosine at τ 0.4: x ⅓ -> 0.2 + 0.6 · 0.75 = 0.65;  linear at τ 0.35: x ¼ -> 0.8 − 0.6 · ¼ = 0.65
+SHIFTED = {"p_start": 0.8, "p_end": 0.2, "hold": 0.2, "fade_end": 0.8}
+# step with 4 stairs from 1 to 0 until τ 0.8: drops of ¼ at τ 0.2, 0.4, 0.6 and 0.8.
+STEP = [
+    (0.0, 1.0),
+    (0.19, 1.0),
+    (0.2, 0.75),
+    (0.39, 0.75),
+    (0.4, 0.5),
+    (0.6, 0.25),
+    (0.79, 0.25),
+    (0.8, 0.0),
+    (1.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("tau", "p"), COSINE)
+def test_cosine(tau: float, p: float) -> None:
+    assert Schedule().p(tau) == pytest.approx(p, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tau", "p"),
+    [
+        ("cosine", 0.1, 0.8),
+        ("cosine", 0.4, 0.65),
+        ("cosine", 0.5, 0.5),
+        ("cosine", 0.9, 0.2),
+        ("linear", 0.2, 0.8),
+        ("linear", 0.35, 0.65),
+        ("linear", 0.5, 0.5),
+        ("linear", 1.0, 0.2),
+        ("constant", 0.0, 0.8),
+        ("constant", 1.0, 0.8),
+    ],
+)
+def test_hold_fade_end_and_both_ends_of_p(kind: str, tau: float, p: float) -> None:
+    assert Schedule(kind=kind, **SHIFTED).p(tau) == pytest.approx(p)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("tau", "p"), STEP)
+def test_step_stands_on_its_stairs(tau: float, p: float) -> None:
+    assert Schedule(kind="step", fade_end=0.8, stairs=4).p(tau) == p
+
+
+def test_step_is_not_shifted_by_rounding() -> None:
+    # Ten stairs until τ 0.9: the i-th drop is at τ = 0.09 i, which in floating point is often a hair below.
+    schedule = Schedule(kind="step", stairs=10)
+    assert [schedule.p(0.09 * i) for i in range(11)] == pytest.approx([1 - i / 10 for i in range(11)])
+
+
+@given(
+    st.sampled_from(["cosine", "linear", "step", "constant"]),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda pair: pair[0] < pair[1]),
+    st.floats(-1, 2),
+    st.floats(-1, 2),
+)
+def test_p_stays_between_its_ends_and_never_turns_back(
+    kind: str, p_start: float, p_end: float, span: tuple[float, float], one: float, other: float
+) -> None:
+    schedule = Schedule(kind=kind, p_start=p_start, p_end=p_end, hold=span[0], fade_end=span[1])  # type: ignore[arg-type]
+    early, late = schedule.p(min(one, other)), schedule.p(max(one, other))
+    assert min(p_start, p_end) - 1e-12 <= early <= max(p_start, p_end) + 1e-12
+    assert (late - early) * (p_end - p_start) >= -1e-12
+    assert schedule.p(0.0 if span[0] >= 0 else span[0]) == p_start
+    assert schedule.p(-5) == schedule.p(0)
+    assert schedule.p(7) == schedule.p(1) == (p_start if kind == "constant" else p_end)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"p_start": 1.5},
+        {"p_end": -0.1},
+        {"p_start": math.nan},
+        {"hold": 0.9},
+        {"hold": 0.5, "fade_end": 0.2},
+        {"stairs": 0},
+        {"kind": "sudden"},
+    ],
+)
+def test_impossible_schedules_are_refused(bad: dict) -> None:
+    with pytest.raises(ValueError, match=r"p must be|hold|stairs|schedule"):
+        Schedule(**bad)
+
+
+@pytest.mark.parametrize("granularity", ["route", "question", "count"])
+@given(routes=st.lists(st.integers(), max_size=8), seed=st.integers())
+def test_fade_shows_all_at_one_and_none_at_zero(granularity: str, routes: list[int], seed: int) -> None:
+    assert fade(routes, 1.0, granularity, random.Random(seed)) == routes  # type: ignore[arg-type]
+    assert fade(routes, 0.0, granularity, random.Random(seed)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("granularity", ["route", "question", "count"])
+@given(n=st.integers(0, 8), p=st.floats(0, 1), seed=st.integers())
+def test_fade_keeps_the_order(granularity: str, n: int, p: float, seed: int) -> None:
+    kept = fade(range(n), p, granularity, random.Random(seed))  # type: ignore[arg-type]
+    assert kept == sorted(set(kept))
+
+
+# Count: k·p to the nearest, halves up. 4 · 0.3 = 1.2 -> 1; 4 · 0.375 = 1.5 -> 2; 4 · 0.6 = 2.4 -> 2; 1 · 0.5 -> 1;
+# 3 · 0.1 = 0.3 -> 0; 5 · 0.9 = 4.5 -> 5.
+@pytest.mark.parametrize(
+    ("k", "p", "kept"), [(4, 0.3, 1), (4, 0.375, 2), (4, 0.6, 2), (1, 0.5, 1), (3, 0.1, 0), (5, 0.9, 5), (0, 0.5, 0)]
+)
+def test_count_is_rounded(k: int, p: float, kept: int) -> None:
+    assert {len(fade(range(k), p, "count", random.Random(seed))) for seed in range(20)} == {kept}
+
+
+def test_which_routes_stay_is_left_to_chance() -> None:
+    # 4000 draws of 4 routes at p = ¼. Each route stays in 1000 of them give or take 27 (√(4000 · ¼ · ¾)); 140 is 5 σ.
+    rng = random.Random(0)
+    for granularity in ("route", "question", "count"):
+        draws = [fade(range(4), 0.25, granularity, rng) for _ in range(4000)]  # type: ignore[arg-type]
+        sizes = {len(kept) for kept in draws}
+        assert sizes == {"route": {0, 1, 2, 3, 4}, "question": {0, 4}, "count": {1}}[granularity]
+        for route in range(4):
+            assert abs(sum(route in kept for kept in draws) - 1000) < 140
+
+
+def test_unknown_granularity_is_refused() -> None:
+    with pytest.raises(ValueError, match="granularity"):
+        fade([1], 0.5, "token", random.Random(0))  # type: ignore[arg-type]

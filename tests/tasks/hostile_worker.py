@@ -1,0 +1,35 @@
+"""A worker of the pool whose verifier does what the answer says: the program behind the tests of worker failures."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from realm.tasks.workers import serve
+
+
+class Hostile:
+    name = "hostile"
+
+    def __call__(self, answer: str, gold: str) -> bool:
+        if answer == "hang":
+            while True:
+                time.sleep(1)
+        if answer == "spin":
+            return bool(10**10**9)  # one operation of C that no Python signal handler can interrupt
+        if answer == "die":
+            os._exit(3)
+        if answer == "raise":
+            raise ZeroDivisionError("division")
+        if answer == "print":
+            print('[true, ""]', flush=True)
+            os.write(1, b'[true, ""]\n')
+        if answer == "torch":
+            return "torch" in sys.modules
+        return answer == gold
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "python":
+        serve(Hostile(), float(sys.argv[3]))
