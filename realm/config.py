@@ -46,13 +46,19 @@ class TaskConfig(Section):
 
     name: Literal["desk", "gsm8k", "jsonl"] = Field("desk", description="Task family.")
     path: str | None = Field(None, description="JSONL file of training questions (gsm8k, jsonl).")
-    test_path: str | None = Field(None, description="JSONL file of test questions; without it `test_size` is split off.")
+    test_path: str | None = Field(
+        None, description="JSONL file of test questions; without it `test_size` is split off."
+    )
     test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
     verifier: Literal["exact", "number", "choice", "math", "python"] = Field(
         "exact", description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own)."
     )
-    choices: list[str] = Field([], description="Allowed answers of the verifier `choice`; also the classes of macro-F1.")
-    bad_rows: Literal["refuse", "skip"] = Field("refuse", description="A row without a usable gold: refuse, or skip it.")
+    choices: list[str] = Field(
+        [], description="Allowed answers of the verifier `choice`; also the classes of macro-F1."
+    )
+    bad_rows: Literal["refuse", "skip"] = Field(
+        "refuse", description="A row without a usable gold: refuse, or skip it."
+    )
     max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
@@ -63,13 +69,17 @@ class ModelSettings(Section):
 
     path: str = Field(PACKAGED_BASE, description=f"Model directory or Hub name; `{PACKAGED_BASE}` is the packaged one.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the weights in training.")
-    context: int | None = Field(None, ge=16, description="Prompt + completion in tokens; default: what the model allows.")
+    context: int | None = Field(
+        None, ge=16, description="Prompt + completion in tokens; default: what the model allows."
+    )
 
 
 class TeacherConfig(Section):
     """The teacher whose CoTs fill the bank (`realm collect`)."""
 
-    kind: Literal["scripted"] = Field("scripted", description="`scripted`: the desk's clerk who does not know the book.")
+    kind: Literal["scripted"] = Field(
+        "scripted", description="`scripted`: the desk's clerk who does not know the book."
+    )
 
 
 class GuidanceConfig(Section):

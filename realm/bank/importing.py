@@ -69,7 +69,7 @@ def import_cots(
         _LOG.info("%s: our labels against the file's: %s", path, agreement)
     info = {"source": Path(path).name, "relabelled": relabel, "agreement": agreement}
     bank = Bank.create(bank_dir, info) if bank_dir is not None else Bank(info)
-    bank.append(_shown(cot, label) for cot, label in zip(cots, labels, strict=True))
+    bank.append(replace(cot, label=label) for cot, label in zip(cots, labels, strict=True))
     return bank, agreement
 
 
@@ -98,19 +98,6 @@ def _judge(
             count["agree" if flag == verdict.correct else "disagree"] += 1
         labels.append(int(verdict.correct))
     return labels, dict(count)
-
-
-_CLOSING = " \t\r\n.)}]*$\"'`"
-
-
-def _shown(cot: CoT, label: int | None) -> CoT:
-    """The CoT with its label, and with its answer at the end of its text."""
-    text, answer = cot.text.rstrip(_CLOSING), cot.answer.strip()
-    last = answer.rstrip(_CLOSING)
-    before = text[: len(text) - len(last)][-1:]
-    if answer and not (last and text.endswith(last) and not before.isalnum() and before not in (".", ",", "-")):
-        return replace(cot, text=f"{cot.text.rstrip()}\nFinal answer: {answer}", label=label)
-    return replace(cot, label=label)
 
 
 def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -100,15 +101,13 @@ class Bank:
         bank, path = cls(info), Path(path)
         if (path / "bank.json").exists():
             raise ResourceError(f"{path}: holds a bank already; open it, remove it, or name another folder.")
-        try:
+        with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
             (path / "cots.jsonl").write_bytes(b"")
             # Last, and by renaming: a folder with bank.json is a whole bank.
             temporary = path / "bank.json.tmp"
             temporary.write_text(json.dumps(bank.info, indent=2) + "\n", encoding="utf-8")
             temporary.replace(path / "bank.json")
-        except OSError as error:
-            raise _cannot_write(path, error) from error
         bank.path = path
         return bank
 
@@ -165,19 +164,22 @@ class Bank:
             for cot in cots:
                 self._add(cot)
             return
+        with _writing(self.path):
+            file = (self.path / "cots.jsonl").open("r+b")
+            file.truncate(self._whole)
+            file.seek(self._whole)
         try:
-            with (self.path / "cots.jsonl").open("r+b") as file:
-                file.truncate(self._whole)
-                file.seek(self._whole)
-                for cot in cots:
-                    self._add(cot)
-                    # ASCII: text of a model may hold lone surrogates, which UTF-8 cannot.
-                    line = json.dumps(asdict(cot)).encode("ascii") + b"\n"
+            for cot in cots:
+                self._add(cot)
+                # ASCII: text of a model may hold lone surrogates, which UTF-8 cannot.
+                line = json.dumps(asdict(cot)).encode("ascii") + b"\n"
+                with _writing(self.path):
                     file.write(line)
                     file.flush()
-                    self._whole += len(line)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+                self._whole += len(line)
+        finally:
+            with _writing(self.path):
+                file.close()
 
     def cots(self, question_id: str) -> list[CoT]:
         """The CoTs of a question in the order they came; none for a question that the bank does not know."""
@@ -239,5 +241,12 @@ def _grouped(cots: Iterable[CoT], key: Callable[[CoT], str]) -> dict[str, dict[s
     return {name: _counts(groups[name]) for name in sorted(groups)}
 
 
-def _cannot_write(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(f"{path}: cannot write the bank ({error.strerror or error}); free space or choose a folder.")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the file system refuses is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot write the bank ({error.strerror or error}); free space or choose another folder."
+        ) from error

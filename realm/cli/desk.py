@@ -33,10 +33,10 @@ def build_base(
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    from realm.desk.base import build_base as build
+    from realm.desk.build import build_base as build
 
     with progress_bar("pre-training") as progress:
-        build(out, seed=seed, steps=steps, progress=lambda done, total, loss: progress(done, total))
+        build(out, seed=seed, steps=steps, progress=progress)
     typer.echo(f"wrote {out}")
 
 
@@ -50,11 +50,12 @@ def show(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the cases and the slips of the teacher.")] = 0,
 ) -> None:
     """Print the shop's rule book, sample cases with their answers, and what the scripted teacher writes about them."""
+    from realm.config import Config
     from realm.desk.task import DeskTask
     from realm.errors import ConfigError
     from realm.method.seeds import rng
+    from realm.teacher.collect import make_teacher
     from realm.teacher.guidance import comments_for
-    from realm.teacher.scripted import ScriptedTeacher
 
     task = DeskTask(seed=seed)
     if split not in task.splits():
@@ -62,7 +63,7 @@ def show(
     typer.echo("The expert's comments (rules of the book that guidance can show to the teacher):")
     for comment in task.comments:
         typer.echo(f"  {comment.text}")
-    teacher = ScriptedTeacher(task, seed=0)
+    teacher = make_teacher(Config(), task)
     rows = task.rows(split)
     for question in rng(seed, "show").sample(rows, min(cases, len(rows))):
         typer.echo(f"\n{question.id} ({question.kind}, difficulty {question.difficulty})\n  {question.question}")

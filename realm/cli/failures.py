@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import errno
 
-#: What C++ and Rust leave of ENOSPC: safetensors keeps the text of the error, torch not even that.
-_FULL_DISK_TEXTS = ("No space left on device", "PytorchStreamWriter failed writing", "Disk quota exceeded")
+#: What C++ and Rust leave of ENOSPC: safetensors keeps the text of the error, torch only says where it gave up.
+_FULL_DISK_TEXTS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed writing",
+    "basic_ios::clear: iostream error",
+    ". unexpected pos ",
+)
 _FULL_DISK_CODES = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN_CODES = (errno.EACCES, errno.EPERM, errno.EROFS)
 

@@ -64,6 +64,8 @@ def train(
         prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume)
         try:
+            if bank is not None and bank.path is None and not (run.path / "bank").exists():
+                bank.save(run.path / "bank")  # imported: the labels that this run rests on stay with it
             _train(resolved, run, task, bank, pool, resume)
             _conclude(resolved, run, task, bank, pool)
         except BaseException as error:

@@ -166,9 +166,7 @@ def _batches(
 
     for start in range(0, steps, BUCKET):
         count = min(BUCKET, steps - start)
-        encoded = [
-            _encode(tokenizer, example(seed, index)) for index in range(start * batch, (start + count) * batch)
-        ]
+        encoded = [_encode(tokenizer, example(seed, index)) for index in range(start * batch, (start + count) * batch)]
         encoded.sort(key=lambda row: len(row[0]))
         order = list(range(count))
         rng(seed, "desk", "order", start).shuffle(order)

@@ -1,4 +1,4 @@
-"""The measures of the method (docs: measures; arXiv 2508.12387 where it names them), over plain numbers.
+"""The measures of the method (accuracy, `same_err`, scoring, intervals, paired differences) over plain numbers.
 
 The unit of every interval is the question: several samples of one question are averaged before anything is resampled.
 """

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 #: Any of these makes a directory hold a tokenizer.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-#: What transformers raises for directories and files that are not what they should be.
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
 
 
 def resolve(path: str | Path) -> str:
@@ -150,7 +147,8 @@ def _loading(path: str | Path, part: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except _LOADING_ERRORS as error:
+    # Broken files make these libraries raise anything, down to Exception itself.
+    except Exception as error:
         where = (
             "" if Path(path).expanduser().is_dir() or str(path) == PACKAGED_BASE else ", which is no directory here,"
         )

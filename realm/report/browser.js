@@ -59,7 +59,7 @@
       const bar = make("span", "bar", make("i"));
       bar.firstChild.style.width = `${100 * Math.min(1, Math.max(0, score || 0))}%`;
       body.append(make("tr", "", make("th", "", String(index + 1)), make("td", "", route.label === null ? "?" : badge(route.label === 1)),
-        make("td", "", bar), make("td", "figure", score === null ? "unreadable" : figure(score))));
+        make("td", "", bar), make("td", "figure", score === null ? "none read" : figure(score))));
     });
     const head = make("tr", "", ...["Route", "Label", "Score", ""].map((name) => make("th", "", name)));
     return make("table", "scores", make("thead", "", head), body);
@@ -73,7 +73,7 @@
       make("span", "quoted", answer), make("span", "reward", `reward ${figure(completion.reward)}`)));
     const inner = make("div", "inner");
     inner.append(part("Thinking", textBlock(completion.think)));
-    inner.append(part("Answer", make("div", "pair", make("span", "text", answer), make("small", "", "gold"), make("span", "text", group.gold))));
+    inner.append(part("Answer", make("div", "pair", make("small", "", "given"), make("span", "text", answer), make("small", "", "gold"), make("span", "text", group.gold))));
     if (group.routes.length) inner.append(part("Scores beside the labels", scoreTable(group, completion)));
     const [format, right, scored] = completion.parts || [];
     const split = completion.parts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -47,8 +48,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One model's line. With `raw`, that is drawn faintly behind its smoothed values `line`; with `over` it is broken, so
-    that a line that runs beneath it shows."""
+    """One model's line. Where there is `raw`, it is drawn faintly behind its smoothed values `line`.
+
+    `over` draws the line broken, so that one that runs beneath it shows.
+    """
 
     name: str
     style: int
@@ -155,10 +158,6 @@ def line_chart(
             label(_LEFT - 6, y(tick) + 4, y_format(tick), "tick", "end"),
         ]
     bottom = height - _BOTTOM
-    if low < 0 < high:
-        parts.append(element("rect", x=x(low), y=_TOP, width=x(0) - x(low), height=bottom - _TOP, class_="zone"))
-        if x(0) - x(low) > 70:
-            parts.append(label((x(low) + x(0)) / 2, bottom - 6, "cold start", "tick", "middle"))
     for tick in ticks(x.low, x.high, 4 if width < 400 else 6):
         parts += [
             line(x(tick), bottom, x(tick), bottom + 4, "axis"),
@@ -212,8 +211,11 @@ def dot_chart(
 ) -> Markup:
     """Rows of dots with interval whiskers on one horizontal axis.
 
-    `rule` draws a vertical line through all rows (zero, or the base); `notes` heads the notes at the right end; `dodge` puts the dots of a row under each other
-    so that whiskers do not hide one another; `joined` links the first and the last dot of a row.
+    Args:
+        rule: where a vertical line crosses all rows (zero, or the base), named `rule_name`.
+        notes: heads the notes at the right end of the rows.
+        dodge: the dots of a row stand under each other.
+        joined: a line links the first and the last dot of a row.
     """
     longest = max((len(row.caption) for row in rows), default=0)
     left = min(12 + _LETTER * longest, width * 0.42)
@@ -258,21 +260,21 @@ def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
     edges = sorted(
         (dot.value if dot.low is None else dot.low, dot.value if dot.high is None else dot.high) for dot in dots
     )
-    apart = all(before[1] < after[0] for before, after in zip(edges, edges[1:], strict=False))
+    apart = all(before[1] < after[0] for before, after in pairwise(edges))
     gap = 9.0 if dodge else 0.0 if apart else 6.0
     return [(dot, gap * (place - (len(dots) - 1) / 2)) for place, dot in enumerate(dots)]
 
 
 def interval_bar(style: int, value: float, low: float, high: float, domain: tuple[float, float], title: str) -> Markup:
     """One difference with its interval beside a zero line, for a cell of a table."""
-    x = Scale(*domain, 8, 192)
+    x = Scale(*domain, 7, 111)
     return svg(
-        200,
-        22,
+        118,
+        30,
         title,
-        line(x(0), 1, x(0), 21, "rule"),
-        line(x(low), 11, x(high), 11, f"whisker c{style}", title),
-        marker(style, x(value), 11, solid=True, title=title),
+        line(x(0), 0, x(0), 30, "rule"),
+        line(x(low), 15, x(high), 15, f"whisker c{style}", title),
+        marker(style, x(value), 15, solid=True, title=title),
     )
 
 

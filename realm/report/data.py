@@ -8,7 +8,6 @@ number is missing. What could not be read is said on the page (`Report.notes`), 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,15 +28,21 @@ _SPLIT_ORDER = {"test": 0, "ood": 1, "uncommented": 2, "validation": 9}
 _RECIPE_ORDER = {"base": 0, "grpo": 1, "realm-zero": 2, "realm-r1": 3}
 
 
+#: Figures beyond this are no measurement of a run; left out, they cannot overflow the arithmetic of a chart.
+_LARGEST = 1e15
+
+
 def number(value: object) -> float | None:
-    """`value` as a finite float; None for anything else (text, booleans, NaN, infinities, integers beyond a float)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """`value` as a float; None for anything else (text, booleans, NaN, infinities, absurdly large numbers)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
         return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
+    return float(value)
+
+
+def share(value: object) -> float | None:
+    """`value` as a share in [0, 1]; None for anything else."""
+    found = number(value)
+    return found if found is not None and 0.0 <= found <= 1.0 else None
 
 
 def whole(value: object, default: int = 0) -> int:
@@ -131,17 +136,11 @@ class Run:
         return steps
 
     def position(self, stage: str, round_: int, step: int) -> int:
-        """Place on the common axis: RL steps from 0 (rounds one after the other), the cold start left of 0.
-
-        A cold start of a later round has no width: it is a jump between two rounds of RL.
-        """
-        rl, sft = self.stage_steps("rl"), self.stage_steps("sft")
-        before = sum(steps for other, steps in rl.items() if other < round_)
-        if stage == "rl":
-            return before + step
-        if stage == "sft":
-            return step - sft.get(0, 0) if round_ == 0 else before
-        return -sft.get(0, 0)
+        """Optimizer steps since the base model: the stages stand one after the other, the base itself at 0."""
+        if stage not in ("sft", "rl"):
+            return 0
+        before = sum(steps for other, steps in self.stage_steps("sft").items() if other < round_ + (stage == "rl"))
+        return before + sum(steps for other, steps in self.stage_steps("rl").items() if other < round_) + step
 
 
 @dataclass
@@ -176,6 +175,17 @@ class Report:
             if row.name == name and row.split == split and (row.routes > 0) == with_routes:
                 return row
         return None
+
+    def gap(self, name: str, split: str) -> tuple[float, float | None, float | None] | None:
+        """Accuracy with − without routes, and its interval paired by question where the evaluation holds one."""
+        without, shown = self.result(name, split, False), self.result(name, split, True)
+        if without is None or shown is None:
+            return None
+        low = high = None
+        for row in self.base + [row for run in self.runs for row in run.evaluations if row.stage == "final"]:
+            if (row.name, row.split, row.routes) == (name, split, shown.routes):
+                low, high = row.more.get("autonomy_gap_low"), row.more.get("autonomy_gap_high")
+        return shown.accuracy - without.accuracy, low, high
 
     def routes(self) -> int:
         """Number of routes shown in the evaluations with routes; 0 where there were none."""
@@ -228,23 +238,23 @@ def read_object(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _evaluation(row: dict[str, Any], name: str, low: str, high: str) -> Evaluation | None:
-    accuracy = number(row.get("accuracy"))
+    accuracy = share(row.get("accuracy"))
     if accuracy is None:
         return None
     kinds = {}
     for kind, part in mapping(row.get("by_kind")).items():
-        share = number(mapping(part).get("accuracy"))
-        if share is not None:
-            kinds[str(kind)] = (whole(mapping(part).get("n")), share)
-    more = {key: found for key, value in row.items() if (found := number(value)) is not None}
+        found = share(mapping(part).get("accuracy"))
+        if found is not None:
+            kinds[kind] = (max(0, whole(mapping(part).get("n"))), found)
+    more = {key: figure for key, value in row.items() if (figure := number(value)) is not None}
     return Evaluation(
         name=name,
         split=text(row.get("split"), "test"),
         routes=whole(row.get("routes")),
         n=whole(row.get("n")),
         accuracy=accuracy,
-        low=number(row.get(low)),
-        high=number(row.get(high)),
+        low=share(row.get(low)),
+        high=share(row.get(high)),
         stage=text(row.get("stage"), "final"),
         round=whole(row.get("round")),
         step=whole(row.get("step")),
@@ -274,7 +284,7 @@ def _read_run(folder: Path, name: str | None, notes: list[str]) -> Run:
 
 def _difference(row: dict[str, Any]) -> Difference | None:
     value, low, high = (number(row.get(key)) for key in ("difference", "low", "high"))
-    if value is None or low is None or high is None:
+    if value is None or low is None or high is None or not -1.0 <= low <= value <= high <= 1.0:
         return None
     return Difference(
         text(row.get("name")),
@@ -364,9 +374,13 @@ def _missing(report: Report) -> None:
         if not run.evaluations:
             absent.append("evaluations (evaluations.jsonl)")
         elif not any(row.stage == "final" for row in run.evaluations) and not report.result(run.name, "test", False):
-            absent.append("a final evaluation")
+            absent.append("final evaluation")
         if not (run.folder / "completions.jsonl").is_file():
             absent.append("sampled completions (completions.jsonl)")
+        if run.meta.get("status") in ("failed", "interrupted"):
+            report.notes.append(
+                f"{run.name}: the run has {'failed' if run.meta['status'] == 'failed' else 'been interrupted'}."
+            )
         if absent:
             report.notes.append(f"{run.name}: no {', no '.join(absent)} yet.")
     if report.quickstart and not report.runs:

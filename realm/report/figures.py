@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -135,7 +135,7 @@ def training_figures(report: Report) -> list[Figure]:
                 width=width,
                 height=height,
                 summary=f"Validation accuracy over training, {title.lower()}",
-                x_title="RL step",
+                x_title="optimizer step",
                 y_range=y_range,
                 x_range=x_range,
                 y_format=whole_percent,
@@ -152,7 +152,7 @@ def _said_step(name: str, row: Evaluation) -> str:
 
 
 def _rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
-    """(place on the RL axis, value) of one column of metrics.jsonl."""
+    """(optimizer steps since the base, value) of one column of metrics.jsonl."""
     places = {round_: run.position("rl", round_, 0) for round_ in run.stage_steps("rl")}
     found = []
     for row in run.metrics:
@@ -181,7 +181,6 @@ def fade_figures(report: Report) -> list[Figure]:
             held.append(_smoothed(run.name, style, shown, "routes per prompt", plain_number))
     # Recipes mostly share one schedule: the later lines are broken, so that those beneath show.
     fading = [replace(one, over=index > 0) for index, one in enumerate(fading)]
-    held = [replace(one, over=index > 0) for index, one in enumerate(held)]
     figures = []
     if fading:
         summary = "Probability p of external CoTs over training progress"
@@ -202,7 +201,13 @@ def fade_figures(report: Report) -> list[Figure]:
         y_range = (0.0, max([value for one in held for _, value in one.raw] + [1.0]))
         charts = [
             line_chart(
-                held, width=w, height=230, summary="Routes per prompt over training", x_title="RL step", y_range=y_range
+                held,
+                width=w,
+                height=230,
+                summary="Routes per prompt over training",
+                x_title="optimizer step",
+                y_range=y_range,
+                x_range=_steps(held),
             )
             for w in (WIDE, NARROW)
         ]
@@ -241,8 +246,13 @@ COMPONENTS: tuple[tuple[str, str, bool], ...] = (
 )
 
 
+def _steps(series: Sequence[Series]) -> tuple[float, float]:
+    """The axis of optimizer steps, from the base model at 0 to the last step of any series."""
+    return 0.0, max((point.x for one in series for point in one.line), default=1.0)
+
+
 def reward_figures(report: Report) -> list[Figure]:
-    """Reward components over RL steps: the raw values faint, their moving average on top."""
+    """Reward components over training: the raw values faint, their moving average on top."""
     names = report.names()
     figures = []
     for key, title, share in COMPONENTS:
@@ -263,9 +273,10 @@ def reward_figures(report: Report) -> list[Figure]:
             series,
             width=NARROW,
             height=210,
-            summary=f"{title} over RL steps",
-            x_title="RL step",
+            summary=f"{title} over training",
+            x_title="optimizer step",
             y_range=y_range,
+            x_range=_steps(series),
             y_format=format_,
         )
         figures.append(Figure(title, drawing))

@@ -140,37 +140,45 @@ def _subtitle(report: Report) -> str:
         parts.append(f"from {Path(model).name}")
     if task and report.quickstart:
         parts.append(f"on {task}")
-    longest = max((_steps(run) for run in report.runs), key=len, default="")
-    if longest:
-        parts.append(longest)
+    totals = {sum(sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")) for run in report.runs}
+    if not report.quickstart:
+        parts += [_steps(report.runs[0])]
+    elif len(totals) == 1:
+        parts.append(f"{totals.pop()} optimizer steps each")
     if seed is not None:
         parts.append(f"seed {seed:.0f}")
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def _shown(kept: int, seen: int) -> str:
     return f"{kept} groups." if kept == seen else f"{kept} of {seen} saved groups, spread evenly over the runs."
 
 
+#: What of meta.json and summary.json the page tells, in this order.
+_FACTS = (
+    "machine",
+    "versions",
+    "seed",
+    "budget",
+    "seconds",
+    "command",
+    "started",
+    "finished",
+    "status",
+    "template_hash",
+)
+
+
 def _facts(report: Report) -> list[tuple[str, str]]:
-    """Versions, seeds, machine and the like, as pairs of text; nested ones with a dotted name."""
-    found: list[tuple[str, str]] = []
-
-    def add(name: str, value: object, depth: int) -> None:
-        if isinstance(value, dict) and depth < 3:
-            if all(not isinstance(item, dict | list) for item in value.values()):
-                joined = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
-                found.append((name, joined[:_MOST_FACT]))
-            else:
-                for key, item in value.items():
-                    add(f"{name}.{key}" if name else str(key), item, depth + 1)
-        elif isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
-            found.append((name, " ".join(map(str, value))[:_MOST_FACT]))
-        elif value is not None and value != "":
-            seconds = number(value)
-            shown = tables.duration(seconds) if name == "seconds" and seconds is not None else str(value)
-            found.append(("time" if name == "seconds" else name, shown[:_MOST_FACT]))
-
-    for name, value in report.facts.items():
-        add(str(name), value, 0)
-    return [(name.replace("_", " "), value) for name, value in found if value][:60]
+    """How the run was made, as pairs of name and text."""
+    found = []
+    for key in _FACTS:
+        value = report.facts.get(key)
+        seconds = number(value)
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
+        elif key == "seconds" and seconds is not None:
+            value = tables.duration(seconds)
+        if value is not None and value != "":
+            found.append(("time" if key == "seconds" else key.replace("_", " "), str(value)[:_MOST_FACT]))
+    return found

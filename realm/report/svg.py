@@ -150,7 +150,7 @@ def percent(share: float, digits: int = 1) -> str:
 def points(difference: float) -> str:
     """A difference of shares in signed percentage points: `+22.9`; a negative one has a minus sign."""
     rounded = round(100 * difference, 1)
-    sign = "+" if rounded > 0 else MINUS if rounded < 0 else "±"
+    sign = "+" if rounded > 0 else MINUS if rounded < 0 else ""
     return f"{sign}{abs(rounded):.1f}"
 
 

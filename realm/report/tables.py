@@ -9,10 +9,19 @@ from typing import Any
 from markupsafe import Markup
 
 from realm.report.charts import interval_bar, said_gain, sparkline, thin
-from realm.report.data import Evaluation, Report, mapping, number, recipe_order, split_order, split_title, text
+from realm.report.data import (
+    Report,
+    Run,
+    mapping,
+    number,
+    recipe_order,
+    split_order,
+    split_title,
+    text,
+    whole,
+)
 from realm.report.figures import MOST_KINDS, validation_course
-from realm.report.svg import MINUS, element, interval, marker, padded, percent, points, style_of, svg
-
+from realm.report.svg import MINUS, element, interval, marker, percent, points, style_of, svg
 
 #: Style of the marker (None: no marker), name, and the cells of one row.
 TableRow = tuple[int | None, str, Sequence[Markup | str]]
@@ -52,7 +61,7 @@ def final_tables(report: Report) -> list[Table]:
                 _cell(percent(row.accuracy), interval(row.low, row.high)) if row else MISSING
                 for row in (without, shown)
             ]
-            rows.append((style_of(name, names), name, [*cells, _gap(without, shown)]))
+            rows.append((style_of(name, names), name, [*cells, _gap(report.gap(name, split))]))
         found.append(Table(columns, [("", rows)]))
     return found
 
@@ -60,17 +69,11 @@ def final_tables(report: Report) -> list[Table]:
 MISSING = Markup('<span class="missing">none</span>')
 
 
-def _gap(without: Evaluation | None, shown: Evaluation | None) -> Markup:
-    if without is None or shown is None:
+def _gap(found: tuple[float, float | None, float | None] | None) -> Markup:
+    if found is None:
         return MISSING
-    gap = shown.accuracy - without.accuracy
-    halves = [(row.high - row.low) / 2 for row in (without, shown) if row.low is not None and row.high is not None]
-    if len(halves) < 2:
-        return _cell(points(gap))
-    # The files hold no paired interval for the gap; as for independent figures it comes out wider, never narrower,
-    # than the paired one of questions that are easy or hard in both ways of asking.
-    half = (halves[0] ** 2 + halves[1] ** 2) ** 0.5
-    return _cell(points(gap), f"{points(gap - half)} to {points(gap + half)}")
+    gap, low, high = found
+    return _cell(points(gap), f"{points(low)} to {points(high)}" if low is not None and high is not None else "")
 
 
 MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -127,7 +130,7 @@ def _when(key: tuple[str, int, int]) -> str:
 
 
 def parse_table(report: Report) -> Table | None:
-    """Parse failures by reason: share of completions in the first and in the last tenth of RL, and the course between."""
+    """Parse failures by reason: share of completions in the first and last tenth of RL, and the course between."""
     names = report.names()
     courses: dict[str, dict[str, list[float]]] = {}
     for run in report.runs:
@@ -170,7 +173,8 @@ def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> M
 def difference_tables(report: Report) -> list[tuple[str, Table]]:
     """Differences paired by question, one table per split and way of asking, all drawn on a common scale."""
     names = report.names()
-    domain = padded([0.0, *[edge for row in report.differences for edge in (row.low, row.high)]], step=0.05)
+    edges = [0.0, *[edge for row in report.differences for edge in (row.low, row.high)]]
+    domain = (min(edges), max(edges))
     found: dict[str, list[TableRow]] = {}
     for row in sorted(
         report.differences,
@@ -186,14 +190,39 @@ def difference_tables(report: Report) -> list[tuple[str, Table]]:
 
 
 def cost_table(report: Report) -> Table | None:
-    """What each recipe used."""
+    """What each recipe used; of a single run what its stages used, by the last row of each."""
     rows: list[TableRow] = []
-    for row in report.cost:
+    for row in report.cost or [stage for run in report.runs for stage in _stages(run)]:
         name = text(row.get("name"), "?")
         seconds = number(row.get("seconds"))
         cells: list[Markup | str] = [_count(row.get(key)) for key in ("steps", "completions", "tokens")]
-        rows.append((style_of(name, report.names()), name, [*cells, duration(seconds) if seconds is not None else ""]))
+        style = style_of(text(row.get("style"), name), report.names())
+        rows.append((style, name, [*cells, duration(seconds) if seconds is not None else ""]))
     return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
+
+
+def _stages(run: Run) -> list[dict[str, Any]]:
+    """Steps, completions, tokens and seconds of every stage; `seconds` of metrics.jsonl run on through the stages."""
+    last: dict[tuple[int, str], dict[str, Any]] = {}
+    for row in run.metrics:
+        last[whole(row.get("round")), text(row.get("stage"))] = row
+    settings = mapping(mapping(run.config.get("training")).get("rl"))
+    batch, repeats = number(settings.get("batch_size")), max(1, whole(settings.get("num_iterations"), 1))
+    found, before = [], 0.0
+    for (round_, stage), row in last.items():
+        seconds = number(row.get("seconds"))
+        steps = whole(row.get("step"))
+        completions = -(-steps // repeats) * batch if stage == "rl" and batch else None
+        place = f", round {round_ + 1}" if round_ else ""
+        cost = {
+            "name": f"{run.name}, {stage.upper()}{place}",
+            "style": run.name,
+            "steps": steps,
+            "completions": completions,
+        }
+        found.append(cost | {"tokens": row.get("tokens"), "seconds": None if seconds is None else seconds - before})
+        before = seconds if seconds is not None else before
+    return found
 
 
 def _count(value: Any) -> str:

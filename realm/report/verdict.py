@@ -111,24 +111,18 @@ def _between(report: Report, names: Sequence[str], split: str) -> list[str]:
 
 def _gap(report: Report, names: Sequence[str], split: str) -> list[str]:
     """What routes still add at inference to the best recipe, and what they added to the base."""
-    gaps = {
-        name: (without, shown)
-        for name in ("base", *names)
-        if (without := report.result(name, split, False)) and (shown := report.result(name, split, True))
-    }
-    trained = [name for name in gaps if name != "base"]
+    trained = [name for name in names if report.gap(name, split)]
     if not trained:
         return []
-    best = max(trained, key=lambda name: gaps[name][0].accuracy)
-    without, shown = gaps[best]
-    said = (
-        f"With {shown.routes} routes in the prompt {best} answers {percent(shown.accuracy)} rightly, "
-        f"an autonomy gap of {points(shown.accuracy - without.accuracy)} points"
-    )
-    if "base" in gaps:
-        base_without, base_shown = gaps["base"]
-        said += f" (the base model's is {points(base_shown.accuracy - base_without.accuracy)})"
-    return [f"{said}."]
+    best = max(trained, key=lambda name: row.accuracy if (row := report.result(name, split, False)) else 0.0)
+    shown, gap, base = report.result(best, split, True), report.gap(best, split), report.gap("base", split)
+    assert shown is not None and gap is not None
+    interval_ = f" ({points(gap[1])} to {points(gap[2])})" if gap[1] is not None and gap[2] is not None else ""
+    against = f"; the base model's is {points(base[0])}" if base else ""
+    return [
+        f"With {shown.routes} routes in the prompt {best} answers {percent(shown.accuracy)} rightly: an autonomy gap "
+        f"of {points(gap[0])} points{interval_}{against}."
+    ]
 
 
 def _course(run: Run) -> list[str]:
@@ -185,7 +179,8 @@ def verdict(report: Report) -> tuple[str, list[str]]:
     if not lead:
         rows = [row for name in names if (row := report.result(name, main, False)) is not None]
         lead = [
-            f"Without routes, {row.name} answers {_figure(row)} of {row.n} {split_title(main).lower()} questions rightly."
+            f"Without routes, {row.name} answers {_figure(row)} of {row.n} {split_title(main).lower()} questions "
+            "rightly."
             for row in rows
         ]
     more = _between(report, names, main)

@@ -56,7 +56,9 @@ def read_rows(path: str | Path) -> Iterator[Row]:
                 lines[row.id] = number
                 yield row
     except OSError as error:
-        raise DataError(f"{path}: expected a JSONL file, cannot read it ({error.strerror or error}).") from error
+        raise DataError(
+            f"{path}: expected a JSONL file, cannot read it ({error.strerror or error}); check the path."
+        ) from error
     if not lines:
         raise DataError(f"{path}: expected one JSON object a line, the file is empty.")
 

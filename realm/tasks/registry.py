@@ -9,7 +9,7 @@ from realm.tasks.jsonl import load_jsonl
 
 
 def load_task(config: Config) -> Task:
-    """Load and check the configured task; its splits depend on `run.seed`.
+    """Load and check the configured task. The splits of a file depend on `run.seed`; the desk's are fixed.
 
     Raises `DataError` for files that cannot be used as they are, `ConfigError` for choices that cannot be told apart.
     """
@@ -18,7 +18,7 @@ def load_task(config: Config) -> Task:
         # Imported here: the desk is a task of its own and rests on this package.
         from realm.desk.task import DeskTask
 
-        return DeskTask(seed=config.run.seed, max_train=settings.max_train, max_test=settings.max_test)
+        return DeskTask(max_train=settings.max_train, max_test=settings.max_test)
     if settings.name == "gsm8k":
         return load_gsm8k(settings, config.run.seed)
     return load_jsonl(settings, config.run.seed)

@@ -135,7 +135,8 @@ _NUMBER = re.compile(
 #: Words that make another number of the one that stands beside them, or that negate it.
 _CHANGES_NUMBER = frozenset(
     """
-    minus negative plus times squared cubed sqrt frac root over half pi π e k bn mn not never
+    minus negative plus times squared cubed sqrt frac root log ln exp sin cos tan
+    over half pi π e k bn mn not never
     hundred hundreds thousand thousands million millions billion billions trillion trillions dozen dozens
     zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
@@ -201,7 +202,7 @@ _MATH_FRAMES = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"), (r"\bo
 
 
 def _formula(text: str) -> str:
-    """The one formula that a text consists of, without its delimiters and, like a unit, without a final percent sign."""
+    """The one formula that a text consists of, without its delimiters and without a final percent sign (a unit)."""
     text = _words(text) if len(text) <= _MAX_MATH_TEXT else ""
     text = text.removesuffix(".").strip()
     for opening, closing in _MATH_FRAMES:

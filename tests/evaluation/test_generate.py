@@ -74,6 +74,8 @@ def mistral(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         num_key_value_heads=1,
         sliding_window=8,
         initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
     )
     return MistralForCausalLM(config).eval()
 
@@ -175,9 +177,7 @@ def test_every_end_token_of_the_model_ends(tokenizer: PreTrainedTokenizerFast, n
     assert second.tokens == first.text.index(first.text[2]) + 1
 
 
-def test_the_directory_s_generation_settings_do_not_apply(
-    tokenizer: PreTrainedTokenizerFast, new_model: Build
-) -> None:
+def test_the_directory_s_generation_settings_do_not_apply(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
     model = new_model()
     plain = generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=8)
     model.generation_config.repetition_penalty = 50.0

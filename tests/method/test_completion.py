@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from functools import partial
 
-import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.method.completion import REASONS, parse
 from realm.method.prompt import Tags, escape
+
+from . import hostile
 
 OK: tuple[str, ...] = ()
 N = None
@@ -191,6 +192,7 @@ HUGE: dict[str, Callable[[int], str]] = {
     "less-than": lambda n: "<" * n,
     "less-than and space": lambda n: "< " * (n // 2),
     "spaces in a tag": lambda n: "<" + " " * n + "think>",
+    "spaces in no tag": lambda n: "<" + " " * n + "x",
     "spaces behind a slash": lambda n: "</" + " " * n + "answer",
     "slashes": lambda n: "<" + "/" * n,
     "unclosed openings": lambda n: "<think" * (n // 6),
@@ -214,15 +216,6 @@ HUGE: dict[str, Callable[[int], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", HUGE)
-def test_a_million_characters_are_parsed_and_escaped(kind: str) -> None:
-    text = HUGE[kind](10**6)
-    assert len(parse(text, 4).scores) == 4
-    assert not parse(text, 4).format_ok
-    safe = parse(f"<think>{escape(text, Tags())}</think><answer>4</answer>", 0)
-    assert (safe.answer, safe.reasons) == ("4", OK)
-
-
 def best(function: Callable[[], object]) -> float:
     """Processor seconds of the best of three calls: what the machine does besides is not counted."""
 
@@ -235,16 +228,25 @@ def best(function: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("kind", HUGE)
-def test_ten_times_the_text_takes_about_ten_times_as_long(kind: str) -> None:
-    # Linear: a factor of 10. Quadratic: a factor of 100, and seconds instead of milliseconds at the larger size. The
-    # bound stands between the two and leaves a tenth of a second for whatever disturbs so short a measurement.
-    for work in (lambda text: parse(text, 4), lambda text: escape(text, Tags())):
-        small, large = HUGE[kind](20_000), HUGE[kind](200_000)
-        assert best(lambda: work(large)) < 40 * best(lambda: work(small)) + 0.1  # noqa: B023 (called at once)
+def test_time_is_linear_up_to_a_million_characters(kind: str) -> None:
+    # Ten times the text. Linear: a factor of 10. Quadratic: a factor of 100, and seconds instead of milliseconds at
+    # the larger size. The bound stands between the two and leaves a tenth of a second for whatever disturbs so short
+    # a measurement. Only what passes this is tried with 10^6 characters, where a quadratic parser would not come back.
+    def parsing(text: str) -> object:
+        return parse(text, 4)
+
+    def escaping(text: str) -> object:
+        return escape(text, Tags())
+
+    small, large, huge = (HUGE[kind](n) for n in (10_000, 100_000, 1_000_000))
+    for work in (parsing, escaping):
+        assert best(partial(work, large)) < 40 * best(partial(work, small)) + 0.1
+    assert len(parse(huge, 4).scores) == 4
+    assert not parse(huge, 4).format_ok
+    safe = parse(f"<think>{escape(huge, Tags())}</think><answer>4</answer>", 0)
+    assert (safe.answer, safe.reasons) == ("4", OK)
 
 
-def test_nan_is_never_a_score() -> None:
-    for word in ("nan", "NaN", "+nan", "-inf", "Infinity", "1e400", "nan%"):
-        (score,) = parse(f"</think><answer>4</answer><scores>{word}</scores>", 1).scores
-        assert score is None or not math.isnan(score)
-        assert score is None
+@pytest.mark.parametrize("word", ["nan", "NaN", "+nan", "-inf", "Infinity", "1e400", "nan%"])
+def test_nan_and_infinity_are_never_scores(word: str) -> None:
+    assert parse(f"</think><answer>4</answer><scores>{word}</scores>", 1).scores == (None,)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import re
 
-import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +22,8 @@ from realm.method.prompt import (
     template_hash,
 )
 from realm.method.routes import Route
+
+from . import hostile
 
 TAGS = Tags()
 SHORT = Wording(

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 
-import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward, scoring
+
+from . import hostile
 
 N = None
 RULES = ["l1", "brier", "accuracy", "pairwise"]
@@ -25,6 +26,7 @@ RULES = ["l1", "brier", "accuracy", "pairwise"]
 #   0.635; sides: no, no, yes, yes = ½; pairs 0.4 > 0.1, 0.4 > 0.3 right, two with None wrong: 2/4.
 # 0.7 0.2 against 1 1 (all labels equal): l1 1 − (0.3 + 0.8)/2 = 0.45; brier 1 − (0.09 + 0.64)/2 = 0.635; ½;
 #   pairwise falls back to accuracy: ½.
+# 0.5 against a single 1: half off, but on the right side (s ≥ ½).
 # Not one score for two routes: everything 1 off.
 GOLDEN = [
     ((0.9, 0.1, 0.8), (1, 0, 1), 0.8666667, 0.98, 1.0, 1.0),
@@ -33,6 +35,7 @@ GOLDEN = [
     ((N, 0.0), (1, 0), 0.5, 0.5, 0.5, 0.0),
     ((0.4, N, 0.1, 0.3), (1, 1, 0, 0), 0.5, 0.635, 0.5, 0.5),
     ((0.7, 0.2), (1, 1), 0.45, 0.635, 0.5, 0.5),
+    ((0.5,), (1,), 0.5, 0.75, 1.0, 1.0),
     ((), (1, 0), 0.0, 0.0, 0.0, 0.0),
     ((1.0, 0.0), (1, 0), 1.0, 1.0, 1.0, 1.0),
     ((0.0, 1.0), (1, 0), 0.0, 0.0, 0.0, 0.0),

@@ -129,7 +129,7 @@ def test_which_routes_stay_is_left_to_chance() -> None:
     # 4000 draws of 4 routes at p = ¼. Each route stays in 1000 of them give or take 27 (√(4000 · ¼ · ¾)); 140 is 5 σ.
     rng = random.Random(0)
     for granularity in ("route", "question", "count"):
-        draws = [fade(range(4), 0.25, granularity, rng) for _ in range(4000)]  # type: ignore[arg-type]
+        draws = [fade(range(4), 0.25, granularity, rng) for _ in range(4000)]
         sizes = {len(kept) for kept in draws}
         assert sizes == {"route": {0, 1, 2, 3, 4}, "question": {0, 4}, "count": {1}}[granularity]
         for route in range(4):

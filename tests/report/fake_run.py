@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -60,6 +61,15 @@ def evaluation(rng: random.Random, accuracy: float, n: int = 300, **where: Any) 
     }
 
 
+def with_gaps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give every final row with routes the gap to the row before it, which is the same without routes."""
+    for without, shown in itertools.pairwise(rows):
+        if shown["routes"] and shown["stage"] == "final":
+            gap = shown["accuracy"] - without["accuracy"]
+            shown |= {"autonomy_gap": gap, "autonomy_gap_low": gap - 0.05, "autonomy_gap_high": gap + 0.05}
+    return rows
+
+
 def _metrics(rng: random.Random, name: str, steps: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if name == "realm-r1":
@@ -68,7 +78,8 @@ def _metrics(rng: random.Random, name: str, steps: int) -> list[dict[str, Any]]:
                 "stage": "sft",
                 "round": 0,
                 "step": step,
-                "seconds": 0.4,
+                "seconds": 0.4 * step,
+                "tokens": 900 * step,
                 "loss": 2 * math.exp(-step / 20) + rng.random() / 9,
             }
             for step in range(1, COLD_START + 1)
@@ -86,7 +97,8 @@ def _metrics(rng: random.Random, name: str, steps: int) -> list[dict[str, Any]]:
                 "stage": "rl",
                 "round": 0,
                 "step": step,
-                "seconds": 0.9,
+                "seconds": 24.0 * (name == "realm-r1") + 0.9 * step,
+                "tokens": 5_800 * step,
                 "loss": rng.gauss(0, 0.02),
                 "p": p,
                 "tau": tau,
@@ -180,17 +192,23 @@ def training_run(
 ) -> Path:
     """The folder of one training run. `shout` is put at the head of every text that a model or a file could hold."""
     rng = random.Random(f"{seed}/{name}")
+    if name == "realm-r1":
+        steps -= COLD_START
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "run": {"name": folder.name, "seed": seed},
         "task": {"name": "desk"},
         "model": {"path": "desk-base"},
         "reward": {"format": 0.1, "answer": 1.0, "scores": 0.5, "rule": "l1"},
-        "training": {"recipe": name, "sft": {"steps": COLD_START}, "rl": {"steps": 200}},
+        "training": {
+            "recipe": name,
+            "sft": {"steps": COLD_START},
+            "rl": {"steps": steps if finished else 200, "batch_size": 96},
+        },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     meta = {
-        "status": "finished" if finished else "running",
+        "status": "done" if finished else "running",
         "started": "2025-11-20T10:00:00",
         "command": "realm train --set run.seed=0",
         "versions": {"realm": "0.1.0", "trl": "1.16.0", "torch": "2.13.0"},
@@ -209,10 +227,10 @@ def training_run(
             evaluation(rng, level, split="validation", routes=routes, stage="sft", round=0, step=COLD_START)
             for routes, level in ((0, 0.58), (4, 0.88))
         ]
-    for step in range(25, steps + 1, 25):
+    for step in [*range(25, steps, 25), steps]:
         for routes, low, high in ((0, start, end), (4, start_with, end_with)):
             low = 0.58 if name == "realm-r1" and not routes else low
-            level = low + (high - low) * (step / 200) ** 0.7
+            level = low + (high - low) * (step / max(steps, 140)) ** 0.7
             rows.append(evaluation(rng, level, split="validation", routes=routes, stage="rl", round=0, step=step))
     if finished:
         for split, drop in (("test", 0.0), ("ood", 0.12), ("uncommented", 0.2)):
@@ -220,7 +238,7 @@ def training_run(
                 rows.append(
                     evaluation(rng, level - drop, n=400, split=split, routes=routes, stage="final", round=0, step=steps)
                 )
-    jsonl(folder / "evaluations.jsonl", rows)
+    jsonl(folder / "evaluations.jsonl", with_gaps(rows))
     jsonl(folder / "completions.jsonl", _completions(rng, name, steps, every, shout))
     return folder
 
@@ -234,8 +252,10 @@ def quickstart(folder: Path, *, steps: int = 200, seed: int = 0, shout: str = ""
     base = []
     for split, drop in (("test", 0.0), ("ood", 0.08), ("uncommented", 0.1)):
         for routes, level in ((0, 0.41), (4, 0.86)):
-            base.append(evaluation(rng, level - drop, n=400, split=split, routes=routes, stage="base", round=0, step=0))
-    jsonl(folder / "base" / "evaluations.jsonl", base)
+            base.append(
+                evaluation(rng, level - drop, n=400, split=split, routes=routes, stage="final", round=0, step=0)
+            )
+    jsonl(folder / "base" / "evaluations.jsonl", with_gaps(base))
     finals = {"base": base}
     for name in ("grpo", "realm-zero", "realm-r1"):
         lines = (folder / name / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
@@ -256,7 +276,7 @@ def quickstart(folder: Path, *, steps: int = 200, seed: int = 0, shout: str = ""
         "versions": {"realm": "0.1.0", "trl": "1.16.0", "torch": "2.13.0"},
         "seed": seed,
         "seconds": 754.2,
-        "budget": {"rl_steps": steps, "completions_per_step": 96},
+        "budget": {"steps": steps, "completions_per_step": 96},
         "rows": rows,
         "differences": differences,
         "cost": [

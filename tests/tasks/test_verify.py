@@ -101,6 +101,7 @@ TABLES: dict[str, list[tuple[str, str, bool | None]]] = {
         ("18", "not 18", UNREADABLE),
         ("18", "It isn't 18", UNREADABLE),
         ("18", "±18", UNREADABLE),
+        ("18", "log(18)", UNREADABLE),
         ("18", "A18", UNREADABLE),
         ("18", "0x12", UNREADABLE),
         ("18", "١٨", UNREADABLE),

@@ -1,0 +1,150 @@
+"""The commands doing their work, on a tiny task and student."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from realm.bank.store import Bank
+from realm.config import load_config
+
+from .conftest import tree
+
+Realm = Callable[..., Result]
+#: Room for a CoT, one token a byte.
+LONG = ["--set", "training.rl.max_completion_length=120"]
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_train_leaves_a_whole_run_that_evaluate_and_report_take(work: Path, realm: Realm) -> None:
+    result = realm("train", "config.yaml", "--set", "training.recipe=realm-r1", *LONG, "--out", "out/mine")
+    assert result.exit_code == 0, result.output
+    run = work / "out" / "mine"
+    assert {item.name for item in run.iterdir()} >= {
+        "config.yaml", "meta.json", "metrics.jsonl", "completions.jsonl", "evaluations.jsonl", "predictions.jsonl",
+        "bank", "checkpoints", "model", "report.html",
+    }  # fmt: skip
+    assert [(row["stage"], row["step"]) for row in rows(run / "metrics.jsonl")] == [("sft", 1), ("rl", 1), ("rl", 2)]
+    assert json.loads((run / "meta.json").read_text())["status"] == "done"
+    assert load_config(run / "config.yaml").run_path == Path("out/mine")
+    final = [
+        (row["split"], row["routes"], row["n"]) for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"
+    ]
+    assert final == [("test", 0, 6), ("test", 2, 6)]
+    assert len(Bank.open(run / "bank")) == 24 * 4
+    for part in ("accuracy", "95 %", str(run.relative_to(work) / "model"), "report.html"):
+        assert part in result.stdout
+
+    before = tree(run)
+    result = realm("evaluate", "out/mine")
+    assert result.exit_code == 0, result.output
+    assert tree(run) == before
+    again = rows(work / "out" / "mine-evaluation" / "evaluations.jsonl")
+    assert [row["accuracy"] for row in again] == [
+        row["accuracy"] for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"
+    ]
+    assert "out/mine/model" in result.stdout
+
+    assert realm("evaluate", "out/mine").exit_code == 2
+    assert realm("evaluate", "out/mine", "--overwrite").exit_code == 0
+
+    result = realm("report", "out/mine", "--out", "page.html")
+    assert result.exit_code == 0, result.output
+    assert "page.html" in result.stdout
+    assert "<html" in (work / "page.html").read_text()
+
+
+def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm) -> None:
+    assert realm("train", "config.yaml").exit_code == 0
+    run = work / "runs" / "first"
+    metrics = (run / "metrics.jsonl").read_bytes()
+    before = tree(run)
+    assert realm("train", "config.yaml").exit_code == 2
+    assert tree(run) == before
+
+    assert realm("train", "config.yaml", "--resume").exit_code == 0
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+    assert len([row for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"]) == 2
+
+    refused = realm("train", "config.yaml", "--resume", "--set", "training.rl.learning_rate=0.5")
+    assert refused.exit_code == 2
+    assert "training.rl.learning_rate" in refused.stderr
+
+    assert realm("train", "config.yaml", "--overwrite", "--set", "training.rl.steps=1").exit_code == 0
+    assert len(rows(run / "metrics.jsonl")) == 1
+
+
+def test_the_recipe_without_cots_needs_no_bank(work: Path, realm: Realm) -> None:
+    result = realm("train", "config.yaml", "--set", "training.recipe=grpo", "--set", "bank.path=null")
+    assert result.exit_code == 0, result.output
+    final = [row for row in rows(work / "runs" / "first" / "evaluations.jsonl") if row["stage"] == "final"]
+    assert [(row["split"], row["routes"]) for row in final] == [("test", 0)]
+
+
+def test_collect_fills_a_bank_that_train_finds(work: Path, realm: Realm) -> None:
+    few = ["--set", "task.max_train=3", "--set", "task.max_test=2", "--set", "bank.samples=4"]
+    result = realm("collect", *few, "--set", "guidance.probability=1")
+    assert result.exit_code == 0, result.output
+    bank = Bank.open(work / "runs" / "desk" / "bank")
+    assert len(bank) % 4 == 0
+    assert f"{len(bank)} CoTs added" in result.stdout
+    assert "guided" in result.stdout
+
+    assert realm("collect", *few).exit_code == 2
+    resumed = realm("collect", *few, "--set", "guidance.probability=1", "--resume")
+    assert resumed.exit_code == 0
+    assert " 0 CoTs added" in resumed.stdout
+    assert realm("collect", *few, "--overwrite", "--set", "bank.samples=1").exit_code == 0
+    assert len(Bank.open(work / "runs" / "desk" / "bank")) == len(bank) / 4
+
+
+def test_desk_show_prints_rules_cases_and_cots(realm: Realm) -> None:
+    result = realm("desk", "show", "--cases", "2", "--cots", "4", "--split", "ood")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("gold: ") == 2
+    assert result.stdout.count("  guided, ") == result.stdout.count("  unguided, ") == 4
+    assert realm("desk", "show", "--cases", "2", "--cots", "4", "--split", "ood").stdout == result.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_training_tells_the_command_that_goes_on(work: Path) -> None:
+    command = [sys.executable, "-m", "realm"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    arguments = ["train", "config.yaml", "--set", "training.rl.steps=40", "--set", "training.eval_every=40"]
+    process = subprocess.Popen(
+        [*command, *arguments], cwd=work, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    metrics = work / "runs" / "first" / "metrics.jsonl"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    told = stderr.strip().splitlines()[-1].partition(": realm ")[2].split()
+    assert told == [*arguments, "--resume"]
+    assert json.loads((work / "runs" / "first" / "meta.json").read_text())["status"] == "interrupted"
+    # A checkpoint in the making may have been cut; what is told must work all the same.
+    done = subprocess.run(
+        [*command, *told, "--set", "training.keep_checkpoints=1"],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    steps = [row["step"] for row in rows(metrics)]
+    assert steps == list(range(1, 41))

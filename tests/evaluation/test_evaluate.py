@@ -1,0 +1,429 @@
+"""Evaluation: the records and figures of scripted completions, and the whole path over a model directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from realm.bank.store import Bank, CoT
+from realm.config import Config
+from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.evaluation import evaluate as module
+from realm.evaluation.evaluate import evaluate_directory, evaluate_model, question_accuracies, summarise
+from realm.evaluation.generate import Generation
+from realm.evaluation.table import evaluation_table
+from realm.method.prompt import Message, Wording
+from realm.run import read_jsonl
+from realm.tasks.base import Question
+from realm.tasks.verify import Verifier, verifier
+from realm.tasks.workers import VerifierPool
+
+Build = Callable[..., PreTrainedModel]
+
+
+@dataclasses.dataclass
+class Sums:
+    """A task of six sums; `test` has four of them, `ood` two."""
+
+    name: str = "sums"
+    wording: Wording = dataclasses.field(
+        default_factory=lambda: Wording("", "{question} {routes} {instruction}", "<route {number}> {route}", "J.", "A.")
+    )
+    verifier: Verifier = dataclasses.field(default_factory=lambda: verifier("number"))
+    labels: tuple[str, ...] = ()
+    comments: tuple[Any, ...] = ()
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test", "ood")
+
+    def rows(self, split: str) -> list[Question]:
+        numbers = {"test": (1, 2, 3, 4), "ood": (5, 6)}.get(split, ())
+        return [
+            Question(f"q{i}", f"{i} + {i} =", str(2 * i), split, "even" if i % 2 == 0 else "odd", i // 3)
+            for i in numbers
+        ]
+
+
+@pytest.fixture
+def bank() -> Bank:
+    """Two CoTs for every question: a right one, and one that is off by one."""
+    made = Bank()
+    for i in range(1, 7):
+        made.append(CoT(f"q{i}", f"way {off}", str(2 * i + off), int(off == 0), sample=off) for off in (0, 1))
+    return made
+
+
+@pytest.fixture
+def config() -> Config:
+    made = Config()
+    made.routes.k = 2
+    made.evaluation.max_completion_length = 40
+    made.evaluation.batch_size = 4
+    return made
+
+
+def script(monkeypatch: pytest.MonkeyPatch, completions: dict[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Let `generate` say these completions for each sum `i + i`; returns the arguments of every call."""
+    calls: list[dict[str, Any]] = []
+
+    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **arguments: Any) -> Any:
+        calls.append(arguments)
+        return [
+            [Generation(text, len(text), text.endswith("…")) for text in completions[prompt[-1]["content"][0]]]
+            for prompt in prompts
+        ]
+
+    monkeypatch.setattr(module, "generate", generate)
+    return calls
+
+
+def answer(value: object, *scores: float) -> str:
+    tail = f"<scores>{', '.join(map(str, scores))}</scores>" if scores else ""
+    return f"<think>so</think><answer>{value}</answer>{tail}"
+
+
+def run(
+    config: Config, tokenizer: Any, model: Any, bank: Bank, *, with_routes: bool, task: Any = None, **more: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    task = task or Sums()
+    with VerifierPool("number") as pool:
+        return evaluate_model(
+            model,
+            tokenizer,
+            task.rows("test"),
+            bank.routes,
+            task,
+            pool,
+            config,
+            with_routes=with_routes,
+            split="test",
+            seed=0,
+            **more,
+        )
+
+
+def test_figures_without_routes(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    calls = script(
+        monkeypatch,
+        {"1": [answer(2)], "2": [answer("4.0")], "3": [answer(7)], "4": ["<think>it goes on and on…"]},
+    )
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False, step=30)
+
+    assert summary["accuracy"] == 0.5
+    assert summary["accuracy_low"] == 0.0
+    assert summary["accuracy_high"] == 1.0
+    assert (summary["split"], summary["routes"], summary["step"], summary["n"]) == ("test", 0, 30, 4)
+    assert summary["reasons"] == {"think_unclosed": 1, "answer_missing": 1}
+    assert summary["parse_failures"] == summary["truncated"] == 0.25
+    assert summary["completion_tokens"] == pytest.approx((35 + 37 + 35 + 25) / 4)
+    assert summary["by_kind"] == {"even": {"n": 2, "accuracy": 0.5}, "odd": {"n": 2, "accuracy": 0.5}}
+    assert summary["by_difficulty"] == {"1": {"n": 2, "accuracy": 0.0}}
+    assert summary["routes_per_prompt"] == summary["routes_dropped"] == 0
+    undefined = ("same_err", "same_err_all", "scoring_accuracy", "auroc", "brier", "f1", "pass_at_n", "maj_at_n")
+    assert all(summary[name] is None for name in undefined)
+    assert calls[0]["temperature"] is None
+    assert calls[0]["max_new_tokens"] == 40
+
+    assert question_accuracies(records) == {"q1": 1.0, "q2": 1.0, "q3": 0.0, "q4": 0.0}
+    assert records[2] == {
+        "split": "test",
+        "routes": 0,
+        "question_id": "q3",
+        "kind": "odd",
+        "difficulty": 1,
+        "question": "3 + 3 =",
+        "gold": "6",
+        "class": None,
+        "shown": [],
+        "dropped": 0,
+        "completions": [
+            {
+                "text": answer(7),
+                "answer": "7",
+                "scores": [],
+                "correct": False,
+                "verdict": "",
+                "copied": False,
+                "class": None,
+                "reasons": [],
+                "tokens": 35,
+                "truncated": False,
+            }
+        ],
+    }
+
+
+def test_figures_with_routes(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    # Scores by label, put in the order in which the routes of each question happen to be shown.
+    judged = {"1": (2, 0.9, 0.2), "2": (5, 0.7, 0.6), "3": (7, 0.6, 0.1), "4": (11, 0.3, 0.4)}
+
+    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **___: Any) -> Any:
+        texts = []
+        for prompt in prompts:
+            content = prompt[-1]["content"]
+            value, positive, negative = judged[content[0]]
+            first_is_right = content.index("way 0") < content.index("way 1")
+            texts.append(answer(value, *((positive, negative) if first_is_right else (negative, positive))))
+        return [[Generation(text, 10, False)] for text in texts]
+
+    monkeypatch.setattr(module, "generate", generate)
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=True)
+
+    assert (summary["routes"], summary["routes_per_prompt"], summary["accuracy"]) == (2, 2, 0.25)
+    # Three wrong ones: 5 and 7 are the routes' 2·i + 1, 11 is the student's own.
+    assert summary["same_err"] == pytest.approx(2 / 3)
+    assert summary["same_err_all"] == 0.5
+    assert [record["completions"][0]["copied"] for record in records] == [False, True, True, False]
+    # Judged rightly: .9 .2, .7 not .6, .6 .1, not .3 but .4 → 6 of 8.
+    assert summary["scoring_accuracy"] == 0.75
+    # Positives .9 .7 .6 .3 against negatives .2 .6 .1 .4: 4 + 4 + 3.5 + 2 of 16.
+    assert summary["auroc"] == pytest.approx(13.5 / 16)
+    # (.01 + .04) + (.09 + .36) + (.16 + .01) + (.49 + .16) over 8
+    assert summary["brier"] == pytest.approx(1.32 / 8)
+    assert summary["parse_failures"] == 0
+    assert {route["label"] for route in records[0]["shown"]} == {0, 1}
+
+
+def test_missing_scores_are_maximally_wrong(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    script(monkeypatch, {str(i): [answer(2 * i)] for i in range(1, 5)})
+    summary, _ = run(config, tokenizer, new_model(), bank, with_routes=True)
+    assert (summary["accuracy"], summary["scoring_accuracy"], summary["auroc"], summary["brier"]) == (1, 0, 0, 1)
+    assert summary["reasons"] == {"scores_missing": 4}
+    assert summary["same_err"] is None
+    assert summary["same_err_all"] == 0
+
+
+def test_several_samples(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    config.evaluation.samples, config.evaluation.temperature = 3, 0.7
+    calls = script(
+        monkeypatch,
+        {
+            "1": [answer(2), answer(2), answer(3)],
+            "2": [answer(5), answer(5), answer(4)],
+            "3": [answer(1), answer(2), answer(3)],
+            "4": [answer(8), answer(8), answer(8)],
+        },
+    )
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert (calls[0]["samples"], calls[0]["temperature"]) == (3, 0.7)
+    assert question_accuracies(records) == {"q1": pytest.approx(2 / 3), "q2": pytest.approx(1 / 3), "q3": 0, "q4": 1}
+    assert summary["accuracy"] == pytest.approx((2 / 3 + 1 / 3 + 0 + 1) / 4)
+    assert (summary["n"], summary["samples"], summary["pass_at_n"], summary["maj_at_n"]) == (4, 3, 0.75, 0.5)
+
+
+def test_macro_f1_where_answers_are_classes(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    script(monkeypatch, {"1": [answer(2)], "2": [answer("4.0")], "3": [answer(4)], "4": [answer("?")]})
+    task = Sums(labels=("2", "4", "6", "8"))
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False, task=task)
+    # 2: F1 1. 4: TP 1, FP 1 → 2/3. 6 and 8: never predicted → 0.
+    assert summary["f1"] == pytest.approx((1 + 2 / 3) / 4)
+    assert [record["completions"][0]["class"] for record in records] == ["2", "4", "4", None]
+
+
+def test_a_verifier_that_fails_is_counted(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    script(monkeypatch, {str(i): [answer(2 * i)] for i in range(1, 5)})
+    pool = VerifierPool("number")
+
+    def broken(answer: str, _: str) -> bool:
+        if answer == "4":
+            raise RuntimeError("broken")
+        return True
+
+    monkeypatch.setattr(pool, "_verifier", broken)
+    task = Sums()
+    summary, records = evaluate_model(
+        new_model(),
+        tokenizer,
+        task.rows("test"),
+        None,
+        task,
+        pool,
+        config,
+        with_routes=False,
+        split="test",
+        seed=0,
+    )
+    assert (summary["accuracy"], summary["verifier_failures"]) == (0.75, 1)
+    assert records[1]["completions"][0]["verdict"] == "error: RuntimeError: broken"
+
+
+def test_a_summary_can_be_made_again_from_the_saved_records(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    script(monkeypatch, {str(i): [answer(2 * i + i % 2, 1, 0)] for i in range(1, 5)})
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=True)
+    again = summarise(json.loads(json.dumps(records)), config.evaluation.bootstrap, 0)
+    assert {**summary, **again} == summary
+
+
+def test_no_questions(config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    with VerifierPool("number") as pool, pytest.raises(DataError, match="split empty"):
+        evaluate_model(new_model(), tokenizer, [], None, Sums(), pool, config, with_routes=False, split="empty", seed=0)
+
+
+def directory(
+    model: Path, config: Config, bank: Bank | None, out: Path, task: Any = None, **more: Any
+) -> list[dict[str, Any]]:
+    with VerifierPool("number") as pool:
+        return evaluate_directory(model, config, task or Sums(), bank, pool, out=out, **more)
+
+
+def test_whole_path_over_a_model_directory(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
+    config.evaluation.samples = 2
+    seen: list[tuple[int, int]] = []
+    out = tmp_path / "deep" / "out"
+    rows = directory(
+        model_directory, config, bank, out, stage="rl", step=9, progress=lambda done, all_: seen.append((done, all_))
+    )
+
+    assert [(row["split"], row["routes"], row["n"]) for row in rows] == [
+        ("test", 0, 4),
+        ("test", 2, 4),
+        ("ood", 0, 2),
+        ("ood", 2, 2),
+    ]
+    assert all((row["stage"], row["round"], row["step"]) == ("rl", 0, 9) for row in rows)
+    assert read_jsonl(out / "evaluations.jsonl") == rows
+    assert [row.get("autonomy_gap") for row in rows] == [None, 0.0, None, 0.0]
+    assert [rows[1][f"autonomy_gap_{end}"] for end in ("low", "high")] == [0.0, 0.0]
+    predictions = read_jsonl(out / "predictions.jsonl")
+    assert [row["question_id"] for row in predictions] == ["q1", "q2", "q3", "q4"] * 2 + ["q5", "q6"] * 2
+    assert all(len(row["completions"]) == 2 and row["stage"] == "rl" for row in predictions)
+    assert seen == sorted(seen)
+    assert seen[-1] == (12, 12)
+
+
+def test_autonomy_gap(
+    monkeypatch: pytest.MonkeyPatch, model_directory: Path, config: Config, bank: Bank, tmp_path: Path
+) -> None:
+    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **___: Any) -> Any:
+        # Right with routes; without them only the even sums.
+        numbers = [(int(prompt[-1]["content"][0]), "way" in prompt[-1]["content"]) for prompt in prompts]
+        return [[Generation(answer(2 * i if routes or i % 2 == 0 else 0), 5, False)] for i, routes in numbers]
+
+    monkeypatch.setattr(module, "generate", generate)
+    rows = directory(model_directory, config, bank, tmp_path / "out")
+    assert rows[1]["autonomy_gap"] == 0.5
+    assert 0 <= rows[1]["autonomy_gap_low"] <= 0.5 <= rows[1]["autonomy_gap_high"] <= 1
+
+
+def test_the_same_model_twice_says_the_same(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
+    config.evaluation.samples = 2
+    first = directory(model_directory, config, bank, tmp_path / "a")
+    assert directory(model_directory, config, bank, tmp_path / "b") == first
+    assert (tmp_path / "a" / "predictions.jsonl").read_text() == (tmp_path / "b" / "predictions.jsonl").read_text()
+
+
+def test_evaluating_again_replaces_only_its_own_stage(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path
+) -> None:
+    config.evaluation.splits = ["ood"]
+    directory(model_directory, config, None, tmp_path, stage="base")
+    directory(model_directory, config, None, tmp_path)
+    directory(model_directory, config, None, tmp_path)
+    assert [row["stage"] for row in read_jsonl(tmp_path / "evaluations.jsonl")] == ["base", "final"]
+    assert [row["stage"] for row in read_jsonl(tmp_path / "predictions.jsonl")] == ["base"] * 2 + ["final"] * 2
+
+
+@pytest.mark.parametrize("routes", ["no bank", "empty bank", "k = 0"])
+def test_without_routes_to_show_there_is_one_pass(
+    routes: str, model_directory: Path, config: Config, bank: Bank, tmp_path: Path
+) -> None:
+    if routes == "k = 0":
+        config.routes.k = 0
+    shown = {"no bank": None, "empty bank": Bank(), "k = 0": bank}[routes]
+    rows = directory(model_directory, config, shown, tmp_path)
+    assert [(row["split"], row["routes"]) for row in rows] == [("test", 0), ("ood", 0)]
+
+
+def test_unknown_split(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
+    config.evaluation.splits = ["tset"]
+    with pytest.raises(ConfigError, match=r"no split tset; it has train, validation, test, ood"):
+        directory(model_directory, config, bank, tmp_path / "out")
+    config.evaluation.splits = ["validation"]
+    with pytest.raises(DataError, match="split validation"):
+        directory(model_directory, config, bank, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_context_too_short_for_a_question_names_it_and_writes_nothing(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path
+) -> None:
+    class Long(Sums):
+        def rows(self, split: str) -> list[Question]:
+            rows = super().rows(split)
+            return [dataclasses.replace(row, question=row.question * 100) if row.id == "q6" else row for row in rows]
+
+    with pytest.raises(ModelError, match=r"question q6: .* even without routes"):
+        directory(model_directory, config, bank, tmp_path / "out", Long())
+    config.model.context = 40
+    with pytest.raises(ModelError, match="a context of 40 tokens has no room"):
+        directory(model_directory, config, bank, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_routes_that_do_not_fit_are_dropped_and_counted(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path
+) -> None:
+    config.model.context = 40 + len("<|1 + 1 =<route 1> way 0 J.<|") + 4
+    rows = directory(model_directory, config, bank, tmp_path)
+    assert [(row["routes_per_prompt"], row["routes_dropped"]) for row in rows] == [(0, 0), (1, 1)] * 2
+
+
+def test_full_disk(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", **more: Any) -> Any:
+        if path.name == "predictions.jsonl" and "a" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ResourceError, match=r"predictions\.jsonl: cannot write \(No space left"):
+        directory(model_directory, config, bank, tmp_path)
+
+
+def test_table(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
+    rows = directory(model_directory, config, bank, tmp_path)
+    rows[1] |= {"accuracy": 0.613, "accuracy_low": 0.565, "accuracy_high": 0.66, "same_err": 0.125}
+    console = Console(width=200, file=io.StringIO())
+    console.print(evaluation_table(rows, "Results"))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "Results" in text
+    lines = [
+        re.split(r"\s*[│┃]\s*", line.strip(" │┃")) for line in text.splitlines() if "accuracy" in line or "test" in line
+    ]
+    head, without, with_routes = lines
+    assert dict(zip(head, with_routes, strict=True)) | {
+        "routes": "2",
+        "accuracy": "61.3 [56.5, 66.0]",
+        "autonomy gap": "0.0 [0.0, 0.0]",
+        "same_err": "12.5",
+    } == dict(zip(head, with_routes, strict=True))
+    assert dict(zip(head, without, strict=True))["autonomy gap"] == ""
+    assert "macro-F1" not in head

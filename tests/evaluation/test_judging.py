@@ -1,0 +1,53 @@
+"""Same answers, copies and classes, as the task's verifier sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from realm.evaluation.judging import classes, copied, verify_once
+from realm.method.routes import Route
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool
+
+ROUTES = (Route("a", "", "17", 0), Route("b", "", "18", 1), Route("c", "", "a dozen", 0), Route("d", "", " ", 0))
+
+
+def test_copied() -> None:
+    with VerifierPool("number") as pool:
+        found = copied(
+            pool,
+            [
+                ("17", False, ROUTES),
+                ("17.0", False, ROUTES),  # the verifier takes it for 17
+                ("a dozen", False, ROUTES),  # unreadable, but the very same text
+                ("18", False, ROUTES),  # equals a right route only
+                ("19", False, ROUTES),
+                ("17", True, ROUTES),  # a right answer copies no mistake
+                (None, False, ROUTES),
+                ("", False, ROUTES),
+                (" ", False, ROUTES),
+                ("17", False, ()),
+            ],
+        )
+    assert found == [True, True, True, False, False, False, False, False, False, False]
+
+
+def test_classes() -> None:
+    with VerifierPool("choice", ("accept", "reject")) as pool:
+        found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"))
+    assert found == ["accept", "reject", None, None, "accept"]
+
+
+def test_equal_pairs_are_judged_once() -> None:
+    class Counting(VerifierPool):
+        asked: ClassVar[list[tuple[str | None, str]]] = []
+
+        def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+            self.asked.extend(pairs)
+            return super().verify(pairs)
+
+    with Counting("exact") as pool:
+        verdicts = verify_once(pool, [("a", "a"), ("b", "a"), ("a", "a"), (None, "a")])
+        assert [verdict.correct for verdict in verdicts] == [True, False, True, False]
+        assert pool.asked == [("a", "a"), ("b", "a"), (None, "a")]

@@ -1,0 +1,104 @@
+"""Reading run folders: finished, under way, damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fake_run
+import pytest
+
+from realm.errors import DataError
+from realm.report.data import number, read_lines, read_report, share
+
+
+@pytest.mark.parametrize("value", [True, "1", None, [], float("nan"), float("inf"), 10**400, 1e300])
+def test_what_is_no_figure_is_missing(value: object) -> None:
+    assert number(value) is None
+
+
+def test_shares_lie_between_0_and_1() -> None:
+    assert [share(value) for value in (0, 1, 0.5, 71.2, -0.1)] == [0.0, 1.0, 0.5, None, None]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found nothing there"):
+        read_report(tmp_path / "missing")
+    with pytest.raises(DataError, match="none of"):
+        read_report(tmp_path)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(DataError, match="found a file"):
+        read_report(file)
+
+
+def test_a_torn_last_line_is_silent_and_bad_lines_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 1}\n{"step": 2', encoding="utf-8")
+    notes: list[str] = []
+    assert list(read_lines(file, notes)) == [{"step": 1}]
+    assert notes == []
+    file.write_bytes(b'{"step": 1}\nnot json\n[1]\n\xff\xfe\n\n{"step": 3}\n' + b"[" * 100_000 + b"\n")
+    assert list(read_lines(file, notes)) == [{"step": 1}, {"step": 3}]
+    assert notes == [f"{tmp_path.name}/metrics.jsonl: 4 unreadable lines were left out."]
+
+
+def test_a_finished_quickstart(tmp_path: Path) -> None:
+    report = read_report(fake_run.quickstart(tmp_path / "q", steps=100))
+    assert report.quickstart
+    assert report.names() == ["base", "grpo", "realm-zero", "realm-r1"]
+    assert report.splits() == ["test", "ood", "uncommented"]
+    assert report.routes() == 4
+    assert report.notes == []
+    summary = json.loads((tmp_path / "q" / "summary.json").read_text(encoding="utf-8"))
+    row = next(row for row in summary["rows"] if (row["name"], row["split"], row["routes"]) == ("realm-r1", "ood", 4))
+    found = report.result("realm-r1", "ood", True)
+    assert found is not None
+    assert (found.accuracy, found.low, found.high, found.n) == (row["accuracy"], row["low"], row["high"], 400)
+    gap = report.gap("base", "test")
+    assert gap is not None
+    assert gap[1] is not None and gap[1] < gap[0]
+
+
+def test_a_quickstart_under_way_takes_its_figures_from_the_runs(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=100)
+    (folder / "summary.json").unlink()
+    report = read_report(folder)
+    assert report.quickstart
+    assert report.names() == ["base", "grpo", "realm-zero", "realm-r1"]
+    assert report.notes == ["There is no summary.json yet: the quickstart has not finished."]
+
+
+def test_the_base_of_a_single_run_is_its_own_first_evaluation(tmp_path: Path) -> None:
+    report = read_report(fake_run.training_run(tmp_path / "r", "grpo", steps=50))
+    assert not report.quickstart
+    assert [row.name for row in report.base] == ["base", "base"]
+    assert {row.name for row in report.results} == {"grpo"}
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", "realm-zero", steps=50, finished=False)
+    assert read_report(folder).notes == ["realm-zero: no final evaluation yet."]
+    (folder / "evaluations.jsonl").unlink()
+    (folder / "completions.jsonl").unlink()
+    assert read_report(folder).notes == [
+        "realm-zero: no evaluations (evaluations.jsonl), no sampled completions (completions.jsonl) yet."
+    ]
+    (folder / "meta.json").write_text(json.dumps({"status": "failed"}), encoding="utf-8")
+    assert "realm-zero: the run has failed." in read_report(folder).notes
+
+
+def test_the_stages_stand_one_after_the_other_on_the_axis(tmp_path: Path) -> None:
+    rows = [
+        {"stage": stage, "round": round_, "step": step}
+        for round_ in (0, 1)
+        for stage, steps in (("sft", 10), ("rl", 40))
+        for step in (1, steps)
+    ]
+    fake_run.jsonl(tmp_path / "metrics.jsonl", rows)
+    run = read_report(tmp_path).runs[0]
+    assert run.position("base", 0, 0) == 0
+    assert run.position("sft", 0, 10) == 10
+    assert run.position("rl", 0, 5) == 15
+    assert run.position("sft", 1, 1) == 51
+    assert run.position("rl", 1, 40) == 100

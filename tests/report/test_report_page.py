@@ -1,0 +1,206 @@
+"""The page as text: complete, self-contained, bounded, and safe against what a model wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import fake_run
+import pytest
+
+from realm.errors import DataError, ResourceError
+from realm.report import write_report
+from realm.report.completions import script_json
+from realm.report.svg import interval, percent
+
+SECTIONS = ("result", "training", "kinds", "differences", "fade", "reward", "parse", "completions", "cost", "setup")
+ATTACK = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> <!-- \u2028\u202e {{ 7*7 }} '
+
+
+class Shape(HTMLParser):
+    """Tags, ids, addresses and the two kinds of script of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.scripts: list[str] = []
+        self._script = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "action", "data", "xlink:href"):
+                self.addresses.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+        self._script = tag == "script"
+        if self._script:
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._script:
+            self.scripts[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
+
+
+def page_of(folder: Path) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def test_a_quickstart_has_every_section_and_the_figures_of_its_summary(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=100, note="A fast run: its figures mean little.")
+    page = page_of(folder)
+    shape = Shape(page)
+    assert [name for name in shape.ids if name in SECTIONS] == list(SECTIONS)
+    assert set(shape.addresses) == {f"#{name}" for name in SECTIONS}
+    assert "A fast run: its figures mean little." in page
+    assert "What is missing" not in page
+    for row in json.loads((folder / "summary.json").read_text(encoding="utf-8"))["rows"]:
+        assert f"<span>{percent(row['accuracy'])}</span><small>{interval(row['low'], row['high'])}</small>" in page
+
+
+def test_a_single_run_has_no_section_for_what_it_cannot_have(tmp_path: Path) -> None:
+    shape = Shape(page_of(fake_run.training_run(tmp_path / "r", steps=100)))
+    assert [name for name in shape.ids if name in SECTIONS] == [name for name in SECTIONS if name != "differences"]
+
+
+@pytest.mark.parametrize("kept", [(), ("metrics.jsonl",), ("evaluations.jsonl",), ("completions.jsonl",)])
+def test_a_run_with_hardly_anything_is_reported(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=80, finished=False)
+    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
+        if file not in kept:
+            (folder / file).unlink()
+    page = page_of(folder)
+    assert "What is missing" in page
+    assert "realm-r1" in page
+
+
+def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=80)
+    first = write_report(folder).read_bytes()
+    assert write_report(folder, tmp_path / "other.html").read_bytes() == first
+
+
+def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=80, shout=ATTACK, note=ATTACK)
+    calm = Shape(page_of(fake_run.quickstart(tmp_path / "calm", steps=80, note="x")))
+    (folder / "meta.json").write_text(json.dumps({"command": ATTACK, "status": ATTACK, "versions": {ATTACK: ATTACK}}))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary["title"] = ATTACK
+    for row in summary["rows"]:
+        row["by_kind"] = {f"{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    fake_run.training_run(folder / "x'><img src=x>", "grpo", steps=40, shout=ATTACK)
+    page = page_of(folder)
+    shape = Shape(page)
+    assert "img" not in shape.tags
+    assert shape.handlers == []
+    assert len(shape.scripts) == 2
+    assert shape.scripts[1] == calm.scripts[1]
+    assert all(address.startswith("#") for address in shape.addresses)
+    groups = json.loads(shape.scripts[0])
+    assert groups[0]["question"].startswith(ATTACK)
+    assert "49" not in re.findall(r"<title>(.*?)</title>", page)[0]
+
+
+def test_the_policy_admits_the_one_script_and_no_network(tmp_path: Path) -> None:
+    page = page_of(fake_run.training_run(tmp_path / "r", steps=80))
+    script = Shape(page).scripts[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
+    assert not re.search(r"https?://", page)
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_script_json_has_nothing_that_html_or_javascript_reads() -> None:
+    text = "</script><!--&\u2028\u2029é\ud800"
+    dumped = script_json({"text": text})
+    assert re.fullmatch(r"[ -~]*", dumped)
+    assert not set("<>&") & set(dumped)
+    assert json.loads(dumped) == {"text": text}
+    with pytest.raises(ValueError, match="JSON"):
+        script_json(float("nan"))
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_page(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
+    (folder / "meta.json").write_text('{"command": "\\ud800 train"}', encoding="utf-8")
+    assert "? train" in page_of(folder)
+
+
+def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", "grpo", steps=3_000, every=20, shout="<x" * 6_000)
+    path = write_report(folder)
+    assert path.stat().st_size < 5_000_000
+    page = path.read_text(encoding="utf-8")
+    shown = re.search(r"(\d+) of 300 saved groups", page)
+    assert shown
+    groups = json.loads(Shape(page).scripts[0])
+    assert len(groups) == int(shown[1])
+    steps = [group["step"] for group in groups]
+    assert steps[0] == 20
+    assert steps[-1] > 2_000
+    assert "[6" in groups[0]["question"]
+
+
+def test_the_reward_split_adds_up_or_is_left_out(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=100)
+    items = [item for group in json.loads(Shape(page_of(folder)).scripts[0]) for item in group["completions"]]
+    assert all(sum(item["parts"]) == pytest.approx(item["reward"]) for item in items)
+    assert {item["parts"][1] for item in items} == {0.0, 1.0}
+    (folder / "config.yaml").write_text("reward: {answer: 2.0, scores: 0.5}\n", encoding="utf-8")
+    items = [item for group in json.loads(Shape(page_of(folder)).scripts[0]) for item in group["completions"]]
+    assert all(item["parts"] is None for item in items if item["correct"])
+
+
+JUNK: tuple[Any, ...] = (
+    None, True, "text", "", [], {}, [[]], {"a": {}}, -1, 0, 1e308, -1e15, 10**30, 0.5, [None, "x", 3], float("nan"),
+)  # fmt: skip
+
+
+def spoil(value: Any, rng: random.Random) -> Any:
+    """A copy of a JSON value in which some parts, at any depth, are something else."""
+    if rng.random() < 0.06:
+        return rng.choice(JUNK)
+    if isinstance(value, dict):
+        return {key: spoil(item, rng) for key, item in value.items()}
+    if isinstance(value, list):
+        return [spoil(item, rng) for item in value]
+    return value
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_damaged_files_never_stop_the_page(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = fake_run.quickstart(tmp_path / "q", steps=70, seed=seed)
+    for path in sorted(folder.rglob("*.json*")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("".join(json.dumps(spoil(json.loads(line), rng)) + "\n" for line in lines), encoding="utf-8")
+    for path in (folder, folder / "grpo"):
+        page = page_of(path)
+        groups = Shape(page).scripts
+        assert not groups or json.loads(groups[0])
+        assert not re.search(r'="-?(nan|inf)', page)
+
+
+def test_what_cannot_be_read_or_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        write_report(tmp_path / "missing")
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
+    with pytest.raises(ResourceError, match="cannot write"):
+        write_report(folder, tmp_path / "no" / "such" / "folder.html")
