@@ -18,7 +18,7 @@ from typing import IO
 
 #: Seconds between two looks at the processes.
 TICK = 0.5
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class JobError(RuntimeError):

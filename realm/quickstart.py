@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from realm.jobs import Job, run_jobs
 from realm.method.seeds import derive
 from realm.report import write_report
 from realm.run import RunFolder, machine, read_jsonl, versions, write_atomic
-from realm.tasks import load_task
+from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import collect
 
@@ -102,7 +103,7 @@ class Watch:
             return "evaluation", 0.5, {}
         rows = _rows(self.folder / name / "metrics.jsonl")
         sft = config.training.sft.steps if name == "realm-r1" else 0
-        last = rows[-1] if rows else {"stage": "sft" if sft else "rl", "step": 0}
+        last: dict[str, Any] = rows[-1] if rows else {"stage": "sft" if sft else "rl", "step": 0}
         total = config.training.rl.steps + sft
         # A step of the cold start costs about a tenth of one of RL.
         done = last["step"] * 0.1 if last["stage"] == "sft" else sft * 0.1 + last["step"]
@@ -271,8 +272,10 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     console.print(f"realm quickstart: {', '.join(RECIPES)} on the returns desk, into {folder}")
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
-    bank = Bank.start(folder / "bank", resume=False, overwrite=True)
-    with VerifierPool.of(task, config) as pool:
+    if (folder / "bank").exists():
+        shutil.rmtree(folder / "bank")  # an earlier quickstart's, which cost nothing
+    bank = Bank.create(folder / "bank")
+    with VerifierPool(task.verifier.name) as pool:
         collect(config, task, bank, pool)
     stats = bank.stats()
     console.print(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
-from realm.cli.live import progress_bar, training_bars
+from realm.cli.live import progress_bar
 
 if TYPE_CHECKING:
     from realm.bank.store import Bank
@@ -49,6 +49,7 @@ def train(
 
     from realm.evaluation.prompts import make_tags, make_wording
     from realm.method.prompt import template_hash
+    from realm.report import write_report
     from realm.run import RunFolder
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
@@ -73,7 +74,7 @@ def train(
                 run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         run.finish()
-    typer.echo(f"model: {run.path / 'model'}\nreport: {run.path / 'report.html'}")
+    typer.echo(f"model: {run.path / 'model'}\nreport: {write_report(run.path)}")
 
 
 def _main_process() -> bool:
@@ -91,17 +92,19 @@ def open_training_bank(config: Config, task: Task, pool: VerifierPool) -> Bank |
 
 
 def _train(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool, resume: bool) -> None:
+    from rich.console import Console
+
+    from realm.training.progress import live
     from realm.training.recipes import train
 
-    with training_bars() as progress:
+    with live(Console(stderr=True), run.path.name) as progress:
         train(config, run=run, task=task, bank=bank, pool=pool, resume=resume, progress=progress)
 
 
 def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
-    """Evaluate the final model on the held-out splits, print the table, write the report."""
+    """Evaluate the final model on the held-out splits and print the table."""
     from realm.cli.results import print_results
     from realm.evaluation.evaluate import evaluate_directory
-    from realm.report import write_report
 
     training = config.training
     with progress_bar("evaluating") as progress:
@@ -117,4 +120,3 @@ def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, poo
             progress=progress,
         )
     print_results(f"{run.path.name}, {training.recipe}", summaries)
-    write_report(run.path)

@@ -9,9 +9,7 @@ The result is an ordinary Hugging Face model directory (Qwen3 classes, byte-leve
 
 from __future__ import annotations
 
-import json
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +29,14 @@ if TYPE_CHECKING:
 
 #: Where the packaged weights live.
 PACKAGED = Path(__file__).parent / "base"
-STEPS = 3000
+STEPS = 2000
 BATCH = 48
 LEARNING_RATE = 3e-3
 CONTEXT = 512
 VOCABULARY = 1024
 MAX_ROUTES = 4
 BUCKET = 16  # batches whose examples are sorted by length together
-#: Loss weight of prompt tokens: reading right and wrong CoTs teaches the language, but their errors are not to be copied.
+#: Loss weight of prompt tokens: reading CoTs, right and wrong, teaches the language; their errors are not to be copied.
 PROMPT_WEIGHT = 0.1
 
 CHAT_TEMPLATE = (

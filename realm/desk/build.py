@@ -21,8 +21,13 @@ from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import collect
 
 #: The base is measured with routes of which 60 % are right.
-MEASURED_WITH = ("routes.k=4", "routes.selection=error_ratio", "routes.error_ratio=0.4", "evaluation.batch_size=128")
-MEASURED_WITH += ("training.rl.max_completion_length=64",)
+MEASURED_WITH = (
+    "routes.k=4",
+    "routes.selection=error_ratio",
+    "routes.error_ratio=0.4",
+    "evaluation.batch_size=128",
+    "evaluation.max_completion_length=64",
+)
 
 Progress = Callable[[int, int], None]
 
@@ -110,8 +115,8 @@ def _card(rows: list[dict[str, Any]], *, seed: int, steps: int, parameters: int,
             "",
             "# desk-base",
             "",
-            f"The untaught student of `realm`'s returns desk: a Qwen3 causal language model of {parameters:,} parameters",
-            "(4 layers, width 128) with a byte-level BPE tokenizer and a chat template.",
+            f"The untaught student of `realm`'s returns desk: a Qwen3 causal language model of {parameters:,}",
+            "parameters (4 layers, width 128) with a byte-level BPE tokenizer and a chat template.",
             "",
             f"It was pre-trained from scratch on {steps * BATCH:,} cases, each with a rule book of its own drawn at",
             "random, visible only through right and wrong CoTs in the prompt. It can read cases, calculate and weigh",

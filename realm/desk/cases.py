@@ -93,7 +93,7 @@ def tell(case: Case) -> str:
 
 
 def out_of_distribution(case: Case) -> bool:
-    """Whether any combination or value of the case is kept out of training, be it of importance to the question or not."""
+    """Whether any combination or value of the case is kept out of training, important to the question or not."""
     return (
         case.price >= OOD_PRICE
         or (case.member and case.item in OOD_MEMBER_ITEMS)

@@ -1,8 +1,8 @@
 """The task `desk`: the shop's questions in splits that are disjoint by construction, all a function of one seed.
 
 Splits: `train`, `validation` and `test` come from one distribution (but `test` and `validation` hold no question that
-rests on an uncommented rule); `ood` holds combinations of conditions and prices that training never shows; `uncommented`
-holds questions on rules that no expert comment states.
+rests on an uncommented rule); `ood` holds combinations of conditions and prices that training never shows;
+`uncommented` holds questions on rules that no expert comment states.
 """
 
 from __future__ import annotations

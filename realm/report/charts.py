@@ -159,6 +159,8 @@ def line_chart(
         ]
     bottom = height - _BOTTOM
     for tick in ticks(x.low, x.high, 4 if width < 400 else 6):
+        if x.high - x.low > 1 and tick != round(tick):
+            continue  # There is no half step.
         parts += [
             line(x(tick), bottom, x(tick), bottom + 4, "axis"),
             label(x(tick), bottom + 16, plain_number(tick), "tick", "middle"),
@@ -219,7 +221,7 @@ def dot_chart(
     """
     longest = max((len(row.caption) for row in rows), default=0)
     left = min(12 + _LETTER * longest, width * 0.42)
-    fits = int((left - 12) / _LETTER)
+    fits = round((left - 12) / _LETTER)
     per_row = max((len(row.dots) for row in rows), default=1)
     step = max(24, 8 + 9 * per_row) if dodge else 34
     top = 18 if rule_name or notes else 6

@@ -295,7 +295,7 @@ def kind_figures(report: Report) -> list[Figure]:
     """Gain over the base by kind of question, without routes; a panel per split."""
     names = report.names()
     figures = []
-    for split, base, others in _kind_pairs(report):
+    for title, base, others in _kind_pairs(report):
         kinds = sorted(base.by_kind, key=lambda kind: (-base.by_kind[kind][0], kind))[:MOST_KINDS]
         rows, edges = [], [0.0]
         for kind in kinds:
@@ -308,28 +308,28 @@ def kind_figures(report: Report) -> list[Figure]:
                 half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
                 gain = after - before
                 edges += [gain - half, gain + half]
-                title = said_gain(row.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
-                dots.append(Dot(style_of(row.name, names), gain, gain - half, gain + half, True, title))
+                hover = said_gain(row.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
+                dots.append(Dot(style_of(row.name, names), gain, gain - half, gain + half, True, hover))
             rows.append(Row(kind or "no kind", dots, note=str(n)))
         left_out = len(base.by_kind) - len(kinds)
         domain = padded(edges, floor=-1.0, ceiling=1.0, step=0.1)
         drawing = dot_chart(
             rows,
             width=NARROW,
-            summary=f"Gain over the base by kind of question, {split_title(split)}",
+            summary=f"Gain over the base by kind of question, {title}",
             domain=domain,
             axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
             rule=0.0,
             notes="questions",
             dodge=True,
         )
-        title = split_title(split) + (f" (the {len(kinds)} largest of {len(base.by_kind)} kinds)" if left_out else "")
-        figures.append(Figure(title, drawing))
+        more = f" (the {len(kinds)} largest of {len(base.by_kind)} kinds)" if left_out else ""
+        figures.append(Figure(title + more, drawing))
     return figures
 
 
 def _kind_pairs(report: Report) -> list[tuple[str, Evaluation, list[Evaluation]]]:
-    """(split, the base's figures, the recipes' figures), from the final table or else from the course of validation."""
+    """(title, the base's figures, the recipes' figures), from the final table or else from the course of validation."""
     pairs = []
     for split in report.splits():
         base = report.result("base", split, False)
@@ -337,10 +337,10 @@ def _kind_pairs(report: Report) -> list[tuple[str, Evaluation, list[Evaluation]]
             row for name in report.names() if name != "base" and (row := report.result(name, split, False)) is not None
         ]
         if base is not None and base.by_kind and any(row.by_kind for row in others):
-            pairs.append((split, base, others))
+            pairs.append((split_title(split), base, others))
     if not pairs:
         for run in report.runs:
             rows = [row for _, row in validation_course(report, run, False)]
             if len(rows) > 1 and rows[0].stage == "base" and rows[0].by_kind and rows[-1].by_kind:
-                pairs.append(("validation", rows[0], [rows[-1]]))
+                pairs.append((f"Validation, {run.name}", rows[0], [rows[-1]]))
     return pairs

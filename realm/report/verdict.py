@@ -190,7 +190,10 @@ def verdict(report: Report) -> tuple[str, list[str]]:
     for run in report.runs:
         if report.quickstart and report.result(run.name, main, False):
             continue
-        more += _progress(run) + _course(run)
+        course = _course(run)
+        more += _progress(run) + (
+            [f"{run.name}: {line[0].lower()}{line[1:]}" for line in course] if report.quickstart else course
+        )
     if not lead:
         lead, more = more[:1], more[1:]
     return " ".join(lead), more

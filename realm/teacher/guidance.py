@@ -1,4 +1,4 @@
-"""Guided CoT distillation: which expert comments a sample of the teacher is shown (paper, section on rule injection)."""
+"""Guided CoT distillation: which expert comments a sample of the teacher is shown."""
 
 from __future__ import annotations
 

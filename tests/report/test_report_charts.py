@@ -92,6 +92,15 @@ def test_a_chart_of_one_point_or_none_is_drawn() -> None:
         assert ("here" in drawn) == bool(line)
 
 
+def test_captions_are_cut_only_where_there_is_no_room() -> None:
+    for caption in ("sum", "W" * 15):
+        dots = [Dot(1, 0.5, None, None, True, "")]
+        assert f">{caption}</text>" in dot_chart([Row(caption, dots)], width=348, summary="", domain=(0, 1), axis=str)
+    long = dot_chart([Row("W" * 40, dots)], width=348, summary="", domain=(0, 1), axis=str)
+    assert re.search(r">W+…</text>", long)
+    assert f"<title>{'W' * 40}</title>" in long
+
+
 def test_whiskers_that_overlap_are_moved_apart() -> None:
     def heights(low: float, high: float) -> set[str]:
         dots = [Dot(1, 0.5, 0.4, 0.6, False, "a"), Dot(1, 0.7, low, high, True, "b")]

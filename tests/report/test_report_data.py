@@ -74,6 +74,10 @@ def test_the_base_of_a_single_run_is_its_own_first_evaluation(tmp_path: Path) ->
     assert not report.quickstart
     assert [row.name for row in report.base] == ["base", "base"]
     assert {row.name for row in report.results} == {"grpo"}
+    lines = (tmp_path / "r" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    found, row = report.base[1], json.loads(lines[1])
+    assert (found.low, found.high) == (row["accuracy_low"], row["accuracy_high"])
+    assert found.by_kind == {kind: (part["n"], part["accuracy"]) for kind, part in row["by_kind"].items()}
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:

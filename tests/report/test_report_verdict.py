@@ -37,6 +37,12 @@ def test_the_paired_interval_decides_where_there_is_one() -> None:
     assert "The gain is beyond noise." in verdict(quickstart(*rows, differences=(turned,)))[0]
 
 
+def test_a_paired_interval_around_zero_is_noise_however_far_apart_the_models_own_are() -> None:
+    paired = Difference("grpo", "base", "test", 0, 0.2, -0.01, 0.41)
+    lead, _ = verdict(quickstart(result("base", 0.4), result("grpo", 0.6), differences=(paired,)))
+    assert "grpo cannot be told from the base." in lead
+
+
 def test_losses_and_ties_are_named() -> None:
     rows = result("base", 0.4), result("grpo", 0.3), result("realm-zero", 0.41), result("realm-r1", 0.7)
     lead, _ = verdict(quickstart(*rows))
