@@ -58,6 +58,9 @@ def publish(trainer: Trainer, folder: Path) -> None:
     with writing(folder):
         if trainer.is_world_process_zero():
             shutil.rmtree(temporary, ignore_errors=True)
+        # Trainer turns it off for training; left so, whoever generates with the model would wait for hours.
+        model: Any = trainer.model
+        model.config.use_cache = True
         trainer.accelerator.wait_for_everyone()
         trainer.save_model(str(temporary))
         if trainer.is_world_process_zero():

@@ -19,9 +19,7 @@ PAUSE = 15.0
 def describe(event: Mapping[str, Any]) -> str:
     """The figures of an event of `train` as one line: reward, accuracies on the validation questions, time left."""
     parts = [f"reward {event['reward']:.2f}"] if event.get("reward") is not None else []
-    found = [
-        f"{event[way]:.0%} {way}" for way in ("without", "with") if event.get(way) is not None
-    ]
+    found = [f"{event[way]:.0%} {way}" for way in ("without", "with") if event.get(way) is not None]
     if found:
         parts.append(f"accuracy {', '.join(found)} routes")
     left = max(0, round(event["seconds_left"]))
@@ -32,7 +30,12 @@ def describe(event: Mapping[str, Any]) -> str:
 @contextmanager
 def live(console: Console, name: str) -> Iterator[recorder.Progress]:
     """Show the run `name` while the block lasts; yields what `train` takes as `progress`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[tuple[str, int], Any] = {}
         spoken = 0.0

@@ -191,4 +191,4 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     """The tensors of a model directory."""
     from safetensors.torch import load_file
 
-    return load_file(folder / "model.safetensors")
+    return {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}

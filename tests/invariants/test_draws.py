@@ -1,0 +1,112 @@
+"""What a run is a function of: the seed, and nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_resume import rows, start
+from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, weights
+
+from realm.evaluation.models import load
+from realm.method.schedule import Schedule
+from realm.run import RunFolder
+from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.renderer import Renderer
+from realm.training.rewards import RouteReward
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
+    return start(tiny_config(tmp_path_factory.mktemp("run"), student))
+
+
+def test_same_seed_same_run(tmp_path: Path, student: Path, run: RunFolder) -> None:
+    again = start(tiny_config(tmp_path, student))
+    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
+        assert rows(again, file) == rows(run, file)
+    wanted = weights(run.path / "model")
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(again.path / "model").items())
+
+
+def test_other_seed_other_run(tmp_path: Path, student: Path, run: RunFolder) -> None:
+    config = tiny_config(tmp_path, student)
+    config.run.seed = 4
+    assert rows(start(config), "metrics.jsonl") != rows(run, "metrics.jsonl")
+
+
+def test_evaluation_does_not_change_the_training(tmp_path: Path, student: Path, run: RunFolder) -> None:
+    without = start(tiny_config(tmp_path, student, eval_questions=0, sample_groups=0))
+    assert rows(without, "metrics.jsonl") == rows(run, "metrics.jsonl")
+    assert not without.read("evaluations.jsonl") and not without.read("completions.jsonl")
+
+
+def test_p_falls_as_scheduled(run: RunFolder) -> None:
+    schedule = Schedule()
+    metrics = rows(run, "metrics.jsonl")
+    assert [row["tau"] for row in metrics] == pytest.approx([step / 6 for step in range(6)])
+    assert [row["p"] for row in metrics] == pytest.approx([schedule.p(step / 6) for step in range(6)])
+    assert metrics[0]["routes_per_prompt"] == 4
+    assert metrics[-1]["routes_per_prompt"] < 1
+
+
+def test_members_of_a_group_share_one_prompt(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where micro-batches cut through the groups."""
+    seen: list[list[dict[str, Any]]] = []
+    plain = ReaLMTrainer.__mro__[2]
+
+    def spy(self: Any, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        seen.append(inputs)
+        return original(self, inputs)
+
+    original = plain._generate_and_score_completions
+    monkeypatch.setattr(plain, "_generate_and_score_completions", spy)
+    config = tiny_config(tmp_path, student, rl={"micro_batch_size": 2})
+    task = TinyTask()
+    model, tokenizer = load(student)
+    renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
+    make_grpo_trainer(
+        config,
+        model=model,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        reward=RouteReward(config, renderer.questions, pool()),
+        output=str(tmp_path),
+        seed=3,
+        callbacks=[],
+    ).train()
+    assert len(seen) == 6
+    for step, batch in enumerate(seen):
+        for start_ in range(0, len(batch), 4):
+            group = batch[start_ : start_ + 4]
+            assert len({row["question_id"] for row in group}) == 1
+            assert all(row["prompt"] == group[0]["prompt"] for row in group)
+            assert group[0]["prompt"] == renderer.render(group[0]["question_id"], step, step / 6).messages
+    shown = {row["prompt"][0]["content"] for batch in seen for row in batch}
+    assert len(shown) > 12, "a question asked again shows other routes"
+
+
+DRAW = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tiny import *
+from realm.training.renderer import Renderer
+task = TinyTask()
+renderer = Renderer(tiny_config(".", "."), task, tiny_bank(task), tiny_tokenizer(), CONTEXT)
+print([renderer.render(q.id, s, s / 6).messages for q in task.rows("train") for s in range(6)])
+"""
+
+
+def test_another_process_renders_the_same(tmp_path: Path) -> None:
+    toys = str(Path(__file__).parents[1] / "training")
+
+    def draws(salt: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-c", DRAW, toys]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    first = draws("1")
+    assert first == draws("2") and len(first) > 1000

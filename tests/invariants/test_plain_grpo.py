@@ -1,0 +1,80 @@
+"""With k = 0 the trainer is TRL's GRPOTrainer, step for step."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from transformers import PrinterCallback
+from trl import GRPOTrainer
+
+from realm.config import Config
+from realm.evaluation.models import load
+from realm.training.grpo import grpo_rows, grpo_settings, make_grpo_trainer
+from realm.training.renderer import Renderer, as_prompt
+from realm.training.rewards import RouteReward
+
+TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
+
+
+def history(trainer: GRPOTrainer) -> list[dict[str, Any]]:
+    """What was logged, without what a clock or our own reward function adds."""
+    return [
+        {key: value for key, value in row.items() if key not in TIMES and not key.startswith(("profiling/", "tau"))}
+        for row in trainer.state.log_history
+    ]
+
+
+def plain_trainer(config: Config, student: Path, output: Path) -> GRPOTrainer:
+    """GRPOTrainer on prompts without routes, rendered beforehand, with the same settings and the same reward."""
+    model, tokenizer = load(student)
+    renderer = Renderer(config, TinyTask(), None, tokenizer, CONTEXT, k=0)
+
+    def add_prompt(row: dict[str, Any]) -> dict[str, Any]:
+        return {"prompt": as_prompt(tokenizer, renderer.render(row["question_id"], 0, 0.0).messages)}
+
+    rows = grpo_rows(renderer, config, seed=3)
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=RouteReward(config, renderer.questions, pool()),
+        args=grpo_settings(config, output=str(output), seed=3, context=CONTEXT),
+        train_dataset=rows.remove_columns("prompt").map(add_prompt),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "rl",
+    [{}, {"num_iterations": 2, "micro_batch_size": 8, "beta": 0.05}],
+    ids=["default", "iterations-accumulation-kl"],
+)
+def test_no_routes_is_plain_grpo(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
+    config = tiny_config(tmp_path, student, rl=rl, save_every=100)
+    plain = plain_trainer(config, student, tmp_path / "plain")
+    plain.train()
+
+    model, tokenizer = load(student)
+    task = TinyTask()
+    renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT, k=0)
+    ours = make_grpo_trainer(
+        config,
+        model=model,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        reward=RouteReward(config, renderer.questions, pool()),
+        output=str(tmp_path / "ours"),
+        seed=3,
+        callbacks=[],
+    )
+    ours.train()
+
+    assert history(ours) == history(plain)
+    rewards = [row["reward"] for row in history(ours) if "reward" in row]
+    assert len(rewards) >= 3 and len(set(rewards)) > 1, "the runs must have learned from something"
+    before = load(student)[0].state_dict()
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(ours.model.state_dict()[name], tensor), name
+    assert any(not torch.equal(before[name], tensor) for name, tensor in ours.model.state_dict().items())

@@ -1,0 +1,184 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.run import RunFolder
+from realm.training.checkpoints import last_checkpoint
+from realm.training.recipes import check, plan, train
+
+
+def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
+    run = new_run(config)
+    train(config, run=run, task=TinyTask(), bank=bank, pool=pool(), **options)
+    return run
+
+
+def test_plan(tmp_path: Path) -> None:
+    def stages(**training: Any) -> list[tuple[str, int, int, int]]:
+        config = tiny_config(tmp_path, tmp_path, **training)
+        return [(stage.kind, stage.round, stage.steps, stage.k) for stage in plan(config)]
+
+    assert stages(recipe="grpo") == [("rl", 0, 6, 0)]
+    assert stages(recipe="realm-zero", rounds=3) == [("rl", 0, 6, 4)]
+    assert stages(recipe="realm-r1", rounds=2) == [("sft", 0, 4, 4), ("rl", 0, 6, 4), ("sft", 1, 4, 4), ("rl", 1, 6, 4)]
+    assert stages(recipe="realm-r1", sft={"steps": 0}) == [("rl", 0, 6, 4)]
+
+
+def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+    events: list[dict[str, Any]] = []
+    run = go(tiny_config(tmp_path, student, recipe="realm-r1"), bank, progress=events.append)
+
+    metrics = run.read("metrics.jsonl")
+    assert [(row["stage"], row["step"]) for row in metrics] == [
+        *(("sft", step) for step in range(1, 5)),
+        *(("rl", step) for step in range(1, 7)),
+    ]
+    seconds = [row["seconds"] for row in metrics]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    names = (
+        "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
+        "routes_per_prompt routes_dropped zero_spread_groups parse_failures parse same_err completion_tokens truncated "
+        "kl entropy grad_norm learning_rate"
+    )
+    assert set(metrics[-1]) == set(names.split())
+    assert all(row["loss"] is not None and row["grad_norm"] is not None for row in metrics)
+
+    evaluations = [(row["stage"], row["step"], row["routes"]) for row in run.read("evaluations.jsonl")]
+    wanted = [("base", 0), ("sft", 3), ("sft", 4), ("rl", 3), ("rl", 6)]
+    assert evaluations == [(stage, step, routes) for stage, step in wanted for routes in (0, 4)]
+    assert all(row["split"] == "validation" and row["n"] == 4 for row in run.read("evaluations.jsonl"))
+
+    groups = run.read("completions.jsonl")
+    assert [row["step"] for row in groups] == [1, 1, 2, 2, 4, 4, 6, 6]
+    assert all(len(row["completions"]) == 4 for row in groups)
+    assert groups[0]["prompt"].endswith("<|assistant|>") and len(groups[0]["routes"]) == 4
+    assert set(groups[0]["completions"][0]) == {
+        "text", "think", "answer", "scores", "correct", "reward", "format", "scoring", "reasons",
+    }  # fmt: skip
+
+    cost = run.meta["cost"]
+    assert (cost["steps"], cost["completions"]) == (10, 96)
+    assert cost["tokens"] == sum(stage["tokens"] for stage in cost["stages"]) > 0
+    assert cost["seconds"] == pytest.approx(seconds[-1], abs=0.01)
+
+    assert [(event["stage"], event["step"]) for event in events] == [(row["stage"], row["step"]) for row in metrics]
+    assert {"reward", "without", "with", "seconds_left", "steps"} <= events[-1].keys()
+
+    model = AutoModelForCausalLM.from_pretrained(run.path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(run.path / "model")
+    assert model.config.use_cache and tokenizer.chat_template
+    assert not list((run.path / "model").glob("*.bin")), "no pickles among what a user keeps"
+
+
+def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:
+    run = go(tiny_config(tmp_path, student, recipe="grpo"), None)
+    assert {row["p"] for row in run.read("metrics.jsonl")} == {0.0}
+    assert {row["routes_per_prompt"] for row in run.read("metrics.jsonl")} == {0.0}
+    assert {row["routes"] for row in run.read("evaluations.jsonl")} == {0}
+
+
+def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, student: Path, bank: Bank) -> None:
+    run = go(tiny_config(tmp_path, student, recipe="grpo"), bank)
+    assert {row["routes"] for row in run.read("evaluations.jsonl")} == {0, 4}
+
+
+def test_model_without_chat_template(tmp_path: Path, plain_student: Path, bank: Bank) -> None:
+    run = go(tiny_config(tmp_path, plain_student, recipe="realm-r1"), bank)
+    prompt = run.read("completions.jsonl")[0]["prompt"]
+    assert "<|user|>" not in prompt and prompt.endswith("judge\n\n")
+
+
+def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path, bank: Bank) -> None:
+    run = go(tiny_config(tmp_path, student, log_every=4), bank)
+    assert [row["step"] for row in run.read("metrics.jsonl")] == [4, 6]
+    assert run.meta["cost"]["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"routes": {"k": 5}}, ConfigError, r"routes\.k: 5 .* at most 4"),
+        ({"model": {"context": 27}}, ModelError, r"question q\d\d: .*context 27 "),
+        ({"model": {"context": 20}}, ModelError, "max_completion_length|context of 20"),
+        ({"model": {"context": 4000}}, ModelError, "128"),
+        ({"model": {"path": "no/such/model"}}, ModelError, "no/such/model"),
+    ],
+)
+def test_mistakes_are_found_before_training(
+    tmp_path: Path, student: Path, bank: Bank, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    config = tiny_config(tmp_path, student)
+    for section, values in change.items():
+        for key, value in values.items():
+            setattr(getattr(config, section), key, value)
+    with pytest.raises(error, match=message) as caught:
+        check(config, TinyTask(), bank)
+    assert str(caught.value).count("\n") <= 1
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_batch_of_the_cold_start_must_divide(tmp_path: Path, student: Path, bank: Bank) -> None:
+    config = tiny_config(tmp_path, student, recipe="realm-r1", sft={"micro_batch_size": 3})
+    with pytest.raises(ConfigError, match=r"training\.sft\.batch_size \(8\)"):
+        check(config, TinyTask(), bank)
+
+
+def test_recipe_that_shows_routes_needs_some(tmp_path: Path, student: Path) -> None:
+    for bank in (None, Bank()):
+        with pytest.raises(DataError, match="realm-zero"):
+            check(tiny_config(tmp_path, student), TinyTask(), bank)
+
+
+def test_several_gpus_need_a_launcher(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ResourceError, match="2 GPUs"):
+        check(tiny_config(tmp_path, student), TinyTask(), bank)
+
+
+def test_last_checkpoint(tmp_path: Path) -> None:
+    def write(step: int, state: str | None) -> None:
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+
+    assert last_checkpoint(tmp_path) is None
+    write(9, json.dumps({"global_step": 9}))
+    write(10, json.dumps({"global_step": 10}))
+    write(20, None)
+    write(30, '{"global_step": 30')
+    write(40, json.dumps({"global_step": 10}))
+    assert last_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", 10)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+
+
+def test_a_full_disk_is_the_users_to_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank
+) -> None:
+    import errno
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    config = tiny_config(tmp_path, student, recipe="grpo", rl={"steps": 1})
+    monkeypatch.setattr("transformers.Trainer.save_model", full)
+    run = new_run(config)
+    with pytest.raises((ResourceError, OSError)) as caught:
+        train(config, run=run, task=TinyTask(), bank=bank, pool=pool())
+    assert "No space left" in str(caught.value)
+    assert not (run.path / "model").exists()
+
+
+def test_tiny_bank_is_half_wrong() -> None:
+    """What the tests above rest on."""
+    assert tiny_bank(TinyTask()).stats()["error_ratio"] == 0.5

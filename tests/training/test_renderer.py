@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ModelError
+from realm.evaluation.prompts import encode
+from realm.training.renderer import Renderer, as_prompt
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return tiny_config(tmp_path, tmp_path)
+
+
+def make(config: Config, task: TinyTask, bank: Bank | None, context: int = CONTEXT, **options: int) -> Renderer:
+    return Renderer(config, task, bank, tiny_tokenizer(), context, **options)
+
+
+def test_all_routes_at_the_start_none_at_the_end(config: Config, task: TinyTask, bank: Bank) -> None:
+    renderer = make(config, task, bank)
+    question = task.rows("train")[0]
+    first, last = renderer.render(question.id, 0, 0.0), renderer.render(question.id, 5, 0.95)
+    assert {route.id for route in first.routes} == {route.id for route in bank.routes(question.id)}
+    assert (first.p, last.p, last.routes) == (1.0, 0.0, ())
+    text = first.messages[-1]["content"]
+    positions = [text.index(f"> {route.text} </route>") for route in first.routes]
+    assert positions == sorted(positions), "the routes are those of the prompt, in its order"
+    assert last.messages[-1]["content"] == f"{question.question} answer"
+
+
+def test_render_is_a_function_of_seed_question_and_step(config: Config, task: TinyTask, bank: Bank) -> None:
+    renderer = make(config, task, bank)
+    ids = list(renderer.questions)
+    forward = {(key, step): renderer.render(key, step, 0.3) for key in ids for step in range(4)}
+    other = make(config, task, tiny_bank(task))
+    backward = {(key, step): other.render(key, step, 0.3) for step in reversed(range(4)) for key in reversed(ids)}
+    assert forward == backward
+    assert len({str(forward[ids[0], step].routes) for step in range(4)}) > 1, "another step draws anew"
+    reseeded = make(config, task, bank, seed=99)
+    assert any(reseeded.render(key, 0, 0.3) != forward[key, 0] for key in ids)
+
+
+def test_without_routes(config: Config, task: TinyTask) -> None:
+    question = task.rows("train")[0]
+    for renderer in (make(config, task, None), make(config, task, tiny_bank(task), k=0)):
+        rendered = renderer.render(question.id, 0, 0.0)
+        assert (rendered.routes, rendered.dropped) == ((), 0)
+    assert make(config, task, tiny_bank(task), k=0).render(question.id, 0, 0.0).p == 0.0
+
+
+def test_whole_routes_are_dropped_to_fit(config: Config, task: TinyTask, bank: Bank) -> None:
+    question = task.rows("train")[0]
+    whole = make(config, task, bank).render(question.id, 0, 0.0)
+    needed = len(encode(tiny_tokenizer(), whole.messages))
+    just_fits = make(config, task, bank, needed + LENGTH).render(question.id, 0, 0.0)
+    assert just_fits == whole
+    fitted = make(config, task, bank, needed + LENGTH - 1).render(question.id, 0, 0.0)
+    assert (fitted.routes, fitted.dropped) == (whole.routes[:-1], 1)
+    assert whole.routes[-1].text not in fitted.messages[-1]["content"].split("> ")[-1]
+
+
+def test_question_that_does_not_fit_is_named(config: Config, task: TinyTask, bank: Bank) -> None:
+    renderer = make(config, task, bank, LENGTH + 3)
+    with pytest.raises(ModelError, match=f"question {task.rows('train')[0].id}: .*context {LENGTH + 3} ") as error:
+        renderer.check()
+    assert str(error.value).count("\n") <= 1
+    make(config, task, bank).check()
+
+
+def test_prompt_of_a_tokenizer_without_chat_template_is_text(config: Config, task: TinyTask, bank: Bank) -> None:
+    rendered = make(config, task, bank).render(task.rows("train")[0].id, 0, 0.0)
+    assert as_prompt(tiny_tokenizer(), rendered.messages) == rendered.messages
+    text = as_prompt(tiny_tokenizer(chat=False), rendered.messages)
+    assert text == rendered.messages[0]["content"] + "\n\n"
