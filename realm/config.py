@@ -140,6 +140,13 @@ class PromptConfig(Section):
     scores_tag: str = Field("scores", pattern=r"^[A-Za-z][\w-]*$")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
 
+    @model_validator(mode="after")
+    def _distinct(self) -> PromptConfig:
+        names = [self.think_tag, self.answer_tag, self.scores_tag]
+        if len({name.casefold() for name in [*names, "route"]}) < 4:
+            raise ValueError(f"the tags must differ from each other and from `route`, found {', '.join(names)}")
+        return self
+
 
 class SFTSettings(Section):
     """The cold start of realm-r1 (TRL's SFTTrainer)."""
@@ -236,6 +243,11 @@ class Config(Section):
     def _consistent(self) -> Config:
         if self.task.name in ("gsm8k", "jsonl") and not self.task.path:
             raise ValueError(f"task.path is needed for the task {self.task.name}: the JSONL file of training questions")
+        if self.bank.path is None and self.routes.k > self.bank.samples:
+            raise ValueError(
+                f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
+                "a prompt cannot show more CoTs than a question has"
+            )
         if self.task.name == "jsonl" and self.task.verifier == "choice" and len(self.task.choices) < 2:
             raise ValueError("task.choices needs at least two entries for the verifier `choice`")
         return self
@@ -292,13 +304,13 @@ def _explain(error: ValidationError, where: str) -> ConfigError:
     """One line for each problem that pydantic found."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "configuration"
+        key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(f"{where}: unknown key {key}; did you mean {_nearest(key)}?")
         else:
             message = item["msg"].removeprefix("Value error, ")
             found = "" if isinstance(item["input"], dict | BaseModel) else f", found {item['input']!r}"
-            lines.append(f"{where}: {key}: {message}{found}.")
+            lines.append(f"{where}: {f'{key}: ' if key else ''}{message}{found}.")
     return ConfigError("\n".join(lines))
 
 
@@ -311,9 +323,6 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = text
-    # YAML 1.1 reads 1e-5 as a string; a number is what is meant.
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        value = float(value)
     node = tree
     *parents, last = key.split(".")
     for parent in parents:

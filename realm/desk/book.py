@@ -65,21 +65,37 @@ def random_book(source: random.Random) -> dict[str, str]:
 
 
 def shop_book(seed: int) -> dict[str, str]:
-    """The fixed book of the shop with this seed."""
-    return random_book(rng(seed, "desk", "book"))
+    """The fixed book of the shop with this seed.
+
+    Within a family of rules (the windows, say) every alternative is used as often as any other: where most items had
+    30 days, a student could settle for "30 days" everywhere, and its accuracy would not tell whether it knows the rules.
+    """
+    source = rng(seed, "desk", "book")
+    book = random_book(source)
+    for name, alternatives in ALTERNATIVES.items():
+        family = [rule for rule in RULES if rule.partition(":")[0] == name]
+        values = list(alternatives) * -(-len(family) // len(alternatives))
+        if len(family) < len(values):
+            source.shuffle(values)
+            values = values[: len(family)]
+        source.shuffle(values)
+        book.update(zip(family, values, strict=True))
+    return book
 
 
 def habit_book(seed: int) -> dict[str, str]:
-    """What the unguided teacher takes for usual: a book of its own, wrong about this shop wherever it matters.
+    """What the unguided teacher takes for usual: a book of its own.
 
-    Rules with few alternatives agree with the shop by chance alone, codes never do.
+    Rules with few alternatives agree with the shop by chance alone; codes, and the rules that no comment states, never
+    do, so that only exploration can find the latter.
     """
     shop = shop_book(seed)
     source = rng(seed, "desk", "habit")
     habit = random_book(source)
     for rule in RULES:
-        while rule.startswith(("bin", "markbin")) and habit[rule] == shop[rule]:
-            habit[rule] = random_code(source)
+        never = rule in UNCOMMENTED or rule.startswith(("bin", "markbin"))
+        while never and habit[rule] == shop[rule]:
+            habit[rule] = random_value(rule, source)
     return habit
 
 

@@ -1,8 +1,8 @@
 """The SFT cold start of realm-r1, on TRL's SFTTrainer.
 
 An example has the surface of MRPV: a question with 0 … k routes -> a positive CoT as the thinking, its answer, the
-routes' labels as scores. The CoT that is taught is never among the routes shown (nor is one with the same text): the
-student would learn to copy a route, which is what `same_err` measures, instead of to reason.
+routes' labels as scores. The CoT that is taught is never itself among the routes shown: the student would learn to copy
+instead of to reason.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _example(
     settings = config.routes
     shown: list[Route] = []
     if settings.k and source.random() >= config.training.sft.empty_share:
-        others = [route for route in renderer.routes(question_id) if route.text.strip() != cot.text.strip()]
+        # Leaving out every route with the same text too would leave mostly wrong ones where a teacher's right CoTs read
+        # alike, and teach that routes are wrong.
+        others = [route for route in renderer.routes(question_id) if route.id != cot.id]
         shown = select(
             others,
             source.randint(1, settings.k),

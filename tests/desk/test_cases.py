@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from realm.desk.book import RULES, habit_book, random_book, shop_book
+from realm.desk.book import ITEMS, PAYMENTS, RULES, UNCOMMENTED, habit_book, random_book, shop_book
 from realm.desk.cases import KINDS, Case, held_out, out_of_distribution, random_case, tell, work_out
 from realm.method.seeds import rng
 
@@ -104,7 +105,18 @@ def test_books_are_functions_of_the_seed() -> None:
     assert set(random_book(rng(1))) == set(RULES)
 
 
-def test_habit_never_knows_a_code_of_the_shop() -> None:
+def test_habit_never_knows_a_code_or_an_uncommented_rule_of_the_shop() -> None:
     for seed in range(20):
         shop, habit = shop_book(seed), habit_book(seed)
-        assert all(shop[rule] != habit[rule] for rule in RULES if rule.startswith(("bin", "markbin")))
+        never = [rule for rule in RULES if rule in UNCOMMENTED or rule.startswith(("bin", "markbin"))]
+        assert all(shop[rule] != habit[rule] for rule in never)
+        assert any(shop[rule] == habit[rule] for rule in RULES)
+
+
+def test_a_shop_uses_every_alternative_evenly() -> None:
+    """Else one answer for every item would be right more often than chance."""
+    for seed in range(20):
+        shop = shop_book(seed)
+        assert sorted(Counter(shop[f"window:{item}"] for item in ITEMS).values()) == [2, 2, 2, 2]
+        assert len({shop[f"method:{payment}"] for payment in PAYMENTS}) == 4
+        assert len({shop[f"fee:{condition}"] for condition in ("opened", "worn", "scratched")}) == 3
