@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 
 from realm.bank.store import Bank
+from realm.comparison import accuracies, results_page
 from realm.config import Config, dump_config
 from realm.errors import ConfigError
 from realm.evaluation.measures import paired_difference
@@ -33,6 +34,14 @@ from realm.teacher.collect import collect
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
 BASE = "base"
+#: The models in the order of the table, and the differences reported.
+NAMES = (BASE, "grpo", "realm-zero", "realm-r1")
+PAIRS = (
+    *((name, BASE) for name in NAMES[1:]),
+    ("realm-zero", "grpo"),
+    ("realm-r1", "grpo"),
+    ("realm-r1", "realm-zero"),
+)
 #: Expected share of the whole time: a step with routes in the prompt costs about twice one without.
 _WEIGHTS = {"realm-zero": 2.0, "realm-r1": 1.8, "grpo": 1.0, BASE: 0.3}
 #: Share of a training run's time that its final evaluation takes, roughly; only the shown time left rests on it.
@@ -183,6 +192,7 @@ def _cost(folder: Path, jobs: dict[str, Job], config: Config) -> list[dict[str, 
     rows = []
     for name in RECIPES:
         cost = RunFolder(folder / name).meta["cost"]
+        del cost["stages"]
         rows.append({"name": name, **cost, "seconds": round(jobs[name].seconds)})
     return rows
 
@@ -201,26 +211,11 @@ def _final_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     ]
 
 
-Accuracies = dict[tuple[str, int], dict[str, float]]
-
-
-def accuracies(folder: Path) -> Accuracies:
-    """Right (1) or wrong (0) of every question of a finished evaluation, by (split, routes)."""
-    found: Accuracies = {}
-    for row in _rows(folder / "predictions.jsonl"):
-        if row["stage"] == "final":
-            right = [item["correct"] for item in row["completions"]]
-            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = sum(right) / len(right)
-    return found
-
-
 def _differences(folder: Path, config: Config) -> list[dict[str, Any]]:
     """Every recipe against the base, and the two of ReaLM against plain GRPO, paired by question."""
     outcomes = {name: accuracies(folder / name) for name in (BASE, *RECIPES)}
-    pairs = [(name, BASE) for name in ("grpo", "realm-zero", "realm-r1")]
-    pairs += [(name, "grpo") for name in ("realm-zero", "realm-r1")]
     rows = []
-    for name, against in pairs:
+    for name, against in PAIRS:
         for split, routes in outcomes[name]:
             found = paired_difference(
                 outcomes[name][split, routes],
@@ -283,7 +278,7 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
         f"{stats['error_ratio']:.0%} wrong"
     )
     jobs = _train_all(config, folder, console)
-    rows = [row for name in (BASE, "grpo", "realm-zero", "realm-r1") for row in _final_rows(folder, name)]
+    rows = [row for name in NAMES for row in _final_rows(folder, name)]
     seconds = round(time.monotonic() - started)
     summary = {
         "title": "Quickstart: three recipes on the returns desk",
@@ -305,3 +300,30 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
         console.print(f"[yellow]{FAST_NOTE}[/]")
     console.print(f"{_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
     return folder
+
+
+def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, console: Console) -> Path:
+    """The quickstart for several seeds, one after the other, and one page of results over all of them.
+
+    Seed n is `run.seed` + n, in the folder `<run>/seed-<n>`.
+
+    Returns:
+        The page, `<run>/results.md`.
+
+    Raises:
+        UserError, JobError: see `run_quickstart`. A seed that is finished already is kept, unless `overwrite`.
+    """
+    root = config.run_path
+    folders = []
+    for seed in range(config.run.seed, config.run.seed + seeds):
+        one = _apply(config, {"run.dir": str(root), "run.name": f"seed-{seed}", "run.seed": seed})
+        if overwrite or not (one.run_path / "summary.json").exists():
+            run_quickstart(one, fast=fast, overwrite=True, console=console)
+        folders.append(one.run_path)
+    summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
+    command = f"realm quickstart{' --fast' if fast else ''} --seeds {seeds}"
+    page = root / "results.md"
+    title = f"Quickstart over {seeds} seeds" + (" (fast: its figures mean little)" if fast else "")
+    write_atomic(page, results_page(title, command, NAMES, PAIRS, folders, summaries))
+    console.print(f"wrote {page}")
+    return page

@@ -47,7 +47,7 @@ def show(
     ] = "train",
     cases: Annotated[int, typer.Option("--cases", min=0, help="How many cases.")] = 6,
     samples: Annotated[int, typer.Option("--cots", min=0, help="CoTs of the teacher shown for each case.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes which cases are shown and the slips of the teacher.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the cases shown and the teacher's slips.")] = 0,
 ) -> None:
     """Print the shop's rule book, sample cases with their answers, and what the scripted teacher writes about them."""
     from realm.config import Config

@@ -68,7 +68,7 @@ def shop_book(seed: int) -> dict[str, str]:
     """The fixed book of the shop with this seed.
 
     Within a family of rules (the windows, say) every alternative is used as often as any other: where most items had
-    30 days, a student could settle for "30 days" everywhere, and its accuracy would not tell whether it knows the rules.
+    30 days, a student could settle for "30 days" everywhere, and its accuracy would not tell which rules it knows.
     """
     source = rng(seed, "desk", "book")
     book = random_book(source)

@@ -15,6 +15,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.run import writing
+from realm.training.settings import main_process
 
 #: What `Trainer` writes into a checkpoint, in this order; the state comes last, before older checkpoints are removed.
 _STATE = "trainer_state.json"
@@ -33,15 +34,15 @@ def _step(folder: Path) -> int | None:
 def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
     """The newest complete checkpoint below `folder` and its step; None where there is none.
 
-    Half-written ones are removed: they are of no use, and would count among the checkpoints to keep.
+    The main process removes half-written ones: they are of no use, and would count among the checkpoints to keep.
     """
     complete: list[tuple[int, Path]] = []
     for item in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = _step(item)
-        if step is None:
-            shutil.rmtree(item, ignore_errors=True)
-        else:
+        if step is not None:
             complete.append((step, item))
+        elif main_process():
+            shutil.rmtree(item, ignore_errors=True)
     if not complete:
         return None
     step, path = max(complete)

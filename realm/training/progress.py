@@ -50,6 +50,11 @@ def live(console: Console, name: str) -> Iterator[recorder.Progress]:
             now = time.monotonic()
             if not console.is_terminal and (now - spoken >= PAUSE or event["step"] == event["steps"]):
                 spoken = now
-                console.print(f"{title} {event['step']}/{event['steps']} · {describe(event)}", highlight=False)
+                console.print(
+                    f"{title} {event['step']}/{event['steps']} · {describe(event)}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
         yield show

@@ -39,7 +39,7 @@ from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import accumulation, hushed
+from realm.training.settings import accumulation, hushed, main_process
 from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
 
 
@@ -148,6 +148,8 @@ def train(
             if not goal.is_dir():
                 with hushed():
                     _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
+    if not main_process():
+        return final
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
     write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
@@ -176,7 +178,7 @@ class _Runner:
         """Train one stage from the model at `source` and leave its model at `goal`."""
         folder = stage.folder(self.run_folder)
         checkpoint = last_checkpoint(folder) if resume else None
-        if resume:
+        if resume and main_process():
             self.run_folder.rewind(stage.kind, stage.round, checkpoint[1] if checkpoint else 0)
         model, tokenizer = load(source, self.config.model.dtype)
         # Later rounds ask and draw anew.
@@ -186,7 +188,7 @@ class _Runner:
         )
         make = self._sft if stage.kind == "sft" else self._rl
         trainer = make(stage, model, tokenizer, renderer, str(folder))
-        if stage == plan(self.config)[0]:
+        if stage == plan(self.config)[0] and main_process():
             self._evaluate_base(model, tokenizer)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.utils import logging as transformers_logging
 
@@ -74,11 +75,19 @@ def common_arguments(config: Config, *, output: str, seed: int, steps: int, repe
         "report_to": config.run.report_to or "none",
         "run_name": config.run.name,
         "push_to_hub": False,
+        # Said outright, or several processes on a CPU would not know of each other.
+        "use_cpu": not torch.accelerator.is_available(),
         "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,
         # Rows are made ahead of time or at generation: a worker process would only cost its start.
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
     }
+
+
+def main_process() -> bool:
+    """Whether this is the process that writes; the others of a distributed run (torchrun, accelerate) only train."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def accumulation(batch: int, micro: int, section: str) -> int:

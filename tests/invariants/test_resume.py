@@ -85,7 +85,7 @@ def test_resumed_is_straight_where_a_step_rests_on_others(
     straight = start(tiny_config(tmp_path / "straight", student, **options))
     config = tiny_config(tmp_path / "stopped", student, **options)
     with pytest.raises(Killed):
-        start(config, progress=stop_at("rl", 0, 5))
+        start(config, progress=stop_at("rl", 0, 6))
     assert_same(start(config, resume=True), straight)
 
 

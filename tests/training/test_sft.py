@@ -45,9 +45,7 @@ def test_routes_that_read_like_the_taught_cot_stay(config: Config, task: TinyTas
     """Otherwise a teacher whose right CoTs read alike would have mostly wrong ones shown, and scores taught by them."""
     for cot in bank.all():
         bank.append([replace(cot, id=f"{cot.id}/twin")])
-    assert any(
-        example.taught.text in {route.text for route in example.routes} for example in build(config, task, bank)
-    )
+    assert any(example.taught.text in {route.text for route in example.routes} for example in build(config, task, bank))
 
 
 def test_number_of_routes(config: Config, task: TinyTask, bank: Bank) -> None:

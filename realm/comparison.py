@@ -1,0 +1,153 @@
+"""Recipes compared over several seeds: pooled accuracies, paired differences, and the page of results they make.
+
+Intervals are 95 % bootstrap intervals over questions *and* seeds: in every resample the seeds are drawn with
+replacement and so are the questions, the same questions for every seed and for both sides of a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realm.evaluation.measures import Difference
+from realm.method.seeds import derive
+from realm.run import read_jsonl
+
+#: Accuracy of every question id, by (split, routes).
+Accuracies = dict[tuple[str, int], dict[str, float]]
+
+
+def accuracies(folder: Path) -> Accuracies:
+    """The share of right completions of every question in a finished evaluation, from its predictions.jsonl."""
+    found: Accuracies = {}
+    for row in read_jsonl(folder / "predictions.jsonl"):
+        if row["stage"] == "final":
+            right = [item["correct"] for item in row["completions"]]
+            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = sum(right) / len(right)
+    return found
+
+
+def pooled_mean(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> Difference:
+    """Mean over seeds and questions with its interval over both.
+
+    Args:
+        runs: a value for every question id, one mapping a seed; all hold the same questions.
+
+    Raises:
+        ValueError: the seeds were not asked the same questions.
+    """
+    ids = sorted(runs[0])
+    if any(sorted(run) != ids for run in runs):
+        raise ValueError("pooling needs the same questions for every seed")
+    values = np.array([[run[key] for key in ids] for run in runs])
+    source = np.random.default_rng(derive(seed, "pooled"))
+    means = []
+    for _ in range(resamples):
+        rows = source.integers(0, len(values), len(values))
+        columns = source.integers(0, len(ids), len(ids))
+        means.append(values[rows][:, columns].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Difference(float(values.mean()), float(low), float(high))
+
+
+def subtract(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    """a − b for every question id."""
+    return {key: a[key] - b[key] for key in a}
+
+
+def results_page(
+    title: str,
+    command: str,
+    names: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    folders: Sequence[Path],
+    summaries: Sequence[Mapping[str, Any]],
+) -> str:
+    """The results of several seeds as Markdown.
+
+    Args:
+        names: runs below every folder, in the order of the table.
+        pairs: (name, against) of the differences to report.
+        folders: one a seed.
+        summaries: the summary.json of each.
+    """
+    runs = {name: [accuracies(folder / name) for folder in folders] for name in names}
+    cells = list(runs[names[0]][0])
+    first = summaries[0]
+    versions = ", ".join(f"{package} {version}" for package, version in first["versions"].items())
+    seeds = ", ".join(str(summary["seed"]) for summary in summaries)
+    minutes = ", ".join(f"{summary['seconds'] / 60:.1f}" for summary in summaries)
+    lines = [
+        f"# {title}",
+        "",
+        f"Written by `{command}`. Seeds {seeds}; {minutes} minutes; {first['machine']}; {versions}.",
+        "",
+        f"Budget of every recipe: {first['budget']['steps']} optimizer steps of "
+        f"{first['budget']['completions_per_step']} completions (the cold start of realm-r1 is taken from its steps), "
+        "the same base model, questions and CoTs. Accuracy in per cent, pooled over the seeds, with 95 % intervals "
+        "over questions and seeds; in brackets each seed.",
+        "",
+        "| | " + " | ".join(f"{split}, {'with routes' if routes else 'without'}" for split, routes in cells) + " |",
+        "|---" * (len(cells) + 1) + "|",
+    ]
+    for name in names:
+        lines.append(f"| {name} | " + " | ".join(_cell([run[cell] for run in runs[name]]) for cell in cells) + " |")
+    lines += ["", "## Differences, paired by question and seed", "", "In points, with 95 % intervals; bold where the"]
+    lines[-1] += " interval leaves out zero."
+    lines += ["", *_difference_rows(runs, cells, pairs)]
+    lines += ["", "## Without routes, by kind of question (split test)", "", *_kind_rows(names, summaries)]
+    lines += ["", "## What each run took", "", *_cost_rows(summaries)]
+    return "\n".join([*lines, ""])
+
+
+def _cell(values: Sequence[Mapping[str, float]]) -> str:
+    pooled = pooled_mean(values)
+    each = ", ".join(f"{100 * sum(value.values()) / len(value):.1f}" for value in values)
+    return f"**{100 * pooled.difference:.1f}** ({100 * pooled.low:.1f} to {100 * pooled.high:.1f}) [{each}]"
+
+
+def _difference_rows(
+    runs: Mapping[str, Sequence[Accuracies]], cells: Sequence[tuple[str, int]], pairs: Sequence[tuple[str, str]]
+) -> list[str]:
+    rows = [
+        "| | " + " | ".join(f"{split}, {'with routes' if routes else 'without'}" for split, routes in cells) + " |",
+        "|---" * (len(cells) + 1) + "|",
+    ]
+    for name, against in pairs:
+        texts = []
+        for cell in cells:
+            sides = zip(runs[name], runs[against], strict=True)
+            found = pooled_mean([subtract(one[cell], other[cell]) for one, other in sides])
+            mark = "**" if found.low > 0 or found.high < 0 else ""
+            points = f"{mark}{100 * found.difference:+.1f}{mark}"
+            texts.append(f"{points} ({100 * found.low:+.1f} to {100 * found.high:+.1f})")
+        rows.append(f"| {name} − {against} | " + " | ".join(texts) + " |")
+    return rows
+
+
+def _kind_rows(names: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    found: dict[tuple[str, str], list[float]] = {}
+    for summary in summaries:
+        for row in summary["rows"]:
+            if row["split"] == "test" and not row["routes"]:
+                for kind, value in row["by_kind"].items():
+                    found.setdefault((row["name"], kind), []).append(value["accuracy"])
+    kinds = sorted({kind for _, kind in found})
+    rows = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for name in names:
+        means = [100 * sum(found[name, kind]) / len(found[name, kind]) for kind in kinds]
+        rows.append(f"| {name} | " + " | ".join(f"{mean:.0f}" for mean in means) + " |")
+    return rows
+
+
+def _cost_rows(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = ["| seed | run | steps | completions | tokens | seconds |", "|---|---|---|---|---|---|"]
+    for summary in summaries:
+        for cost in summary["cost"]:
+            keys = ("steps", "completions", "tokens", "seconds")
+            figures = " | ".join(f"{cost[key]:,}" if isinstance(cost.get(key), int) else "" for key in keys)
+            rows.append(f"| {summary['seed']} | {cost['name']} | {figures} |")
+    return rows

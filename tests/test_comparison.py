@@ -1,0 +1,77 @@
+"""Pooling over seeds: means by hand, intervals that know of both sources of chance, and the page they make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm.comparison import accuracies, pooled_mean, results_page, subtract
+
+
+def test_mean_and_an_interval_without_chance() -> None:
+    found = pooled_mean([{"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 1.0}])
+    assert tuple(found) == (1.0, 1.0, 1.0)
+
+
+def test_disagreeing_seeds_widen_the_interval() -> None:
+    """The same questions, once with seeds that agree and once with seeds that differ by twenty points."""
+    agree = [{str(n): float(n % 2) for n in range(400)}] * 3
+    differ = [{str(n): float(n % 10 < limit) for n in range(400)} for limit in (4, 5, 6)]
+    narrow, wide = pooled_mean(agree), pooled_mean(differ)
+    assert narrow.difference == wide.difference == 0.5
+    assert 0.08 < narrow.high - narrow.low < 0.12  # 2 * 1.96 * sqrt(0.25 / 400) = 0.098
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+
+
+def test_pairing_removes_what_both_sides_share() -> None:
+    hard = {str(n): float(n % 2) for n in range(400)}
+    better = {key: 1.0 if key.endswith("0") else value for key, value in hard.items()}  # 40 of 400 more
+    found = pooled_mean([subtract(better, hard)] * 3)
+    assert found.difference == pytest.approx(0.1)
+    assert found.low > 0.06
+
+
+def test_other_questions_are_refused() -> None:
+    with pytest.raises(ValueError, match="same questions"):
+        pooled_mean([{"a": 1.0}, {"b": 1.0}])
+
+
+def write_run(folder: Path, right: dict[str, bool]) -> None:
+    folder.mkdir(parents=True)
+    rows = [
+        {"stage": "final", "split": "test", "routes": 0, "question_id": key, "completions": [{"correct": value}]}
+        for key, value in right.items()
+    ]
+    rows.append({**rows[0], "stage": "rl", "question_id": "elsewhere"})
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_page_of_results(tmp_path: Path) -> None:
+    folders = [tmp_path / "seed-0", tmp_path / "seed-1"]
+    for folder in folders:
+        write_run(folder / "base", {f"q{n}": n < 50 for n in range(100)})
+        write_run(folder / "grpo", {f"q{n}": n < 75 for n in range(100)})
+    summary: dict[str, Any] = {
+        "seed": 0,
+        "seconds": 90,
+        "machine": "a machine",
+        "versions": {"python": "3.11"},
+        "budget": {"steps": 5, "completions_per_step": 96},
+        "rows": [
+            {"name": name, "split": "test", "routes": 0, "by_kind": {"bin": {"n": 3, "accuracy": value}}}
+            for name, value in (("base", 0.25), ("grpo", 0.5))
+        ],
+        "cost": [{"name": "grpo", "steps": 5, "completions": 480, "tokens": 12345, "seconds": 60}],
+    }
+    assert accuracies(folders[0] / "base") == {("test", 0): {f"q{n}": float(n < 50) for n in range(100)}}
+    page = results_page(
+        "Results", "realm quickstart", ["base", "grpo"], [("grpo", "base")], folders, [summary, {**summary, "seed": 1}]
+    )
+    assert "Seeds 0, 1; 1.5, 1.5 minutes; a machine; python 3.11." in page
+    assert "| base | **50.0** (" in page
+    assert "| grpo − base | **+25.0** (" in page
+    assert "| grpo | 50 |" in page
+    assert "| 1 | grpo | 5 | 480 | 12,345 | 60 |" in page
