@@ -83,7 +83,7 @@ def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
     shared = {"run.dir": str(folder), "bank.path": str(folder / "bank")}
     configs = {}
     for recipe in RECIPES:
-        changes = {**shared, "run.name": recipe, "training.recipe": recipe}
+        changes: dict[str, Any] = {**shared, "run.name": recipe, "training.recipe": recipe}
         if recipe == "realm-r1":
             changes["training.rl.steps"] = training.rl.steps - training.sft.steps
         configs[recipe] = _apply(config, changes)
@@ -132,7 +132,7 @@ class Watch:
 
     def render(self) -> Group:
         table = Table(box=None, padding=(0, 2))
-        for column in ("recipe", "stage", "p", "reward", "accuracy without", "with routes"):
+        for column in ("recipe", "stage", "p", "reward", "without routes", "with routes"):
             table.add_column(column, justify="left" if column in ("recipe", "stage") else "right")
         done = 0.0
         for name in self.jobs:
@@ -228,20 +228,22 @@ def _differences(folder: Path, config: Config) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Accuracy of every model with its 95 % interval: a row a model, a column a split without and with routes."""
-    columns = list(dict.fromkeys((row["split"], row["routes"]) for row in rows))
-    result = Table(title="Accuracy on held-out questions, with 95 % intervals", title_justify="left")
-    result.add_column("")
-    for split, routes in columns:
-        result.add_column(f"{split}\n{'with routes' if routes else 'without'}", justify="right")
-    for name in dict.fromkeys(row["name"] for row in rows):
-        cells = {(row["split"], row["routes"]): row for row in rows if row["name"] == name}
-        texts = []
-        for column in columns:
-            row = cells.get(column)
-            texts.append(f"{row['accuracy']:.1%}\n{row['low']:.1%} – {row['high']:.1%}" if row else "")
-        result.add_row(name, *texts)
+    """Accuracy of every model with its 95 % interval, a section a split; narrow enough for 80 columns."""
+    result = Table(title="Accuracy on held-out questions, 95 % intervals in brackets", title_justify="left")
+    for column in ("split", "model", "without routes", "with routes"):
+        result.add_column(column, justify="left" if column in ("split", "model") else "right", no_wrap=True)
+    cells = {(row["split"], row["name"], bool(row["routes"])): row for row in rows}
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    for split in dict.fromkeys(row["split"] for row in rows):
+        for name in names:
+            pair = (cells.get((split, name, False)), cells.get((split, name, True)))
+            result.add_row(split if name == names[0] else "", name, *map(_interval, pair))
+        result.add_section()
     return result
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    return f"{row['accuracy']:.1%} ({row['low']:.1%} – {row['high']:.1%})" if row else ""
 
 
 def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Console) -> Path:
