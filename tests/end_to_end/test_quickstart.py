@@ -1,0 +1,109 @@
+"""`realm quickstart --fast`, the whole of it, through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+RECIPES = ("grpo", "realm-zero", "realm-r1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("quickstart") / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "realm", "quickstart", "--fast", "--out", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done.stdout
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_it_says_that_its_figures_mean_little_and_where_the_report_is(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    words = " ".join(printed.split())
+    assert words.count("the figures mean little") == 2
+    assert "left" in words
+    assert (folder / "report.html").stat().st_size > 50_000
+
+
+def test_table_has_every_model_split_and_way_with_intervals(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    cells = {(row["name"], row["split"], row["routes"]) for row in summary["rows"]}
+    assert cells == {
+        (name, split, k) for name in ("base", *RECIPES) for split in ("test", "ood", "uncommented") for k in (0, 4)
+    }
+    for row in summary["rows"]:
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
+        assert f"{row['accuracy']:.1%} ({row['low']:.1%} – {row['high']:.1%})" in printed
+
+
+def test_same_budget_of_steps(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {cost["steps"] for cost in summary["cost"]} == {summary["budget"]["steps"]}
+    stages = {(row["stage"]) for row in rows(folder / "realm-r1" / "metrics.jsonl")}
+    assert stages == {"sft", "rl"}
+
+
+def test_routes_fade_where_they_should(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    shown = {
+        recipe: [row["routes_per_prompt"] for row in rows(folder / recipe / "metrics.jsonl") if row["stage"] == "rl"]
+        for recipe in RECIPES
+    }
+    assert set(shown["grpo"]) == {0.0}
+    for recipe in ("realm-zero", "realm-r1"):
+        assert shown[recipe][0] > 3.5
+        assert shown[recipe][-1] < 0.5
+
+
+def test_models_are_ordinary_and_taught(finished: tuple[Path, str]) -> None:
+    """They load in a process that never imports realm, and differ from the base and from each other."""
+    folder, _ = finished
+    program = (
+        "import sys, torch\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "sums = set()\n"
+        "for path in sys.argv[1:]:\n"
+        "    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)\n"
+        "    chat = [{'role': 'user', 'content': 'A customer returns a worn tent. Which bin? Answer.'}]\n"
+        "    text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)\n"
+        "    ids = tokenizer(text, return_tensors='pt', add_special_tokens=False, return_token_type_ids=False)\n"
+        "    out = model.generate(**ids, max_new_tokens=40, do_sample=False)\n"
+        "    assert '<answer>' in tokenizer.decode(out[0]), tokenizer.decode(out[0])\n"
+        "    sums.add(round(float(sum(p.double().abs().sum() for p in model.parameters())), 4))\n"
+        "assert len(sums) == len(sys.argv) - 1, sums\n"
+        "assert 'realm' not in sys.modules\n"
+    )
+    base = Path(__file__).resolve().parents[2] / "realm" / "desk" / "base"
+    paths = [str(base), *(str(folder / recipe / "model") for recipe in RECIPES)]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_used_name_is_refused_at_once(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    before = (folder / "summary.json").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "realm", "quickstart", "--fast", "--out", str(folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "already used" in done.stderr and "Traceback" not in done.stderr
+    assert (folder / "summary.json").read_bytes() == before

@@ -1,0 +1,100 @@
+"""The configuration: what it refuses and in which words, what it replaces, and that it runs again as it was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realm.config import dump_config, field_names, load_config
+from realm.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.rl.step=3", "unknown key training.rl.step; did you mean training.rl.steps?"),
+        ("k=3", "unknown key k; did you mean routes.k?"),
+        ("steps.rl=3", "unknown key steps; did you mean"),
+        ("fade.p_start=1.5", "fade.p_start: Input should be less than or equal to 1, found 1.5."),
+        ("training.recipe=dpo", "training.recipe: Input should be 'grpo', 'realm-zero' or 'realm-r1', found 'dpo'."),
+        ("task.name=math", "task.name: Input should be 'desk', 'gsm8k' or 'jsonl', found 'math'."),
+        ("training.rl.batch_size=10", "batch_size (10) must be a multiple of num_generations G (8), e.g. 8."),
+        ("training.rl.micro_batch_size=36", "batch_size (96) must be a multiple of micro_batch_size (36)"),
+        ("routes.k=9", "routes.k (9) is above bank.samples (8)"),
+        ("fade.hold=0.95", "hold (0.95) must be below fade_end (0.9)"),
+        ("prompt.think_tag=Answer", "the tags must differ from each other and from `route`"),
+        ("task.name=jsonl", "task.path is needed for the task jsonl"),
+        ("training.rl.learning_rate=fast", "training.rl.learning_rate: Input should be a valid number"),
+        ("training.rl=3", "training.rl: Input should be a valid dictionary"),
+        ("run.seed.x=3", "run.seed: Input should be a valid integer"),
+        ("nonsense", "--set nonsense: expected KEY=VALUE"),
+        ("=3", "--set =3: expected KEY=VALUE"),
+    ],
+)
+def test_mistakes_are_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
+    assert message in str(caught.value)
+    assert str(caught.value).count("\n") <= 1
+
+
+def test_overrides_in_order_and_numbers_with_exponents() -> None:
+    config = load_config(None, ["training.rl.steps=7", "training.rl.learning_rate=6e-5", "training.rl.steps=8"])
+    assert (config.training.rl.steps, config.training.rl.learning_rate) == (8, 6e-5)
+
+
+def test_a_section_that_was_set_to_a_value_cannot_be_entered() -> None:
+    with pytest.raises(ConfigError, match=r"training\.rl is not a section|valid dictionary"):
+        load_config(None, ["training.rl=3", "training.rl.steps=4"])
+
+
+def test_what_is_saved_reads_back_the_same(tmp_path: Path) -> None:
+    config = load_config(None, ["task.name=jsonl", "task.path=a b.jsonl", "routes.error_range=[0.1, 0.3]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(path) == config
+
+
+def test_every_key_has_a_meaning_or_a_section_that_tells_it() -> None:
+    names = field_names()
+    assert "training.rl.num_generations" in names
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1", "expected a mapping of sections, found list"),
+        ("training: {rl: {stepz: 3}}", "unknown key training.rl.stepz; did you mean training.rl.steps?"),
+        ("model: {path: '${REALM_TEST_UNSET}'}", "the environment variable REALM_TEST_UNSET is not set"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml") as caught:
+        load_config(path)
+    assert message in str(caught.value)
+
+
+def test_missing_file_and_binary_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALM_TEST_DIR", "/data")
+    config = load_config(None, ["model.path=${REALM_TEST_DIR}/m", "run.dir=${REALM_TEST_UNSET:-here}/runs"])
+    assert (config.model.path, config.run.dir) == ("/data/m", "here/runs")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_configurations_that_come_along_are_valid(path: Path) -> None:
+    assert load_config(path).run.name

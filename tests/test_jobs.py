@@ -1,0 +1,40 @@
+"""Commands side by side: how many at once, what a failure says, and that nothing is left running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realm import jobs
+from realm.jobs import Job, JobError, run_jobs
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "TICK", 0.01)
+
+
+def test_all_are_run_no_more_than_allowed_at_once(tmp_path: Path) -> None:
+    batch = [Job(str(number), ["--version"], tmp_path / f"{number}.log") for number in range(4)]
+    most = 0
+
+    def count() -> None:
+        nonlocal most
+        most = max(most, sum(job.state == "running" for job in batch))
+
+    run_jobs(batch, 2, count)
+    assert [job.state for job in batch] == ["done"] * 4
+    assert most <= 2
+    assert all("realm" in job.log.read_text() for job in batch)
+    assert all(job.seconds > 0 for job in batch)
+
+
+def test_a_failure_names_its_log_and_stops_the_others(tmp_path: Path) -> None:
+    bad = Job("bad", ["report", str(tmp_path / "none")], tmp_path / "bad.log")
+    slow = Job("slow", ["desk", "build-base", "--out", str(tmp_path / "model")], tmp_path / "slow.log")
+    with pytest.raises(JobError, match=r"bad failed with exit code 2.*bad\.log") as caught:
+        run_jobs([bad, slow], 2)
+    assert "none" in str(caught.value)
+    assert slow.process is not None and slow.process.poll() is not None
+    assert not (tmp_path / "model").exists()
