@@ -294,10 +294,9 @@ def _nearest(key: str) -> str:
     """The known dotted key that `key` most likely means, as a hint for an error message."""
     known = field_names()
     sections = sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
-    found = difflib.get_close_matches(key, known + sections, n=1, cutoff=0.0)
-    last = key.split(".")[-1]
-    by_last = [name for name in known if name.split(".")[-1] == last]
-    return by_last[0] if by_last else found[0]
+    # The last part, where it is a known one in another section, says more than the look of the whole.
+    same_last = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    return difflib.get_close_matches(key, same_last or known + sections, n=1, cutoff=0.0)[0]
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:
@@ -325,10 +324,11 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
         value = text
     node = tree
     *parents, last = key.split(".")
-    for parent in parents:
+    for depth, parent in enumerate(parents, 1):
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {assignment}: {parent} is not a section; did you mean {_nearest(key)}?")
+            section = ".".join(parents[:depth])
+            raise ConfigError(f"--set {assignment}: {section} has a value here, {child!r}, and is no section.")
         node = child
     node[last] = value
 

@@ -47,7 +47,9 @@ def test_overrides_in_order_and_numbers_with_exponents() -> None:
 
 
 def test_a_section_that_was_set_to_a_value_cannot_be_entered() -> None:
-    with pytest.raises(ConfigError, match=r"training\.rl is not a section|valid dictionary"):
+    with pytest.raises(
+        ConfigError, match=r"--set training\.rl\.steps=4: training\.rl has a value here, 3, and is no section"
+    ):
         load_config(None, ["training.rl=3", "training.rl.steps=4"])
 
 

@@ -107,6 +107,11 @@ def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
     labelled CoT for any training question of the task.
     """
     path = Path(config.bank.path) if config.bank.path else config.run_path / "bank"
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no bank; fill it first (`realm collect` with the same CONFIG), "
+            "or let bank.path name a bank's folder or a JSONL file with `cots`."
+        )
     if path.is_dir() or path.suffix != ".jsonl":
         bank = Bank.open(path)
     else:

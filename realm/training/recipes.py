@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations import get_available_reporting_integrations
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -76,7 +77,8 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     """Find out before anything is written or paid for whether the run can start.
 
     Raises:
-        ConfigError: the batch does not divide over the processes, k is above the number of CoTs, vLLM is not there.
+        ConfigError: the batch does not divide over the processes, k is above the number of CoTs, vLLM or a tracker is
+            not installed.
         DataError: the recipe needs CoTs and the bank has none for the training questions.
         ModelError: the model cannot be loaded, or a question does not fit its context.
         ResourceError: several GPUs, but one process.
@@ -86,6 +88,13 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
             f"{torch.cuda.device_count()} GPUs are visible to one process: start with `accelerate launch -m realm …`, "
             "or show it one of them with CUDA_VISIBLE_DEVICES=0."
         )
+    trackers = get_available_reporting_integrations()
+    for name in config.run.report_to:
+        if name not in (*trackers, "all", "none"):
+            raise ConfigError(
+                f"run.report_to: {name} is no tracker that is installed here; install it, or choose of: "
+                f"{', '.join(trackers) or 'none is installed'}."
+            )
     stages = plan(config)
     questions = task.rows("train")
     if not questions:

@@ -139,7 +139,7 @@ def test_the_default_bank_is_the_runs_own(write: Write, pool: VerifierPool, tmp_
     config = config_of(path, None)
     config.run.dir, config.run.name = str(tmp_path), "mine"
     task = load_task(config)
-    with pytest.raises(DataError, match=r"mine/bank: expected a bank"):
+    with pytest.raises(DataError, match=r"mine/bank: there is no bank; fill it first"):
         open_bank(config, task, pool)
     import_cots(path, pool, bank_dir=tmp_path / "mine" / "bank", relabel=False)
     assert len(open_bank(config, task, pool)) == 20

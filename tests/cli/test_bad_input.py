@@ -72,6 +72,7 @@ SETTINGS = {
     "run name is a path": (["--set", "run.name=a/b"], ["run.name", "a/b"]),
     "run name used": (["--set", "run.name=used"], ["used", "--resume", "--overwrite"]),
     "nothing to resume": (["--resume"], ["first", "no run to resume", "--resume"]),
+    "no such tracker": (["--set", "run.report_to=[clouds]"], ["run.report_to", "clouds", "install"]),
     "unset variable": (["--set", "task.path=${REALM_NOWHERE}/x"], ["REALM_NOWHERE", "not set"]),
 }
 
