@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from realm.bank.store import Bank
 from realm.config import Config
