@@ -269,9 +269,9 @@ def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
 
 def interval_bar(style: int, value: float, low: float, high: float, domain: tuple[float, float], title: str) -> Markup:
     """One difference with its interval beside a zero line, for a cell of a table."""
-    x = Scale(*domain, 7, 111)
+    x = Scale(*domain, 7, 191)
     return svg(
-        118,
+        198,
         30,
         title,
         line(x(0), 0, x(0), 30, "rule"),
