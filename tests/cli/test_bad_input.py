@@ -161,7 +161,9 @@ def test_collect_refuses_a_used_bank(work: Path, realm: Realm) -> None:
 
 def test_desk_k_above_n(work: Path, realm: Realm) -> None:
     arguments = ["--set", "task.max_train=4", "--set", "task.max_test=2", "--set", "bank.samples=2", "--out", "bank"]
-    assert realm("collect", *arguments).exit_code == 0
+    assert "routes.k (4) is above bank.samples (2)" in refused(realm("collect", *arguments))
+    assert not (work / "bank").exists()
+    assert realm("collect", *arguments, "--set", "routes.k=2").exit_code == 0
     before = tree(work)
     few = ["--set", "bank.path=bank", "--set", "routes.k=3", "--set", "task.max_train=4"]
     message = refused(realm("train", *few))

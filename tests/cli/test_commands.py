@@ -106,7 +106,7 @@ def test_collect_fills_a_bank_that_train_finds(work: Path, realm: Realm) -> None
     resumed = realm("collect", *few, "--set", "guidance.probability=1", "--resume")
     assert resumed.exit_code == 0
     assert " 0 CoTs added" in resumed.stdout
-    assert realm("collect", *few, "--overwrite", "--set", "bank.samples=1").exit_code == 0
+    assert realm("collect", *few, "--overwrite", "--set", "bank.samples=1", "--set", "routes.k=1").exit_code == 0
     assert len(Bank.open(work / "runs" / "desk" / "bank")) == len(bank) / 4
 
 
