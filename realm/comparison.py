@@ -88,7 +88,8 @@ def results_page(
         f"Budget of every recipe: {first['budget']['steps']} optimizer steps of "
         f"{first['budget']['completions_per_step']} completions (the cold start of realm-r1 is taken from its steps), "
         "the same base model, questions and CoTs. Accuracy in per cent, pooled over the seeds, with 95 % intervals "
-        "over questions and seeds; in brackets each seed.",
+        "over questions and seeds; in brackets each seed. The intervals take questions for independent: those that "
+        "rest on one rule rise and fall together (`uncommented` rests on four), so there the truth is less certain.",
         "",
         "| | " + " | ".join(f"{split}, {'with routes' if routes else 'without'}" for split, routes in cells) + " |",
         "|---" * (len(cells) + 1) + "|",

@@ -290,22 +290,27 @@ def field_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
     return names
 
 
-def _nearest(key: str) -> str:
-    """The known dotted key that `key` most likely means, as a hint for an error message."""
+def _hint(key: str) -> str:
+    """What an unknown dotted key most likely means, for the end of an error message."""
     known = field_names()
     sections = sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
     # The last part, where it is a known one in another section, says more than the look of the whole.
     same_last = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    return difflib.get_close_matches(key, same_last or known + sections, n=1, cutoff=0.0)[0]
+    near = difflib.get_close_matches(key, same_last, 1, 0.0) or difflib.get_close_matches(key, known + sections, 1, 0.5)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"the sections are {', '.join(Config.model_fields)}"
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
-    """One line for each problem that pydantic found."""
+def _explain(error: ValidationError, file: str, overrides: Sequence[str]) -> ConfigError:
+    """One line for each problem that pydantic found, blamed on the override or else on the file it came from."""
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
+        set_here = [f"--set {text}" for text in overrides if f"{text.partition('=')[0].strip()}.".startswith(f"{key}.")]
+        where = set_here[-1] if key and set_here else file
         if item["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key {key}; did you mean {_nearest(key)}?")
+            lines.append(f"{where}: unknown key {key}; {_hint(key)}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             found = "" if isinstance(item["input"], dict | BaseModel) else f", found {item['input']!r}"
@@ -360,7 +365,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     try:
         return Config.model_validate(_expand(tree, where))
     except ValidationError as error:
-        raise _explain(error, where) from error
+        raise _explain(error, where, overrides) from error
 
 
 def dump_config(config: Config) -> str:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
+
+from realm.errors import UserError
 
 #: Seconds between two looks at the processes.
 TICK = 0.5
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+#: One thread, and no GPU: what is promised is a run on the CPU that can be repeated exactly.
+_CPU = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
 class JobError(RuntimeError):
@@ -56,17 +64,23 @@ class Job:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_THREADS},
+                env={**os.environ, **_CPU},
             )
         self.started = time.monotonic()
 
     def poll(self) -> None:
-        """Note the end of the process. Raises `JobError` where it failed."""
+        """Note the end of the process. Raises `JobError` where it failed, `UserError` where the user can mend it."""
         if self.process is None or self.ended or self.process.poll() is None:
             return
         self.ended = time.monotonic()
         if self.process.returncode:
-            tail = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = max((n for n, line in enumerate(lines) if line.startswith("error: ")), default=None)
+            if self.process.returncode == 2 and last is not None:
+                raise UserError(
+                    "\n".join([f"{self.name}: {lines[last].removeprefix('error: ')}", *lines[last + 1 :][:1]])
+                )
+            tail = lines[-8:]
             raise JobError(
                 f"{self.name} failed with exit code {self.process.returncode}; all of its output is in {self.log}:\n"
                 + "\n".join(tail)
@@ -84,8 +98,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = la
     """Run the jobs in order, at most `workers` at once; `on_tick` is called about twice a second.
 
     Raises:
-        JobError: a job failed. The others are stopped, as on Ctrl-C.
+        JobError, UserError: a job failed. The others are stopped, as on Ctrl-C and on SIGTERM.
     """
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         while any(job.state != "done" for job in jobs):
             free = workers - sum(job.state == "running" for job in jobs)
@@ -98,3 +113,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = la
     finally:
         for job in jobs:
             job.stop()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """End as an exception does, so that no process is left behind."""
+    raise SystemExit(128 + number)

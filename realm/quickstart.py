@@ -7,9 +7,12 @@ are taken from its RL, so that no recipe gets more of them than another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,16 +23,18 @@ from rich.table import Table
 
 from realm.bank.store import Bank
 from realm.comparison import accuracies, results_page
-from realm.config import Config, dump_config
-from realm.errors import ConfigError
+from realm.config import Config, dump_config, load_config
+from realm.errors import ConfigError, ResourceError
 from realm.evaluation.measures import paired_difference
+from realm.evaluation.models import load
 from realm.jobs import Job, run_jobs
 from realm.method.seeds import derive
 from realm.report import write_report
 from realm.run import RunFolder, machine, read_jsonl, versions, write_atomic
+from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-from realm.teacher.collect import collect
+from realm.teacher.collect import collect, make_teacher
 
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
@@ -178,7 +183,8 @@ def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]
             arguments = ["train", str(path)]
         jobs[name] = Job(name, arguments, folder / "logs" / f"{name}.log")
     watch = Watch(jobs, configs, folder, console)
-    workers = max(1, min(len(jobs), os.cpu_count() or 1))
+    # No more than two, however many cores there are: each takes up to 2 GB.
+    workers = min(2, os.cpu_count() or 1)
     if console.is_terminal:
         with Live(watch.render(), console=console, refresh_per_second=2) as live:
             run_jobs(list(jobs.values()), workers, lambda: live.update(watch.render()))
@@ -265,7 +271,20 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     folder = config.run_path
     recipe_configs(config, folder)
     task = load_task(config)
+    make_teacher(config, task)
+    load(config.model.path, config.model.dtype)
     run = RunFolder.create(config, overwrite=overwrite)
+    try:
+        _compare(config, task, run, console, started, fast=fast)
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # what stopped the run matters more than that it cannot be noted
+            run.finish("interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed")
+        raise
+    return folder
+
+
+def _compare(config: Config, task: Task, run: RunFolder, console: Console, started: float, *, fast: bool) -> None:
+    folder = run.path
     console.print(f"realm quickstart: {', '.join(RECIPES)} on the returns desk, into {folder}")
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
@@ -301,7 +320,6 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
     console.print(f"{_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
-    return folder
 
 
 def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, console: Console) -> Path:
@@ -313,17 +331,23 @@ def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, consol
         The page, `<run>/results.md`.
 
     Raises:
-        UserError, JobError: see `run_quickstart`. A seed that is finished already is kept, unless `overwrite`.
+        UserError, JobError: see `run_quickstart`. A finished seed of the same settings is kept, unless `overwrite`; one
+            of other settings is refused.
     """
     root = config.run_path
     folders = []
     for seed in range(config.run.seed, config.run.seed + seeds):
         one = _apply(config, {"run.dir": str(root), "run.name": f"seed-{seed}", "run.seed": seed})
-        if overwrite or not (one.run_path / "summary.json").exists():
-            run_quickstart(one, fast=fast, overwrite=True, console=console)
+        done = (one.run_path / "summary.json").exists()
+        if done and not overwrite and load_config(one.run_path / "config.yaml") != _apply(one, FAST if fast else {}):
+            raise ResourceError(
+                f"{one.run_path}: a finished run of other settings; give --overwrite, or choose another --out."
+            )
+        if overwrite or not done:
+            run_quickstart(one, fast=fast, overwrite=overwrite or one.run_path.exists(), console=console)
         folders.append(one.run_path)
     summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
-    command = f"realm quickstart{' --fast' if fast else ''} --seeds {seeds}"
+    command = shlex.join(["realm", *sys.argv[1:]])
     page = root / "results.md"
     title = f"Quickstart over {seeds} seeds" + (" (fast: its figures mean little)" if fast else "")
     write_atomic(page, results_page(title, command, NAMES, PAIRS, folders, summaries))

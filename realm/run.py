@@ -200,6 +200,11 @@ def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
     return keys
 
 
+def _origin() -> dict[str, Any]:
+    """What meta.json says of how its numbers came about."""
+    return {"versions": versions(), "machine": machine(), "command": " ".join(["realm", *sys.argv[1:]])}
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -250,9 +255,7 @@ class RunFolder:
                     "recipe": config.training.recipe,
                     "seed": config.run.seed,
                     "template_hash": template_hash,
-                    "versions": versions(),
-                    "machine": machine(),
-                    "command": " ".join(["realm", *sys.argv[1:]]),
+                    **_origin(),
                     "started": _now(),
                     "resumed": [],
                     "finished": None,
@@ -269,13 +272,15 @@ class RunFolder:
         return run
 
     def _clear(self, overwrite: bool) -> None:
-        if not overwrite:
-            raise ResourceError(
-                f"{self.path}: this run name is already used. Choose another run.name, or give --resume or --overwrite."
-            )
         if not (self.path / "meta.json").is_file():
             raise ResourceError(
-                f"{self.path}: not a run folder (no meta.json), so it is not overwritten; move it away."
+                f"{self.path}: this run name is already used by what is not a run folder (no meta.json) and is never "
+                "overwritten. Choose another run.name or --out, or move it away."
+            )
+        if not overwrite:
+            raise ResourceError(
+                f"{self.path}: this run name is already used. Choose another run.name or --out, or give --overwrite "
+                "(or --resume, where the command has it)."
             )
         with writing(self.path):
             # meta.json goes last, so that a deletion that was cut short can be repeated.
@@ -287,7 +292,13 @@ class RunFolder:
                 else:
                     item.unlink()
 
-    def _resume(self, config: Config) -> None:
+    def check_resume(self, config: Config) -> None:
+        """Find out whether the run here can be continued with `config`; nothing is written.
+
+        Raises:
+            ResourceError: there is no run here.
+            ConfigError: its configuration differs in what decides the result.
+        """
         if not (self.path / "meta.json").is_file() or not (self.path / "config.yaml").is_file():
             raise ResourceError(f"{self.path}: no run to resume here. Leave --resume away to start it.")
         keys = _differences(load_config(self.path / "config.yaml"), config)
@@ -296,9 +307,34 @@ class RunFolder:
                 f"{self.path}: the interrupted run has another {', '.join(keys)}. "
                 "Resume with its own config.yaml, or start a new run.name."
             )
+
+    def _resume(self, config: Config) -> None:
+        self.check_resume(config)
         meta = self.meta
         self._write_config(config)
         self._write_meta({**meta, "resumed": [*meta.get("resumed", []), _now()], "finished": None, "status": "running"})
+
+    def record_evaluation(self, config: Config) -> None:
+        """Note beside the results of an evaluation what they rest on: config.yaml, and a small meta.json.
+
+        Args:
+            config: its `model.path` is the model that was evaluated.
+
+        Raises:
+            ResourceError: the disk refuses.
+        """
+        self._write_config(config)
+        self._write_meta(
+            {
+                "format": FORMAT,
+                "name": self.path.name,
+                "evaluated": config.model.path,
+                "seed": config.run.seed,
+                **_origin(),
+                "finished": _now(),
+                "status": "done",
+            }
+        )
 
     def _write_config(self, config: Config) -> None:
         write_atomic(self.path / "config.yaml", dump_config(config))

@@ -17,7 +17,8 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
     [
         ("training.rl.step=3", "unknown key training.rl.step; did you mean training.rl.steps?"),
         ("k=3", "unknown key k; did you mean routes.k?"),
-        ("steps.rl=3", "unknown key steps; did you mean"),
+        ("rutes.k=3", "--set rutes.k=3: unknown key rutes; did you mean routes?"),
+        ("foo=3", "unknown key foo; the sections are run, task, model,"),
         ("fade.p_start=1.5", "fade.p_start: Input should be less than or equal to 1, found 1.5."),
         ("training.recipe=dpo", "training.recipe: Input should be 'grpo', 'realm-zero' or 'realm-r1', found 'dpo'."),
         ("task.name=math", "task.name: Input should be 'desk', 'gsm8k' or 'jsonl', found 'math'."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from realm import jobs
+from realm.errors import UserError
 from realm.jobs import Job, JobError, run_jobs
 
 
@@ -30,11 +33,26 @@ def test_all_are_run_no_more_than_allowed_at_once(tmp_path: Path) -> None:
     assert all(job.seconds > 0 for job in batch)
 
 
-def test_a_failure_names_its_log_and_stops_the_others(tmp_path: Path) -> None:
+def test_a_users_mistake_stays_one_and_stops_the_others(tmp_path: Path) -> None:
     bad = Job("bad", ["report", str(tmp_path / "none")], tmp_path / "bad.log")
     slow = Job("slow", ["desk", "build-base", "--out", str(tmp_path / "model")], tmp_path / "slow.log")
-    with pytest.raises(JobError, match=r"bad failed with exit code 2.*bad\.log") as caught:
+    with pytest.raises(UserError, match=r"^bad: .*none"):
         run_jobs([bad, slow], 2)
-    assert "none" in str(caught.value)
     assert slow.process is not None and slow.process.poll() is not None
     assert not (tmp_path / "model").exists()
+
+
+def test_another_failure_names_its_log_and_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.write(2, b'no luck')\nos._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    bad = Job("bad", ["--version"], tmp_path / "bad.log")
+    with pytest.raises(JobError, match=r"(?s)bad failed with exit code 3.*bad\.log.*no luck"):
+        run_jobs([bad], 1)
+
+
+def test_sigterm_leaves_nothing_running(tmp_path: Path) -> None:
+    slow = Job("slow", ["desk", "build-base", "--out", str(tmp_path / "model")], tmp_path / "slow.log")
+    with pytest.raises(SystemExit):
+        run_jobs([slow], 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert slow.process is not None and slow.process.poll() is not None
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

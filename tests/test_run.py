@@ -42,7 +42,7 @@ def test_used_name_is_refused_and_untouched(config: Config) -> None:
     run = RunFolder.create(config)
     run.append("metrics.jsonl", {"step": 1})
     before = {item.name: item.read_bytes() for item in run.path.iterdir()}
-    with pytest.raises(ResourceError, match=r"already used.*--resume or --overwrite"):
+    with pytest.raises(ResourceError, match=r"already used.*--out, or give --overwrite \(or --resume, where"):
         RunFolder.create(config)
     assert {item.name: item.read_bytes() for item in run.path.iterdir()} == before
 
@@ -66,8 +66,10 @@ def test_a_folder_with_only_a_bank_is_free(config: Config) -> None:
 def test_overwrite_never_deletes_what_is_no_run(config: Config) -> None:
     config.run_path.mkdir(parents=True)
     (config.run_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ResourceError, match="not a run folder"):
-        RunFolder.create(config, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(ResourceError, match="not a run folder") as refusal:
+            RunFolder.create(config, overwrite=overwrite)
+        assert "--overwrite" not in str(refusal.value)
     assert (config.run_path / "thesis.tex").exists()
 
 
@@ -112,6 +114,15 @@ def test_resume_refuses_another_configuration(config: Config) -> None:
     with pytest.raises(ConfigError, match=r"another routes\.k, training\.rl\.steps"):
         RunFolder.create(config, resume=True)
     assert load_config(run.path / "config.yaml") != config
+
+
+def test_what_an_evaluation_rests_on_is_noted(config: Config, tmp_path: Path) -> None:
+    config.model.path = "models/mine"
+    run = RunFolder(tmp_path)
+    run.record_evaluation(config)
+    assert load_config(tmp_path / "config.yaml") == config
+    assert (run.meta["evaluated"], run.meta["versions"]) == ("models/mine", versions())
+    assert run.meta["machine"] and run.meta["command"]
 
 
 def test_nothing_to_resume(config: Config) -> None:

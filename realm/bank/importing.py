@@ -32,8 +32,7 @@ def import_cots(
 
     With `relabel` every CoT's answer is judged by the pool against its row's gold: right 1; wrong, empty or unreadable
     0; a verifier that gave up gives no label (None). Without, the file's `correct` is the label and no pool is needed.
-    `source` becomes the teacher; a text that does not end in the CoT's answer gets it appended, for a route must show
-    its answer. A row without `cots` gives none.
+    `source` becomes the teacher. A row without `cots` gives none.
 
     Returns the bank and, with `relabel`, how far our labels and the file's agree: {"agree", "disagree"} over the CoTs
     that the file labels, and of all CoTs {"unreadable", "failed"} (timeouts and errors); also kept in `bank.info`.

@@ -51,6 +51,7 @@ def show(
 ) -> None:
     """Print the shop's rule book, sample cases with their answers, and what the scripted teacher writes about them."""
     from realm.config import Config
+    from realm.desk.book import UNCOMMENTED, state_rule
     from realm.desk.task import DeskTask
     from realm.errors import ConfigError
     from realm.method.seeds import rng
@@ -60,9 +61,12 @@ def show(
     task = DeskTask()
     if split not in task.splits():
         raise ConfigError(f"--split: expected one of {', '.join(task.splits())}, found {split}.")
-    typer.echo("The expert's comments (rules of the book that guidance can show to the teacher):")
+    typer.echo("The shop's rule book, as the expert's comments state it to a guided teacher:")
     for comment in task.comments:
         typer.echo(f"  {comment.text}")
+    typer.echo("Rules that no comment states:")
+    for rule in sorted(UNCOMMENTED):
+        typer.echo(f"  {state_rule(rule, task.book[rule]).capitalize()}.")
     teacher = make_teacher(Config(), task)
     rows = task.rows(split)
     for question in rng(seed, "show").sample(rows, min(cases, len(rows))):

@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from realm.evaluation.table import interval
 
 
 def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
-    """One row for each split without and with routes; `summaries` are rows of evaluations.jsonl."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("split")
-    for name in ("routes", "questions", "accuracy", "95 % interval", "same_err", "scoring", "unread", "tokens"):
-        table.add_column(name, justify="right")
+    """One row for each split without and with routes; `summaries` are rows of evaluations.jsonl. Fits 80 columns."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("split", no_wrap=True)
+    for name in ("routes", "n", "accuracy [95 %]", "same_err", "scoring", "unread", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in summaries:
         table.add_row(
             str(row["split"]),
             str(row["routes"]),
             str(row["n"]),
-            _percent(row["accuracy"]),
-            f"{_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])}",
+            escape(interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])),
             _percent(row["same_err"]),
             _percent(row["scoring_accuracy"]),
             _percent(row["parse_failures"]),
@@ -30,12 +32,12 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        "same_err: wrong answers that repeat a shown route's wrong answer; scoring: routes judged rightly; "
-        "unread: completions with a parse failure.",
+        "In percent, but for n (questions) and tokens (of a completion). same_err: wrong answers that repeat a shown "
+        "route's wrong answer; scoring: routes judged rightly; unread: completions with a parse failure.",
         style="dim",
         highlight=False,
     )
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{100 * share:.1f}"

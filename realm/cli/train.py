@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,9 +56,11 @@ def train(
     from realm.tasks.workers import VerifierPool
     from realm.training.recipes import check
 
+    if resume:  # first: what cannot work with another configuration is then told as just that
+        RunFolder(resolved.run_path).check_resume(resolved)
     task = load_task(resolved)
     with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
-        bank = open_training_bank(resolved, task, pool)
+        bank = open_training_bank(resolved, task, pool, resume=resume)
         check(resolved, task, bank)
         if not _main_process():
             _train(resolved, RunFolder(resolved.run_path), task, bank, pool, resume)
@@ -65,8 +68,8 @@ def train(
         prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume)
         try:
-            if bank is not None and bank.path is None and not (run.path / "bank").exists():
-                bank.save(run.path / "bank")  # imported: the labels that this run rests on stay with it
+            if bank is not None and bank.path is None:
+                _keep_bank(bank, run.path)
             _train(resolved, run, task, bank, pool, resume)
             _conclude(resolved, run, task, bank, pool)
         except BaseException as error:
@@ -82,13 +85,48 @@ def _main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def open_training_bank(config: Config, task: Task, pool: VerifierPool) -> Bank | None:
-    """The configured bank; none for the recipe grpo where none was named or collected."""
+def has_bank(config: Config) -> bool:
+    """Whether a bank was named, or collected for this run."""
+    return bool(config.bank.path) or (config.run_path / "bank").exists()
+
+
+def open_training_bank(config: Config, task: Task, pool: VerifierPool, *, resume: bool = False) -> Bank | None:
+    """The configured bank; none for the recipe grpo where none was named or collected.
+
+    A resumed run goes on with its own copy of an imported file, whatever became of the file.
+    """
     from realm.bank.importing import open_bank
 
-    if config.training.recipe == "grpo" and not config.bank.path and not (config.run_path / "bank").exists():
+    if config.training.recipe == "grpo" and not has_bank(config):
         return None
+    if resume and config.bank.path and Path(config.bank.path).suffix == ".jsonl" and _imported(config.run_path):
+        config = config.model_copy(update={"bank": config.bank.model_copy(update={"path": None})})
     return open_bank(config, task, pool)
+
+
+def _imported(run: Path) -> bool:
+    """Whether the bank in the folder of a run is a copy that `_keep_bank` made, not one that was collected there."""
+    from realm.bank.store import Bank
+
+    return (run / "bank" / "bank.json").is_file() and "source" in Bank.open(run / "bank").info
+
+
+def _keep_bank(bank: Bank, run: Path) -> None:
+    """Put an imported bank into the run's folder: the labels that this run rests on stay with it.
+
+    The copy of an earlier run is replaced; a bank that was collected there stays: it may have cost a teacher's fees.
+    """
+    from realm.run import writing
+
+    if (run / "bank").exists() and not _imported(run):
+        return
+    temporary = run / "bank.tmp"  # renamed when whole, so that a resumed run never takes half a bank
+    with writing(temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        bank.save(temporary)
+        if (run / "bank").exists():
+            shutil.rmtree(run / "bank")
+        temporary.rename(run / "bank")
 
 
 def _train(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool, resume: bool) -> None:

@@ -45,12 +45,11 @@ def resolve(path: str | Path) -> str:
     return path
 
 
-def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model on the CPU, in evaluation mode, with weights of `dtype` (a torch type's name).
+def find(path: str | Path) -> str:
+    """As `resolve`, and a directory is seen to hold a model's files.
 
     Raises:
-        ModelError: no such directory, no or broken config.json, no or torn or incomplete weights, weights that are
-            only pickled, or an architecture that transformers does not know as a causal LM.
+        ModelError: no such directory, or it has no config.json or no weights.
     """
     name = resolve(path)
     folder = Path(name)
@@ -61,6 +60,17 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             raise ModelError(f"{path}: not a model directory, it has no config.json.{hint}")
         if not any(folder.glob("*.safetensors")):
             raise ModelError(f"{path}: the model directory has no weights (*.safetensors); save or convert them there.")
+    return name
+
+
+def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
+    """A causal language model on the CPU, in evaluation mode, with weights of `dtype` (a torch type's name).
+
+    Raises:
+        ModelError: no such directory, no or broken config.json, no or torn or incomplete weights, weights that are
+            only pickled, or an architecture that transformers does not know as a causal LM.
+    """
+    name = find(path)
     with _loading(path, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -91,6 +101,8 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         raise ModelError(f"{path}: the tokenizer has no end token (eos_token); set it in tokenizer_config.json.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    # The library's hint of a prompt that is too long, given once, is taken as given: prompts are fitted, and told of.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
 
@@ -121,7 +133,12 @@ def context_length(model: PreTrainedModel, config: Config) -> int:
     if allowed is None and wanted is None:
         raise ModelError(f"{config.model.path}: the model does not tell its context length; set model.context.")
     if allowed is not None and wanted is not None and wanted > allowed:
-        raise ModelError(f"model.context: expected at most the model's {allowed} tokens, found {wanted}.")
+        path, task = config.model.path, config.task.name
+        foreign = path == PACKAGED_BASE and task != "desk"
+        hint = f"; the desk's model, it knows nothing of the task {task}: give --model DIR" if foreign else ""
+        raise ModelError(
+            f"model.context: expected at most the model's {allowed} tokens, found {wanted} (model.path: {path}{hint})."
+        )
     return wanted or allowed or 0
 
 

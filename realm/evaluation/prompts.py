@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,6 +61,52 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> l
     return ids
 
 
+@functools.lru_cache(maxsize=16)
+def _beginning(tokens: frozenset[str]) -> re.Pattern[str]:
+    """The first character of any of the tokens, where the rest of it follows: tokens that overlap are all found."""
+    rests: dict[str, list[str]] = {}
+    for token in sorted(tokens):
+        rests.setdefault(token[0], []).append(re.escape(token[1:]))
+    # By first character, so that text which has none of them is skipped fast however many tokens there are.
+    found = "|".join(f"{re.escape(first)}(?={'|'.join(rest)})" for first, rest in rests.items())
+    return re.compile(found or r"(?!)")
+
+
+def as_plain_text(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """`text` without any special token of the tokenizer: what others wrote can neither end a turn nor begin one.
+
+    A tokenizer reads its special tokens wherever they are spelled out. The first character of each is replaced, `<` by
+    `‹`, or else followed by a space. All other text stays as it is. Tokens of one character are left alone. Linear
+    time.
+    """
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    tokens = frozenset(token for token in (*tokenizer.all_special_tokens, *added) if len(token) > 1)
+    return _beginning(tokens).sub(lambda match: "‹" if match[0] == "<" else f"{match[0]} ", text)
+
+
+def fit_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    question: Question,
+    routes: Sequence[Route],
+    wording: Wording,
+    tags: Tags,
+    limit: int,
+) -> tuple[list[Message], tuple[Route, ...], int]:
+    """`realm.method.prompt.fit` for the tokenizer, with question and routes as plain text to it.
+
+    The routes that are returned are those given, unchanged. Raises `PromptTooLongError` as `fit` does.
+    """
+    shown = [
+        dataclasses.replace(
+            route, text=as_plain_text(tokenizer, route.text), answer=as_plain_text(tokenizer, route.answer)
+        )
+        for route in routes
+    ]
+    text = as_plain_text(tokenizer, question.question)
+    messages, kept, dropped = fit(text, shown, wording, tags, lambda it: len(encode(tokenizer, it)), limit)
+    return messages, tuple(routes[: len(kept)]), dropped
+
+
 @dataclass(frozen=True)
 class Prompt:
     """The prompt of one question: its messages, the routes they show in order, and how many had to be dropped."""
@@ -107,7 +155,7 @@ def evaluation_prompts(
                 error_range=settings.error_range,
             ).routes
         try:
-            found = fit(question.question, routes, wording, tags, lambda it: len(encode(tokenizer, it)), limit)
+            found = fit_prompt(tokenizer, question, routes, wording, tags, limit)
         except PromptTooLongError as error:
             raise ModelError(
                 f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, the context "

@@ -270,13 +270,15 @@ def read_evaluations(path: Path, name: str, notes: list[str]) -> list[Evaluation
 
 
 def _read_run(folder: Path, name: str | None, notes: list[str]) -> Run:
-    config = read_object(folder / "config.yaml", notes)
-    label = name or text(mapping(config.get("training")).get("recipe")) or folder.resolve().name
+    config, meta = read_object(folder / "config.yaml", notes), read_object(folder / "meta.json", notes)
+    # The recipe in the configuration of a mere evaluation says nothing of the model.
+    recipe = "" if "evaluated" in meta else text(mapping(config.get("training")).get("recipe"))
+    label = name or recipe or folder.resolve().name
     return Run(
         name=label,
         folder=folder,
         config=config,
-        meta=read_object(folder / "meta.json", notes),
+        meta=meta,
         metrics=list(read_lines(folder / "metrics.jsonl", notes)),
         evaluations=read_evaluations(folder / "evaluations.jsonl", label, notes),
     )
@@ -340,10 +342,10 @@ def _single(folder: Path) -> Report:
 
 
 def read_report(folder: Path) -> Report:
-    """Read the folder of a training run or of a quickstart (a folder with summary.json or with runs below it).
+    """Read the folder of a training run or of a quickstart (a folder with summary.json or with its recipes below it).
 
     Raises:
-        DataError: the folder is missing or holds none of a run's files.
+        DataError: the folder is missing, holds none of a run's files, or holds runs that are not a quickstart's.
     """
     if not folder.is_dir():
         raise DataError(
@@ -351,8 +353,15 @@ def read_report(folder: Path) -> Report:
         )
     children = sorted(child for child in folder.iterdir() if any((child / file).is_file() for file in RUN_FILES))
     own = any((folder / file).is_file() for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"))
-    if (folder / "summary.json").is_file() or (children and not own):
+    if (folder / "summary.json").is_file() or (
+        not own and any(child.name in ("base", "grpo") or child.name.startswith("realm-") for child in children)
+    ):
         report = _quickstart(folder, children)
+    elif children and not own:
+        raise DataError(
+            f"{folder}: expected one run or a quickstart, found several runs: "
+            f"{', '.join(child.name for child in children)}. Name one of them."
+        )
     elif any((folder / file).is_file() for file in RUN_FILES):
         report = _single(folder)
     else:

@@ -117,7 +117,7 @@ def load_jsonl(
 
     The test questions are those of `test_path`, or `test_size` of `path`; 10 % of the rest, at most 100, are for
     validation. The split depends on the seed and the text of a question alone, so that the order of the file does not
-    matter and the same question is never trained on and tested.
+    matter. No question text is in two splits: copies of what is held out are left out of training.
 
     Raises `DataError` for what `read_rows` refuses, for a row without a question, for a row whose gold is missing or
     does not verify against itself (`bad_rows: skip` counts and logs it instead), and for a file too small to split.
@@ -143,13 +143,16 @@ def load_jsonl(
                 f"{config.test_size}; lower it or name a task.test_path."
             )
         test, train = train[: config.test_size], train[config.test_size :]
-    train = _without(train, test)
+    train = _without(train, test, "test")
     n_validation = min(_VALIDATION_MAX, max(1, len(train) // 10))
     if len(train) < 2:
         raise DataError(f"{config.path}: expected at least 2 questions to train and validate on, found {len(train)}.")
+    validation, train = train[:n_validation], _without(train[n_validation:], train[:n_validation], "validation")
+    if not train:
+        raise DataError(f"{config.path}: every question left to train on is a validation question too; add others.")
     parts = {
-        "train": train[n_validation:][: config.max_train],
-        "validation": train[:n_validation][: config.max_test],
+        "train": train[: config.max_train],
+        "validation": validation[: config.max_test],
         "test": test[: config.max_test],
     }
     return JsonlTask(
@@ -200,13 +203,13 @@ def _question(path: str, row: Row, gold: str) -> Question:
     return Question(row.id, text, gold, kind=kind, difficulty=difficulty, tags=tuple(str(tag) for tag in tags))
 
 
-def _without(train: list[Question], test: list[Question]) -> list[Question]:
-    """The training questions that are not among the test questions."""
-    texts = {" ".join(question.question.split()) for question in test}
+def _without(train: list[Question], held_out: list[Question], split: str) -> list[Question]:
+    """The training questions that are not among the held-out questions of `split`."""
+    texts = {" ".join(question.question.split()) for question in held_out}
     kept = [question for question in train if " ".join(question.question.split()) not in texts]
     if len(kept) < len(train):
-        _LOG.warning("left out %d training questions that are test questions too", len(train) - len(kept))
-    shared = {question.id for question in kept} & {question.id for question in test}
+        _LOG.warning("left out %d training questions that are %s questions too", len(train) - len(kept), split)
+    shared = {question.id for question in kept} & {question.id for question in held_out}
     if shared:
         raise DataError(f"task.test_path: the id {min(shared)!r} is that of a training question too; give it another.")
     return kept

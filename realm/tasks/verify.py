@@ -132,11 +132,13 @@ _NUMBER = re.compile(
     r"(?:[eE](?P<exponent>[+-]?\d{1,3})(?!\d)|/(?P<below>\d+))?",
     re.ASCII,
 )
-#: Words that make another number of the one that stands beside them, or that negate it.
+#: Words that make another number of the one that stands beside them, that negate it, or that leave it open.
 _CHANGES_NUMBER = frozenset(
     """
     minus negative plus times squared cubed sqrt frac root log ln exp sin cos tan
-    over half pi π e k bn mn not never
+    double twice triple thrice half halve
+    less more least most than below above under over fewer about around approximately roughly between
+    pi π e k bn mn not never
     hundred hundreds thousand thousands million millions billion billions trillion trillions dozen dozens
     zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
@@ -149,8 +151,9 @@ def read_number(text: str) -> Fraction:
     """The one number in a short text, exactly: `18`, `$1,234.50`, `-3/4`, `1e3`, `18 dollars`, `x = 18`, `18%` (= 18).
 
     Around the number only words and plain punctuation may stand, none of which may be a number, an operator, a scale
-    (`million`) or a negation itself; so an answer cannot hedge, and a calculation that was not carried out
-    (`36/2`, `9 * 2`) is no number. A percent sign and a currency are units and do not change the value.
+    (`million`), a comparison (`less than`, `about`) or a negation itself; so an answer cannot hedge, and a calculation
+    that was not carried out (`36/2`, `9 * 2`) is no number. A percent sign and a currency are units and do not change
+    the value.
 
     Raises `UnreadableError` for anything else, for more than 200 characters and for exponents above 999: exact
     arithmetic on longer numbers could be made to take for ever.

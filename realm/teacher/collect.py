@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from realm.bank.store import Bank, CoT
 from realm.config import Config
@@ -84,7 +85,8 @@ def collect(
                 drafts.append((question, draft))
         verdicts = pool.verify([(draft.answer, question.answer) for question, draft in drafts])
         bank.append(
-            CoT(**{**draft.__dict__, "label": int(verdict.correct)})
+            # Where the verifier timed out or gave up, nobody knows: no label, and it is never shown as a route.
+            replace(draft, label=int(verdict.correct) if verdict.reason in ("", "unreadable") else None)
             for (_, draft), verdict in zip(drafts, verdicts, strict=True)
         )
         added += len(drafts)

@@ -40,7 +40,7 @@ _TRL_NAMES = {
 #: What `RouteReward` logs.
 _OUR_NAMES = (
     "p", "tau", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy", "routes_per_prompt",
-    "routes_dropped", "zero_spread_groups", "parse_failures", "same_err",
+    "routes_dropped", "zero_spread_groups", "parse_failures", "verifier_failures", "same_err",
 )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import encode, make_tags, make_wording
-from realm.method.prompt import Message, PromptTooLongError, fit, plain
+from realm.evaluation.prompts import fit_prompt, make_tags, make_wording
+from realm.method.prompt import Message, PromptTooLongError, plain
 from realm.method.routes import Route, draw
 from realm.method.schedule import Schedule
 from realm.tasks.base import Question, Task
@@ -110,7 +110,7 @@ class Renderer:
         """The prompt with as many of the routes as the context holds, those routes, and the number dropped."""
         question = self.questions[question_id]
         try:
-            return fit(question.question, routes, self.wording, self.tags, self.count, self.limit)
+            return fit_prompt(self.tokenizer, question, routes, self.wording, self.tags, self.limit)
         except PromptTooLongError as error:
             length = self._config.training.rl.max_completion_length
             raise ModelError(
@@ -127,7 +127,3 @@ class Renderer:
         """
         for question_id in self.questions:
             self.fit(question_id, ())
-
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of a prompt as the student sees it."""
-        return len(encode(self.tokenizer, messages))

@@ -22,12 +22,16 @@ from realm.tasks.workers import VerifierPool
 
 @dataclass(frozen=True)
 class Scored:
-    """One completion with everything that was found out about it."""
+    """One completion with everything that was found out about it.
+
+    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right.
+    """
 
     text: str
     completion: Completion
     correct: bool
     reward: Reward
+    verifier_failed: bool
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Group:
 
 class RouteReward:
     """MRPV's two-stage reward as TRL calls it.
+
+    An answer that the verifier failed on (time-out, error) earns no answer reward: a reward must be paid on evidence.
+    The share of such completions is the figure `verifier_failures`, so that it is never silent.
 
     Args:
         config: weights, rule and tags.
@@ -88,7 +95,13 @@ class RouteReward:
             self._pool, [(item.answer, question.answer) for item, question in zip(parsed, questions, strict=True)]
         )
         scored = [
-            Scored(text, item, verdict.correct, self._reward(item, verdict, route))
+            Scored(
+                text,
+                item,
+                verdict.correct,
+                self._reward(item, verdict, route),
+                verifier_failed=verdict.reason not in ("", "unreadable"),
+            )
             for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
         ]
         self.groups = [
@@ -140,6 +153,7 @@ class RouteReward:
                 len({item.reward.total for item in group.scored}) == 1 for group in self.groups
             ),
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
+            "verifier_failures": fmean(item.verifier_failed for item in scored),
             **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
         }
         # Without routes there is nothing to score or to copy: such prompts would only water these two down.

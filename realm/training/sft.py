@@ -20,7 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from realm.bank.store import Bank, CoT
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.prompts import encode
+from realm.evaluation.prompts import as_plain_text, encode
 from realm.method.prompt import Message, target
 from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
@@ -95,12 +95,18 @@ def _example(
             error_range=settings.error_range,
         )
     messages, kept, _ = renderer.fit(question_id, shown)
-    completion = target(cot.text, cot.answer, [float(route.label) for route in kept], renderer.tags)
+    completion = _completion(renderer, cot, [float(route.label) for route in kept])
     return Example(question_id, messages, kept, cot, completion)
 
 
 def _completion_ids(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> list[int]:
-    return _close(renderer.tokenizer, target(cot.text, cot.answer, scores, renderer.tags))
+    return _close(renderer.tokenizer, _completion(renderer, cot, scores))
+
+
+def _completion(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> str:
+    """What is taught of a CoT; a special token that its text spells out would teach the student to end there."""
+    think, answer = (as_plain_text(renderer.tokenizer, text) for text in (cot.text, cot.answer))
+    return target(think, answer, scores, renderer.tags)
 
 
 def _close(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:

@@ -71,6 +71,7 @@ SETTINGS = {
     "no CoTs": (["--set", "bank.path=cotless.jsonl"], ["cotless.jsonl", "cots"]),
     "run name is a path": (["--set", "run.name=a/b"], ["run.name", "a/b"]),
     "run name used": (["--set", "run.name=used"], ["used", "--resume", "--overwrite"]),
+    "run name used by another folder": (["--set", "run.name=other"], ["other", "not a run folder", "--out"]),
     "nothing to resume": (["--resume"], ["first", "no run to resume", "--resume"]),
     "no such tracker": (["--set", "run.report_to=[clouds]"], ["run.report_to", "clouds", "install"]),
     "unset variable": (["--set", "task.path=${REALM_NOWHERE}/x"], ["REALM_NOWHERE", "not set"]),
@@ -95,7 +96,9 @@ def broken(work: Path, student: Path) -> Path:
         shutil.copytree(student, work / name)
         change(work / name / "model.safetensors")
     (work / "runs" / "used").mkdir(parents=True)
-    (work / "runs" / "used" / "notes.txt").write_text("mine")
+    (work / "runs" / "used" / "meta.json").write_text("{}")
+    (work / "runs" / "other").mkdir()
+    (work / "runs" / "other" / "notes.txt").write_text("mine")
     return work
 
 
@@ -190,6 +193,31 @@ def test_evaluate_refuses(arguments: list[str], named: list[str], work: Path, re
     before = tree(work)
     message = refused(realm("evaluate", "config.yaml", *arguments))
     assert [part for part in named if part not in message] == [], message
+    assert tree(work) == before
+
+
+def test_a_missing_model_is_told_before_a_missing_bank(work: Path, realm: Realm) -> None:
+    assert "nowhere" in refused(realm("evaluate", "config.yaml", "--model", "./nowhere", "--set", "bank.path=no-bank"))
+
+
+def test_the_packaged_model_is_no_student_of_another_task(work: Path, realm: Realm) -> None:
+    message = refused(realm("train", "config.yaml", "--model", "desk-base", "--set", "model.context=2048"))
+    assert [part for part in ("desk-base", "512", "2048", "the task jsonl", "--model DIR") if part not in message] == []
+
+
+def test_another_configuration_is_told_before_what_it_leads_to(work: Path, realm: Realm) -> None:
+    assert realm("train", "config.yaml").exit_code == 0
+    before = tree(work)
+    message = refused(realm("train", "config.yaml", "--resume", "--set", "routes.k=5"))
+    assert "the interrupted run has another routes.k" in message
+    assert tree(work) == before
+
+
+def test_evaluate_never_takes_the_place_of_a_run(work: Path, realm: Realm) -> None:
+    (work / "mine").mkdir()
+    (work / "mine" / "meta.json").write_text('{"recipe": "grpo"}')
+    before = tree(work)
+    assert "--out" in refused(realm("evaluate", "config.yaml", "--out", "mine", "--overwrite"))
     assert tree(work) == before
 
 

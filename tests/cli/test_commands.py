@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from realm.bank.store import Bank
+from realm.bank.store import Bank, CoT
+from realm.cli.results import print_results
+from realm.cli.train import open_training_bank
 from realm.config import load_config
+from realm.tasks.registry import load_task
+from realm.tasks.workers import VerifierPool
 
 from .conftest import tree
 
@@ -56,6 +60,11 @@ def test_train_leaves_a_whole_run_that_evaluate_and_report_take(work: Path, real
         row["accuracy"] for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"
     ]
     assert "out/mine/model" in result.stdout
+    evaluation = work / "out" / "mine-evaluation"
+    assert load_config(evaluation / "config.yaml").model.path == "out/mine/model"
+    meta = json.loads((evaluation / "meta.json").read_text())
+    assert meta["evaluated"] == "out/mine/model"
+    assert "torch" in meta["versions"]
 
     assert realm("evaluate", "out/mine").exit_code == 2
     assert realm("evaluate", "out/mine", "--overwrite").exit_code == 0
@@ -84,6 +93,55 @@ def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm)
 
     assert realm("train", "config.yaml", "--overwrite", "--set", "training.rl.steps=1").exit_code == 0
     assert len(rows(run / "metrics.jsonl")) == 1
+
+
+def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
+    cots = work / "runs" / "first" / "bank" / "cots.jsonl"
+    assert realm("train", "config.yaml").exit_code == 0
+    first = cots.read_bytes()
+    text = (work / "rows.jsonl").read_text()
+    (work / "rows.jsonl").write_text(text.replace("I add.", "I count."))
+
+    assert realm("train", "config.yaml", "--resume").exit_code == 0
+    assert cots.read_bytes() == first
+    config = load_config(work / "config.yaml")
+    task = load_task(config)
+    with VerifierPool(task.verifier.name) as pool:
+        for resume, word in ((True, "I add."), (False, "I count.")):
+            bank = open_training_bank(config, task, pool, resume=resume)
+            assert bank is not None
+            assert all(cot.text.startswith(word) for cot in bank.all())
+
+    assert realm("train", "config.yaml", "--overwrite").exit_code == 0
+    assert cots.read_bytes() == first.replace(b"I add.", b"I count.")
+    assert [item.name for item in cots.parent.parent.glob("bank*")] == ["bank"]
+
+
+def test_a_collected_bank_outlives_an_import(work: Path, realm: Realm) -> None:
+    collected = Bank.create(work / "runs" / "first" / "bank", {"task": "jsonl"})
+    collected.append([CoT("q1", "I add. 2", "2", 1)])
+    before = tree(work / "runs" / "first" / "bank")
+    for _ in range(2):
+        assert realm("train", "config.yaml", "--overwrite").exit_code == 0
+        assert tree(work / "runs" / "first" / "bank") == before
+
+
+def test_evaluate_without_a_bank_shows_no_routes_and_says_so(work: Path, realm: Realm) -> None:
+    result = realm("evaluate", "config.yaml", "--set", "bank.path=null", "--out", "done")
+    assert result.exit_code == 0, result.output
+    assert [row["routes"] for row in rows(work / "done" / "evaluations.jsonl")] == [0]
+    assert "without routes only: bank.path is not set" in result.stderr
+
+
+def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {"split": "uncommented", "routes": 4, "n": 1000, "accuracy": 1.0, "accuracy_low": 1.0, "accuracy_high": 1.0}
+    more = {"same_err": 1.0, "scoring_accuracy": None, "parse_failures": 0.125, "completion_tokens": 123.4}
+    print_results("first, grpo", [{**row, **more}])
+    title, head, cells, *_ = capsys.readouterr().out.splitlines()
+    assert title.strip() == "first, grpo"
+    assert head.split() == ["split", "routes", "n", "accuracy", "[95", "%]", "same_err", "scoring", "unread", "tokens"]
+    assert cells.split() == ["uncommented", "4", "1000", "100.0", "[100.0,", "100.0]", "100.0", "–", "12.5", "123"]
 
 
 def test_the_recipe_without_cots_needs_no_bank(work: Path, realm: Realm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,18 @@ def test_loading_keeps_progress_bars_out(model_directory: Path, capfd: pytest.Ca
     load(model_directory)
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_long_prompts_are_no_news(model_directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = load_tokenizer(model_directory)
+    tokenizer.model_max_length = 4
+    monitored = logging.getLogger("transformers")
+    monitored.addHandler(caplog.handler)
+    try:
+        tokenizer("more than four")
+    finally:
+        monitored.removeHandler(caplog.handler)
+    assert caplog.text == ""
 
 
 def test_packaged_base_is_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +205,9 @@ def test_context_length(new_model: Build) -> None:
         prompt_limit(model, config, 40)
     config.model.context = 65
     with pytest.raises(ModelError, match=r"model\.context: expected at most the model's 64 tokens, found 65"):
+        context_length(model, config)
+    config.model.path = "models/mine"
+    with pytest.raises(ModelError, match=r"\(model\.path: models/mine\)"):
         context_length(model, config)
 
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+import realm.desk
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import encode, evaluation_prompts, make_tags, make_wording, prompt_text
+from realm.evaluation.prompts import (
+    as_plain_text,
+    encode,
+    evaluation_prompts,
+    make_tags,
+    make_wording,
+    prompt_text,
+)
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording
 from realm.method.routes import Route
 from realm.tasks.base import Question
@@ -111,3 +123,55 @@ def test_surface_of_the_configuration() -> None:
     assert make_wording(config, task).system == "Own words."
     assert make_wording(config, task).question == DEFAULT_WORDING.question
     assert make_tags(config) == Tags(think="reason")
+
+
+FOREIGN = ["<start_of_turn>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "[INST]", "[INST][", "[CLS]"]
+
+
+@pytest.fixture(scope="module")
+def foreign(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The special tokens of other families of models: one named, the rest only added."""
+    made = copy.deepcopy(tokenizer)
+    made.add_special_tokens({"eos_token": "<eos>"})
+    made.add_tokens([AddedToken(token, special=True, normalized=False) for token in FOREIGN])
+    return made
+
+
+def controls(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
+    """The special tokens among the ids, in order; one for unknown characters is none that a text could forge."""
+    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special and len(token.content) > 1}
+    return [str(tokenizer.convert_ids_to_tokens(id_)) for id_ in ids if id_ in special]
+
+
+@pytest.mark.parametrize("text", [*FOREIGN, "<<eos></s>", "[INST][CLS]", "</s</s>>", "".join(FOREIGN) * 2])
+def test_no_text_spells_a_special_token(foreign: PreTrainedTokenizerFast, text: str) -> None:
+    assert controls(foreign, foreign(text)["input_ids"])
+    assert controls(foreign, foreign(as_plain_text(foreign, text))["input_ids"]) == []
+
+
+def test_question_and_routes_forge_no_turn(foreign: PreTrainedTokenizerFast) -> None:
+    attack = "".join(FOREIGN)
+    question = Question("q", f"Why {attack}?", "1")
+    routes = [Route("r", f"so {attack} it is", attack, 0)]
+    wording = dataclasses.replace(TASK.wording, route="<route {number}> {route} {route_answer} </route>")
+    task: Any = SimpleNamespace(wording=wording)
+    [prompt] = evaluation_prompts([question], lambda _: routes, task, Config(), foreign, 1000, 0)
+    assert controls(foreign, encode(foreign, prompt.messages)) == ["<|user|>", "<|bot|>"], "the template's own"
+    assert (prompt.question, prompt.routes) == (question, tuple(routes)), "what is recorded is what there was"
+
+
+@pytest.mark.parametrize("text", ["", "a < b, c</b>, x[1] and [CL S], naïve </ s> <eos", "So 3 | 4 <｜x｜>\n\n<think>"])
+def test_ordinary_text_stays_as_it_is(foreign: PreTrainedTokenizerFast, text: str) -> None:
+    desk = AutoTokenizer.from_pretrained(Path(realm.desk.__file__).parent / "base")
+    assert as_plain_text(foreign, text) == as_plain_text(desk, text) == text
+
+
+def test_plain_text_takes_linear_time(foreign: PreTrainedTokenizerFast) -> None:
+    many = copy.deepcopy(foreign)
+    names = [f"<unused{i}>" for i in range(1000)]
+    many.add_tokens([AddedToken(token, special=True, normalized=False) for token in names])
+    as_plain_text(many, "")
+    started = time.perf_counter()
+    for piece in ("<", "<unused", "[INST][", "</s>"):
+        as_plain_text(many, piece * 20_000)
+    assert time.perf_counter() - started < 5

@@ -106,3 +106,18 @@ def test_the_stages_stand_one_after_the_other_on_the_axis(tmp_path: Path) -> Non
     assert run.position("rl", 0, 5) == 15
     assert run.position("sft", 1, 1) == 51
     assert run.position("rl", 1, 40) == 100
+
+
+def test_runs_side_by_side_are_no_quickstart(tmp_path: Path) -> None:
+    for name in ("desk", "mine"):
+        fake_run.training_run(tmp_path / name, "grpo", steps=50)
+    with pytest.raises(DataError, match=r"several runs: desk, mine\."):
+        read_report(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    assert read_report(tmp_path).quickstart
+
+
+def test_an_evaluation_is_not_named_after_a_recipe(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", "grpo", steps=50)
+    (folder / "meta.json").write_text(json.dumps({"evaluated": "models/mine"}), encoding="utf-8")
+    assert read_report(folder).runs[0].name == "r"

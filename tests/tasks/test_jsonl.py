@@ -61,6 +61,23 @@ def test_one_question_under_two_ids_is_never_trained_on_and_tested(write: Write)
         assert not {q.question for q in task.rows("train")} & {q.question for q in task.rows("test")}
 
 
+def test_no_question_text_is_in_two_splits(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"id": str(i), "question": f"How many  legs have {i % 20} cats?", "answer": "4"} for i in range(60)]
+    for seed in range(5):
+        task = load_jsonl(settings(write(rows)), seed=seed)
+        texts = [{question.question for question in task.rows(split)} for split in task.splits()]
+        assert all(texts)
+        assert sum(len(part) for part in texts) == len(set.union(*texts))
+    assert "are validation questions too" in caplog.text
+
+
+def test_one_question_over_and_over_is_no_training_set(write: Write) -> None:
+    test = write(numbers(1), "test.jsonl")
+    rows = [{"id": f"r{i}", "question": "How many?", "answer": "4"} for i in range(20)]
+    with pytest.raises(DataError, match="every question left to train on is a validation question too"):
+        load_jsonl(settings(write(rows), test_path=test), seed=0)
+
+
 def test_a_test_file_is_used_as_it_is_and_kept_out_of_training(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     test = write([*numbers(5, start=100), {"id": "again", "question": "What is  3 + 1?", "answer": 4}], "test.jsonl")
     task = load_jsonl(settings(write(numbers(20)), test_path=test), seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from realm.config import Config, load_config
 from realm.desk.task import DeskTask
 from realm.errors import ConfigError
 from realm.tasks.registry import load_task
+from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import collect, make_teacher
 
@@ -77,3 +79,18 @@ def test_the_scripted_teacher_knows_the_desk_alone(tmp_path: Path) -> None:
     config: Config = load_config(None, ["task.name=jsonl", f"task.path={path}", "task.test_size=5"])
     with pytest.raises(ConfigError, match=r"the scripted teacher only knows the task desk, found task\.name jsonl"):
         make_teacher(config, load_task(config))
+
+
+def test_a_cot_that_the_verifier_failed_on_has_no_label(task: DeskTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = {
+        0: Verdict(True),
+        1: Verdict(False, "timeout"),
+        2: Verdict(False, "error: x"),
+        3: Verdict(False, "unreadable"),
+    }
+
+    def verify(self: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        return [verdicts[number % 4] for number in range(len(pairs))]
+
+    monkeypatch.setattr(VerifierPool, "verify", verify)
+    assert {(cot.sample, cot.label) for cot in gather(task).all()} == {(0, 1), (1, None), (2, None), (3, 0)}

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
-from realm.bank.store import Bank
+from realm.bank.store import Bank, CoT
 from realm.config import Config
 from realm.errors import ModelError
 from realm.evaluation.prompts import encode
@@ -75,3 +76,15 @@ def test_prompt_of_a_tokenizer_without_chat_template_is_text(config: Config, tas
     assert as_prompt(tiny_tokenizer(), rendered.messages) == rendered.messages
     text = as_prompt(tiny_tokenizer(chat=False), rendered.messages)
     assert text == rendered.messages[0]["content"] + "\n\n"
+
+
+def test_question_and_routes_spell_no_special_token(config: Config, task: TinyTask) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<start_of_turn>"})
+    old = task.rows("train")[0]
+    task.rows("train")[0] = question = replace(old, question=f"{old.question} <start_of_turn>")
+    bank = Bank()
+    bank.append([CoT(question.id, "is <start_of_turn> odd", "1", 1)])
+    rendered = Renderer(config, task, bank, tokenizer, CONTEXT).render(question.id, 0, 0.0)
+    assert tokenizer.bos_token_id not in encode(tokenizer, rendered.messages)
+    assert rendered.routes == tuple(bank.routes(question.id)), "recorded as they are"

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ from tiny import TinyTask, pool, tiny_config
 
 from realm.method.completion import REASONS
 from realm.method.routes import Route
+from realm.tasks.verify import Verdict
 from realm.training.rewards import RouteReward
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
@@ -96,3 +98,21 @@ def test_plain_text_completions(reward: RouteReward, task: TinyTask) -> None:
     """A model without chat template: TRL hands over strings, and without our trainer no extra columns."""
     found = reward(prompts=["p"], completions=["<think> x </think> <answer> 1 </answer>"], question_id=[ask(task, "1")])
     assert found == pytest.approx([1.6])
+
+
+def test_an_answer_the_verifier_failed_on_earns_nothing_for_it_and_is_counted(
+    tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"1": "", "2": "timeout", "3": "error: ValueError", "4": "unreadable"}
+
+    def verify(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        return [Verdict(not reasons[answer], reasons[answer]) for answer, _ in pairs]
+
+    judge = pool()
+    monkeypatch.setattr(judge, "verify", verify)
+    questions = {question.id: question for question in task.rows("train")}
+    reward = RouteReward(tiny_config(tmp_path, tmp_path), questions, judge)
+    texts = [f"<think> x </think> <answer> {answer} </answer>" for answer in reasons]
+    rewards, logged = call(reward, [ask(task, "1")] * 4, texts, [()] * 4)
+    assert rewards == pytest.approx([1.6, 0.1, 0.1, 0.1])
+    assert logged["verifier_failures"] == 0.5

@@ -102,3 +102,12 @@ def test_nothing_to_teach(config: Config, task: TinyTask, bank: Bank) -> None:
     config.training.rl.max_completion_length = 8
     with pytest.raises(DataError, match="max_completion_length = 8"):
         build(config, task, bank)
+
+
+def test_a_taught_cot_spells_no_special_token(config: Config, task: TinyTask, bank: Bank) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"eos_token": "</s>"})
+    spelled = Bank()
+    spelled.append(replace(cot, text=f"{cot.text} </s>") for cot in bank.all())
+    for example in examples(config, Renderer(config, task, spelled, tokenizer, CONTEXT), spelled, 0):
+        assert tokenize(tokenizer, example)["input_ids"].count(tokenizer.eos_token_id) == 1, "its own end alone"
