@@ -34,7 +34,7 @@ from realm.run import RunFolder, machine, read_jsonl, versions, write_atomic
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-from realm.teacher.collect import collect, make_teacher
+from realm.teacher.collect import bank_info, collect, make_teacher
 
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
@@ -290,7 +290,7 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
         console.print(f"[yellow]{FAST_NOTE}[/]")
     if (folder / "bank").exists():
         shutil.rmtree(folder / "bank")  # an earlier quickstart's, which cost nothing
-    bank = Bank.create(folder / "bank")
+    bank = Bank.create(folder / "bank", bank_info(config, task))
     with VerifierPool(task.verifier.name) as pool:
         collect(config, task, bank, pool)
     stats = bank.stats()

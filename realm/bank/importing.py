@@ -65,7 +65,13 @@ def import_cots(
         if pool is None:
             raise ValueError("relabel needs a pool")
         labels, agreement = _judge(pairs, flags, pool)
-        _LOG.info("%s: our labels against the file's: %s", path, agreement)
+        told = agreement["agree"] + agreement["disagree"]
+        if told:
+            _LOG.info("%s: our verifier agrees with %d of the file's %d labels", path, agreement["agree"], told)
+        if agreement["failed"]:
+            _LOG.warning(
+                "%s: the verifier could not finish with %d CoTs; they have no label", path, agreement["failed"]
+            )
     info = {"source": Path(path).name, "relabelled": relabel, "agreement": agreement}
     bank = Bank.create(bank_dir, info) if bank_dir is not None else Bank(info)
     bank.append(replace(cot, label=label) for cot, label in zip(cots, labels, strict=True))

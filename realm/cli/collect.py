@@ -12,7 +12,6 @@ from realm.cli.live import progress_bar
 
 if TYPE_CHECKING:
     from realm.bank.store import Bank
-    from realm.config import Config
 
 
 def collect(
@@ -37,12 +36,12 @@ def collect(
 
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
+    from realm.teacher.collect import bank_info, make_teacher
     from realm.teacher.collect import collect as fill
-    from realm.teacher.collect import make_teacher
 
     task = load_task(resolved)
     make_teacher(resolved, task)  # a task that no teacher knows is found before anything is written
-    bank = _bank(folder, resolved, resume=resume, overwrite=overwrite)
+    bank = _bank(folder, bank_info(resolved, task), resume=resume, overwrite=overwrite)
     with (
         VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool,
         progress_bar("collecting") as progress,
@@ -57,22 +56,30 @@ def collect(
         typer.echo(f"  {name}: {group['right']} right, {group['wrong']} wrong, error ratio {_percent(group)}")
 
 
-def _bank(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Bank:
+def _bank(folder: Path, info: dict[str, object], *, resume: bool, overwrite: bool) -> Bank:
     """A new bank in `folder`, or the one that is there to go on with.
 
     Raises:
         ResourceError: there is one, and neither `resume` nor `overwrite` is set.
+        ConfigError: the one to go on with was collected with other settings (more samples are welcome).
     """
     from realm.bank.store import Bank
-    from realm.errors import ResourceError
+    from realm.errors import ConfigError, ResourceError
 
     if (folder / "bank.json").exists():
         if resume:
-            return Bank.open(folder)
+            bank = Bank.open(folder)
+            other = [name for name in info if name != "samples" and bank.info.get(name) != info[name]]
+            if other:
+                raise ConfigError(
+                    f"{folder}: this bank was collected with another {', '.join(other)}; "
+                    "go on with the same settings, or collect into another --out."
+                )
+            return bank
         if not overwrite:
             raise ResourceError(f"{folder}: holds a bank already. Give --resume, --overwrite or another --out.")
         (folder / "bank.json").unlink()
-    return Bank.create(folder, {"task": config.task.name, "seed": config.run.seed, "samples": config.bank.samples})
+    return Bank.create(folder, info)
 
 
 def _percent(group: dict[str, Any]) -> str:

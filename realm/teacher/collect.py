@@ -36,6 +36,17 @@ def make_teacher(config: Config, task: Task) -> Teacher:
     return ScriptedTeacher(task)
 
 
+def bank_info(config: Config, task: Task) -> dict[str, object]:
+    """What the CoTs of a bank were collected with, for its `bank.json`."""
+    return {
+        "task": task.name,
+        "teacher": config.teacher.model_dump(),
+        "guidance": config.guidance.model_dump(),
+        "samples": config.bank.samples,
+        "seed": config.run.seed,
+    }
+
+
 def sample_id(question: Question, teacher: Teacher, seed: int, comments: Sequence[str], sample: int) -> str:
     """The key of a sample: everything that decides its text."""
     key = json.dumps([question.id, question.question, teacher.name, seed, list(comments), sample])

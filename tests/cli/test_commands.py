@@ -161,6 +161,9 @@ def test_collect_fills_a_bank_that_train_finds(work: Path, realm: Realm) -> None
     assert "guided" in result.stdout
 
     assert realm("collect", *few).exit_code == 2
+    other = realm("collect", *few, "--set", "guidance.probability=0.5", "--resume")
+    assert other.exit_code == 2
+    assert "collected with another guidance" in other.stderr
     resumed = realm("collect", *few, "--set", "guidance.probability=1", "--resume")
     assert resumed.exit_code == 0
     assert " 0 CoTs added" in resumed.stdout

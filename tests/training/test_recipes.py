@@ -44,8 +44,8 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert seconds == sorted(seconds) and seconds[0] > 0
     names = (
         "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
-        "routes_per_prompt routes_dropped zero_spread_groups parse_failures parse verifier_failures same_err completion_tokens "
-        "truncated kl entropy grad_norm learning_rate"
+        "routes_per_prompt routes_dropped zero_spread_groups parse_failures parse verifier_failures same_err "
+        "completion_tokens truncated kl entropy grad_norm learning_rate"
     )
     assert set(metrics[-1]) == set(names.split())
     assert all(row["loss"] is not None and row["grad_norm"] is not None for row in metrics)
