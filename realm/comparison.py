@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from realm.evaluation.measures import Difference
+from realm.files import read_jsonl
 from realm.method.seeds import derive
-from realm.run import read_jsonl
 
 #: Accuracy of every question id, by (split, routes).
 Accuracies = dict[tuple[str, int], dict[str, float]]

@@ -27,10 +27,11 @@ from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, ResourceError
 from realm.evaluation.measures import paired_difference
 from realm.evaluation.models import load
+from realm.files import read_jsonl, write_atomic
 from realm.jobs import Job, run_jobs
 from realm.method.seeds import derive
 from realm.report import write_report
-from realm.run import RunFolder, machine, read_jsonl, versions, write_atomic
+from realm.run import RunFolder, machine, versions
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool

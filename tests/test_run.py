@@ -13,7 +13,8 @@ import torch
 
 from realm.config import Config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
-from realm.run import RunFolder, append_jsonl, read_jsonl, to_line, versions, write_atomic, writing
+from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
+from realm.run import RunFolder, versions
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def _keep_bank(bank: Bank, run: Path) -> None:
 
     The copy of an earlier run is replaced; a bank that was collected there stays: it may have cost a teacher's fees.
     """
-    from realm.run import writing
+    from realm.files import writing
 
     if (run / "bank").exists() and not _imported(run):
         return

@@ -16,7 +16,8 @@ from realm.desk.book import shop_book
 from realm.desk.task import DeskTask
 from realm.errors import ResourceError
 from realm.evaluation.evaluate import evaluate_directory
-from realm.run import machine, read_jsonl, versions, writing
+from realm.files import read_jsonl, writing
+from realm.run import machine, versions
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import collect
 

@@ -22,10 +22,11 @@ from realm.evaluation.generate import Generation, Progress, generate
 from realm.evaluation.judging import classes, copied, verify_once
 from realm.evaluation.models import load, prompt_limit
 from realm.evaluation.prompts import Prompt, evaluation_prompts, make_tags
+from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
-from realm.run import RunFolder, writing
+from realm.run import RunFolder
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 

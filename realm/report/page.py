@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from realm.files import write_atomic
 from realm.report import figures, tables
 from realm.report.completions import browser_data, script_json
 from realm.report.data import Report, Run, mapping, number, read_report, text
 from realm.report.svg import style_of
 from realm.report.verdict import verdict
-from realm.run import write_atomic
 
 _HERE = Path(__file__).parent
 #: Characters of the configuration and of one fact of meta.json that the page shows.

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.run import writing
+from realm.files import writing
 from realm.training.settings import main_process
 
 #: What `Trainer` writes into a checkpoint, in this order; the state comes last, before older checkpoints are removed.

@@ -31,8 +31,9 @@ from realm.errors import ConfigError, DataError, ResourceError
 from realm.evaluation.evaluate import evaluate_model
 from realm.evaluation.models import context_length, load, prompt_limit
 from realm.evaluation.prompts import evaluation_prompts
+from realm.files import write_atomic
 from realm.method.seeds import derive
-from realm.run import RunFolder, write_atomic
+from realm.run import RunFolder
 from realm.tasks.base import Task
 from realm.tasks.workers import VerifierPool
 from realm.training.checkpoints import last_checkpoint, publish

@@ -22,8 +22,8 @@ from realm.evaluation import evaluate as module
 from realm.evaluation.evaluate import evaluate_directory, evaluate_model, question_accuracies, summarise
 from realm.evaluation.generate import Generation
 from realm.evaluation.table import evaluation_table
+from realm.files import read_jsonl
 from realm.method.prompt import Message, Wording
-from realm.run import read_jsonl
 from realm.tasks.base import Question
 from realm.tasks.verify import Verifier, verifier
 from realm.tasks.workers import VerifierPool
