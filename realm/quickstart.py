@@ -102,7 +102,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Watch:
-    """What the runs have written so far, as a live table or, without a terminal, as lines."""
+    """What the runs have written so far, as a table that is shown live or, without a terminal, printed now and then."""
 
     def __init__(self, jobs: dict[str, Job], configs: dict[str, Config], folder: Path, console: Console) -> None:
         self.jobs, self.configs, self.folder, self.console = jobs, configs, folder, console
@@ -152,7 +152,7 @@ class Watch:
         return Group(table, f"{share:.0%} done, {_minutes(elapsed)} elapsed, {left}")
 
     def lines(self) -> None:
-        """One line a running recipe, now and then."""
+        """Print the table now and then, for an output that is no terminal."""
         if time.monotonic() - self.printed < _PLAIN_EVERY:
             return
         self.printed = time.monotonic()
@@ -194,7 +194,7 @@ def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]
     return jobs
 
 
-def _cost(folder: Path, jobs: dict[str, Job], config: Config) -> list[dict[str, Any]]:
+def _cost(folder: Path, jobs: dict[str, Job]) -> list[dict[str, Any]]:
     """What each run consumed: optimizer steps, sampled completions, tokens seen by the student, seconds."""
     rows = []
     for name in RECIPES:
@@ -312,7 +312,7 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
         "budget": {"steps": config.training.rl.steps, "completions_per_step": config.training.rl.batch_size},
         "rows": rows,
         "differences": _differences(folder, config),
-        "cost": _cost(folder, jobs, config),
+        "cost": _cost(folder, jobs),
     }
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     run.finish()
