@@ -27,5 +27,9 @@ class TeacherError(UserError):
     """A teacher that cannot be asked: wrong kind, no key, endpoint refused."""
 
 
+class TrainingError(UserError):
+    """A training that cannot go on with its settings: its loss or its gradient is no longer a number."""
+
+
 class ResourceError(UserError):
     """The machine cannot hold the run: full disk, no permission, run name already used."""

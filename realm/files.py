@@ -40,9 +40,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def _refused(path: Path, error: OSError) -> ResourceError:
     advice = {
-        errno.ENOSPC: "Free some space or choose another run.dir.",
-        errno.EDQUOT: "Free some of your quota or choose another run.dir.",
-    }.get(error.errno or 0, "Mend that or choose another run.dir.")
+        errno.ENOSPC: "Free some space or choose another folder.",
+        errno.EDQUOT: "Free some of your quota or choose another folder.",
+    }.get(error.errno or 0, "Mend that or choose another folder.")
     return ResourceError(f"{path}: cannot write ({error.strerror or error}). {advice}")
 
 

@@ -1,1 +1,1 @@
-"""The bank: labelled CoTs on disk, and their import from files of others."""
+"""The bank: questions with their labelled CoTs, in a folder and in memory."""

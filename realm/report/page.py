@@ -7,14 +7,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from realm.files import write_atomic
 from realm.report import figures, tables
+from realm.report.bank import bank_section
 from realm.report.completions import browser_data, script_json
 from realm.report.data import Report, Run, mapping, number, read_report, text
 from realm.report.svg import style_of
+from realm.report.templates import templates
 from realm.report.verdict import verdict
 
 _HERE = Path(__file__).parent
@@ -72,6 +73,7 @@ def render(report: Report) -> str:
         "parse_table": tables.parse_table(report),
         "groups": Markup(script_json(groups)) if groups else "",
         "groups_shown": _shown(len(groups), seen),
+        "bank": bank_section(report),
         "cost_table": tables.cost_table(report),
         "facts": _facts(report),
         "config_text": report.config_text[:_MOST_CONFIG],
@@ -90,9 +92,7 @@ def render(report: Report) -> str:
         "script_hash": f"sha256-{digest}",
     }
     context["contents"] = [(anchor, name) for anchor, name, key in CONTENTS if context.get(key)]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((_HERE / "template.html").read_text(encoding="utf-8"))
-    return template.render(context)
+    return templates().get_template("run.html").render(context)
 
 
 #: (anchor, name, what must be there) of the sections, in the order of the page.
@@ -105,6 +105,7 @@ CONTENTS = (
     ("reward", "Reward", "reward_figures"),
     ("parse", "Parsing", "parse_table"),
     ("completions", "Completions", "groups"),
+    ("bank", "Bank", "bank"),
     ("cost", "Cost", "cost_table"),
     ("setup", "Setup", "folder"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,16 @@ class Comment:
     id: str
     tags: tuple[str, ...]
     text: str
+
+
+def normal(question: str) -> str:
+    """A question's text in the form by which questions are compared."""
+    return " ".join(question.split())
+
+
+def text_id(question: str) -> str:
+    """The id of a question that has none: the same for the same text, white space aside, wherever it stands."""
+    return hashlib.sha256(normal(question).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class Task(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from realm.config import TaskConfig
+from realm.sections import TaskConfig
 from realm.tasks.jsonl import JsonlTask, answer_text, load_jsonl
 
 

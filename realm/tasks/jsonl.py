@@ -1,23 +1,26 @@
-"""The task `jsonl`: any file of questions and answers, one JSON object a line, judged by a verifier of choice.
+"""The task `jsonl`: any file of questions and answers, judged by a verifier of choice.
 
-A row is {"question", "answer"} and optionally "id", "kind", "difficulty", "tags"; other keys are left to others (the
-bank reads "cots"). Without an id a row is named after its file and line.
+One JSON object a line, or a table (`.csv`). A row is {"question", "answer"} and optionally "id", "kind", "difficulty",
+"tags"; other keys are left to others (the bank reads "cots"). Without an id a row is named after its question's text.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from realm.config import TaskConfig
 from realm.errors import DataError
 from realm.method import seeds
 from realm.method.prompt import DEFAULT_WORDING, Wording
-from realm.tasks.base import Comment, Question
+from realm.sections import TaskConfig
+from realm.tasks.base import Comment, Question, normal, text_id
+from realm.tasks.hints import answer_hint
+from realm.tasks.tables import csv_rows
 from realm.tasks.verify import Verifier
 from realm.tasks.workers import VerifierPool
 
@@ -36,7 +39,7 @@ class Row:
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of a JSONL file in UTF-8, blank lines aside; every id is unique in the file.
+    """The rows of a JSONL file in UTF-8, blank lines aside, or of a table (`.csv`); every id is unique in the file.
 
     Raises `DataError` for a file that is missing or empty, and with the line for one that is torn or no JSON object
     and for an id that is there twice.
@@ -44,36 +47,49 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     path = Path(path)
     lines: dict[str, int] = {}
     try:
-        with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue
-                row = _row(path, number, text)
-                if row.id in lines:
-                    raise DataError(
-                        f"{path}:{number}: the id {row.id!r} is in line {lines[row.id]} too; every row needs its own."
-                    )
-                lines[row.id] = number
-                yield row
+        for number, content in _contents(path):
+            row = _named(path, number, content, lines)
+            if row.id in lines:
+                raise DataError(
+                    f"{path}:{number}: the id {row.id!r} is in line {lines[row.id]} too; every row needs its own."
+                )
+            lines[row.id] = number
+            yield row
     except OSError as error:
         raise DataError(
-            f"{path}: expected a JSONL file, cannot read it ({error.strerror or error}); check the path."
+            f"{path}: expected a JSONL or CSV file, cannot read it ({error.strerror or error}); check the path."
         ) from error
     if not lines:
-        raise DataError(f"{path}: expected one JSON object a line, the file is empty.")
+        raise DataError(f"{path}: expected one question a row, the file holds none.")
 
 
-def _row(path: Path, number: int, text: bytes) -> Row:
+def _contents(path: Path) -> Iterator[tuple[int, Any]]:
+    """The line and the content of each row."""
+    if path.suffix.lower() == ".csv":
+        yield from csv_rows(path)
+        return
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            if text.strip():
+                yield number, _parsed(path, number, text)
+
+
+def _parsed(path: Path, number: int, text: bytes) -> Any:
     try:
-        content = json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
+        return json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
         what = "cut off or not JSON" if isinstance(error, json.JSONDecodeError) else f"not readable ({error})"
         raise DataError(f"{path}:{number}: expected one JSON object, the line is {what}; mend or remove it.") from error
+
+
+def _named(path: Path, number: int, content: Any, taken: Container[str]) -> Row:
     if not isinstance(content, dict):
         raise DataError(f"{path}:{number}: expected a JSON object, found {type(content).__name__}.")
     found = content.get("id")
     if found is None:
-        found = f"{path.stem}-{number}"
+        # By its text, not its line: a row that is put in above must not give its CoTs to another question.
+        name = text_id(str(content.get("question")))
+        found = next(each for each in chain([name], (f"{name}#{n}" for n in count(2))) if each not in taken)
     elif isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         raise DataError(f"{path}:{number}: `id` must be a text or an integer, found {found!r}.")
     return Row(number, str(found), content)
@@ -131,7 +147,7 @@ def load_jsonl(
         task_verifier = pool.verifier
 
     def lot(question: Question) -> int:
-        return seeds.derive(seed, "split", " ".join(question.question.split()))
+        return seeds.derive(seed, "split", normal(question.question))
 
     train.sort(key=lot)
     if config.test_path:
@@ -205,8 +221,8 @@ def _question(path: str, row: Row, gold: str) -> Question:
 
 def _without(train: list[Question], held_out: list[Question], split: str) -> list[Question]:
     """The training questions that are not among the held-out questions of `split`."""
-    texts = {" ".join(question.question.split()) for question in held_out}
-    kept = [question for question in train if " ".join(question.question.split()) not in texts]
+    texts = {normal(question.question) for question in held_out}
+    kept = [question for question in train if normal(question.question) not in texts]
     if len(kept) < len(train):
         _LOG.warning("left out %d training questions that are %s questions too", len(train) - len(kept), split)
     shared = {question.id for question in kept} & {question.id for question in held_out}
@@ -217,10 +233,5 @@ def _without(train: list[Question], held_out: list[Question], split: str) -> lis
 
 def _wording(verifier: str, choices: Sequence[str]) -> Wording:
     """The default wording, with a line that says what form of answer the verifier can read."""
-    hint = {
-        "number": "The answer is one number, written in digits.",
-        "choice": f"The answer is one of: {', '.join(choices)}.",
-        "math": "The answer is one mathematical expression in LaTeX, worked out as far as possible.",
-        "python": "The answer is one Python literal.",
-    }.get(verifier)
+    hint = answer_hint(verifier, choices)
     return replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING

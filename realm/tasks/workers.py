@@ -37,12 +37,14 @@ def needs_process(name: str) -> bool:
 
 
 class _Worker:
-    """One worker process. `index` is the pair it is at work on, `deadline` when (monotonic clock) it is killed."""
+    """One worker process. `index` is the pair it is at work on, `deadline` when (monotonic clock) it is killed, `fresh`
+    whether it has answered none yet."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         package_parent = str(Path(__file__).resolve().parents[2])
         paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.index: int | None = None
+        self.fresh = True
         self.deadline = 0.0
         self.process = subprocess.Popen(
             # -P: the working directory, which may hold anything, is no place to import from.
@@ -117,7 +119,7 @@ class VerifierPool:
         try:
             while waiting or any(worker and worker.index is not None for worker in self._workers):
                 self._hand_out(waiting, pairs, verdicts)
-                self._collect(verdicts)
+                self._collect(waiting, verdicts)
         except BaseException:
             # A worker that is still busy would hand its verdict to the next call's pair.
             self.close()
@@ -141,8 +143,11 @@ class VerifierPool:
                 verdicts[worker.index] = Verdict(False, "error: the worker died")
                 self._drop(slot)
 
-    def _collect(self, verdicts: list[Verdict]) -> None:
-        """Wait for the first verdict or the first deadline, and take in all there are."""
+    def _collect(self, waiting: deque[int], verdicts: list[Verdict]) -> None:
+        """Wait for the first verdict or the first deadline, and take in all there are.
+
+        A worker without memory is replaced. Where earlier pairs may have leaked it, the pair is given to the new one.
+        """
         busy = [(slot, worker) for slot, worker in enumerate(self._workers) if worker and worker.index is not None]
         if not busy:
             return
@@ -155,9 +160,14 @@ class VerifierPool:
                 if message is None:
                     verdicts[worker.index] = Verdict(False, "error: the worker died")
                     self._drop(slot)
-                else:
-                    verdicts[worker.index] = Verdict(*message)
-                    worker.index = None
+                    continue
+                verdicts[worker.index] = Verdict(*message)
+                if verdicts[worker.index].reason.startswith("error: MemoryError"):
+                    if not worker.fresh:
+                        waiting.appendleft(worker.index)
+                    self._drop(slot)
+                    continue
+                worker.index, worker.fresh = None, False
             elif time.monotonic() >= worker.deadline:
                 verdicts[worker.index] = Verdict(False, "timeout")
                 self._drop(slot)

@@ -1,28 +1,124 @@
-"""The protocol of a teacher: something that answers a question with one chain of thought."""
+"""The protocol of a teacher: something that answers questions, each with one chain of thought of its own."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from realm.tasks.base import Comment, Question
 
+#: A conversation as chat endpoints read it: `role` and `content` of each message.
+Messages = list[dict[str, str]]
+
+#: `transient`: trying again may help. `request`: this sample alone is refused. `fatal`: no request will ever work.
+#: `denied`: as `fatal` for a teacher that never answered, as `request` for one that has.
+Kind = Literal["transient", "request", "denied", "fatal"]
+
 
 @dataclass(frozen=True)
-class Sample:
-    """One sampled CoT: its text and its own final answer, not yet judged."""
+class Ask:
+    """One sample to be asked for.
+
+    Attributes:
+        key: names the sample; a function of everything that decides its text.
+        comments: the expert comments in its prompt, perhaps none.
+        messages: what `Teacher.messages` made of question and comments.
+        source: the only randomness of a teacher that samples here and not elsewhere.
+    """
+
+    key: str
+    question: Question
+    comments: tuple[Comment, ...]
+    messages: Any
+    source: random.Random
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A teacher's answer to one `Ask`, not yet judged.
+
+    Attributes:
+        text: the CoT.
+        answer: its own final answer, "" where it states none.
+        problem: what is wrong with it as an answer (`realm.bank.cot.PROBLEMS`), or "".
+        prompt_tokens, completion_tokens: as the teacher counts them, None where it does not say.
+        meta: what else is known: `finish_reason`, `model` as the server names it, …
+    """
 
     text: str
     answer: str
+    problem: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Failure(Exception):  # noqa: N818 - an outcome to be counted and perhaps tried again, not a mistake of anybody
+    """One call of `Teacher.ask` failed; nothing usable came back.
+
+    Attributes:
+        reason: a short code: an HTTP status (`429`, `500`, …), `timeout`, `connection`, `half_body`, `not_json`,
+            `content_type`, `shape`, `too_large`, `redirect`, `files`, `too_long`, `memory`.
+        message: one line for people, without the key of the endpoint.
+        retry_after: seconds the server asks to wait.
+        kind: what may be done about it; see `Kind`.
+        billed: the endpoint may have charged for the call.
+        body: what came back, where something did, at most `BODY_LIMIT` characters, without the key of the endpoint.
+    """
+
+    BODY_LIMIT = 1_000_000
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        kind: Kind = "transient",
+        retry_after: float | None = None,
+        billed: bool = False,
+        body: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.kind: Kind = kind
+        self.retry_after = retry_after
+        self.billed = billed
+        self.body = body[: self.BODY_LIMIT]
 
 
 class Teacher(Protocol):
-    """A source of CoTs."""
+    """A source of CoTs.
 
-    name: str
+    Attributes:
+        name: the CoTs' `teacher`.
+        batch: how many `Ask`s one call takes at most.
+        concurrent: whether calls may run side by side.
+        parameters: JSON; everything besides the messages that decides the text, and nothing secret.
+    """
 
-    def ask(self, question: Question, comments: Sequence[Comment], source: random.Random) -> Sample:
-        """Answer `question` once, the expert `comments` (perhaps none) in the prompt, `source` as only randomness."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def concurrent(self) -> bool: ...
+
+    @property
+    def parameters(self) -> Any: ...
+
+    def messages(self, question: Question, comments: Sequence[Comment]) -> Any:
+        """What is sent for the question with these expert comments (perhaps none); JSON."""
+        ...
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
+        """Answer every ask (at most `batch`), in their order. Raises `Failure` where the call gave nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections and memory; the teacher is not asked again."""
         ...

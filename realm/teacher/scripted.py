@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from realm.desk.book import habit_book
 from realm.desk.clerk import write_cot
 from realm.desk.task import DeskTask
 from realm.tasks.base import Comment, Question
-from realm.teacher.base import Sample
+from realm.teacher.base import Ask, Reply
 
 
 class ScriptedTeacher:
-    """The clerk of `realm.desk.clerk` behind the teacher protocol; knows of the shop's book what comments state."""
+    """The clerk of `realm.desk.clerk` behind the teacher protocol; knows of the shop's book what comments state.
 
-    name = "scripted-clerk"
+    Args:
+        task: the desk whose questions it is asked.
+        seed: of the run, part of what names a sample; the randomness itself comes with each `Ask`.
+        name: of the teacher in the bank.
+    """
 
-    def __init__(self, task: DeskTask) -> None:
+    batch = 64
+    concurrent = False
+
+    def __init__(self, task: DeskTask, seed: int = 0, name: str = "scripted-clerk") -> None:
+        self.name = name
         self.task = task
         self.habit = habit_book(task.seed)
+        self.parameters = seed
 
-    def ask(self, question: Question, comments: Sequence[Comment], source: random.Random) -> Sample:
-        shown = frozenset(tag for comment in comments for tag in comment.tags)
+    def messages(self, question: Question, comments: Sequence[Comment]) -> list[str]:
+        """The ids of the comments: the clerk reads the case itself."""
+        return [comment.id for comment in comments]
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
+        return [self._answer(ask) for ask in asks]
+
+    def _answer(self, ask: Ask) -> Reply:
+        shown = frozenset(tag for comment in ask.comments for tag in comment.tags)
         written = write_cot(
-            self.task.case(question.id), book=self.task.book, habit=self.habit, shown=shown, source=source
+            self.task.case(ask.question.id), book=self.task.book, habit=self.habit, shown=shown, source=ask.source
         )
-        return Sample(written.text, written.answer)
+        return Reply(written.text, written.answer)
+
+    async def close(self) -> None:
+        pass

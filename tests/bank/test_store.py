@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from realm.bank.store import Bank, CoT
+from realm.bank.cot import CoT, to_record
+from realm.bank.store import Bank
 from realm.errors import DataError, ResourceError
 from realm.method.routes import Route
 
@@ -19,7 +20,7 @@ def cot(question: str, sample: int, label: int | None, **values: object) -> CoT:
 COTS = [
     cot("q1", 0, 1, guided=True, comments=("c1", "c2")),
     cot("q1", 1, 0),
-    cot("q2", 0, 1, meta={"tokens": 12, "temperature": 0.7}),
+    cot("q2", 0, 1, meta='{"temperature": 0.7}', completion_tokens=12),
     cot("q3", 0, 0),
     cot("q3", 1, None),
 ]
@@ -41,7 +42,7 @@ def test_what_was_appended_is_there_after_reopening(bank: Bank) -> None:
     assert bank.path is not None
     again = Bank.open(bank.path)
     assert again.all() == bank.all() == COTS
-    assert again.info == {"teacher": "clerk", "format": 1}
+    assert again.info == {"teacher": "clerk", "format": 2}
     assert len(again) == 5
     assert again.cots("q1") == COTS[:2]
     assert (again.cots("unknown"), again.routes("unknown")) == ([], [])
@@ -67,20 +68,6 @@ def test_a_bank_in_memory_is_kept_by_save(tmp_path: Path) -> None:
     assert bank.path is None
     assert bank.save(tmp_path / "kept").all() == COTS
     assert Bank.open(tmp_path / "kept").info["source"] == "here"
-
-
-def test_statistics() -> None:
-    bank = Bank()
-    assert bank.stats()["error_ratio"] is None
-    bank.append(COTS)
-    found = bank.stats()
-    assert (found["questions"], found["cots"], found["unlabelled"]) == (3, 5, 1)
-    assert found["error_ratio"] == 2 / 4
-    assert (found["all_right"], found["mixed"], found["all_wrong"]) == (1, 1, 1)
-    assert found["mixed_share"] == 1 / 3
-    assert found["by_guided"]["guided"]["error_ratio"] == 0
-    assert found["by_guided"]["unguided"]["error_ratio"] == 2 / 3
-    assert found["by_teacher"]["clerk"]["cots"] == 5
 
 
 def test_each_cot_is_on_disk_before_the_next_is_asked_for(bank: Bank) -> None:
@@ -118,10 +105,9 @@ def test_a_torn_last_line_is_owed_again(bank: Bank, torn: bytes, caplog: pytest.
         ("[]", "expected an object, found list"),
         ("[" * 10**5, "not a CoT"),
         (json.dumps({"question_id": "q"}), "missing key `answer`"),
-        (json.dumps({**vars(COTS[0]), "id": "new", "more": 1}), "unknown key `more`"),
-        (json.dumps({**vars(COTS[0]), "id": "new", "text": None}), "`text` is of the wrong type"),
-        (json.dumps({**vars(COTS[0]), "id": "new", "label": 2}), "`label` must be 0, 1 or null"),
-        (json.dumps(vars(COTS[0])), "the id 'q1/clerk/0' is in the bank already"),
+        (json.dumps({**to_record(COTS[0]), "id": "new", "more": 1}), "unknown key `more`"),
+        (json.dumps({**to_record(COTS[0]), "id": "new", "text": None}), "`text` is of the wrong type"),
+        (json.dumps({**to_record(COTS[0]), "id": "new", "label": 2}), "`label` must be 0, 1 or null"),
     ],
 )
 def test_any_other_bad_line_is_named(bank: Bank, line: str, message: str) -> None:
@@ -129,6 +115,14 @@ def test_any_other_bad_line_is_named(bank: Bank, line: str, message: str) -> Non
     file_of(bank).write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
     assert bank.path is not None
     with pytest.raises(DataError, match=rf"cots\.jsonl:3: .*{message}"):
+        Bank.open(bank.path)
+
+
+def test_an_id_that_is_there_twice_is_named(bank: Bank) -> None:
+    with file_of(bank).open("a") as file:
+        file.write(json.dumps(to_record(COTS[0])) + "\n")
+    assert bank.path is not None
+    with pytest.raises(DataError, match="the id 'q1/clerk/0' is in the bank already"):
         Bank.open(bank.path)
 
 
@@ -164,7 +158,7 @@ def test_folders_that_hold_no_bank(tmp_path: Path, bank: Bank) -> None:
     for text, message in [
         ("{", "expected a bank"),
         ("[]", "found None"),
-        ('{"format": 2}', "expected format 1, found 2"),
+        ('{"format": 1}', "expected a bank of format 2, found 1"),
     ]:
         (bank.path / "bank.json").write_text(text)
         with pytest.raises(DataError, match=message):
@@ -173,10 +167,11 @@ def test_folders_that_hold_no_bank(tmp_path: Path, bank: Bank) -> None:
 
 def test_a_disk_that_cannot_be_written_is_a_resource_error(tmp_path: Path, bank: Bank) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot write the bank"):
+    with pytest.raises(ResourceError, match="cannot write"):
         Bank.create(tmp_path / "file" / "bank")
-    bank.path = Path("/dev/full").parent / "no-such-folder"
-    with pytest.raises(ResourceError, match="cannot write the bank"):
+    assert bank.folder is not None
+    bank.folder.path = Path("/dev/full").parent / "no-such-folder"
+    with pytest.raises(ResourceError, match="cannot write"):
         bank.append([cot("q9", 0, 1)])
 
 
@@ -185,5 +180,5 @@ def test_a_full_disk_is_a_resource_error(bank: Bank) -> None:
         pytest.skip("no /dev/full here")
     file_of(bank).unlink()
     file_of(bank).symlink_to("/dev/full")
-    with pytest.raises(ResourceError, match="cannot write the bank"):
+    with pytest.raises(ResourceError, match="cannot write"):
         bank.append([cot("q9", 0, 1)])

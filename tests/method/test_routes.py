@@ -21,7 +21,7 @@ def n_negative(routes: list[Route]) -> int:
     return sum(route.label == 0 for route in routes)
 
 
-STRATEGIES = ["random", "balanced", "error_ratio"]
+STRATEGIES = ["random", "balanced", "error_ratio", "diverse"]
 
 
 # positives, negatives in the bank, k, ratio -> negatives shown, routes shown
@@ -153,3 +153,20 @@ def test_draw_passes_the_error_ratio_on() -> None:
     always = {**SETTINGS, "strategy": "error_ratio", "schedule": Schedule(kind="constant")}
     assert all(route.label == 0 for route in draw(bank(6, 6), **always, error_ratio=1.0).routes)
     assert len(draw(bank(6, 6), **always, error_ratio=1.0).routes) == 4
+
+
+def test_diverse_shows_no_copies_where_there_is_something_else() -> None:
+    texts = ["we add and get four", "we add and get four", "count them one by one", "a table of all cases helps"]
+    routes = [Route(f"r{i}", text, "4", i % 2) for i, text in enumerate(texts)]
+    for step in range(30):
+        settings = {**SETTINGS, "k": 3, "strategy": "diverse", "schedule": Schedule(kind="constant"), "step": step}
+        drawn = draw(routes, **settings)
+        assert {route.text for route in drawn.routes} == set(texts)
+        assert draw(routes[::-1], **settings) == drawn
+
+
+def test_diverse_changes_from_step_to_step_and_shuffles() -> None:
+    routes = [Route(f"r{i}", f"text of its own kind number {i} {i * 7}", str(i), i % 2) for i in range(6)]
+    orders = {tuple(route.id for route in select(routes, 2, "diverse", random.Random(seed))) for seed in range(80)}
+    assert len(orders) > 10
+    assert {one for one, _ in orders} == {route.id for route in routes}

@@ -6,7 +6,9 @@ import os
 import sys
 import time
 
-from realm.tasks.workers import serve
+from realm.tasks.workers import _limit_memory, serve
+
+leaked: list[bytearray] = []
 
 
 class Hostile:
@@ -25,6 +27,10 @@ class Hostile:
         if answer == "print":
             print('[true, ""]', flush=True)
             os.write(1, b'[true, ""]\n')
+        if answer == "leak":
+            leaked.append(bytearray(900 << 20))
+        if answer == "eat":
+            leaked.append(bytearray(4 << 30))
         if answer == "torch":
             return "torch" in sys.modules
         return answer == gold
@@ -32,4 +38,5 @@ class Hostile:
 
 if __name__ == "__main__":
     if sys.argv[1] == "python":
+        _limit_memory()
         serve(Hostile(), float(sys.argv[3]))

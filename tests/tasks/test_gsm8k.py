@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from realm.config import Config, TaskConfig
+from realm.config import Config
 from realm.errors import DataError
+from realm.sections import TaskConfig
 from realm.tasks.gsm8k import final_answer, load_gsm8k
 from realm.tasks.registry import load_task
 

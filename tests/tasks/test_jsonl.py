@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from realm.config import Config, TaskConfig
+from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING
-from realm.tasks.base import Question, Task
+from realm.sections import TaskConfig
+from realm.tasks.base import Question, Task, text_id
 from realm.tasks.jsonl import load_jsonl, read_rows
 from realm.tasks.registry import load_task
 
@@ -107,7 +108,7 @@ def test_what_a_row_may_hold(write: Write) -> None:
     task = load_jsonl(settings(write(rows), test_size=1), seed=0)
     found = {question.id: question for split in task.splits() for question in task.rows(split)}
     assert (found["q0"].kind, found["q0"].difficulty, found["q0"].tags) == ("sum", 2, ("a", "b"))
-    assert found["rows-2"].answer == "7"
+    assert found[text_id("no id")].answer == "7"
     assert found["12"].answer == "-2.5"
 
 
@@ -178,8 +179,8 @@ def test_a_file_without_any_usable_gold_is_refused_even_when_skipping(write: Wri
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "the file is empty"),
-        (["", "  "], "the file is empty"),
+        ([], "the file holds none"),
+        (["", "  "], "the file holds none"),
         (['{"question": "a", "answ'], r"rows\.jsonl:1: .*cut off or not JSON"),
         ([{"question": "a", "answer": 1}, "", '{"question": "b", "answer": 2'], r"rows\.jsonl:3: .*cut off"),
         (["[1, 2]"], r"rows\.jsonl:1: expected a JSON object, found list"),
@@ -204,7 +205,7 @@ def test_files_that_cannot_be_used(write: Write, rows: list[Any], message: str, 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
-        with pytest.raises(DataError, match=f"{path}: expected a JSONL file, cannot read it"):
+        with pytest.raises(DataError, match=f"{path}: expected a JSONL or CSV file, cannot read it"):
             load_jsonl(settings(str(path)), seed=0)
 
 

@@ -1,0 +1,1 @@
+"""Knowing a bank: what it holds, how redundant it is, and whether its errors are systematic."""

@@ -1,0 +1,214 @@
+"""Arithmetic that a step states: is `60 / 3 = 20` true? Read by a parser of our own; nothing is ever evaluated as code.
+
+Only chains of sums are read (numbers, + - * / ^, brackets, percent, letters that stand for a number stated before);
+whatever is not understood is left alone, so that a step is called false only where it states a sum that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_MAX_TEXT, _MAX_DEPTH, _MAX_POWER = 5_000, 40, 64
+
+_TOKEN = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<sign>\*\*|[-+*/^()%])|(?P<equals>=+)|(?P<letter>(?<![\w'])[A-Z](?![\w']))"
+    r"|(?P<space>\s+)|(?P<other>.)",
+    re.DOTALL,
+)
+_PLAIN = str.maketrans(
+    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "$": " ", "€": " ", "£": " "}
+)
+# A unit behind a number and before a sign: `60 meters * 3` or `60 meters/sprint * 3`. At most two words.
+_UNIT = re.compile(r"(?<=\d)\s*+[a-z]{2,15}(?:/[a-z]{2,15})?(?:\s[a-z]{2,15})?(?=\s*+(?:[-+*=]|/\s))")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_TIMES = re.compile(r"(?<=[\d)%])\s*+[xX]\s*+(?=[\d(.$])")
+_PERCENT_OF = re.compile(r"(?<=%)\s+of\s+(?=[\d(.$])")
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+
+Tokens = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """Two neighbouring sides of a chain: `left = right`, both of them numbers; `signs` are the operators on the left,
+    `operands` its numbers, `result` the value that is stated."""
+
+    true: bool
+    signs: str
+    operands: tuple[float, ...]
+    result: float
+
+
+class _NotASumError(Exception):
+    """The tokens are no sum that is understood."""
+
+
+class _Reader:
+    """Recursive descent over one side of an equation."""
+
+    def __init__(self, tokens: Tokens, known: dict[str, float]) -> None:
+        self._tokens, self._known = tokens, known
+        self._at = self._depth = 0
+
+    def value(self) -> float:
+        found = self._sum()
+        if self._at < len(self._tokens):
+            raise _NotASumError
+        return found
+
+    def _peek(self) -> str:
+        return self._tokens[self._at][1] if self._at < len(self._tokens) else ""
+
+    def _sum(self) -> float:
+        found = self._product()
+        while (sign := self._peek()) in ("+", "-"):
+            self._at += 1
+            other = self._product()
+            found = found + other if sign == "+" else found - other
+        return found
+
+    def _product(self) -> float:
+        found = self._power()
+        while (sign := self._peek()) in ("*", "/"):
+            self._at += 1
+            other = self._power()
+            if sign == "/" and other == 0:
+                raise _NotASumError
+            found = found * other if sign == "*" else found / other
+        return found
+
+    def _power(self) -> float:
+        if self._peek() in ("+", "-"):
+            sign = self._peek()
+            self._at += 1
+            self._deeper()
+            return -self._power() if sign == "-" else self._power()
+        found = self._atom()
+        if self._peek() in ("^", "**"):
+            self._at += 1
+            self._deeper()
+            exponent = self._power()
+            if abs(exponent) > _MAX_POWER or found <= 0:
+                raise _NotASumError
+            found **= exponent
+        if abs(found) > 1e15:
+            raise _NotASumError
+        return found
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise _NotASumError
+
+    def _atom(self) -> float:
+        kind, text = self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
+        self._at += 1
+        if kind == "number" and len(text) <= 16:
+            found = float(text)
+        elif kind == "letter" and text in self._known:
+            found = self._known[text]
+        elif text == "(":
+            self._deeper()
+            found = self._sum()
+            if self._peek() != ")":
+                raise _NotASumError
+            self._at += 1
+        else:
+            raise _NotASumError
+        if self._peek() == "%":
+            self._at += 1
+            found /= 100
+        return found
+
+
+def _runs(text: str) -> Iterator[list[Tokens]]:
+    """The chains of a text: stretches without a foreign word, as the token lists of their sides."""
+    text = _THOUSANDS.sub("", _CALCULATOR.sub("", text[:_MAX_TEXT]).translate(_PLAIN))
+    text = _PERCENT_OF.sub("*", _TIMES.sub("*", _UNIT.sub(" ", text)))
+    sides: list[Tokens] = [[]]
+    before = "space"
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or "other"
+        if kind == "other":
+            # `3y` is no 3: what touches a word is not the number that it seems to be.
+            if match[0].isalpha() and before != "space":
+                sides[-1].append(("other", match[0]))
+            if len(sides) > 1:
+                yield sides
+            # An operator behind a word has lost its left operand: `y + 3 = 13`.
+            sides = [[("lost", "")] if match[0].isalnum() else []]
+        elif kind == "equals":
+            sides.append([])
+        elif kind != "space":
+            # `of 5 = 5` begins anew with its number; `y + 3` does not.
+            if sides[-1] == [("lost", "")] and (kind in ("number", "letter") or match[0] == "("):
+                sides[-1] = []
+            sides[-1].append((kind, match[0]))
+        before = kind
+    if len(sides) > 1:
+        yield sides
+
+
+def _value(side: Tokens, known: dict[str, float]) -> float | None:
+    try:
+        return _Reader(side, known).value()
+    except (_NotASumError, OverflowError, RecursionError):
+        return None
+
+
+def _equal(left: float, right: float, side: Tokens, rough: bool) -> bool:
+    """Equal, or equal once rounded as the right side is written; percentages may be written either way."""
+    decimals = len(side[-1][1].partition(".")[2]) if len(side) == 1 and side[-1][0] == "number" else 0
+    slack = max(1e-6 * abs(left), 0.51 * 10.0**-decimals if decimals else 1e-9)
+    if rough:
+        # A quotient may be rounded to a whole number, and what was rounded before may be carried on.
+        slack = max(slack, 0.01 * abs(left), 0.999 if not decimals else 0.0)
+    return any(abs(scale * left - right) <= scale * slack for scale in (1.0, 100.0, 0.01) if scale == 1.0 or rough)
+
+
+def equations(text: str, known: dict[str, float] | None = None) -> list[Equation]:
+    """The sums that a text states, in order. `known` holds the letters stated so far and is added to (`A = 2 * 3 = 6`).
+
+    Rounding is forgiven where a quotient, a fraction or a percentage is at hand, and so is the running on of a chain
+    (`2 * 3 = 6 * 2 = 12`). Linear in the text, of which the first 5 000 characters are read.
+    """
+    known = {} if known is None else known
+    found = []
+    for sides in _runs(text):
+        values = [_value(side, known) for side in sides]
+        for at in range(1, len(sides)):
+            left, right = values[at - 1], values[at]
+            if left is None or right is None or (len(sides[at - 1]) == 1 == len(sides[at]) and at > 1):
+                continue
+            signs = "".join(
+                token
+                for place, (kind, token) in enumerate(sides[at - 1])
+                if kind == "sign"
+                and token not in "()%"
+                and place
+                and sides[at - 1][place - 1][1] not in ("(", *"+-*/^")
+            )
+            if not signs and sides[at - 1][0][0] != "letter":
+                continue
+            both = sides[at - 1] + sides[at]
+            rough = any(token in "/%" or "." in token for _, token in both)
+            true = _equal(left, right, sides[at], rough)
+            if not true and sides[at][0][0] == "number":
+                true = len(sides[at]) > 1 and float(sides[at][0][1]) == left
+            operands = tuple(float(token) for kind, token in sides[at - 1] if kind == "number")
+            found.append(Equation(true, signs, operands, right))
+        last = next((value for value in reversed(values) if value is not None), None)
+        if sides[0] and len(sides[0]) == 1 and sides[0][0][0] == "letter" and last is not None:
+            known[sides[0][0][1]] = last
+    return found
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]|\.\d)")
+
+
+def numbers(text: str) -> list[float]:
+    """The plain numbers of a text, thousands commas and currency signs aside."""
+    found = _NUMBER.findall(_THOUSANDS.sub("", text[:_MAX_TEXT]))
+    return [float(number) for number in found if len(number) <= 16]

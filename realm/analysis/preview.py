@@ -1,0 +1,111 @@
+"""Reading a bank to look at it, and what the strategies of selection would show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from realm.bank.folder import BankFolder
+from realm.bank.scan import Group, groups
+from realm.errors import DataError
+from realm.exchange.importing import import_cots
+from realm.method.distance import mean_distance
+from realm.method.routes import Route, Strategy, draw
+from realm.method.schedule import Schedule
+
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bank to look at: what its `bank.json` says, its number of questions (0: not known), and a pass over it."""
+
+    info: dict[str, Any]
+    questions: int
+    groups: Callable[[], Iterator[Group]]
+
+
+def open_source(path: str | Path) -> Source:
+    """The bank in a folder, streamed; or a JSONL file with `cots`, imported into memory with the file's own labels.
+
+    Raises `DataError` for what is neither.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such bank; give a bank's folder or a JSONL file with `cots`.")
+    if path.is_file():
+        bank, _ = import_cots(path, None, relabel=False)
+        return Source(bank.info, len(bank.questions), bank.groups)
+    folder = BankFolder.open(path)
+    return Source(folder.info, len(folder.questions()), lambda: groups(folder))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one strategy puts into the prompt of a question at step 0, in prompt order, and how far apart it is."""
+
+    strategy: Strategy
+    routes: tuple[Route, ...]
+    distance: float | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A question, the number of its CoTs that may be shown, and the choice of each strategy."""
+
+    question_id: str
+    question: str
+    answer: str
+    usable: int
+    shown: tuple[Shown, ...]
+
+
+def preview(
+    found: Iterable[Group],
+    *,
+    k: int,
+    seed: int,
+    show: int = 2,
+    question_id: str | None = None,
+    strategies: Sequence[Strategy] = STRATEGIES,
+    error_ratio: float = 0.4,
+    error_range: tuple[float, float] = (0.2, 0.8),
+) -> list[Preview]:
+    """The choice of each strategy for the first `show` questions that have a usable CoT, or for the one named.
+
+    These are the very routes that training draws at step 0 with this seed, before any fading.
+
+    Raises `DataError` where there is no such question.
+    """
+    previews: list[Preview] = []
+    for question, cots in found:
+        routes = [cot.route() for cot in cots if cot.usable]
+        if not routes or question_id not in (None, cots[0].question_id):
+            continue
+        name = cots[0].question_id
+        shown = []
+        for strategy in strategies:
+            chosen = draw(
+                routes,
+                k=k,
+                strategy=strategy,
+                schedule=Schedule(kind="constant"),
+                granularity="route",
+                tau=0.0,
+                seed=seed,
+                question_id=name,
+                step=0,
+                error_ratio=error_ratio,
+                error_range=error_range,
+            ).routes
+            shown.append(Shown(strategy, chosen, mean_distance([route.text for route in chosen])))
+        text, gold = ("", "") if question is None else (question.question, question.answer)
+        previews.append(Preview(name, text, gold, len(routes), tuple(shown)))
+        if len(previews) == (show if question_id is None else 1):
+            break
+    if not previews:
+        what = "no question with a usable CoT" if question_id is None else f"no usable CoT for question {question_id!r}"
+        raise DataError(f"the bank holds {what}; `realm bank stats` tells what it holds.")
+    return previews

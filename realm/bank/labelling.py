@@ -1,0 +1,141 @@
+"""Labels for the CoTs of a bank: each answer judged against its question's gold, in batches, restartable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from realm.bank.cot import CoT
+from realm.bank.folder import BankFolder
+from realm.errors import ConfigError, DataError
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool
+
+#: CoTs, and characters of their texts, that are judged and written together.
+BATCH, BATCH_TEXT = 512, 4 << 20
+#: Why a CoT has no label where its question has no gold answer.
+NO_GOLD = "no gold"
+#: Entry of `bank.json` while a labelling is under way.
+UNDER_WAY = "labelling"
+
+
+def judge_all(pool: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    """One verdict for each (answer, gold), in order; equal pairs are judged once."""
+    distinct = list(dict.fromkeys(pairs))
+    verdicts = dict(zip(distinct, pool.verify(distinct), strict=True))
+    return [verdicts[pair] for pair in pairs]
+
+
+def label_of(verdict: Verdict) -> int | None:
+    """1 or 0 for a verdict; None where the verifier gave up."""
+    return int(verdict.correct) if verdict.reason in ("", "unreadable") else None
+
+
+def outcome(label: int | None, reason: str) -> str:
+    """What to count a verdict as: right, wrong, unreadable, no gold, timeout or error."""
+    return reason.partition(":")[0] or ("right" if label else "wrong")
+
+
+def batches(cots: Iterable[CoT]) -> Iterator[list[CoT]]:
+    """The CoTs in lists of a bounded size."""
+    batch: list[CoT] = []
+    size = 0
+    for cot in cots:
+        batch.append(cot)
+        size += len(cot.text)
+        if len(batch) >= BATCH or size >= BATCH_TEXT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def label_bank(
+    folder: BankFolder,
+    pool: VerifierPool,
+    *,
+    choices: Sequence[str] = (),
+    everything: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Judge every CoT without a label, or with `everything` all, and keep the verifier's reasons; takes the lock.
+
+    Verdicts are appended to `labels.jsonl` batch by batch and folded into the rows at the end. A labelling that was
+    stopped goes on where it was if it is started with the same verifier and `everything`. `progress`: (CoTs, of all).
+
+    Returns {"judged", "before" (judged by the start that was stopped), "kept" (labelled, without a gold to judge them
+    by: they keep their labels), "outcomes": {right, wrong, unreadable, no gold, timeout, error}, "reasons": how often
+    each reason of the verifier occurs}. Raises `ConfigError` where labels of two verifiers would be mixed, `DataError`
+    for a row that is no CoT or where the questions are missing, `ResourceError` where nothing can be written.
+    """
+    settings = {"verifier": pool.verifier.name, "choices": list(choices), "all": everything}
+    with folder.lock():
+        folder.info = BankFolder.open(folder.path).info  # as the last one who held the lock left it
+        if not (folder.path / "questions.jsonl").exists():
+            raise DataError(f"{folder.path / 'questions.jsonl'}: is not there, and with it the golds; put it back.")
+        _check(folder, settings)
+        if folder.info.get(UNDER_WAY) != settings:
+            folder.fold()
+            folder.update({UNDER_WAY: settings})
+        done = folder.labels()
+        golds = {question.id: question.answer for question in folder.iterate_questions()}
+        total = count(folder)
+        outcomes: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        seen = kept = 0
+        with folder.writer() as writer:
+            for batch in batches(folder.scan()):
+                seen += len(batch)
+                owed = [cot for cot in batch if cot.id not in done and (everything or cot.label is None)]
+                # Without a gold there is nothing to judge by: a label that is there stays.
+                judged = [cot for cot in owed if cot.label is None or golds.get(cot.question_id, "").strip()]
+                kept += len(owed) - len(judged)
+                verdicts = _judge(judged, golds, pool)
+                writer.write_labels(verdicts)
+                outcomes.update(outcome(label, reason) for _, label, reason in verdicts)
+                reasons.update(reason for _, _, reason in verdicts if reason)
+                progress(seen, total)
+        folder.fold()
+        made_by = {} if _same(folder, settings) else {name: settings[name] for name in ("verifier", "choices")}
+        folder.update({UNDER_WAY: None, **made_by})
+    return {
+        "judged": sum(outcomes.values()),
+        "before": len(done),
+        "kept": kept,
+        "outcomes": dict(outcomes),
+        "reasons": dict(reasons.most_common(20)),
+    }
+
+
+def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:
+    """Whether the bank's labels are those of this verifier; choices matter to `choice` alone."""
+    same = bool(folder.info.get("verifier") == settings["verifier"])
+    return same and (settings["verifier"] != "choice" or folder.info.get("choices") == settings["choices"])
+
+
+def _check(folder: BankFolder, settings: dict[str, Any]) -> None:
+    known = folder.info.get("verifier")
+    if known is not None and not settings["all"] and not _same(folder, settings):
+        raise ConfigError(
+            f"{folder.path}: its labels are those of the verifier {known}, others of {settings['verifier']} (or with "
+            "other choices) would be mixed with them; judge all CoTs anew (--all), or name the same verifier."
+        )
+
+
+def _judge(cots: Sequence[CoT], golds: dict[str, str], pool: VerifierPool) -> list[tuple[CoT, int | None, str]]:
+    pairs = [(cot.answer, golds[cot.question_id]) for cot in cots if golds.get(cot.question_id, "").strip()]
+    verdicts = iter(judge_all(pool, pairs))
+    found: list[tuple[CoT, int | None, str]] = []
+    for cot in cots:
+        if not golds.get(cot.question_id, "").strip():
+            found.append((cot, None, NO_GOLD))
+        else:
+            verdict = next(verdicts)
+            found.append((cot, label_of(verdict), verdict.reason))
+    return found
+
+
+def count(folder: BankFolder) -> int:
+    """The number of CoTs, without reading them as such."""
+    return folder.compacted_rows() + sum(1 for _ in folder.lines())

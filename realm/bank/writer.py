@@ -1,0 +1,99 @@
+"""Appending rows to the files of a bank, so that a kill at any moment leaves whole lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+from realm.bank.cot import CoT, to_record
+from realm.errors import ResourceError
+from realm.files import writing
+
+
+class BankWriter:
+    """Appends to a bank's files; a context manager. What `write` returned from is in the file, kill or no kill.
+
+    `changed` is called at the end if anything was written.
+    """
+
+    def __init__(self, path: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self._path, self._changed, self._written = path, changed, False
+        with writing(path):
+            self._cots = open_mended(path / "cots.jsonl")
+            self._labels = open_mended(path / "labels.jsonl")
+
+    def write(self, cots: Iterable[CoT], *, sync: bool = False) -> None:
+        """Append CoTs; with `sync` they are safe from a power failure too. Raises `ResourceError`."""
+        self._put(self._cots, map(to_record, cots), sync)
+
+    def write_labels(self, labels: Iterable[tuple[CoT, int | None, str]], *, sync: bool = False) -> None:
+        """Append verdicts: the CoT, its label, and the verifier's reason. Raises `ResourceError`."""
+        rows = (
+            {
+                "id": cot.id,
+                "question_id": cot.question_id,
+                "label": label,
+                "reason": reason.encode("utf-8", "replace").decode(),
+            }
+            for cot, label, reason in labels
+        )
+        self._put(self._labels, rows, sync)
+
+    def _put(self, file: FileIO, rows: Iterable[dict[str, Any]], sync: bool) -> None:
+        content = memoryview(b"".join(map(to_bytes, rows)))
+        self._written |= bool(content)
+        with writing(self._path):
+            while content:
+                content = content[file.write(content) :]
+            if sync:
+                os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close the files; an empty `labels.jsonl` goes."""
+        for file in (self._cots, self._labels):
+            with suppress(OSError):
+                file.close()
+        labels = self._path / "labels.jsonl"
+        with suppress(OSError):
+            if labels.stat().st_size == 0:
+                labels.unlink()
+        if self._written:
+            self._written = False
+            # The rows are safe; a disk without room for this has told so already, or will at the next write.
+            with suppress(ResourceError):
+                self._changed()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def to_bytes(row: Mapping[str, Any]) -> bytes:
+    """A row as its line in UTF-8."""
+    return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
+
+
+def open_mended(path: Path) -> FileIO:
+    """A file to append whole lines to, unbuffered; a torn last line of an earlier process is cut off first."""
+    file = path.open("a+b", buffering=0)
+    end = file.seek(0, os.SEEK_END)
+    position, whole = end, 0
+    while position > 0:
+        start = max(0, position - (1 << 16))
+        file.seek(start)
+        found = file.read(position - start).rfind(b"\n")
+        if found >= 0:
+            whole = start + found + 1
+            break
+        position = start
+    if whole < end:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+    return file

@@ -1,0 +1,43 @@
+"""What the commands on a bank's files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from realm.config import Config
+    from realm.tasks.base import Task
+    from realm.tasks.workers import VerifierPool
+
+BankFolderPath = Annotated[Path, typer.Argument(metavar="BANK", help="The bank's folder.", show_default=False)]
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="CONFIG", help="YAML file of the task the CoTs are for.", show_default=False),
+]
+VerifierName = Annotated[
+    str | None,
+    typer.Option("--verifier", metavar="NAME", help="exact, number, choice, math, python or desk.", show_default=False),
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of the slow verifiers.")]
+
+
+def settings_of(config: Path | None, overrides: list[str] | None) -> tuple[Config, Task | None]:
+    """The configuration, and its task where a configuration (a file or the folder of a run) was named."""
+    from realm.config import load_config
+    from realm.tasks.registry import load_task
+
+    if config is not None and config.is_dir():
+        config = config / "config.yaml"
+    settings = load_config(config, overrides or ())
+    return settings, load_task(settings) if config is not None else None
+
+
+def verifier_pool(name: str, settings: Config, workers: int = 2) -> VerifierPool:
+    """The verifier of that name with the configured choices and limit."""
+    from realm.tasks.workers import VerifierPool
+
+    choices = settings.task.choices if name == "choice" else ()
+    return VerifierPool(name, choices, settings.task.verifier_timeout, workers)

@@ -1,0 +1,327 @@
+"""What `realm collect` prints: the plan before anything is spent, how it goes, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import typer
+
+from realm.cli.live import EVERY
+from realm.display import printable, printable_lines
+from realm.money import parse_money
+
+if TYPE_CHECKING:
+    from realm.bank.folder import BankFolder
+    from realm.sections import BudgetConfig
+    from realm.teacher.lanes import Tally
+    from realm.teacher.ledger import Sums
+    from realm.teacher.plan import Estimate, Plan
+
+#: Seconds over which the present speed is measured.
+RECENT = 30.0
+
+
+def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
+    """What will be asked, what it will take, and how sure that is."""
+    owed = sum(estimate.samples for estimate in estimates)
+    there = f"{_number(plan.size - owed)} are there, " if owed < plan.size else ""
+    typer.echo(
+        f"{folder}: {_number(len(plan.questions))} questions, {plan.samples} CoTs each: {there}{_number(owed)} are owed"
+    )
+    for estimate in estimates:
+        _print_estimate(estimate)
+    limits = [
+        text
+        for text in (
+            f"{_number(budget.requests)} requests" if budget.requests is not None else "",
+            f"{_number(budget.tokens)} tokens" if budget.tokens is not None else "",
+            budget.cost or "",
+        )
+        if text
+    ]
+    if limits:
+        typer.echo(f"  budget, over every start: {', '.join(limits)}")
+
+
+def print_outlook(estimates: list[Estimate], spent: Sums, budget: BudgetConfig) -> None:
+    """Whether the budget allows what is owed, beside what is spent already."""
+    owed = [estimate for estimate in estimates if estimate.samples]
+    if budget.requests is not None:
+        requests = sum(estimate.samples for estimate in owed)
+        _print_limit("requests", spent.requests, requests, requests, budget.requests, _number)
+    if budget.tokens is not None:
+        answers = [estimate.completion for estimate in owed]
+        prompts = sum(estimate.prompt for estimate in owed)
+        about = None if None in answers else prompts + sum(filter(None, answers))
+        most = sum(estimate.prompt_most + estimate.completion_most for estimate in owed)
+        _print_limit("tokens", spent.tokens, about, most, budget.tokens, _number)
+    if budget.cost is not None:
+        limit = parse_money(budget.cost)
+        guesses, mosts = zip(*(estimate.cost() for estimate in owed), strict=True) if owed else ((), ())
+        guess = None if None in guesses else sum(filter(None, guesses), Decimal(0))
+        dearest = sum(filter(None, mosts), Decimal(0))
+        _print_limit("cost", spent.cost, guess, dearest, limit.amount, partial(money, currency=limit.currency))
+
+
+def _print_limit(name: str, used: Any, about: Any, most: Any, limit: Any, text: Callable[[Any], str]) -> None:
+    """One limit of the budget; all of its figures in one unit, `about` None where nobody can tell."""
+    if about is not None and used + about > limit:
+        verdict = "it would stop there before all is collected"
+    elif used + most > limit:
+        verdict = "it may stop there before all is collected"
+    else:
+        verdict = "that is enough, unless much is asked for twice"
+    guess = f"about {text(about)}, " if about is not None and about != most else ""
+    coming = f"{text(used)} used, {guess}at most {text(most)} to come"
+    typer.echo(f"  collect.budget.{name} {text(limit)}: {coming}; {verdict}")
+
+
+def _print_estimate(estimate: Estimate) -> None:
+    source = estimate.source
+    model = f" ({printable(source.settings.model)})" if source.settings.model else ""
+    typer.echo(
+        f"  {printable(source.name)}{model}: {_number(estimate.samples)} requests, "
+        f"{_number(estimate.guided)} with comments of the expert"
+    )
+    if source.settings.kind == "scripted" or not estimate.samples:
+        return
+    typer.echo(
+        f"    prompts: about {_number(estimate.prompt)} tokens, estimated as a quarter of their bytes; "
+        f"at most {_number(estimate.prompt_most)}"
+    )
+    most = f"at most {_number(estimate.completion_most)}, of max_tokens {source.settings.sampling.max_tokens}"
+    about = estimate.completion
+    typer.echo(
+        f"    answers: about {_number(about)} tokens, as long as those in the bank; {most}"
+        if about is not None
+        else f"    answers: {most} (there are none yet to estimate from)"
+    )
+    if source.free:
+        return
+    about_cost, most_cost = estimate.cost()
+    if most_cost is None:
+        typer.echo(f"    cost: no price given (teachers.{printable(source.name)}.price)")
+    else:
+        sums = [f"at most {money(most_cost, source.currency)}"]
+        if about_cost is not None:
+            sums.insert(0, f"about {money(about_cost, source.currency)}")
+        typer.echo(f"    cost: {', '.join(sums)}")
+
+
+def print_samples(plan: Plan, samples: int) -> None:
+    """The messages of some samples as they would be sent."""
+    from realm.teacher.plan import preview
+
+    for source, job in preview(plan, samples):
+        count = len(job.comments)
+        kind = f"guided by {count} comment{'s' if count > 1 else ''}" if count else "unguided"
+        typer.echo(f"── {printable(source.name)}, question {printable(job.question.id)}, sample {job.number}, {kind}")
+        for message in job.messages:
+            role, text = (message["role"], message["content"]) if isinstance(message, dict) else ("comment", message)
+            typer.echo(f"[{printable(role)}]")
+            typer.echo(printable_lines(text))
+        typer.echo()
+    typer.echo("nothing was sent")
+
+
+class CollectionView:
+    """How a collection goes, on stderr: a bar on a terminal, else a line now and then. A context manager."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._live: Any = None
+        self._bar: Any = None
+        self._task: Any = None
+        self._due = time.monotonic() + EVERY
+        self._note = ""
+        self._speed = 0.0
+        self.last: Tally | None = None
+        self._past: deque[tuple[float, int, int]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def show(self, tally: Tally) -> None:
+        """Draw the tally, or print it where a line is due."""
+        now = time.monotonic()
+        self.last = tally
+        self._past.append((now, tally.requests, tally.done))
+        while now - self._past[0][0] > RECENT:
+            self._past.popleft()
+        # Where nothing came lately, the rest will take as long as it would have before.
+        self._speed = self._slope(2) or self._speed
+        text = _details(tally, self._slope(1), self._speed)
+        if self._console.is_terminal:
+            self._draw(tally, text)
+        elif now >= self._due or (tally.note and tally.note != self._note):
+            self._due, self._note = now + EVERY, tally.note
+            line = f"collecting: {tally.done} of {tally.owed}, {text}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _slope(self, column: int) -> float:
+        first, last = self._past[0], self._past[-1]
+        seconds = last[0] - first[0]
+        return (last[column] - first[column]) / seconds if seconds > 0 else 0.0
+
+    def _draw(self, tally: Tally, text: str) -> None:
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.text import Text
+
+        if self._live is None:
+            self._bar = Progress(TextColumn("collecting"), BarColumn(), MofNCompleteColumn(), console=self._console)
+            self._task = self._bar.add_task("", total=None)
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        self._bar.update(self._task, completed=tally.done, total=tally.owed)
+        # A line of its own below the bar: it may be longer than the terminal is wide. No markup: servers name things.
+        self._live.update(Group(self._bar, Text(text)), refresh=True)
+
+
+def _details(tally: Tally, requests: float, done: float) -> str:
+    """Speed, use, failures and time left, as far as there is something to say."""
+    seconds = tally.left / done + tally.held if done > 0 else None
+    parts = [
+        f"{requests:.1f} requests/s",
+        f"{_number(tally.spent.tokens)} tokens" if tally.spent.tokens else "",
+        _cost(tally) if tally.spent.tokens else "",
+        f"{tally.retries} retries" if tally.retries else "",
+        f"failures {_counted(tally.failures)}" if tally.failures else "",
+        f"unusable {_counted(tally.problems)}" if tally.problems else "",
+        f"held back for {_duration(tally.held)} more" if tally.held else "",
+        f"about {_duration(seconds)} left" if seconds is not None and tally.left else "",
+        tally.note,
+    ]
+    return ", ".join(printable(part) for part in parts if part)
+
+
+def print_bank(folder: BankFolder, tally: Tally) -> None:
+    """The bank as it is now, and what this start of the collection met with."""
+    from realm.bank.scan import groups
+
+    labels: Counter[tuple[str, int | None]] = Counter()
+    problems: Counter[str] = Counter()
+    total = questions = mixed = judged = 0
+    for _, cots in groups(folder):
+        usable = [cot for cot in cots if cot.usable]
+        found = {cot.label for cot in usable}
+        total, questions = total + len(cots), questions + bool(cots)
+        judged, mixed = judged + bool(found), mixed + (len(found) == 2)
+        labels.update((name, cot.label) for cot in usable for name in ("all", "guided" if cot.guided else "unguided"))
+        problems.update(cot.problem for cot in cots if cot.problem)
+    typer.echo(f"{folder.path}: {tally.done} CoTs added, {total} in all for {questions} questions")
+    share = f"{mixed / judged if judged else 0:.0%} of the questions have right and wrong CoTs"
+    typer.echo(f"  {share}" if total else "  empty")
+    for name in sorted({name for name, _ in labels}):
+        right, wrong = labels[name, 1], labels[name, 0]
+        ratio = f"{wrong / (right + wrong):.1%}" if right + wrong else "–"
+        typer.echo(f"  {name}: {right} right, {wrong} wrong, error ratio {ratio}")
+    if problems:
+        typer.echo(
+            f"  {problems.total()} CoTs have a problem, are never shown to a student and count in no figure above: "
+            f"{printable(_counted(problems))}"
+        )
+    if tally.failures:
+        typer.echo(
+            f"  {tally.failures.total()} of {tally.requests} requests failed: {printable(_counted(tally.failures))}"
+        )
+    if tally.spent.tokens:
+        typer.echo(f"  used in all: {_number(tally.spent.requests)} requests, {_used(tally)}, {_cost(tally)}")
+
+
+def print_left(tally: Tally, budget: BudgetConfig) -> None:
+    """What is still owed, why, and how to go on."""
+    if lost := tally.given_up.total():
+        were = "samples were" if lost > 1 else "sample was"
+        typer.echo(
+            f"{_number(lost)} {were} given up ({printable(_counted(tally.given_up))}); the last: "
+            f"{printable(tally.complaint)}. Still owed: --resume asks again.",
+            err=True,
+        )
+    for name, why in tally.closed.items():
+        typer.echo(
+            f"teachers.{printable(name)} is not asked any more: it {printable(why)}. Its samples stay owed: --resume "
+            "asks for them again.",
+            err=True,
+        )
+    _print_passed(tally, budget)
+    if tally.budget:
+        limit = getattr(budget, tally.budget)
+        typer.echo(
+            f"stopped by the budget: collect.budget.{tally.budget} {limit} allows no further request; {tally.left} "
+            f"samples are owed. To go on: --resume --set 'collect.budget.{tally.budget}={_enough(tally)}'",
+            err=True,
+        )
+
+
+def _print_passed(tally: Tally, budget: BudgetConfig) -> None:
+    spent, over = tally.spent, ""
+    if budget.tokens is not None and spent.tokens > budget.tokens:
+        over = f"{_number(spent.tokens)} tokens are used of collect.budget.tokens {_number(budget.tokens)}"
+    elif budget.cost is not None and spent.cost > parse_money(budget.cost).amount:
+        over = f"{money(spent.cost, tally.currency)} are used of collect.budget.cost {budget.cost}"
+    if over and tally.times:
+        counted = ", ".join(f"{printable(name)} up to {times:.1f} times" for name, times in tally.times.items())
+        typer.echo(
+            f"the budget was passed: {over}. What a server counted was more than its requests should allow ({counted} "
+            "the tokens of prompt and max_tokens); further requests are reckoned with that much.",
+            err=True,
+        )
+
+
+def _enough(tally: Tally) -> str:
+    """A limit that lets the rest be asked for, judged by what one sample took so far."""
+    spent = Decimal(getattr(tally.spent, tally.budget))
+    # A tenth more, and room for the most that the requests under way at the end may use.
+    kept = tally.there + tally.done
+    per_sample = spent / kept if kept else tally.next_most
+    wanted = (spent + per_sample * tally.left) * Decimal("1.1") + tally.next_most
+    return money(wanted, tally.currency) if tally.budget == "cost" else str(int(wanted) + 1)
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """A sum with its currency: two digits behind the point, more where it is small."""
+    digits = 2 if amount >= 1 or not amount else 2 - amount.adjusted()
+    return f"{amount:.{digits}f} {currency}"
+
+
+def _used(tally: Tally) -> str:
+    return f"{_number(tally.spent.tokens)} tokens"
+
+
+def _cost(tally: Tally) -> str:
+    if tally.spent.unpriced:
+        known = f"{money(tally.spent.cost, tally.currency)} and " if tally.spent.cost else ""
+        return f"{known}no price given for {_number(tally.spent.unpriced)} requests"
+    return money(tally.spent.cost, tally.currency) if tally.spent.cost else "no cost"
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason}: {number}" for reason, number in reasons.most_common())
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

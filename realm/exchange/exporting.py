@@ -1,0 +1,199 @@
+"""A bank as one file for others: questions with their CoTs, one CoT a row, Parquet, or conversations.
+
+`realm bank import --keep-labels` of any of the first three gives the same CoTs with the same labels. Text that UTF-8
+cannot hold (lone surrogates) is written as JSON's escapes; Parquet has none, so there the row is escaped as in the bank
+itself and says so in its column `escaped`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from realm.bank.cot import COLUMNS, CoT, encodable, escape
+from realm.bank.folder import BankFolder
+from realm.bank.scan import groups
+from realm.errors import ResourceError
+from realm.files import writing
+from realm.tasks.base import Question
+
+Shape = Literal["jsonl", "flat", "parquet", "messages"]
+SHAPES: tuple[str, ...] = get_args(Shape)
+#: Rows of a row group of Parquet, and characters of text after which one is written.
+_ROWS, _TEXT = 4096, 16 << 20
+_OTHERS = ("id", "question_id", "text", "answer", "label", "teacher", "escaped")
+
+
+def export_bank(
+    folder: BankFolder,
+    path: str | Path,
+    shape: Shape,
+    *,
+    positives: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[str, int]:
+    """Write a bank's CoTs with their newest labels to one file, in memory that does not grow with the bank.
+
+    Args:
+        shape: `jsonl` (a question with its `cots` a line), `flat` (a CoT a line), `parquet` (the same as a table),
+            `messages` (a conversation a line: the question, and the CoT as the assistant's answer).
+        positives: only right CoTs that are whole answers.
+        progress: told the number of CoTs read.
+
+    Returns {"rows", "cots", "questions" (with a CoT), "without_cots"}. Raises `ResourceError` for a file of the bank
+    itself and where nothing can be written (then `path` is as it was), `DataError` for a row that is no CoT.
+    """
+    counts = {"rows": 0, "cots": 0, "questions": 0, "without_cots": 0}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        done = 0
+        for question, every in groups(folder):
+            cots = [cot for cot in every if cot.usable and cot.label == 1] if positives else every
+            counts["questions" if cots else "without_cots"] += 1
+            counts["cots"] += len(cots)
+            for row in _rows(question, cots, shape, positives):
+                counts["rows"] += 1
+                yield row
+            done += len(every)
+            progress(done)
+
+    path = Path(path)
+    if folder.owns(path):
+        raise ResourceError(f"{path}: is a file of the bank itself; name another file.")
+    with _replacing(path) as temporary:
+        if shape == "parquet":
+            _write_table(temporary, rows())
+        else:
+            with temporary.open("wb") as file:
+                for row in rows():
+                    file.write(_line(row))
+    return counts
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well."""
+    if path.is_dir():
+        raise ResourceError(f"{path}: is a folder; name the file to write.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(question: Question | None, cots: list[CoT], shape: str, positives: bool) -> Iterator[dict[str, Any]]:
+    question_id = cots[0].question_id if cots else question.id if question else ""
+    told = _question(question)
+    if shape == "jsonl":
+        # A question without CoTs is work still owed by a teacher; among positives it says nothing.
+        if cots or not positives:
+            answer = {"answer": told.pop("gold")} if told else {}
+            yield {"id": question_id, **_first(told, "question"), **answer, **told, "cots": list(map(_entry, cots))}
+        return
+    for cot in cots:
+        provenance = {name: _value(cot, name) for name in COLUMNS if name not in _OTHERS}
+        asked = told or _question(Question("", "", "", split=""))
+        if shape == "messages":
+            said = {"role": "user", "content": asked["question"]}
+            content: dict[str, Any] = {"messages": [said, {"role": "assistant", "content": cot.text}]}
+            asked = {name: value for name, value in asked.items() if name != "question"}
+        else:
+            content = {"text": cot.text}
+        yield {
+            "question_id": question_id,
+            "id": cot.id,
+            **asked,
+            **content,
+            "cot_answer": cot.answer,
+            "label": cot.label,
+            "source": cot.teacher,
+            **provenance,
+        }
+
+
+def _first(told: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name: told.pop(name)} if name in told else {}
+
+
+def _question(question: Question | None) -> dict[str, Any]:
+    if question is None:
+        return {}
+    return {
+        "question": question.question,
+        "gold": question.answer,
+        "kind": question.kind,
+        "tags": list(question.tags),
+        "split": question.split,
+    }
+
+
+def _entry(cot: CoT) -> dict[str, Any]:
+    """A CoT in the list of its question; what it does not say is left out."""
+    found = {
+        "id": cot.id,
+        "text": cot.text,
+        "answer": cot.answer,
+        "correct": None if cot.label is None else bool(cot.label),
+        "source": cot.teacher,
+        "sample": cot.sample,
+        "problem": cot.problem,
+    }
+    others = {name: _value(cot, name) for name in COLUMNS if name not in (*_OTHERS, *found)}
+    # 0 tokens are a figure; only what is not there is left out.
+    return found | {name: value for name, value in others.items() if value is not False and value not in ("", None, [])}
+
+
+def _value(cot: CoT, name: str) -> Any:
+    value = getattr(cot, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    text = json.dumps(row, ensure_ascii=False)
+    return (text if encodable(text) else json.dumps(row)).encode("utf-8") + b"\n"
+
+
+def _write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    text, integer = pyarrow.string(), pyarrow.int64()
+    special = {
+        "tags": pyarrow.list_(text),
+        "comments": pyarrow.list_(text),
+        "guided": pyarrow.bool_(),
+        "escaped": pyarrow.bool_(),
+        "seconds": pyarrow.float64(),
+        **dict.fromkeys(("label", "sample", "prompt_tokens", "completion_tokens"), integer),
+    }
+    sample = next(_rows(None, [CoT("", "", "", None)], "flat", False))
+    schema = pyarrow.schema([(name, special.get(name, text)) for name in (*sample, "escaped")])
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in _batches(map(_escaped, rows)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+
+
+def _escaped(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("question", "gold", "text", "cot_answer")
+    escaped = not all(encodable(row[name]) for name in names)
+    return {**row, **({name: escape(row[name]) for name in names} if escaped else {}), "escaped": escaped}
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row["text"]) + len(row["question"])
+        if len(batch) >= _ROWS or size >= _TEXT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,116 @@
+"""What a row of somebody else's file may hold under each key of ours; anything else is refused with its place."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from realm.bank.cot import encodable, unescape
+from realm.errors import DataError
+
+_HASHES = re.compile(r"(?:[0-9a-f]{12}|[0-9a-f]{16})?")
+
+
+def identity(where: str, value: Any) -> str:
+    """An id, "" where there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise DataError(f"{where}: `id` must be a text or an integer, found {value!a:.60}.")
+    return plain(where, "id", value) or ""
+
+
+def plain(where: str, key: str, value: Any) -> str | None:
+    """A text, or a number written out; None where there is none."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: expected `{key}` to be a text or a number, found {type(value).__name__}.")
+    if key != "answer" and not encodable(value):
+        raise DataError(f"{where}: `{key}` holds characters that UTF-8 cannot: {value!a:.60}.")
+    return value
+
+
+def texts(where: str, key: str, value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise DataError(f"{where}: expected `{key}` to be a list of texts, found {type(value).__name__}.")
+    return tuple(plain(where, key, item) or "" for item in value)
+
+
+def flag(where: str, key: str, value: Any) -> int | None:
+    """True or 1 as 1, false or 0 as 0, null as None."""
+    if value is None:
+        return None
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return int(value)
+    raise DataError(f"{where}: expected `{key}` to be true or false, found {value!a:.60}.")
+
+
+def integer(where: str, key: str, value: Any) -> int | None:
+    """A whole number from 0; tables with gaps hold theirs as floats."""
+    if value is None:
+        return None
+    # Above that not every reader of JSON and of tables tells one number from the next.
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
+    if not number or value != int(value):
+        raise DataError(f"{where}: expected `{key}` to be a whole number from 0, found {value!a:.60}.")
+    return int(value)
+
+
+def seconds(where: str, value: Any) -> float | None:
+    """A duration; tables write none as NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise DataError(f"{where}: expected `seconds` to be a number from 0, found {value!a:.60}.")
+    return value
+
+
+def hashes(value: Any) -> bool:
+    """Whether a value is a hash as banks have them, or a list of them. Others use such keys for something else."""
+    if isinstance(value, list):
+        return all(map(hashes, value))
+    return isinstance(value, str) and bool(_HASHES.fullmatch(value))
+
+
+def unescaped(text: Any, where: str) -> Any:
+    """What a bank's row escaped because UTF-8 cannot hold it; what is no text stays."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return unescape(text)
+    except ValueError as error:
+        raise DataError(f"{where}: `escaped` is set, but a text is not escaped ({error}).") from error
+
+
+def meta_text(value: Any, extras: dict[str, Any]) -> str:
+    """Everything else that a row says as JSON text, "" for nothing; a bank's own `meta` stays as it was."""
+    if isinstance(value, str) and not extras:
+        try:
+            json.loads(value or "null")
+            return value
+        except (ValueError, RecursionError):
+            pass
+    if value not in (None, ""):
+        extras = {**extras, "meta": value}
+    if not extras:
+        return ""
+    content = _finite(extras)
+    text = json.dumps(content, ensure_ascii=False, default=str)
+    return text if encodable(text) else json.dumps(content, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,138 @@
+"""The page of a bank: what `realm bank stats` and `realm bank errors` find, in one self-contained HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from realm.analysis.patterns import analyse
+from realm.analysis.stats import Student, statistics
+from realm.bank.folder import BankFolder
+from realm.bank.scan import groups
+from realm.display import printable
+from realm.files import write_atomic
+from realm.report.bank_figures import agreement_figures, error_figures
+from realm.report.bank_tables import (
+    cluster_rows,
+    context_sentence,
+    count_table,
+    facts,
+    guidance_table,
+    kind_table,
+    length_table,
+    reason_table,
+    redundancy_table,
+    repeated_table,
+)
+from realm.report.data import Report
+from realm.report.svg import percent, points
+from realm.report.tables import swatch
+from realm.report.templates import templates
+
+_HERE = Path(__file__).parent
+
+
+def write_bank_report(
+    bank: Path,
+    out: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    student: Student | None = None,
+) -> Path:
+    """Write the page of a bank's folder; default `report.html` in the folder. Memory does not grow with the bank.
+
+    `progress` is told how many of how many questions are read; each is read twice. With a `student` the page tells its
+    tokens and how many routes its prompts can hold.
+
+    Raises:
+        DataError: the folder holds no bank, or a row of it is no CoT.
+        ResourceError: the page cannot be written.
+    """
+    folder = BankFolder.open(bank)
+    questions = sum(1 for _ in folder.iterate_questions())
+    found = statistics(groups(folder), student=student, progress=lambda done: progress(done, 2 * questions))
+    patterns = analyse(groups(folder), progress=lambda done: progress(questions + done, 2 * questions))
+    target = folder.path / "report.html" if out is None else Path(out)
+    write_atomic(target, render(folder.path.resolve().name, folder.info, found, patterns.as_dict()))
+    return target
+
+
+def render(name: str, info: Mapping[str, Any], found: Mapping[str, Any], patterns: Mapping[str, Any]) -> str:
+    """The page as HTML text, of what `statistics` and `Patterns.as_dict` give."""
+    guidance = guidance_table(found)
+    return (
+        templates()
+        .get_template("bank.html")
+        .render(
+            title=printable(name, 120),
+            subtitle=f"bank of {found['cots']} CoTs on {found['questions']} questions",
+            lead=_lead(found),
+            verdict=patterns["sentence"],
+            contents=[
+                ("labels", "Labels", True),
+                ("errors", "Error ratio", True),
+                ("guidance", "Guidance", guidance),
+                ("patterns", "Error patterns", True),
+                ("redundancy", "Redundancy and length", True),
+                ("setup", "Setup", True),
+            ],
+            counts=count_table(found),
+            reasons=reason_table(found),
+            error_figures=error_figures(found),
+            guidance=guidance,
+            analysed=_analysed(patterns),
+            agreement=agreement_figures(patterns),
+            kinds=kind_table(patterns),
+            clusters=cluster_rows(patterns),
+            repeated=repeated_table(patterns),
+            redundancy=redundancy_table(found),
+            lengths=length_table(found),
+            context=context_sentence(found),
+            facts=facts(info),
+            swatch=swatch,
+            style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        )
+    )
+
+
+def bank_section(report: Report) -> dict[str, Any] | None:
+    """What the page of a run shows of its bank, from the `bank_stats.json` that training left; None without one."""
+    folders = [report.folder, *(report.folder / run.name for run in report.runs)]
+    for folder in folders:
+        try:
+            found = json.loads((folder / "bank_stats.json").read_text(encoding="utf-8"))
+            return {
+                "lead": _lead(found),
+                "counts": count_table(found),
+                "figures": error_figures(found)[:2],
+                "guidance": guidance_table(found),
+            }
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return None
+
+
+def _lead(found: Mapping[str, Any]) -> str:
+    """What matters most, in one or two sentences."""
+    if found["error_ratio"] is None:
+        return "No CoT is labelled yet: run `realm bank label`."
+    lead = f"{percent(found['teaches_contrast_share'])} of the questions can teach contrast"
+    if found["usable_error_ratio"] is not None:
+        lead += f": they have right and wrong CoTs; {percent(found['usable_error_ratio'])} of the usable CoTs are wrong"
+    if found["usable"] < found["right"] + found["wrong"]:
+        lead += f", and {percent(found['error_ratio'])} of all labelled ones, cut and refused answers among them"
+    guidance = found["guidance"]
+    if guidance["interval"]:
+        low, high = guidance["interval"]
+        lead += f". Guidance changes the share of right CoTs by {points(guidance['mean'])} points"
+        lead += f" ({points(low)} to {points(high)})"
+    return f"{lead}."
+
+
+def _analysed(patterns: Mapping[str, Any]) -> str:
+    whole = "a sample by lot of " if patterns["sampled"] else ""
+    left = f" {patterns['left_out']} that are no reasoning were left out." if patterns["left_out"] else ""
+    return f"Based on {whole}{patterns['analysed']} of {patterns['wrong']} wrong CoTs.{left}"

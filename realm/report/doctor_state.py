@@ -1,0 +1,149 @@
+"""Checks of `realm doctor` on how a run ended, what it was given, and what it left; see `realm.report.doctor`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import fmean
+
+from realm.report.data import number, share, text, whole
+from realm.report.doctor_case import Case, Finding, age, standing
+
+#: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
+_SILENT_SECONDS, _SILENT_ROWS = 900.0, 20
+_FILES = ("meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl", "predictions.jsonl")
+
+
+def failed(case: Case) -> Finding | None:
+    """The run ended with an error."""
+    if case.run.meta.get("status") != "failed":
+        return None
+    reason = " ".join(text(case.run.meta.get("reason"), "no reason is noted in meta.json.").split())
+    where = standing(case)
+    return Finding(
+        "failed",
+        "broken",
+        f"The run failed{f' after {where}' if where else ''}: {reason}",
+        f"Mend that. Where the settings may stay as they are, go on from the last whole checkpoint: {case.again()}",
+    )
+
+
+def unfinished(case: Case) -> Finding | None:
+    """The run was interrupted, or is silent without having said its end."""
+    status, where = case.run.meta.get("status"), standing(case) or "its start"
+    lost = f"At most training.save_every ({case.value('training.save_every', 50):.0f}) steps are done again."
+    if status == "interrupted":
+        says = f"The run was interrupted after {where}."
+        return Finding("unfinished", "broken", says, f"Go on with it: {case.again()}\n{lost}", ("training.save_every",))
+    if status != "running":
+        return None
+    times = [path.stat().st_mtime for file in _FILES if (path := case.run.folder / file).is_file()]
+    silence = case.now - max(times, default=case.now)
+    seconds = [value for row in case.run.metrics if (value := number(row.get("seconds"))) is not None]
+    longest = max((later - sooner for sooner, later in pairwise(seconds)), default=0.0)
+    if silence < max(_SILENT_SECONDS, _SILENT_ROWS * longest):
+        return None
+    return Finding(
+        "unfinished",
+        "broken",
+        f"The run has not said its end and has written nothing for {age(silence)}: it was killed after {where} (by a "
+        "scheduler, or by the kernel for its memory), or hangs.",
+        f"If no process of it is left, go on with it: {case.again()}\n{lost}",
+        ("training.save_every",),
+        {"silent_seconds": silence},
+    )
+
+
+def not_a_number(case: Case) -> Finding | None:
+    """A loss or a gradient that is no number: null in metrics.jsonl (JSON has no NaN)."""
+    for row in case.run.metrics:
+        for name, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
+            if name in row and number(row[name]) is None:
+                stage, step = text(row.get("stage"), "?"), whole(row.get("step"))
+                rate = "training.sft.learning_rate" if stage == "sft" else "training.rl.learning_rate"
+                return Finding(
+                    "not_a_number",
+                    "broken",
+                    f"The {words} was no finite number at {stage.upper()} step {step}; what was learned after it is "
+                    "worth nothing.",
+                    f"Lower {case.told(rate)} or training.rl.max_grad_norm, and train in model.dtype float32 or with "
+                    "training.rl.bf16 instead of float16.",
+                    (rate, "training.rl.max_grad_norm", "model.dtype", "training.rl.bf16"),
+                    {"step": step},
+                )
+    return None
+
+
+def verifier(case: Case) -> Finding | None:
+    """Answers that nobody judged: they earned no answer reward without having been found wrong."""
+    found = case.values("verifier_failures")
+    level = fmean(found) if found else 0.0
+    if level <= 0:
+        return None
+    return Finding(
+        "verifier",
+        "harmful" if level >= 0.01 else "hint",
+        f"The verifier timed out or died on {level:.2%} of the completions ({max(found):.0%} in the worst row); these "
+        "earned no reward for their answers, right or wrong.",
+        f"Raise {case.told('task.verifier_timeout')} seconds, or choose a simpler {case.told('task.verifier')}.",
+        ("task.verifier_timeout", "task.verifier"),
+        {"mean": level, "worst": max(found)},
+    )
+
+
+def dropped(case: Case) -> Finding | None:
+    """Routes that the context had no room for."""
+    lost, shown = sum(case.values("routes_dropped")), sum(case.values("routes_per_prompt"))
+    if lost <= 0 or lost / (lost + shown) < 0.02:
+        return None
+    return Finding(
+        "dropped",
+        "hint",
+        f"{lost / (lost + shown):.0%} of the drawn routes were left out of prompts because the context is too short.",
+        f"Raise {case.told('model.context')} (null: what the model allows), or lower "
+        f"{case.told('training.rl.max_completion_length')} or {case.told('routes.k')}.",
+        ("model.context", "training.rl.max_completion_length", "routes.k"),
+        {"dropped": lost / (lost + shown)},
+    )
+
+
+def bank(case: Case) -> Finding | None:
+    """Routes of one kind only cannot be told apart: judging them teaches nothing."""
+    stats = case.bank
+    mixed, questions = share(stats.get("mixed_share")), whole(stats.get("questions"))
+    if not case.shows_routes or mixed is None or questions < 10 or mixed >= 0.3:
+        return None
+    right, wrong = whole(stats.get("all_right")), whole(stats.get("all_wrong"))
+    advice = "Collect more CoTs of each question (bank.samples) from more than one teacher (teachers). "
+    advice += (
+        "Most questions are too easy for the teacher: a weaker one, or harder questions."
+        if right >= wrong
+        else f"Most are too hard for the teacher: raise {case.told('guidance.probability')}, or take a stronger one."
+    )
+    return Finding(
+        "bank",
+        "hint",
+        f"Only {mixed:.0%} of the bank's {questions} questions have right and wrong CoTs ({right} have right ones "
+        f"only, {wrong} wrong ones only).",
+        advice,
+        ("bank.samples", "teachers", "guidance.probability"),
+        {"mixed": mixed},
+    )
+
+
+def autonomy(case: Case) -> Finding | None:
+    """The trained model still leans on routes."""
+    gap = case.report.gap(case.run.name, "test") if case.shows_routes else None
+    if gap is None or gap[0] < 0.1 or (gap[1] is not None and gap[1] <= 0):
+        return None
+    end = case.value("fade.p_end", 0.0)
+    return Finding(
+        "autonomy",
+        "hint",
+        f"The trained model still answers {gap[0] * 100:.0f} points more test questions rightly with routes.",
+        f"Let the routes go: fade.p_end 0 (now {end:g})."
+        if end > 0
+        else f"More steps alone ({case.told('training.rl.steps')}), or a cold start with more "
+        "examples without routes (training.sft.empty_share, training.sft.steps).",
+        ("fade.p_end", "training.rl.steps", "training.sft.empty_share", "training.sft.steps"),
+        {"gap": gap[0]},
+    )

@@ -1,0 +1,333 @@
+"""The sections of the configuration: every key, its type, its default and what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from realm.money import parse_money, parse_price
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Recipe = Literal["grpo", "realm-zero", "realm-r1"]
+
+#: `model.path` of the tiny base model that is part of the package (the desk's student).
+PACKAGED_BASE = "desk-base"
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors, and values are checked on assignment too."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+
+class RunConfig(Section):
+    """Where the run lives and what makes it repeatable."""
+
+    name: str = Field("run", description="Folder of the run below `dir`. A used name needs --resume or --overwrite.")
+    dir: str = Field("runs", description="Parent folder of all runs.")
+    seed: int = Field(0, ge=0, description="The one seed; every other seed is derived from it.")
+    report_to: list[str] = Field([], description="Trackers of transformers besides metrics.jsonl: tensorboard, wandb…")
+
+
+class TaskConfig(Section):
+    """The questions and how an answer is judged."""
+
+    name: Literal["desk", "gsm8k", "jsonl"] = Field("desk", description="Task family.")
+    path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
+    test_path: str | None = Field(
+        None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
+    )
+    test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    verifier: Literal["exact", "number", "choice", "math", "python"] = Field(
+        "exact", description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own)."
+    )
+    choices: list[str] = Field(
+        [], description="Allowed answers of the verifier `choice`; also the classes of macro-F1."
+    )
+    bad_rows: Literal["refuse", "skip"] = Field(
+        "refuse", description="A row without a usable gold: refuse, or skip it."
+    )
+    max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
+    max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
+    verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
+
+
+class ModelSettings(Section):
+    """The student (SLM)."""
+
+    path: str = Field(PACKAGED_BASE, description=f"Model directory or Hub name; `{PACKAGED_BASE}` is the packaged one.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the weights in training.")
+    context: int | None = Field(
+        None, ge=16, description="Prompt + completion in tokens; default: what the model allows."
+    )
+
+
+class SamplingConfig(Section):
+    """How a teacher samples. What is null is not sent: the endpoint's own default holds."""
+
+    temperature: float | None = Field(0.8, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="Tokens one answer may have; a longer one is cut and marked.")
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="What the endpoint calls it (newer OpenAI models: max_completion_tokens)."
+    )
+    extra: dict[str, Any] = Field({}, description="Anything else, sent as it is: top_k, reasoning_effort, …")
+
+
+class PriceConfig(Section):
+    """What a teacher's tokens cost, with the unit."""
+
+    input: str | None = Field(None, description='Of the prompt, e.g. "0.27 USD per 1M tokens".')
+    output: str | None = Field(None, description='Of the answer, e.g. "1.10 USD per 1M tokens".')
+
+    @field_validator("input", "output", mode="before")
+    @classmethod
+    def _with_unit(cls, value: object) -> object:
+        # A bare number is what people write first; "should be a valid string" would not tell them what is missing.
+        return value if value is None else str(value)
+
+    @model_validator(mode="after")
+    def _readable(self) -> PriceConfig:
+        currencies = {parse_price(text).currency for text in (self.input, self.output) if text is not None}
+        if len(currencies) > 1:
+            raise ValueError(f"both prices must be in one currency, found {' and '.join(sorted(currencies))}")
+        return self
+
+
+class TeacherConfig(Section):
+    """One teacher. Its key below `teachers` is its name in the bank."""
+
+    kind: Literal["scripted", "openai", "transformers"] = Field(
+        "scripted",
+        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model).",
+    )
+    model: str | None = Field(None, description="Name of the model at the endpoint, or a local model directory.")
+    base_url: str | None = Field(None, description="Endpoint, e.g. http://127.0.0.1:8000/v1; null: OpenAI's own.")
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY", description="Environment variable that holds the key; null: the endpoint needs none."
+    )
+    share: int = Field(1, ge=0, description="Its part of the N samples of a question, relative to the other teachers.")
+    sampling: SamplingConfig = SamplingConfig()
+    system: str | None = Field(None, description="System message instead of our own; an empty one sends none.")
+    prompt: str | None = Field(
+        None, description="User message instead of our own, with {question}, {comments} and {instruction}."
+    )
+    price: PriceConfig = PriceConfig()
+    batch_size: int = Field(8, ge=1, description="Samples generated together (transformers).")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of the weights (transformers).")
+
+    @model_validator(mode="after")
+    def _named(self) -> TeacherConfig:
+        if self.kind != "scripted" and not self.model:
+            raise ValueError(f"a teacher of kind {self.kind} needs a `model`")
+        return self
+
+
+class BudgetConfig(Section):
+    """What a collection may use in all, over every start of it; it is never passed."""
+
+    requests: int | None = Field(None, ge=1, description="Requests sent, failed ones among them.")
+    tokens: int | None = Field(None, ge=1, description="Tokens of prompts and answers.")
+    cost: str | None = Field(None, description='Money, e.g. "5 USD"; every teacher then needs both prices.')
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _with_unit(cls, value: object) -> object:
+        return value if value is None else str(value)
+
+    @model_validator(mode="after")
+    def _readable(self) -> BudgetConfig:
+        if self.cost is not None:
+            parse_money(self.cost)
+        return self
+
+
+class CollectConfig(Section):
+    """How `realm collect` asks the teachers."""
+
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests under way at the same time.")
+    timeout: float = Field(120.0, gt=0, description="Seconds one request may take in all.")
+    retries: int = Field(6, ge=0, description="Further tries of a request that failed for a passing reason.")
+    give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
+    splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
+    budget: BudgetConfig = BudgetConfig()
+
+
+class GuidanceConfig(Section):
+    """Guided CoT distillation: expert comments in the teacher's prompt."""
+
+    probability: Probability = Field(0.5, description="ρ: probability per sample that comments are shown.")
+    comments: str | None = Field(None, description="Markdown or JSONL file of comments; null: the task's own.")
+    match: Literal["tag", "always", "retrieval"] = Field(
+        "tag", description="Which are shown: those that share a tag with the question, all, or the best by BM25."
+    )
+    top: int = Field(3, ge=1, description="How many `retrieval` shows at most.")
+
+
+class BankConfig(Section):
+    """The bank of labelled CoTs."""
+
+    path: str | None = Field(None, description="Bank folder, or a JSONL file with `cots`. Default: <run>/bank.")
+    samples: int = Field(8, ge=1, description="N: CoTs per question that `realm collect` asks for.")
+    relabel: bool = Field(True, description="Judge every CoT's answer by our verifier instead of trusting the file.")
+    mapping: dict[str, str] = Field(
+        {}, description="`realm bank import`: our key -> dotted key of the file, e.g. {text: response.content}."
+    )
+
+
+class RoutesConfig(Section):
+    """Which CoTs are shown to the student."""
+
+    k: int = Field(4, ge=0, description="Routes per prompt before fading.")
+    selection: Literal["random", "balanced", "error_ratio", "diverse"] = Field(
+        "random", description="How k of the N are chosen."
+    )
+    error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
+    error_range: tuple[Probability, Probability] = Field((0.2, 0.8), description="Range of it under `balanced`.")
+
+
+class FadeConfig(Section):
+    """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
+
+    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
+    p_start: Probability = 1.0
+    p_end: Probability = 0.0
+    hold: Probability = Field(0.0, description="τ until which p stays at p_start.")
+    fade_end: Probability = Field(0.9, description="τ from which p is p_end.")
+    stairs: int = Field(4, ge=1, description="Number of stairs of `step`.")
+    granularity: Literal["route", "question", "count"] = "route"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FadeConfig:
+        if self.hold >= self.fade_end:
+            raise ValueError(f"hold ({self.hold}) must be below fade_end ({self.fade_end})")
+        return self
+
+
+class RewardConfig(Section):
+    """The two-stage reward r = format·ok + a·(answer + scores·scoring)."""
+
+    format: float = Field(0.1, ge=0)
+    answer: float = Field(1.0, ge=0)
+    scores: float = Field(0.5, ge=0)
+    rule: Literal["l1", "brier", "accuracy", "pairwise"] = "l1"
+
+
+class PromptConfig(Section):
+    """The surface of prompt and completion."""
+
+    think_tag: str = Field("think", pattern=r"^[A-Za-z][\w-]*$")
+    answer_tag: str = Field("answer", pattern=r"^[A-Za-z][\w-]*$")
+    scores_tag: str = Field("scores", pattern=r"^[A-Za-z][\w-]*$")
+    system: str | None = Field(None, description="System message instead of the task's own wording.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> PromptConfig:
+        names = [self.think_tag, self.answer_tag, self.scores_tag]
+        if len({name.casefold() for name in [*names, "route"]}) < 4:
+            raise ValueError(f"the tags must differ from each other and from `route`, found {', '.join(names)}")
+        return self
+
+
+class SFTSettings(Section):
+    """The cold start of realm-r1 (TRL's SFTTrainer)."""
+
+    steps: int = Field(100, ge=0, description="Optimizer steps.")
+    batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
+    micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
+    learning_rate: float = Field(2e-5, gt=0)
+    guided_first: bool = Field(True, description="Prefer guided positive CoTs as targets where there are some.")
+    empty_share: Probability = Field(0.5, description="Share of examples without any route.")
+
+
+class RLSettings(Section):
+    """RL (TRL's GRPOTrainer underneath)."""
+
+    steps: int = Field(200, ge=1, description="Optimizer steps; τ = step / steps.")
+    num_generations: int = Field(8, ge=2, description="G: completions per prompt (the group).")
+    batch_size: int = Field(96, ge=2, description="Completions per optimizer step over all processes; a multiple of G.")
+    micro_batch_size: int = Field(96, ge=1, description="Completions per forward and backward on one device.")
+    learning_rate: float = Field(1e-6, gt=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    max_completion_length: int = Field(512, ge=1, description="Tokens a completion may have.")
+    temperature: float = Field(1.0, gt=0)
+    beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
+    epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
+    num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_checkpointing: bool = False
+    bf16: bool = Field(False, description="Mixed precision, also in the cold start (needs hardware that has it).")
+    optimizer: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "adafactor"] = Field(
+        "adamw_torch_fused", description="Also of the cold start; adamw_8bit needs the package bitsandbytes and a GPU."
+    )
+    # YAML reads a bare off as false, here and below.
+    shared_prefix: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
+        "auto", description="auto: a prompt is read once for its whole group wherever that pays; off: TRL's own path."
+    )
+    vllm: Annotated[Literal["off", "colocate", "server"], BeforeValidator(lambda v: "off" if v is False else v)] = (
+        Field(
+            "off",
+            description="Generate with vLLM through TRL: beside the training on every GPU, or on a server of its own.",
+        )
+    )
+    vllm_url: str = Field(
+        "http://localhost:8000", pattern=r"^https?://", description="Where the server of `vllm: server` listens."
+    )
+    vllm_memory: float = Field(0.3, gt=0, le=0.95, description="Share of each GPU's memory under `vllm: colocate`.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> RLSettings:
+        if self.batch_size % self.num_generations:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of num_generations G ({self.num_generations}), "
+                f"e.g. {max(1, round(self.batch_size / self.num_generations)) * self.num_generations}"
+            )
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro_batch_size})"
+            )
+        return self
+
+
+class LoRASettings(Section):
+    """Training of low-rank adapters (LoRA, arXiv 2106.09685) instead of all weights; the saved model is merged."""
+
+    r: int = Field(0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: int = Field(32, ge=1, description="The adapters' output is scaled by alpha / r.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Of the adapters' input, in the cold start; RL runs without.")
+    targets: list[str] = Field(
+        [], description="Ends of the names of adapted layers, e.g. [q_proj, v_proj]; empty: every one but the head."
+    )
+
+
+class TrainingConfig(Section):
+    """One training run."""
+
+    recipe: Recipe = Field("realm-r1", description="grpo (no CoTs), realm-zero (RL at once), realm-r1 (SFT, then RL).")
+    rounds: int = Field(1, ge=1, description="realm-r1: how often SFT + RL are repeated.")
+    sft: SFTSettings = SFTSettings()
+    rl: RLSettings = RLSettings()
+    lora: LoRASettings = LoRASettings()
+    save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
+    keep_checkpoints: int = Field(2, ge=1)
+    eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
+    eval_questions: int = Field(100, ge=0, description="Training-time evaluation uses this many; 0 turns it off.")
+    log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")
+    sample_every: int = Field(10, ge=1, description="Steps between saved groups of completions.")
+    sample_groups: int = Field(2, ge=0, description="Groups saved each time.")
+
+
+class EvaluationConfig(Section):
+    """Evaluation of a model directory without and with routes."""
+
+    splits: list[str] = Field([], description="Held-out splits; empty: every split of the task but train, validation.")
+    batch_size: int = Field(64, ge=1)
+    max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
+    samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
+    temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
+    bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")

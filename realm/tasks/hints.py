@@ -1,0 +1,16 @@
+"""What form of answer a verifier can read, in one sentence for whoever is asked: student and teacher alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def answer_hint(verifier: str, choices: Sequence[str] = ()) -> str:
+    """The sentence for the verifier of that name; "" where any form will do. `choices`: those of `choice`."""
+    hints = {
+        "number": "The answer is one number, written in digits.",
+        "choice": f"The answer is one of: {', '.join(choices)}.",
+        "math": "The answer is one mathematical expression in LaTeX, worked out as far as possible.",
+        "python": "The answer is one Python literal.",
+    }
+    return hints.get(verifier, "")

@@ -1,0 +1,65 @@
+"""The teachers and the guidance that a configuration names."""
+
+from __future__ import annotations
+
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.sections import TeacherConfig
+from realm.tasks.base import Task
+from realm.tasks.hints import answer_hint
+from realm.teacher.base import Teacher
+from realm.teacher.comments import read_comments
+from realm.teacher.guidance import Guidance
+from realm.teacher.plan import Source
+from realm.teacher.prompts import make_wording
+
+
+def make_guidance(config: Config, task: Task) -> Guidance:
+    """The expert's comments, of the file `guidance.comments` or else the task's own, and when they are shown.
+
+    Raises:
+        DataError: a file that cannot be read, or without any comment.
+    """
+    path = config.guidance.comments
+    return Guidance(task.comments if path is None else read_comments(path), config.guidance)
+
+
+def make_sources(config: Config, task: Task, guidance: Guidance, *, keyless: bool = False) -> list[Source]:
+    """The teachers with a share, in the order of the configuration.
+
+    Args:
+        keyless: do without the keys of endpoints: to see what would be sent, never to ask.
+
+    Raises:
+        ConfigError: a scripted teacher for another task than the desk, a prompt without {question}, and the like.
+        TeacherError: the key of an endpoint or the directory of a model is missing.
+    """
+    guided = bool(guidance.comments) and config.guidance.probability > 0
+    found = []
+    for name, settings in config.teachers.items():
+        if settings.share:
+            known = settings.model_copy(update={"api_key_env": None}) if keyless else settings
+            found.append(Source(_make_teacher(name, known, config, task, guided), settings))
+    return found
+
+
+def _make_teacher(name: str, settings: TeacherConfig, config: Config, task: Task, guided: bool) -> Teacher:
+    if settings.kind == "scripted":
+        # Imported here: the desk is a task of its own and rests on this package.
+        from realm.desk.task import DeskTask
+        from realm.teacher.scripted import ScriptedTeacher
+
+        if not isinstance(task, DeskTask):
+            raise ConfigError(
+                f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
+                "name another teacher, or give bank.path a file or folder of CoTs instead."
+            )
+        return ScriptedTeacher(task, config.run.seed, name)
+    wording = make_wording(name, settings, answer_hint(task.verifier.name, config.task.choices), guided)
+    if settings.kind == "openai":
+        from realm.teacher.endpoint import EndpointTeacher
+
+        return EndpointTeacher(name, settings, config.collect.timeout, wording)
+    from realm.teacher.local import LocalTeacher
+
+    return LocalTeacher(name, settings, config.run.seed, wording)

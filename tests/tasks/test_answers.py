@@ -1,0 +1,213 @@
+"""The final answer of a CoT, in the forms that models write it; linear in time; and what is wrong with an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realm.bank.cot import PROBLEMS
+from realm.tasks.answers import LONGEST, boxed, final_answer, problem_of
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        # the form asked for, and its neighbours
+        ("We add.\nFinal answer: 42", "42"),
+        ("FINAL ANSWER : 42.", "42"),
+        ("**Final answer:** 42", "42"),
+        ("**Final answer: 42**", "42"),
+        ("**Final Answer**: `42`", "42"),
+        ("### Final Answer\n\n42\n", "42"),
+        ("> Final answer: $42$", "42"),
+        ("The final answer is: **x = 3**.", "x = 3"),
+        ("So, the final answer is 7.", "7"),
+        ("All in all 42. Final answer: 42", "42"),
+        ("Final answer：42", "42"),
+        ("answer: B", "B"),
+        ("**Answer:** B", "B"),
+        ("The answer: yes", "yes"),
+        ("Final answer: 1\nNo, wrong.\nFinal answer: 2", "2"),
+        ("Answer: 3\nAnswer:", "3"),
+        ("Final answer:\n\\[\n\\frac{1}{2}\n\\]", "\\frac{1}{2}"),
+        ("Final answer:\n```python\n[1, 2]\n```", "[1, 2]"),
+        ("Final answer: $\\boxed{42}$.", "42"),
+        ("Final answer:\r\n42\r\n", "42"),
+        ("\\boxed{1}\nFinal answer: 2", "2"),
+        # the other forms, in their order
+        ("so <answer> 7 </answer> done", "7"),
+        ("<answer>1</answer> <ANSWER>2</ANSWER> \\boxed{3}", "2"),
+        ("thus \\boxed{\\frac{a}{b}} done", "\\frac{a}{b}"),
+        ("\\boxed{1} and \\boxed{\\text{Paris}}", "Paris"),
+        ("\\boxed{\\boxed{5}}", "5"),
+        ("1 + 1 = 2\n#### 1,234", "1,234"),
+        ("foo\nA: 12", "12"),
+        ("Hence the answer is 12.5.", "12.5"),
+        # what stays as it is
+        ("Final answer: U.S.", "U.S."),
+        ("Final answer: 3.5.", "3.5"),
+        ("Final answer: and so on...", "and so on..."),
+        ("Final answer: __init__", "__init__"),
+        ("Final answer: 2**3", "2**3"),
+        ("Final answer: '-'", "'-'"),
+        ("Final answer: []", "[]"),
+        ("Final answer: (-1, 1)", "(-1, 1)"),
+        ("Final answer: $5 and $6", "$5 and $6"),
+        ("Final answer: $5", "$5"),
+        # nothing
+        ("", ""),
+        ("I do not know.", ""),
+        ("Final answer:", ""),
+        ("Final answer: **", ""),
+        ("#### Step 3\nand on", ""),
+        ("<answer> 7", ""),
+        ("\\boxed{7", ""),
+        ("Final answer: " + "x" * (LONGEST + 1), ""),
+        ("A: 1\nB: 2", ""),
+    ],
+)
+def test_forms(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+def test_boxes_are_balanced() -> None:
+    assert boxed("\\boxed{a \\} {b} c} {") == "a \\} {b} c"
+    assert boxed("} \\boxed{1} }}} {{{ \\boxed{2") == "1"
+    assert boxed("no box {1}") == ""
+
+
+PLAIN = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=20)
+
+
+@given(
+    st.text(max_size=200), PLAIN, st.sampled_from(["Final answer: {}", "**Final answer:** {}", "Final Answer: ${}$."])
+)
+def test_the_form_asked_for_is_read_behind_any_text(before: str, answer: str, form: str) -> None:
+    assert final_answer(before + "\n" + form.format(answer)) == answer
+
+
+SCRAPS = st.sampled_from(
+    [
+        "final answer",
+        "Final answer:",
+        "answer:",
+        "\n",
+        "\r",
+        " ",
+        "*",
+        "**",
+        "_",
+        "`",
+        "$",
+        "\\boxed{",
+        "}",
+        "{",
+        "<answer>",
+        "</answer>",
+        "####",
+        "A:",
+        "answer is",
+        "1",
+        "x.",
+        "\\(",
+        "\\)",
+        "\\text{",
+        "\x00",
+        "\u2028",
+        "：",
+        "```",
+        "-",
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(SCRAPS | st.text(max_size=5), max_size=30).map("".join))
+def test_any_text_has_an_answer_of_its_own_characters_or_none(text: str) -> None:
+    found = final_answer(text)
+    assert found in text and found == found.strip() and len(found) <= LONGEST
+    assert problem_of(text, found) in (*PROBLEMS, "")
+    assert final_answer(f"{text}\nFinal answer: 42") == "42"
+
+
+@pytest.mark.parametrize("prefix", ["", "Final answer: ", "x\n"])
+@pytest.mark.parametrize(
+    "scrap",
+    [
+        "Final answer:",
+        "Final answer\n",
+        "answer ",
+        "Answer:\n",
+        "answer is ",
+        "\\boxed{",
+        "{",
+        "}",
+        "<answer>",
+        "<answer",
+        "</answer>",
+        "*",
+        "_",
+        "`",
+        "$",
+        " ",
+        "\n",
+        "\r",
+        "-\n",
+        "final answer\n*\n",
+        "#### ",
+        "A: ",
+        "\\text{",
+        "x" * 50,
+    ],
+)
+def test_a_hostile_megabyte_is_read_in_linear_time(prefix: str, scrap: str) -> None:
+    # Anything quadratic in here takes minutes, so that the run as a whole tells.
+    text = prefix + scrap * (1_000_000 // len(scrap))
+    assert len(final_answer(text)) <= LONGEST
+
+
+def test_hostile_markup_around_an_answer_is_taken_off_in_time() -> None:
+    for mark in "*_`$.":
+        final_answer(f"Final answer: {mark * (LONGEST // 2 - 1)}x{mark * (LONGEST // 2 - 1)}")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "refused", "problem"),
+    [
+        ("Final answer: 4", "stop", None, ""),
+        ("Final answer: 4", None, None, ""),
+        ("Final answer: 4", "length", None, "cut"),
+        ("Final answer: 4", "content_filter", None, "refused"),
+        ("", "stop", "I cannot.", "refused"),
+        ("", "length", None, "cut"),
+        (" \n", "stop", None, "empty"),
+        ("no idea", "stop", None, "no_answer"),
+        ("\x00 Final answer: 4", "stop", None, "malformed"),
+        ("\ud800 Final answer: 4", "stop", None, "malformed"),
+    ],
+)
+def test_problems(text: str, finish: str | None, refused: str | None, problem: str) -> None:
+    assert problem_of(text, final_answer(text), finish, refused) == problem
+
+
+@pytest.mark.data
+def test_every_answer_of_real_cots_is_found(data_dir: Path) -> None:
+    total = 0
+    with (data_dir / "gsm8k_openai_cots.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            for cot in json.loads(line)["cots"]:
+                total += 1
+                assert _same(final_answer(cot["text"]), cot["answer"] or ""), cot["text"]
+    assert total == 5276
+
+
+def _same(found: str, given: str) -> bool:
+    """The file's numbers are without thousands separators and rounded to six digits."""
+    try:
+        return abs(float(found.replace(",", "").strip("$")) - float(given)) < 1e-6
+    except ValueError:
+        return found.replace(",", "").rstrip(".") == given.replace(",", "").rstrip(".")

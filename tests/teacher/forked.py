@@ -1,0 +1,96 @@
+"""`realm` in processes of their own that start at once: forked from a server that has imported everything already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+#: Where a process kills itself: what it writes to, the how-manieth time, and with how much of it written.
+Death = tuple[str, int, float]
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["realm.cli.app", "realm.teacher.collect", "realm.teacher.client", "rich.console"])
+
+
+def start(arguments: list[str], folder: Path, death: Death | None = None) -> BaseProcess:
+    """Run `realm ARGUMENTS` in `folder`; its output goes to `folder/output`."""
+    process = _CONTEXT.Process(target=_run, args=(arguments, str(folder), death))
+    process.start()
+    return process
+
+
+def _run(arguments: list[str], folder: str, death: Death | None) -> None:
+    os.chdir(folder)
+    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if death is not None:
+        _arrange(*death)
+    from realm.cli.app import app
+
+    sys.argv = ["realm", *arguments]
+    app(arguments)
+
+
+def _arrange(what: str, number: int, part: float) -> None:
+    """Let this process die in its `number`-th write of that kind, with `part` of the bytes in the file."""
+    from realm.bank.writer import BankWriter
+    from realm.teacher.ledger import Ledger
+
+    left = number
+
+    def due() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    if what == "replace":
+        replace = Path.replace
+
+        def dying(self: Path, target: Any) -> Any:
+            if due():
+                if part > 0.5:
+                    replace(self, target)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return replace(self, target)
+
+        Path.replace = dying  # type: ignore[assignment,method-assign]
+        return
+
+    class Torn:
+        """A file that is cut off within a write."""
+
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def write(self, content: memoryview) -> int:
+            if due():
+                self._file.write(content[: int(part * len(content))])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return int(self._file.write(content))
+
+    if what == "ledger":
+        enter = Ledger.__enter__
+
+        def entered(self: Ledger) -> Ledger:
+            enter(self)
+            self._file = Torn(self._file)
+            return self
+
+        Ledger.__enter__ = entered  # type: ignore[method-assign]
+        return
+    init = BankWriter.__init__
+
+    def made(self: BankWriter, path: Path, *others: Any) -> None:
+        init(self, path, *others)
+        setattr(self, f"_{what}", Torn(getattr(self, f"_{what}")))
+
+    BankWriter.__init__ = made  # type: ignore[method-assign]

@@ -1,0 +1,160 @@
+"""What comes back from an endpoint, whatever it is, is a reply or a failure; a key is taken out of every text."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realm.teacher.base import Failure, Reply
+from realm.teacher.outcomes import Answer, content_scrubber, read_reply, refusal, retry_after, scrubber
+
+KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
+
+
+def test_retry_after_in_every_form() -> None:
+    assert retry_after({"retry-after": "2.5"}) == 2.5
+    assert retry_after({"retry-after": "9", "retry-after-ms": "1500"}) == 1.5
+    assert retry_after({"retry-after": formatdate(1_000_030, usegmt=True)}, now=1_000_000) == 30
+    assert retry_after({"retry-after": formatdate(999_000, usegmt=True)}, now=1_000_000) == 0
+    assert retry_after({"retry-after": "-4"}) == 0
+    for nonsense in ("", "soon", "nan", "inf", "1e999", "Mon, 99 Foo 2020"):
+        assert retry_after({"retry-after": nonsense}) is None
+    assert retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"Incorrect API key provided: {KEY}.",
+        f"Incorrect: {KEY[:20]}",
+        f"Incorrect: {KEY[15:]}!",
+        f"Incorrect: {KEY[:8]}********************{KEY[-4:]}",
+        f"Incorrect: {KEY[:5]}...{KEY[-4:]}",
+        f"Incorrect: {KEY[:7]}…{KEY[-4:]}",
+        f"Incorrect: ***{KEY[-4:]}",
+        f'{{"auth":"Bearer {KEY}"}}',
+    ],
+)
+def test_scrubbing(said: str) -> None:
+    cleaned = scrubber(KEY)(said)
+    assert "[key]" in cleaned
+    assert not any(KEY[start : start + 6] in cleaned for start in range(len(KEY) - 5))
+    assert KEY[-4:] not in cleaned
+
+
+def test_scrubbing_leaves_other_text() -> None:
+    text = "Rate limit reached for sk-learn... try again in 20 s (see docs)"
+    assert scrubber(KEY)(text) == text
+    assert scrubber("")(text) == text
+    assert scrubber("x")("next x, text") == "next [key], text"
+
+
+@pytest.mark.parametrize("key", ["x", "sk-no-key-required", "EMPTY", "ollama", "key-1", KEY])
+def test_what_a_model_wrote_is_left_as_it_is(key: str) -> None:
+    text = f"Let x = 3 required, EMPTY key-1; the ollama is {KEY[:20]}…\nNo-key-required.\nFinal answer: x required"
+    raw = json.dumps(body({"content": text})).encode()
+    found = read_reply(Answer(200, {}, raw), scrubber(key), content_scrubber(key))
+    assert (found.text, found.answer) == (text, "x required")
+
+
+def test_the_whole_key_is_taken_out_of_what_a_model_wrote() -> None:
+    found = read(body({"content": f"Your key is {KEY}.\nFinal answer: {KEY}"}, model=KEY))
+    assert (found.text, found.answer, found.problem) == ("Your key is [key].\nFinal answer: [key]", "[key]", "")
+    assert found.meta["model"] == "[key]"
+
+
+@pytest.mark.parametrize(
+    ("usage", "completion"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 2029}, 2009),
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}, 9),
+        ({"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 5}, 9),
+        ({"prompt_tokens": 20, "total_tokens": 25}, 5),
+        ({"completion_tokens": 9, "total_tokens": 2029}, 9),
+    ],
+)
+def test_tokens_of_a_thought_are_tokens_of_the_answer(usage: dict[str, int], completion: int) -> None:
+    assert read(body(usage=usage)).completion_tokens == completion
+
+
+def body(message: dict[str, Any] | None = None, finish: Any = "stop", **parts: Any) -> dict[str, Any]:
+    return {"choices": [{"message": message or {"content": "Final answer: 4"}, "finish_reason": finish}], **parts}
+
+
+def read(content: Any, kind: str = "application/json") -> Reply:
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return read_reply(Answer(200, {"content-type": kind}, raw), scrubber(KEY), content_scrubber(KEY))
+
+
+def test_a_reasoning_model() -> None:
+    thought = "I think so."
+    assert read(body({"content": "Final answer: 4", "reasoning_content": thought})).text == "Final answer: 4"
+    for name in ("reasoning_content", "reasoning"):
+        found = read(body({"content": None, name: thought}, "length"))
+        assert (found.text, found.problem) == (thought, "cut")
+    assert read(body({"content": "", "reasoning_content": thought})).problem == "empty"
+
+
+def test_content_in_parts_and_other_content_types() -> None:
+    assert read(body({"content": [{"type": "text", "text": "A: "}, {"type": "text", "text": "4"}]})).text == "A: 4"
+    assert read(body(), "text/plain").answer == "4"
+    assert read(b"\xef\xbb\xbf" + json.dumps(body()).encode()).answer == "4"
+
+
+@pytest.mark.parametrize("tokens", [-1, True, "7", 1.5, None, 10**40, [1]])
+def test_usage_that_makes_no_sense_is_none(tokens: Any) -> None:
+    found = read(body(usage={"prompt_tokens": tokens, "completion_tokens": 3}))
+    assert (found.prompt_tokens, found.completion_tokens) == (None, 3)
+    assert read(body(usage=[1])).completion_tokens is None
+
+
+def test_errors_that_come_with_status_200() -> None:
+    for content, reason, kind in (
+        ({"error": {"code": 429, "message": "slow down"}}, "429", "transient"),
+        ({"error": {"code": 401, "message": "who?"}}, "401", "fatal"),
+        ({"error": {"message": "upstream"}}, "502", "transient"),
+        ({"choices": [{"error": {"code": 503, "message": "gone"}, "message": {"content": "ha"}}]}, "503", "transient"),
+    ):
+        with pytest.raises(Failure) as caught:
+            read(content)
+        assert (caught.value.reason, caught.value.kind, caught.value.billed) == (reason, kind, True)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "message", "content", "error", "usage", "code", "type", "prompt_tokens", "refusal"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60), st.integers(200, 599))
+def test_any_body_is_a_reply_or_a_failure(raw: bytes, status: int) -> None:
+    answer = Answer(status, {"content-type": "application/json", "retry-after": "x"}, raw)
+    try:
+        found = read_reply(answer, scrubber(KEY), content_scrubber(KEY))
+    except Failure as error:
+        assert "\n" not in error.message
+    else:
+        assert isinstance(found.text, str) and found.problem is not None
+    assert refusal(answer, scrubber(KEY)).kind in ("transient", "request", "denied", "fatal")
+
+
+@pytest.mark.parametrize("raw", [b"[" * 200_000, b"1" * 100_000, b'{"choices": ' + b"[" * 100_000])
+def test_hostile_json(raw: bytes) -> None:
+    with pytest.raises(Failure):
+        read(raw)
