@@ -1,6 +1,6 @@
 # Each target sets up what it needs, on a machine with nothing but Python >= 3.11, git and make.
 #
-#   make quickstart   install into .venv and train the tiny student, offline after the installation (15 minutes)
+#   make quickstart   install into .venv and train the tiny student, offline after the installation (10 minutes)
 #   make test         the fast tests; make test-slow: the others
 #   make check        lint, types and the fast tests
 #

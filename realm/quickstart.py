@@ -21,6 +21,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from realm.analysis.stats import statistics
+from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
 from realm.comparison import accuracies, results_page
 from realm.config import Config, dump_config, load_config
@@ -35,7 +37,7 @@ from realm.run import RunFolder, machine, versions
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-from realm.teacher.collect import bank_info, collect, make_teacher
+from realm.teacher.collect import bank_info, collect, make_plan
 
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
@@ -272,7 +274,7 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     folder = config.run_path
     recipe_configs(config, folder)
     task = load_task(config)
-    make_teacher(config, task)
+    make_plan(config, task)
     load(config.model.path, config.model.dtype)
     run = RunFolder.create(config, overwrite=overwrite)
     try:
@@ -291,10 +293,11 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
         console.print(f"[yellow]{FAST_NOTE}[/]")
     if (folder / "bank").exists():
         shutil.rmtree(folder / "bank")  # an earlier quickstart's, which cost nothing
-    bank = Bank.create(folder / "bank", bank_info(config, task))
+    collected = BankFolder.create(folder / "bank", bank_info(config, task))
     with VerifierPool(task.verifier.name) as pool:
-        collect(config, task, bank, pool)
-    stats = bank.stats()
+        collect(config, task, collected, pool)
+    bank = Bank.open(collected.path)
+    stats = statistics(bank.groups())
     console.print(
         f"bank: {len(bank)} CoTs of the scripted teacher on {stats['questions']} questions, "
         f"{stats['error_ratio']:.0%} wrong"

@@ -31,6 +31,10 @@ KEPT = "bank"
 FREE_ON_RESUME = (
     "run.dir", "run.report_to", "evaluation", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.sample_every", "training.sample_groups", "training.eval_every", "training.eval_questions",
+    # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo, whose mean is
+    # that of a micro-batch).
+    "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.rl.gradient_checkpointing",
+    "training.rl.vllm_url", "collect",
 )  # fmt: skip
 #: Order of the stages within a round; `final` comes after every round.
 STAGES = ("base", "sft", "rl", "final")
@@ -114,14 +118,17 @@ class RunFolder:
             run._resume(config)
             return run
         with writing(path):
-            used = path.exists() and (not path.is_dir() or any(item.name != KEPT for item in path.iterdir()))
+            # A hidden file is a write that was cut short when an earlier process was killed.
+            used = path.exists() and (
+                not path.is_dir() or any(item.name != KEPT and item.name[0] != "." for item in path.iterdir())
+            )
         if used:
             run._clear(overwrite)
         fresh = not path.exists()
         try:
             with writing(path):
                 path.mkdir(parents=True, exist_ok=True)
-            run._write_config(config)
+            # meta.json goes first: killed between the two, there is a run to resume.
             run._write_meta(
                 {
                     "format": FORMAT,
@@ -136,10 +143,11 @@ class RunFolder:
                     "status": "running",
                 }
             )
+            run._write_config(config)
         except ResourceError:
-            # Nothing half-written: a folder without meta.json would block its name.
+            # Nothing half-written: it would block its name.
             with suppress(OSError):
-                (path / "config.yaml").unlink(missing_ok=True)
+                (path / "meta.json").unlink(missing_ok=True)
                 if fresh:
                     path.rmdir()
             raise
@@ -173,8 +181,10 @@ class RunFolder:
             ResourceError: there is no run here.
             ConfigError: its configuration differs in what decides the result.
         """
-        if not (self.path / "meta.json").is_file() or not (self.path / "config.yaml").is_file():
+        if not (self.path / "meta.json").is_file():
             raise ResourceError(f"{self.path}: no run to resume here. Leave --resume away to start it.")
+        if not (self.path / "config.yaml").is_file():
+            return  # killed before it was written
         keys = _differences(load_config(self.path / "config.yaml"), config)
         if keys:
             raise ConfigError(
@@ -184,7 +194,11 @@ class RunFolder:
 
     def _resume(self, config: Config) -> None:
         self.check_resume(config)
-        meta = self.meta
+        meta = {key: value for key, value in self.meta.items() if key != "reason"}
+        with writing(self.path):
+            for torn in self.path.glob(".*.tmp"):  # of a write that a kill cut short; `publish` clears its own folder
+                if torn.is_file():
+                    torn.unlink()
         self._write_config(config)
         self._write_meta({**meta, "resumed": [*meta.get("resumed", []), _now()], "finished": None, "status": "running"})
 
@@ -232,9 +246,9 @@ class RunFolder:
             raise DataError(f"{path}: expected a JSON object.")
         return meta
 
-    def finish(self, status: Literal["done", "failed", "interrupted"] = "done") -> None:
-        """Note in meta.json that the run ended, and how."""
-        self._write_meta({**self.meta, "finished": _now(), "status": status})
+    def finish(self, status: Literal["done", "failed", "interrupted"] = "done", reason: str = "") -> None:
+        """Note in meta.json that the run ended, how, and why."""
+        self._write_meta({**self.meta, "finished": _now(), "status": status, **({"reason": reason} if reason else {})})
 
     def append(self, file: str, *records: dict[str, Any]) -> None:
         """Append records to `<run>/<file>` (see `append_jsonl`). Only the main process of a run may call it."""

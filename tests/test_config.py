@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
@@ -101,3 +102,17 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_the_configurations_that_come_along_are_valid(path: Path) -> None:
     assert load_config(path).run.name
+
+
+@pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("off", "off"), ("'off'", "off"), ("false", "off")])
+def test_a_bare_off_is_no_boolean(text: str, value: str) -> None:
+    """YAML 1.1 reads `off` as false."""
+    config = load_config(None, [f"training.rl.shared_prefix={text}"])
+    assert config.training.rl.shared_prefix == value
+    assert yaml.safe_load(dump_config(config))["training"]["rl"]["shared_prefix"] == value
+
+
+@pytest.mark.parametrize("text", ["true", "on", "always", "0"])
+def test_other_values_of_shared_prefix_are_errors(text: str) -> None:
+    with pytest.raises(ConfigError, match="shared_prefix"):
+        load_config(None, [f"training.rl.shared_prefix={text}"])

@@ -274,3 +274,15 @@ def test_meta_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("[]")
     with pytest.raises(DataError, match=r"meta\.json"):
         _ = run.meta
+
+
+def test_a_run_killed_while_it_was_made_blocks_nothing(tmp_path: Path) -> None:
+    config = Config.model_validate({"run": {"dir": str(tmp_path), "name": "first"}})
+    config.run_path.mkdir()
+    (config.run_path / ".meta.json.abc.tmp").write_text('{"form')
+    run = RunFolder.create(config)
+    (run.path / "config.yaml").unlink()
+    (run.path / ".config.yaml.abc.tmp").write_text("run")
+    again = RunFolder.create(config, resume=True)
+    assert (again.path / "config.yaml").is_file()
+    assert not list(again.path.glob("*.tmp"))

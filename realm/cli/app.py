@@ -8,25 +8,29 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from realm.cli import collect, desk, evaluate, quickstart, report, train
+from realm.cli import bank, collect, desk, doctor, evaluate, export, quickstart, report, train
+from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
+from realm.display import printable_lines
 from realm.errors import UserError
+from realm.stopping import Stopped
 
 #: Commands that take --resume, so that Ctrl-C can say how to go on.
 RESUMABLE = ("collect", "train")
-ARGUMENTS = "realm.arguments"
 
 
 class Commands(TyperGroup):
     """Sub-commands whose errors end as the user can use them.
 
-    A user's mistake: its one or two lines on stderr, exit code 2. Ctrl-C: how to go on, exit code 130. Anything else is
-    ours: it keeps its traceback and exits with 1.
+    A user's mistake: its one or two lines on stderr, exit code 2. Ctrl-C and, where a command
+    handles it, SIGTERM: how to go on, exit code 130 or 143. Anything else is ours: it keeps its traceback and exits
+    with 1.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -37,15 +41,17 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            typer.echo(f"error: {error}", err=True)
-        except KeyboardInterrupt:
-            typer.echo(f"\nstopped. {_go_on(ctx.meta[ARGUMENTS])}", err=True)
-            raise typer.Exit(130) from None
+            typer.echo(f"error: {printable_lines(str(error))}", err=True)
+        except KeyboardInterrupt as error:
+            saved = f" {error}" if isinstance(error, Stopped) and str(error) else ""
+            typer.echo(f"\nstopped.{saved} {_go_on(ctx.meta[ARGUMENTS])}", err=True)
+            number = error.number if isinstance(error, Stopped) else signal.SIGINT
+            raise typer.Exit(128 + number) from None
         except Exception as error:
             message = resource_message(error)
             if message is None:
                 raise
-            typer.echo(f"error: {message}", err=True)
+            typer.echo(f"error: {printable_lines(message)}", err=True)
         raise typer.Exit(2)
 
 
@@ -103,6 +109,9 @@ app.command(epilog="Example: realm train configs/gsm8k.yaml --model models/my-sl
 )
 app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out runs/desk/eight-routes")(evaluate.evaluate)
 app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
+app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)
+app.add_typer(bank.app, name="bank")
+app.add_typer(export.app, name="export")
 app.add_typer(desk.app, name="desk")
 
 

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from realm.config import Config
 
+#: Where a command's context keeps the arguments it was called with.
+ARGUMENTS = "realm.arguments"
 #: Settings of the embedded desk, as the quickstart uses them; part of the package.
 DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
 
@@ -46,7 +48,8 @@ def resolve(path: Path | None, overrides: Sequence[str] | None, *, model: str | 
     Raises:
         ConfigError: see `realm.config.load_config`.
     """
-    from realm.config import PACKAGED_BASE, load_config
+    from realm.config import load_config
+    from realm.sections import PACKAGED_BASE
 
     if path is None:
         path = DESK_CONFIG

@@ -50,13 +50,13 @@ def show(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the cases shown and the teacher's slips.")] = 0,
 ) -> None:
     """Print the shop's rule book, sample cases with their answers, and what the scripted teacher writes about them."""
-    from realm.config import Config
-    from realm.desk.book import UNCOMMENTED, state_rule
+    from realm.desk.book import UNCOMMENTED, habit_book, state_rule
+    from realm.desk.clerk import write_cot
     from realm.desk.task import DeskTask
     from realm.errors import ConfigError
     from realm.method.seeds import rng
-    from realm.teacher.collect import make_teacher
-    from realm.teacher.guidance import comments_for
+    from realm.sections import GuidanceConfig
+    from realm.teacher.guidance import Guidance
 
     task = DeskTask()
     if split not in task.splits():
@@ -67,14 +67,16 @@ def show(
     typer.echo("Rules that no comment states:")
     for rule in sorted(UNCOMMENTED):
         typer.echo(f"  {state_rule(rule, task.book[rule]).capitalize()}.")
-    teacher = make_teacher(Config(), task)
+    habit, guidance = habit_book(task.seed), Guidance(task.comments, GuidanceConfig())
     rows = task.rows(split)
     for question in rng(seed, "show").sample(rows, min(cases, len(rows))):
         typer.echo(f"\n{question.id} ({question.kind}, difficulty {question.difficulty})\n  {question.question}")
         typer.echo(f"  gold: {question.answer}")
         for number in range(samples):
             # Every second one guided, so that the difference shows.
-            shown = comments_for(question, task.comments) if number % 2 else ()
-            sample = teacher.ask(question, shown, rng(seed, "show", question.id, number))
-            mark = "right" if task.verifier(sample.answer, question.answer) else "wrong"
-            typer.echo(f"  {'guided' if shown else 'unguided'}, {mark}: {sample.text} → {sample.answer}")
+            comments = guidance.matching(question) if number % 2 else ()
+            shown = frozenset(tag for comment in comments for tag in comment.tags)
+            source = rng(seed, "show", question.id, number)
+            cot = write_cot(task.case(question.id), book=task.book, habit=habit, shown=shown, source=source)
+            mark = "right" if task.verifier(cot.answer, question.answer) else "wrong"
+            typer.echo(f"  {'guided' if shown else 'unguided'}, {mark}: {cot.text} → {cot.answer}")

@@ -36,12 +36,12 @@ def evaluate(
     fresh(folder / "evaluations.jsonl", overwrite)
     resolved.model.path = student
 
-    from realm.bank.importing import open_bank
     from realm.cli.results import print_results
     from realm.cli.train import has_bank
     from realm.errors import ResourceError
     from realm.evaluation.evaluate import evaluate_directory
     from realm.evaluation.models import find
+    from realm.exchange.importing import open_bank
     from realm.run import RunFolder
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool

@@ -27,7 +27,7 @@ def quickstart(
     """Train a tiny student three ways on this CPU, offline, and show what each way taught it.
 
     Collects the scripted teacher's CoTs, trains the recipes grpo, realm-zero and realm-r1 from the packaged base model,
-    evaluates each without and with routes, in and out of distribution, and writes a table and report.html (15 minutes).
+    evaluates each without and with routes, in and out of distribution, and writes a table and report.html (10 minutes).
     """
     resolved = resolve(config, overrides if config else ["run.name=quickstart", *(overrides or ())])
     place_run(resolved, out)

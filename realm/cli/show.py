@@ -25,6 +25,10 @@ def _section(section: BaseModel, depth: int) -> list[str]:
             title = (type(value).__doc__ or "").strip().splitlines()
             lines += ["" if depth == 0 else f"{indent}#", *(f"{indent}# {line}" for line in title)]
             lines += [f"{indent}{name}:", *_section(value, depth + 1)]
+        elif isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
+            lines += ["" if depth == 0 else f"{indent}#", f"{indent}# {_comment(field)}", f"{indent}{name}:"]
+            for key, item in value.items():
+                lines += [f"{indent}  {_scalar(key)}:", *_section(item, depth + 2)]
         else:
             comment = _comment(field)
             lines.append(f"{indent}{name}: {_scalar(value)}" + (f"  # {comment}" if comment else ""))

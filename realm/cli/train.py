@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
+from realm.cli.common import ARGUMENTS, ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
+from realm.cli.estimate import refuse, show_estimate, show_probe
 from realm.cli.live import progress_bar
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     config: ConfigFile = None,
     overrides: Overrides = None,
     model: Model = None,
@@ -31,6 +33,21 @@ def train(
     ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            "--launch",
+            metavar="ARGS",
+            help="Train on several processes: arguments of `accelerate launch`, or a file for it (configs/accelerate).",
+            show_default=False,
+        ),
+    ] = None,
+    only_estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Print what the run will need in memory, tokens and time (measured), and stop."
+        ),
+    ] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print every key with its value and meaning, and stop.")
     ] = False,
@@ -38,7 +55,8 @@ def train(
     """Train a student by the configured recipe, evaluate it without and with routes, and write the report.
 
     The run folder holds the resolved configuration, metrics, sampled completions, checkpoints, the final model in the
-    Hugging Face format (model/) and report.html. A stopped run goes on with --resume from its last checkpoint.
+    Hugging Face format (model/) and report.html. Ctrl-C saves a checkpoint first; a stopped or killed run goes on with
+    --resume.
     """
     resolved = resolve(config, overrides, model=model)
     place_run(resolved, out)
@@ -52,17 +70,30 @@ def train(
     from realm.method.prompt import template_hash
     from realm.report import write_report
     from realm.run import RunFolder
+    from realm.stopping import stoppable
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.recipes import check
+    from realm.training.settings import wait_for_all
 
     if resume:  # first: what cannot work with another configuration is then told as just that
         RunFolder(resolved.run_path).check_resume(resolved)
+    if launch is not None:
+        from realm.cli.launch import launch_here
+
+        launch_here(launch, context.meta[ARGUMENTS])
     task = load_task(resolved)
-    with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
+    refuse(resolved)
+    verifier = task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout
+    with stoppable(), VerifierPool(*verifier) as pool:
         bank = open_training_bank(resolved, task, pool, resume=resume)
         check(resolved, task, bank)
+        if only_estimate:
+            show_estimate(resolved, task, bank)
+            show_probe(resolved, task, bank, pool)
+            return
         if not _main_process():
+            wait_for_all()  # what an earlier run of this name left is gone now
             _train(resolved, RunFolder(resolved.run_path), task, bank, pool, resume)
             return
         prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
@@ -70,11 +101,16 @@ def train(
         try:
             if bank is not None and bank.path is None:
                 _keep_bank(bank, run.path)
+            show_estimate(resolved, task, bank)
+            wait_for_all()
             _train(resolved, run, task, bank, pool, resume)
             _conclude(resolved, run, task, bank, pool)
         except BaseException as error:
             with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
-                run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                if isinstance(error, KeyboardInterrupt):
+                    run.finish("interrupted")
+                else:
+                    run.finish("failed", str(error) or type(error).__name__)
             raise
         run.finish()
     typer.echo(f"model: {run.path / 'model'}\nreport: {write_report(run.path)}")
@@ -95,7 +131,7 @@ def open_training_bank(config: Config, task: Task, pool: VerifierPool, *, resume
 
     A resumed run goes on with its own copy of an imported file, whatever became of the file.
     """
-    from realm.bank.importing import open_bank
+    from realm.exchange.importing import open_bank
 
     if config.training.recipe == "grpo" and not has_bank(config):
         return None

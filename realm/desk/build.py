@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
 from realm.config import load_config
 from realm.desk.base import BATCH, STEPS, build_tokenizer, new_model, pretrain
@@ -19,7 +20,7 @@ from realm.evaluation.evaluate import evaluate_directory
 from realm.files import read_jsonl, writing
 from realm.run import machine, versions
 from realm.tasks.workers import VerifierPool
-from realm.teacher.collect import collect
+from realm.teacher.collect import bank_info, collect
 
 #: The base is measured with routes of which 60 % are right. Questions that the teacher nearly always gets right have
 #: too few wrong CoTs even among many samples; a slightly higher ratio makes up for them.
@@ -43,10 +44,10 @@ def measure(path: Path, out: Path) -> list[dict[str, Any]]:
     """
     config = load_config(None, [*MEASURED_WITH, f"model.path={path}"])
     task = DeskTask()
-    bank = Bank()
-    with VerifierPool("desk") as pool:
-        collect(config, task, bank, pool)
-        rows = evaluate_directory(path, config, task, bank, pool, out=out)
+    with VerifierPool("desk") as pool, tempfile.TemporaryDirectory() as temporary:
+        folder = BankFolder.create(Path(temporary) / "bank", bank_info(config, task))
+        collect(config, task, folder, pool)
+        rows = evaluate_directory(path, config, task, Bank.open(folder.path), pool, out=out)
     shown: dict[str, list[int]] = {}
     for record in read_jsonl(out / "predictions.jsonl"):
         shown.setdefault(record["split"], []).extend(route["label"] for route in record["shown"])

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 import realm
-from realm.config import PACKAGED_BASE, Config
+from realm.config import Config
 from realm.errors import ModelError
+from realm.sections import PACKAGED_BASE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,6 +85,21 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             "config.json and weights do not belong together."
         )
     return model.eval()
+
+
+def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
+    """The model without its weights: every tensor has a shape and a type, and takes no memory.
+
+    Raises:
+        ModelError: no such directory, no or broken config.json.
+    """
+    name = find(path)
+    with _loading(path, "model"), torch.device("meta"):
+        settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            settings, dtype=getattr(torch, dtype), trust_remote_code=False
+        )
+    return model
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

@@ -76,9 +76,10 @@ def as_plain_text(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """`text` without any special token of the tokenizer: what others wrote can neither end a turn nor begin one.
 
     A tokenizer reads its special tokens wherever they are spelled out. The first character of each is replaced, `<` by
-    `‹`, or else followed by a space. All other text stays as it is. Tokens of one character are left alone. Linear
-    time.
+    `‹`, or else followed by a space. Lone surrogates, which no tokenizer reads, become `?`. All other text stays as it
+    is. Tokens of one character are left alone. Linear time.
     """
+    text = text.encode("utf-8", "replace").decode()
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     tokens = frozenset(token for token in (*tokenizer.all_special_tokens, *added) if len(token) > 1)
     return _beginning(tokens).sub(lambda match: "‹" if match[0] == "<" else f"{match[0]} ", text)

@@ -2,69 +2,161 @@
 
 A stage of training keeps its files below `checkpoints/<stage>/round-<n>/`: the trainer's `checkpoint-<step>/` folders
 and, when the stage is over, `model/`. The model of the last stage is `<run>/model/`.
+
+A checkpoint is whole when it has a seal: a file, written last, with the size of every other file. One without it was
+killed while it was saved, one that differs from it was cut later (a crash of the machine, a copy to a full disk);
+neither is ever loaded.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+import torch
+from accelerate import PartialState
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.files import writing
+from realm.files import write_atomic, writing
+from realm.stopping import Request
+from realm.training.adapters import merge
 from realm.training.settings import main_process
 
-#: What `Trainer` writes into a checkpoint, in this order; the state comes last, before older checkpoints are removed.
-_STATE = "trainer_state.json"
+_SEAL = "seal.json"
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file below a checkpoint, by relative path; the seal is not among them."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(f".{_SEAL}"))
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files if path != folder / _SEAL}
+
+
+def seal(folder: Path, step: int) -> None:
+    """Mark a checkpoint whose files have all been written as whole.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
+    sizes = _sizes(folder)
+    with writing(folder):
+        for name in sizes:
+            # A machine that crashes must not leave the seal without what it vouches for.
+            handle = os.open(folder / name, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    write_atomic(folder / _SEAL, json.dumps({"step": step, "files": sizes}, indent=1))
 
 
 def _step(folder: Path) -> int | None:
-    """The step of a complete checkpoint; None for one that was killed while it was saved."""
+    """The step of a whole checkpoint; None for one that was killed while it was saved, or cut later."""
     try:
-        state: Any = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: Any = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
+        whole = isinstance(found, dict) and bool(found.get("files")) and found["files"] == _sizes(folder)
+    except (OSError, ValueError, RecursionError):
         return None
-    step = state.get("global_step") if isinstance(state, dict) else None
-    return step if folder.name == f"{PREFIX_CHECKPOINT_DIR}-{step}" else None
+    step = found.get("step") if whole else None
+    return step if isinstance(step, int) and folder.name == f"{PREFIX_CHECKPOINT_DIR}-{step}" else None
 
 
-def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """The newest complete checkpoint below `folder` and its step; None where there is none.
+def _whole(folder: Path) -> list[tuple[int, Path]]:
+    """The whole checkpoints below `folder` by their steps; the main process removes the others.
 
-    The main process removes half-written ones: they are of no use, and would count among the checkpoints to keep.
+    They are of no use, and would be taken for checkpoints by whatever else looks into the folder.
     """
-    complete: list[tuple[int, Path]] = []
+    whole: list[tuple[int, Path]] = []
     for item in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = _step(item)
         if step is not None:
-            complete.append((step, item))
+            whole.append((step, item))
         elif main_process():
             shutil.rmtree(item, ignore_errors=True)
-    if not complete:
-        return None
-    step, path = max(complete)
-    return path, step
+    return sorted(whole)
 
 
-def publish(trainer: Trainer, folder: Path) -> None:
+def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
+    """The newest whole checkpoint below `folder` and its step; None where there is none."""
+    whole = _whole(folder)
+    return (whole[-1][1], whole[-1][0]) if whole else None
+
+
+class Checkpoints(TrainerCallback):
+    """Seals what the trainer has saved, removes what is older, and saves and stops when a signal has asked for it.
+
+    A checkpoint falls only where a batch is used up and a row of metrics has just been written (see
+    `common_arguments`); the processes of a distributed run agree on the step.
+
+    Args:
+        keep: how many checkpoints stay.
+        request: what a signal sets.
+    """
+
+    def __init__(self, keep: int, request: Request) -> None:
+        self._keep = keep
+        self._request = request
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask the trainer to save and to stop, at the first step at which it may."""
+        number = _agreed(self._request.number or 0, args.device)
+        whole = math.lcm(int(args.logging_steps), getattr(args, "num_iterations", 1))
+        if number and (state.global_step % whole == 0 or state.global_step >= state.max_steps):
+            self._request.number = number
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal the checkpoint of this step, then remove the oldest ones."""
+        PartialState().wait_for_everyone()  # each process writes files of its own
+        if not state.is_world_process_zero:
+            return
+        folder = Path(str(args.output_dir))
+        seal(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", state.global_step)
+        with writing(folder):
+            for _, old in _whole(folder)[: -self._keep]:
+                (old / _SEAL).unlink()  # first: what is left of a deletion that is cut short is no checkpoint
+                shutil.rmtree(old)
+
+
+def _agreed(number: int, device: torch.device) -> int:
+    """The largest `number` of all processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return number
+    found = torch.tensor([number], device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+    return int(found.item())
+
+
+def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
     """Save the trainer's model and tokenizer in the Hugging Face format: `folder` appears whole or not at all.
+
+    Adapters (LoRA) are merged into the weights of the model at `base` that they were trained on; none are left behind.
 
     Raises:
         ResourceError: the disk refuses.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
+    adapters = folder.with_name(f".{folder.name}.adapters.tmp")
+    adapted = hasattr(trainer.model, "get_base_model")
     with writing(folder):
         if trainer.is_world_process_zero():
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(adapters, ignore_errors=True)
         # Trainer turns it off for training; left so, whoever generates with the model would wait for hours.
         model: Any = trainer.model
         model.config.use_cache = True
         trainer.accelerator.wait_for_everyone()
-        trainer.save_model(str(temporary))
+        trainer.save_model(str(adapters if adapted else temporary))
         if trainer.is_world_process_zero():
+            if adapted:
+                merge(base, dtype, adapters, temporary)
+                tokenizer: Any = trainer.processing_class
+                tokenizer.save_pretrained(temporary)
+                shutil.rmtree(adapters)
             # A pickle of this machine's settings; a model directory needs none, and nobody should load one.
             (temporary / "training_args.bin").unlink(missing_ok=True)
             temporary.rename(folder)

@@ -25,27 +25,30 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from realm.config import Config
 from realm.errors import ConfigError
+from realm.training.adapters import lora_config
+from realm.training.failures import Finite
+from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Rendered, Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ReaLMTrainer(Quiet, GRPOTrainer):
+class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    The only change is in `_generate_and_score_completions`: the `prompt` of every input row is rendered from (seed,
-    question id, `state.global_step`) before TRL generates, and the routes shown travel with the row to the reward.
-    With k = 0 the prompts never change and the trainer is GRPOTrainer, step for step.
+    The only change to `FrugalGRPOTrainer` is in `_generate_and_score_completions`: the `prompt` of every input row is
+    rendered from (seed, question id, `state.global_step`) before TRL generates, and the routes shown travel with the
+    row to the reward. With k = 0 the prompts never change and the trainer is, with `share=False`, GRPOTrainer, step for
+    step.
 
     Private seams of TRL 1.16 it leans on (a contract test each, in tests/training/test_grpo.py):
         `_generate_and_score_completions(inputs)` gets the rows of the dataset, one per completion, when completions
             are generated (not when the batch is fetched), and returns the generation batch;
         `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
-        `_send_telemetry` and `create_model_card` (see `Quiet`).
+        `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`).
 
     Args:
         renderer: renders the questions named by the column `question_id`.
@@ -90,12 +93,16 @@ def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GR
     """
     rl = config.training.rl
     vllm: dict[str, Any] = {}
-    if rl.use_vllm:
+    if rl.vllm != "off":
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError(
-                "training.rl.use_vllm: vLLM is not installed; `pip install 'realm-slm[vllm]'` or turn it off."
+                "training.rl.vllm: vLLM is not installed; `pip install 'realm-slm[vllm]'` or set it to off."
             )
-        vllm = {"use_vllm": True, "vllm_max_model_length": context}
+        vllm = {"use_vllm": True, "vllm_mode": rl.vllm}
+        if rl.vllm == "server":
+            vllm |= {"vllm_server_base_url": rl.vllm_url}
+        else:
+            vllm |= {"vllm_gpu_memory_utilization": rl.vllm_memory, "vllm_max_model_length": context}
     schedule = "constant_with_warmup" if rl.lr_schedule == "constant" and rl.warmup_steps else rl.lr_schedule
     return GRPOConfig(
         **common_arguments(config, output=output, seed=seed, steps=rl.steps, repeat=rl.num_iterations),
@@ -152,11 +159,13 @@ def make_grpo_trainer(
     """The trainer of one RL stage; checkpoints go below `output`."""
     trainer = ReaLMTrainer(
         renderer=renderer,
+        share=config.training.rl.shared_prefix == "auto",
         model=model,
         processing_class=tokenizer,
         reward_funcs=reward,
         args=grpo_settings(config, output=output, seed=seed, context=renderer.context),
         train_dataset=grpo_rows(renderer, config, seed),
+        peft_config=lora_config(config),
         callbacks=callbacks,
     )
     trainer.be_quiet()

@@ -25,6 +25,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ResourceError
@@ -34,14 +35,17 @@ from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
 from realm.method.seeds import derive
 from realm.run import RunFolder
+from realm.stopping import Stopped, patient
 from realm.tasks.base import Task
 from realm.tasks.workers import VerifierPool
-from realm.training.checkpoints import last_checkpoint, publish
+from realm.training.adapters import below_adapters, with_adapters
+from realm.training.checkpoints import Checkpoints, last_checkpoint, publish
+from realm.training.failures import explain
 from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import accumulation, hushed, main_process
+from realm.training.settings import accumulation, hushed, leave_group, main_process
 from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
 
 
@@ -121,6 +125,7 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     with hushed():
         grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)
+        with_adapters(model, config)
     if bank is not None and any(stage.kind == "sft" for stage in stages):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
         examples(config, renderer, bank, 0)
@@ -146,18 +151,28 @@ def train(
         resume: go on from the last complete checkpoint; rows beyond it are cut off and written again.
 
     Raises:
-        UserError: see `check`, which is called first; or the disk or the accelerator's memory is full.
+        UserError: see `check`, which is called first; or the disk or the memory is full, or a loss is no number.
+        Stopped: by Ctrl-C or SIGTERM, after a checkpoint.
     """
     final = run.path / "model"
     if not (resume and final.is_dir()):
         check(config, task, bank)
+        facts = run.path / "bank_stats.json"
+        if bank is not None and main_process() and not (resume and facts.is_file()):
+            # For the report: what the run learned from, also where the bank is gone or has grown.
+            write_atomic(facts, json.dumps(statistics(bank.groups(), seed=config.run.seed)) + "\n")
         stages = plan(config)
         goals = [*(stage.folder(run) / "model" for stage in stages[:-1]), final]
         sources = [config.model.path, *map(str, goals)]
-        for stage, source, goal in zip(stages, sources, goals, strict=False):
-            if not goal.is_dir():
-                with hushed():
-                    _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
+        try:
+            for stage, source, goal in zip(stages, sources, goals, strict=False):
+                if not goal.is_dir():
+                    with hushed():
+                        _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
+        except Stopped:  # all processes stop at the same step; after any other error one may be alone
+            leave_group()
+            raise
+        leave_group()
     if not main_process():
         return final
     rl = config.training.rl
@@ -198,16 +213,21 @@ class _Runner:
         )
         make = self._sft if stage.kind == "sft" else self._rl
         trainer = make(stage, model, tokenizer, renderer, str(folder))
-        if stage == plan(self.config)[0] and main_process():
-            self._evaluate_base(model, tokenizer)
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
-        except torch.OutOfMemoryError as error:
-            raise ResourceError(
-                f"out of memory in stage {stage.kind}: lower training.{stage.kind}.micro_batch_size, set "
-                "training.rl.gradient_checkpointing, or allow fewer tokens (training.rl.max_completion_length)."
-            ) from error
-        publish(trainer, goal)
+            if stage == plan(self.config)[0] and main_process():
+                self._evaluate_base(model, tokenizer)
+            with patient(speak=main_process()) as request:
+                trainer.add_callback(Checkpoints(self.config.training.keep_checkpoints, request))
+                trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
+        except Exception as error:
+            step, path = trainer.state.global_step, str(self.run_folder.path)
+            reason = explain(error, self.config, stage.kind, step, path)
+            if reason is None:
+                raise
+            raise reason from error
+        if request.number is not None:
+            raise Stopped(request.number, f"{stage.kind.upper()} step {trainer.state.global_step} is saved.")
+        publish(trainer, goal, base=source, dtype=self.config.model.dtype)
 
     def _rl(
         self,
@@ -292,7 +312,7 @@ class _Runner:
                 continue
             with untouched_randomness():
                 summary, _ = evaluate_model(
-                    model,
+                    below_adapters(model),
                     tokenizer,
                     questions,
                     self.bank.routes if self.bank else None,
@@ -305,7 +325,8 @@ class _Runner:
                     step=step,
                 )
             row = {**summary, "stage": stage, "round": round_, "step": step}
-            self.run_folder.append("evaluations.jsonl", row)
+            if main_process():
+                self.run_folder.append("evaluations.jsonl", row)
             accuracies[name] = summary["accuracy"]
         return accuracies
 

@@ -23,24 +23,28 @@ from realm.evaluation.prompts import prompt_text
 from realm.method.completion import REASONS
 from realm.run import RunFolder
 from realm.training.rewards import Group, RouteReward
+from realm.training.settings import sharded
 
 #: Called with what is going on: stage, round, step, steps, and what is known of reward, accuracy and the time left.
 Progress = Callable[[dict[str, Any]], None]
 #: Called with (model, step); gives the accuracies without and with routes.
 Evaluate = Callable[[PreTrainedModel, int], Mapping[str, float | None]]
 
-#: Names in metrics.jsonl of what TRL's GRPOTrainer logs.
+#: Names in metrics.jsonl of what the trainer logs.
 _TRL_NAMES = {
     "reward": "reward",
     "kl": "kl",
     "entropy": "entropy",
     "completion_tokens": "completions/mean_length",
     "truncated": "completions/clipped_ratio",
+    "tokens_saved": "tokens_saved",
+    "clip_ratio": "clip_ratio/region_mean",
 }
 #: What `RouteReward` logs.
 _OUR_NAMES = (
-    "p", "tau", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy", "routes_per_prompt",
-    "routes_dropped", "zero_spread_groups", "parse_failures", "verifier_failures", "same_err",
+    "p", "tau", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy",
+    "accuracy_without_routes", "routes_per_prompt", "routes_dropped", "zero_spread_groups", "parse_failures",
+    "verifier_failures", "same_err",
 )  # fmt: skip
 
 
@@ -97,16 +101,20 @@ class Recorder(TrainerCallback):
         step = state.global_step
         if step >= state.max_steps:
             control.should_log = True
+        due = step % self._training.eval_every == 0 or step >= state.max_steps
+        evaluate = self._evaluate if due else None
         if not state.is_world_process_zero:
+            if evaluate is not None and sharded():  # no process can forward alone; this one's figures are not kept
+                evaluate(kwargs["model"], step)
             return
         every = self._training.sample_every
         if self._reward is not None and (step % every == 0 or step in (1, state.max_steps)):
             for group in self._reward.groups[: self._training.sample_groups]:
                 self._run.append("completions.jsonl", {**self._where, "step": step, **self._group(group)})
-        if self._evaluate is not None and (step % self._training.eval_every == 0 or step >= state.max_steps):
+        if evaluate is not None:
             # The clock is that of training: evaluation is not part of a recipe's cost.
             started = time.perf_counter()
-            self._known.update(self._evaluate(kwargs["model"], step))
+            self._known.update(evaluate(kwargs["model"], step))
             self._clock += time.perf_counter() - started
         if self._progress is not None:
             seconds = time.perf_counter() - self._clock

@@ -156,6 +156,9 @@ class RouteReward:
             "verifier_failures": fmean(item.verifier_failed for item in scored),
             **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
         }
+        alone = [item.correct for group in self.groups if not group.routes for item in group.scored]
+        if alone:
+            figures["accuracy_without_routes"] = fmean(alone)
         # Without routes there is nothing to score or to copy: such prompts would only water these two down.
         with_routes = [group for group in self.groups if group.routes]
         if with_routes:

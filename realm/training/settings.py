@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import warnings
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.utils import logging as transformers_logging
 
@@ -70,8 +72,10 @@ def common_arguments(config: Config, *, output: str, seed: int, steps: int, repe
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": -(-training.save_every // whole) * whole,
-        "save_total_limit": training.keep_checkpoints,
+        # `Checkpoints` removes the older ones, when the newest is known to be whole.
+        "save_total_limit": None,
         "eval_strategy": "no",
+        "optim": optimizer(config),
         "report_to": config.run.report_to or "none",
         "run_name": config.run.name,
         "push_to_hub": False,
@@ -85,9 +89,46 @@ def common_arguments(config: Config, *, output: str, seed: int, steps: int, repe
     }
 
 
+def optimizer(config: Config) -> str:
+    """The optimizer by its name in transformers.
+
+    Raises:
+        ConfigError: it needs a package that is not installed.
+    """
+    name = config.training.rl.optimizer
+    if name.endswith("_8bit") and importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"training.rl.optimizer: {name} needs bitsandbytes, which is not installed; `pip install bitsandbytes` "
+            "(and a GPU), or take adamw_torch_fused or adafactor."
+        )
+    return name
+
+
 def main_process() -> bool:
     """Whether this is the process that writes; the others of a distributed run (torchrun, accelerate) only train."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def wait_for_all() -> None:
+    """Wait until every process of a distributed run has come here; a single process goes on at once."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=not torch.accelerator.is_available()).wait_for_everyone()
+
+
+def leave_group() -> None:
+    """Close the connections of a distributed run, once every process has come here; a single process goes on at once.
+
+    Left open, their threads can abort the interpreter as it exits ("terminate called without an active exception").
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        wait_for_all()
+        torch.distributed.destroy_process_group()
+
+
+def sharded() -> bool:
+    """Whether the weights are spread over the processes (FSDP, ZeRO-3), so that a forward takes all of them."""
+    flags = {name: os.environ.get(f"ACCELERATE_{name}", "").lower() for name in ("USE_FSDP", "DEEPSPEED_ZERO_STAGE")}
+    return flags["USE_FSDP"] == "true" or flags["DEEPSPEED_ZERO_STAGE"] == "3"
 
 
 def accumulation(batch: int, micro: int, section: str) -> int:

@@ -17,19 +17,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from realm.bank.store import Bank, CoT
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
 from realm.evaluation.prompts import as_plain_text, encode
 from realm.method.prompt import Message, target
 from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
+from realm.training.adapters import lora_config
+from realm.training.failures import Finite
 from realm.training.renderer import Renderer
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ColdStartTrainer(Quiet, SFTTrainer):
-    """SFTTrainer without telemetry, model cards and printing; nothing else changes."""
+class ColdStartTrainer(Quiet, Finite, SFTTrainer):
+    """SFTTrainer without telemetry, model cards and printing, that stops before an update by what is no number."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ def make_sft_trainer(
         model=model,
         args=sft_settings(config, output=output, seed=seed),
         train_dataset=Dataset.from_list(list(rows)),
+        peft_config=lora_config(config),
         **arguments,
     )
     trainer.be_quiet()

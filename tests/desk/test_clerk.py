@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from realm.desk.book import UNCOMMENTED
 from realm.desk.task import DeskTask
 from realm.method.seeds import rng
-from realm.tasks.base import Question
-from realm.teacher.guidance import comments_for, guide
+from realm.sections import GuidanceConfig
+from realm.tasks.base import Comment, Question
+from realm.teacher.base import Ask, Reply
+from realm.teacher.guidance import Guidance
 from realm.teacher.scripted import ScriptedTeacher
 
 
@@ -19,13 +24,20 @@ def task() -> DeskTask:
     return DeskTask()
 
 
+def ask(teacher: ScriptedTeacher, row: Question, comments: Sequence[Comment], source: random.Random) -> Reply:
+    (reply,) = asyncio.run(teacher.ask([Ask("key", row, tuple(comments), None, source)]))
+    return reply
+
+
+def guidance(task: DeskTask, probability: float = 1.0) -> Guidance:
+    return Guidance(task.comments, GuidanceConfig(probability=probability))
+
+
 def accuracy(task: DeskTask, questions: list[Question], guided: bool, samples: int = 6) -> float:
     teacher = ScriptedTeacher(task)
     right = [
         task.verifier(
-            teacher.ask(
-                row, comments_for(row, task.comments) if guided else (), rng(0, "clerk", row.id, number)
-            ).answer,
+            ask(teacher, row, guidance(task).matching(row) if guided else (), rng(0, "clerk", row.id, number)).answer,
             row.answer,
         )
         for row in questions
@@ -46,7 +58,7 @@ def test_unguided_clerk_does_not_know_the_shop(task: DeskTask) -> None:
 
 def test_comments_do_not_help_where_none_states_the_rule(task: DeskTask) -> None:
     alone = [row for row in task.rows("uncommented") if set(row.tags) <= UNCOMMENTED]
-    assert not any(comments_for(row, task.comments) for row in alone)
+    assert not any(guidance(task).matching(row) for row in alone)
     rows = task.rows("uncommented")
     assert accuracy(task, rows, guided=True) < 0.6
 
@@ -57,7 +69,7 @@ def test_unguided_errors_are_systematic(task: DeskTask) -> None:
     agreeing = pairs = 0
     for row in task.rows("test"):
         if row.kind == "bin":
-            answers = [teacher.ask(row, (), rng(1, row.id, number)).answer for number in range(6)]
+            answers = [ask(teacher, row, (), rng(1, row.id, number)).answer for number in range(6)]
             wrong = Counter(answer for answer in answers if answer != row.answer)
             total = wrong.total()
             agreeing += sum(n * (n - 1) for n in wrong.values())
@@ -71,7 +83,7 @@ def test_right_answers_by_wrong_steps_occur(task: DeskTask) -> None:
     found = 0
     for row in task.rows("test"):
         if row.kind == "accept":
-            sample = teacher.ask(row, (), rng(2, row.id))
+            sample = ask(teacher, row, (), rng(2, row.id))
             days = task.book[f"window:{task.case(row.id).item}"]
             found += sample.answer == row.answer and f"has {days} days" not in sample.text
     assert found > 5
@@ -79,12 +91,13 @@ def test_right_answers_by_wrong_steps_occur(task: DeskTask) -> None:
 
 def test_guidance_probability_and_its_stream(task: DeskTask) -> None:
     row = next(row for row in task.rows("train") if row.kind == "bin")
-    shown = [bool(guide(row, task.comments, 0.3, rng(0, "guide", number))) for number in range(2000)]
+    never, some, always = (guidance(task, probability) for probability in (0.0, 0.3, 1.0))
+    shown = [bool(some.shown(row, rng(0, "guide", number))) for number in range(2000)]
     assert 0.26 < sum(shown) / len(shown) < 0.34
-    assert not guide(row, task.comments, 0.0, rng(0))
-    assert [comment.id for comment in guide(row, task.comments, 1.0, rng(0))] == list(row.tags)
+    assert not never.shown(row, rng(0))
+    assert [comment.id for comment in always.shown(row, rng(0))] == list(row.tags)
     # ρ must not change what the sample goes on to draw.
     one, other = rng(7), rng(7)
-    guide(row, task.comments, 0.0, one)
-    guide(row, task.comments, 1.0, other)
+    never.shown(row, one)
+    always.shown(row, other)
     assert one.random() == other.random()

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from realm.bank.store import Bank, CoT
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation import evaluate as module

@@ -18,6 +18,7 @@ from transformers import (
 
 from realm.errors import ResourceError
 from realm.evaluation import generate as module
+from realm.evaluation.decode import quantile
 from realm.evaluation.generate import Generation, generate
 from realm.evaluation.prompts import encode
 from realm.method.seeds import derive
@@ -146,11 +147,11 @@ def test_temperature_sharpens(tokenizer: PreTrainedTokenizerFast, new_model: Bui
     assert cold == [[group[0], group[0]] for group in greedy]
 
 
-def test_pick_is_the_quantile_and_never_an_impossible_token() -> None:
-    # Probabilities 0, ¼, ½, ¼, 0: the draw u picks the first token whose cumulated probability exceeds u.
-    scores = torch.log(torch.tensor([[0.0, 0.25, 0.5, 0.25, 0.0]])).repeat(6, 1)
+def test_quantile_never_picks_an_impossible_token() -> None:
+    # The draw u picks the first token whose cumulated probability exceeds u.
+    probabilities = torch.tensor([[0.0, 0.25, 0.5, 0.25, 0.0]]).repeat(6, 1)
     draws = torch.tensor([0.0, 0.2, 0.25, 0.7, 0.75, 1.0])
-    assert module._pick(scores, 1.0, draws).tolist() == [1, 1, 2, 2, 3, 3]
+    assert quantile(probabilities, draws).tolist() == [1, 1, 2, 2, 3, 3]
 
 
 def test_length_limit_is_reported_as_truncation(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
@@ -221,10 +222,10 @@ def test_no_prompts(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> Non
 def test_out_of_memory_names_the_setting(
     tokenizer: PreTrainedTokenizerFast, new_model: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "_decode", full)
+    monkeypatch.setattr(module, "decode", full)
     model = new_model().train()
     with pytest.raises(ResourceError, match=r"evaluation\.batch_size"):
         generate(model, tokenizer, PROMPTS, max_new_tokens=2, batch_size=4)

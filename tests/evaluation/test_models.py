@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from transformers import BloomConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 import realm
-from realm.config import PACKAGED_BASE, Config
+from realm.config import Config
 from realm.errors import ModelError
 from realm.evaluation.models import context_length, load, load_model, load_tokenizer, prompt_limit, resolve
+from realm.sections import PACKAGED_BASE
 
 Build = Callable[..., PreTrainedModel]
 

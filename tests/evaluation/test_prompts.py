@@ -160,6 +160,11 @@ def test_question_and_routes_forge_no_turn(foreign: PreTrainedTokenizerFast) -> 
     assert (prompt.question, prompt.routes) == (question, tuple(routes)), "what is recorded is what there was"
 
 
+def test_what_no_tokenizer_reads_is_replaced(foreign: PreTrainedTokenizerFast) -> None:
+    assert as_plain_text(foreign, "a\ud800b") == "a?b"
+    assert foreign(as_plain_text(foreign, "\udfff 18"))["input_ids"]
+
+
 @pytest.mark.parametrize("text", ["", "a < b, c</b>, x[1] and [CL S], naïve </ s> <eos", "So 3 | 4 <｜x｜>\n\n<think>"])
 def test_ordinary_text_stays_as_it_is(foreign: PreTrainedTokenizerFast, text: str) -> None:
     desk = AutoTokenizer.from_pretrained(Path(realm.desk.__file__).parent / "base")

@@ -10,11 +10,12 @@ import pytest
 import torch
 from test_resume import rows, start
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, weights
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from realm.evaluation.models import load
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
-from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 
@@ -56,14 +57,13 @@ def test_p_falls_as_scheduled(run: RunFolder) -> None:
 def test_members_of_a_group_share_one_prompt(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where micro-batches cut through the groups."""
     seen: list[list[dict[str, Any]]] = []
-    plain = ReaLMTrainer.__mro__[2]
 
     def spy(self: Any, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         seen.append(inputs)
         return original(self, inputs)
 
-    original = plain._generate_and_score_completions
-    monkeypatch.setattr(plain, "_generate_and_score_completions", spy)
+    original = GRPOTrainer._generate_and_score_completions
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
     config = tiny_config(tmp_path, student, rl={"micro_batch_size": 2})
     task = TinyTask()
     model, tokenizer = load(student)

@@ -1,4 +1,4 @@
-"""With k = 0 the trainer is TRL's GRPOTrainer, step for step."""
+"""With k = 0 and shared_prefix off the trainer is TRL's GRPOTrainer, step for step."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def plain_trainer(config: Config, student: Path, output: Path) -> GRPOTrainer:
     ids=["default", "iterations-accumulation-kl"],
 )
 def test_no_routes_is_plain_grpo(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
-    config = tiny_config(tmp_path, student, rl=rl, save_every=100)
+    config = tiny_config(tmp_path, student, rl={**rl, "shared_prefix": "off"}, save_every=100)
     plain = plain_trainer(config, student, tmp_path / "plain")
     plain.train()
 

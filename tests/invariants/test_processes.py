@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dictated
 import pytest
 from test_resume import rows, start
-from tiny import tiny_config
+from tiny import tiny_config, weights
 
 from realm.run import RunFolder
+from realm.training.grpo import ReaLMTrainer
 
 PROGRAM = """
 import os, sys
@@ -26,22 +28,33 @@ train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
 MICRO = {"rl": {"micro_batch_size": 2}, "sft": {"micro_batch_size": 4}}
 
 
-@pytest.mark.slow
-def test_two_processes_show_what_one_shows(tmp_path: Path, student: Path) -> None:
-    """Prompts, p and the cold start are the same; sampling is not, each process has random numbers of its own."""
-    one = start(tiny_config(tmp_path / "one", student, recipe="realm-r1"))
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("MICRO", repr(MICRO)))
-    (tmp_path / "two").mkdir()
+DICTATED = """
+import dictated
+from realm.training.grpo import ReaLMTrainer
+ReaLMTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
+"""
+
+
+def two_processes(program: str, folder: Path, student: Path) -> RunFolder:
+    """Run `program` with the folder of the toys, a folder for the run and the student as its arguments."""
+    (folder / "program.py").write_text(program)
+    (folder / "two").mkdir()
     toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     subprocess.run(
-        [*launcher, str(program), str(toys), str(tmp_path / "two"), str(student)],
+        [*launcher, str(folder / "program.py"), str(toys), str(folder / "two"), str(student)],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         check=True,
         timeout=300,
     )
-    two = RunFolder(tmp_path / "two" / "run")
+    return RunFolder(folder / "two" / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_show_what_one_shows(tmp_path: Path, student: Path) -> None:
+    """Prompts, p and the cold start are the same; sampling is not, each process has random numbers of its own."""
+    one = start(tiny_config(tmp_path / "one", student, recipe="realm-r1"))
+    two = two_processes(PROGRAM.replace("MICRO", repr(MICRO)), tmp_path, student)
     for alone, shared in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
         for name in ("stage", "step", "p", "tau", "routes_dropped"):
             assert shared.get(name) == pytest.approx(alone.get(name))
@@ -54,3 +67,35 @@ def test_two_processes_show_what_one_shows(tmp_path: Path, student: Path) -> Non
     assert [row["prompt"] for row in shared] == [row["prompt"] for row in alone]
     assert len(rows(two, "evaluations.jsonl")) == len(rows(one, "evaluations.jsonl"))
     assert (two.path / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch", "ends_from", "lora"),
+    [(16, None, 0), (12, None, 0), (16, 8, 0), (16, None, 4)],
+    ids=["whole-groups", "a-group-cut-over-the-processes", "one-process-ends-at-once", "adapters"],
+)
+def test_two_processes_learn_what_one_learns(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch, batch: int, ends_from: int | None, lora: int
+) -> None:
+    """With the same completions: rewards exactly, loss and gradient within 1e-3, the weights within 1e-3 of a weight.
+
+    And nobody waits for anybody where the parts of a batch are of very different length.
+    """
+    settings = {"rl": {"batch_size": batch, "micro_batch_size": batch, "steps": 4}, "lora": {"r": lora}}
+    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", dictated.completions(ends_from))
+    one = start(tiny_config(tmp_path / "one", student, **settings))
+    shared = {**settings, "rl": {**settings["rl"], "micro_batch_size": batch // 4}}
+    program = PROGRAM.replace('recipe="realm-r1", **MICRO', f"**{shared!r}").replace(
+        "config =", DICTATED.replace("ENDS_FROM", repr(ends_from)) + "config ="
+    )
+    two = two_processes(program, tmp_path, student)
+    for alone, apart in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+        for name in ("reward", "accuracy", "completion_tokens", "tokens"):
+            assert apart[name] == pytest.approx(alone[name], abs=1e-6), name
+        for name in ("loss", "grad_norm"):
+            assert apart[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
+    assert len({row["reward"] for row in rows(one, "metrics.jsonl")}) > 1
+    wanted, found = weights(one.path / "model"), weights(two.path / "model")
+    for name, tensor in wanted.items():
+        assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name

@@ -190,7 +190,7 @@ def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="vLLM is not installed"):
         grpo_settings(
-            tiny_config(tmp_path, student, rl={"use_vllm": True}), output=str(tmp_path), seed=0, context=CONTEXT
+            tiny_config(tmp_path, student, rl={"vllm": "colocate"}), output=str(tmp_path), seed=0, context=CONTEXT
         )
 
 

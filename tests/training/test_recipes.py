@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +5,12 @@ import pytest
 from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.run import RunFolder
-from realm.training.checkpoints import last_checkpoint
+from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.recipes import check, plan, train
 
 
@@ -44,8 +44,9 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert seconds == sorted(seconds) and seconds[0] > 0
     names = (
         "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
-        "routes_per_prompt routes_dropped zero_spread_groups parse_failures parse verifier_failures same_err "
-        "completion_tokens truncated kl entropy grad_norm learning_rate"
+        "accuracy_without_routes routes_per_prompt routes_dropped zero_spread_groups parse_failures parse "
+        "verifier_failures same_err clip_ratio "
+        "completion_tokens truncated tokens_saved kl entropy grad_norm learning_rate"
     )
     assert set(metrics[-1]) == set(names.split())
     assert all(row["loss"] is not None and row["grad_norm"] is not None for row in metrics)
@@ -146,18 +147,24 @@ def test_several_gpus_need_a_launcher(
 
 
 def test_last_checkpoint(tmp_path: Path) -> None:
-    def write(step: int, state: str | None) -> None:
+    def write(step: int, sealed: int | None) -> Path:
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        if state is not None:
-            (folder / "trainer_state.json").write_text(state)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        if sealed is not None:
+            seal(folder, sealed)
+        return folder
 
     assert last_checkpoint(tmp_path) is None
-    write(9, json.dumps({"global_step": 9}))
-    write(10, json.dumps({"global_step": 10}))
+    write(9, 9)
+    write(10, 10)
     write(20, None)
-    write(30, '{"global_step": 30')
-    write(40, json.dumps({"global_step": 10}))
+    (write(30, 30) / "seal.json").write_text('{"step": 30')
+    write(40, 10)
+    (write(50, 50) / "model.safetensors").write_bytes(b"weight")
+    (write(60, 60) / "later").write_bytes(b"")
+    (write(70, 70) / "model.safetensors").unlink()
+    (write(80, 80) / "seal.json").write_text("[]")
     assert last_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", 10)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-9"]
 
@@ -181,4 +188,4 @@ def test_a_full_disk_is_the_users_to_mend(
 
 def test_tiny_bank_is_half_wrong() -> None:
     """What the tests above rest on."""
-    assert tiny_bank(TinyTask()).stats()["error_ratio"] == 0.5
+    assert statistics(tiny_bank(TinyTask()).groups())["error_ratio"] == 0.5

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
-from realm.bank.store import Bank, CoT
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
 from realm.evaluation.prompts import encode

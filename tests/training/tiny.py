@@ -10,7 +10,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from realm.bank.store import Bank, CoT
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.config import Config
 from realm.method.prompt import Tags, Wording, messages, target
 from realm.method.routes import Route

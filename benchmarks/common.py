@@ -1,0 +1,202 @@
+"""What the speed benchmarks share: a trainer with a random model, fair timing, memory, and the files of results.
+
+Both paths are the same object: a `FrugalGRPOTrainer` is TRL's GRPOTrainer where its switch is off. They are timed one
+after the other, in turns, in one process, after a warm-up; medians are reported, and all times are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from trl import GRPOConfig
+
+from realm.run import machine, versions
+from realm.training.frugal import FrugalGRPOTrainer
+
+RESULTS = Path(__file__).resolve().parent / "results"
+GRID = {"prompt": [400, 800, 1600, 3200], "completion": [100, 200], "group": [4, 8, 16]}
+#: Seconds rather than minutes a row on one core.
+QUICK = {"prompt": [400, 800], "completion": [100], "group": [8]}
+SIZES = {
+    # 20 M parameters, 3 M of them the embedding.
+    "cpu": {"vocab_size": 8192, "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 11,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 64},
+    # The shape of Qwen2.5-0.5B.
+    "cuda": {"vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+             "num_attention_heads": 14, "num_key_value_heads": 2, "head_dim": 64},
+}  # fmt: skip
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--device", choices=sorted(SIZES), default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a small grid")
+    parser.add_argument("--repeats", type=int, default=3)
+    for name in GRID:
+        parser.add_argument(f"--{name}", type=int, nargs="+", help=f"instead of the grid's {name} values")
+    parser.add_argument("--out", default=None, help="name of the file in benchmarks/results")
+    return parser
+
+
+def points(options: argparse.Namespace) -> list[tuple[int, int, int]]:
+    """The chosen (prompt tokens P, completion tokens C, group size G)."""
+    chosen = {name: getattr(options, name) or (QUICK if options.quick else GRID)[name] for name in GRID}
+    return [(p, c, g) for p in chosen["prompt"] for c in chosen["completion"] for g in chosen["group"]]
+
+
+def bound(prompt: int, completion: int, group: int) -> float:
+    """How many times as many tokens plain GRPO forwards: G (P + C) / (P + G C)."""
+    return group * (prompt + completion) / (prompt + group * completion)
+
+
+def make_trainer(device: str, completion: int, group: int) -> FrugalGRPOTrainer:
+    """A trainer with one group a step, a model with random weights, and rewards that differ within the group."""
+    torch.manual_seed(0)
+    size = SIZES[device]
+    config = Qwen3Config(**size, max_position_embeddings=8192, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0)
+    model = Qwen3ForCausalLM(config).to(torch.bfloat16 if device == "cuda" else torch.float32)
+    words = {f"w{i}": i for i in range(size["vocab_size"])}  # type: ignore[call-overload]
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    settings = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=device == "cpu",
+        per_device_train_batch_size=group,
+        num_generations=group,
+        max_completion_length=completion,
+        max_steps=1000,
+        learning_rate=1e-5,
+        top_k=0,
+        report_to="none",
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_dropout=True,
+    )
+    trainer = FrugalGRPOTrainer(
+        model=model,
+        processing_class=PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, pad_token="w0", eos_token="w1", padding_side="left"
+        ),
+        reward_funcs=lambda completions, **_: [float(i % 3) for i in range(len(completions))],
+        args=settings,
+        train_dataset=Dataset.from_dict({"prompt": ["w2"]}),
+    )
+    trainer.create_optimizer_and_scheduler(1000)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def prompt_text(length: int, seed: int) -> str:
+    """A prompt of that many random tokens."""
+    ids = torch.randint(2, 8192, (length,), generator=torch.Generator().manual_seed(seed))
+    return " ".join(f"w{i}" for i in ids.tolist())
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def in_turns(trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int) -> dict[str, Any]:
+    """Times of `work` on TRL's path and ours, in turns, after a warm-up of both; medians, ratio, and every time."""
+    times: dict[str, list[float]] = {"trl": [], "ours": []}
+    for turn in range(repeats + 1):
+        for name, share in (("trl", False), ("ours", True)):
+            trainer._share = share
+            spent = seconds(work)
+            if turn:
+                times[name].append(spent)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    return {**medians, "ratio": medians["trl"] / medians["ours"], "seconds": times}
+
+
+def timed(prompt: int, completion: int, group: int, times: dict[str, Any]) -> dict[str, Any]:
+    """The row of one point: what `in_turns` found, beside the bound."""
+    return {
+        "P": prompt,
+        "C": completion,
+        "G": group,
+        "trl s": times["trl"],
+        "ours s": times["ours"],
+        "ratio": times["ratio"],
+        "bound": bound(prompt, completion, group),
+        "seconds": times["seconds"],
+    }
+
+
+def print_profile(trainer: FrugalGRPOTrainer, work: Callable[[], Any]) -> None:
+    """Where the time of one call goes on our path."""
+    trainer._share = True
+    with torch.profiler.profile() as profile:
+        work()
+    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=60))
+
+
+def kept_bytes(work: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> float:
+    """MiB of activations at the peak of one forward and backward.
+
+    On a GPU the allocator's peak above what was there before. On a CPU, where no allocator counts: everything that
+    autograd keeps from the forward to the backward (distinct storages, without the parameters), which is what is there
+    when the backward begins.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    own = {tensor.untyped_storage().data_ptr() for tensor in parameters}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        work()
+    return sum(kept.values()) / 2**20
+
+
+def table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    """Print the rows; `columns` maps a key to its format."""
+    print(title)
+    widths = {name: max(len(name), 8) for name in columns}
+    print("  ".join(name.rjust(width) for name, width in widths.items()))
+    for row in rows:
+        print("  ".join(format(row[name], form).rjust(widths[name]) for name, form in columns.items()), flush=True)
+
+
+def save(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write the rows with machine, versions and command to benchmarks/results."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "rows": rows,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

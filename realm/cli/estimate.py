@@ -1,0 +1,73 @@
+"""What `realm train` prints of a run's needs before it starts."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from realm.bank.store import Bank
+    from realm.config import Config
+    from realm.tasks.base import Task
+    from realm.tasks.workers import VerifierPool
+
+
+def refuse(config: Config) -> None:
+    """Stop before anything is loaded that cannot fit.
+
+    Raises:
+        ResourceError: see `refuse_what_cannot_fit`.
+    """
+    from realm.errors import ConfigError, ModelError
+    from realm.training.estimate import memory, refuse_what_cannot_fit
+
+    with suppress(ModelError, ConfigError):  # told by the checks that follow, together with what else is wrong
+        refuse_what_cannot_fit(config, memory())
+
+
+def _main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
+    """Print the estimate on stderr, once; call it when configuration, task and model have been found good."""
+    if not _main_process():
+        return
+    from realm.errors import ModelError
+    from realm.evaluation.models import context_length, load_outline, load_tokenizer
+    from realm.training.estimate import describe, memory, outline, prompt_lengths
+    from realm.training.recipes import plan
+    from realm.training.renderer import Renderer
+
+    try:
+        model = outline(config)
+    except ModelError as error:  # trained it may be all the same
+        typer.echo(f"no estimate: {error}", err=True)
+        return
+    context = context_length(load_outline(config.model.path), config)
+    renderer = Renderer(config, task, bank, load_tokenizer(config.model.path), context, k=plan(config)[-1].k)
+    for line in describe(config, model, prompt_lengths(config, renderer), memory()):
+        typer.echo(line, err=True)
+
+
+def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
+    """Measure two short steps and print what they say of the run."""
+    from realm.training.estimate import size
+    from realm.training.probe import probe
+    from realm.training.recipes import plan
+
+    stages = plan(config)
+    found = probe(config, task, bank, pool, k=stages[-1].k)
+    if not _main_process():
+        return
+    steps = sum(stage.steps for stage in stages if stage.kind == "rl")
+    hours = found.seconds * steps / 3600
+    span = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+    typer.echo(
+        f"time     {found.seconds:.2g} s a step of RL, measured on two short ones; {span} for {steps} steps\n"
+        f"memory   {size(found.peak)} measured in them",
+        err=True,
+    )

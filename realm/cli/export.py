@@ -1,0 +1,50 @@
+"""`realm export`: a run as files of other trainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, fresh, resolve
+
+app = typer.Typer(no_args_is_help=True, help="Hand a run over to another trainer.")
+
+
+@app.callback()
+def export() -> None:
+    """Hand a run over to another trainer."""
+
+
+@app.command(epilog="Example: realm export verl configs/gsm8k-gpu.yaml --out verl/gsm8k")
+def verl(
+    config: ConfigFile = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; it is made.")] = Path("verl"),
+    overrides: Overrides = None,
+    model: Model = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what verl (Ray, many nodes) needs to run the RL stage with the same prompts and the same reward.
+
+    Parquet files with questions, routes and labels, and verl's configuration. verl renders prompts and pays rewards
+    with this package, which must be installed beside it. A cold start (realm-r1) is trained here first: --model.
+    """
+    resolved = resolve(config, overrides, model=model)
+    fresh(out / "verl.yaml", overwrite)
+
+    from realm.cli.train import open_training_bank
+    from realm.tasks.registry import load_task
+    from realm.tasks.workers import VerifierPool
+    from realm.training.recipes import plan
+    from realm.training.verl_export import export_verl, start_command
+
+    task = load_task(resolved)
+    with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
+        bank = open_training_bank(resolved, task, pool)
+    stages = plan(resolved)
+    for file in export_verl(resolved, task, bank, out, k=stages[-1].k):
+        typer.echo(str(file))
+    if stages[0].kind == "sft" and model is None:
+        typer.echo("the cold start is not part of it: train it here, and export with --model <run>/model", err=True)
+    typer.echo(f"start: {start_command(out)}")

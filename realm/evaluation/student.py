@@ -1,0 +1,53 @@
+"""How a student reads a bank: its tokens, and how many routes its prompts can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from transformers import AutoConfig
+
+from realm.analysis.stats import Student
+from realm.desk.task import WORDING
+from realm.errors import ModelError
+from realm.evaluation.models import load_tokenizer
+from realm.evaluation.models import resolve as resolve_model
+from realm.evaluation.prompts import fit_prompt
+from realm.method.prompt import DEFAULT_WORDING, PromptTooLongError, Tags
+from realm.method.routes import Route
+from realm.tasks.base import Question
+from realm.tasks.hints import answer_hint
+
+
+def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> Student:
+    """The student whose tokens are counted, with the wording of the bank's task as far as the bank knows it."""
+
+    tokenizer = load_tokenizer(model)
+    if context is None:
+        settings = AutoConfig.from_pretrained(resolve_model(model), trust_remote_code=False).get_text_config()
+        length = getattr(settings, "max_position_embeddings", None)
+        if length is None:
+            raise ModelError(f"{model}: the model does not tell its context length; give --context.")
+        context = max(1, length - min(512, length // 2))
+    hint = answer_hint(str(info.get("verifier", "")), info.get("choices") or ())
+    wording = replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING
+    wording = WORDING if info.get("task") == "desk" else wording
+    limit = context
+
+    def clean(text: str) -> str:
+        # A tokenizer refuses lone surrogates.
+        return text.encode("utf-8", "replace").decode()
+
+    def fits(question: Question, routes: Sequence[Route]) -> int | None:
+        asked = replace(question, question=clean(question.question))
+        shown = [replace(route, text=clean(route.text), answer=clean(route.answer)) for route in routes]
+        try:
+            return len(fit_prompt(tokenizer, asked, shown, wording, Tags(), limit)[1])
+        except PromptTooLongError:
+            return None
+
+    def tokens(text: str) -> int:
+        return len(tokenizer(clean(text), add_special_tokens=False)["input_ids"])
+
+    return Student(tokens, fits, limit, k)

@@ -1,0 +1,296 @@
+"""What a run is going to need, before it needs it: memory by its parts, and tokens.
+
+Weights, gradients and optimizer states are counted, from the model's own configuration; a run whose sum of these three
+exceeds the memory is refused. What comes and goes within a step is estimated for a decoder of the Llama kind and
+printed beside it, but refuses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from statistics import fmean
+from typing import Any
+
+import psutil
+import torch
+
+from realm.config import Config
+from realm.errors import ModelError, ResourceError
+from realm.evaluation.models import load_outline
+from realm.evaluation.prompts import encode
+from realm.training.adapters import with_adapters
+from realm.training.renderer import Renderer
+from realm.training.settings import hushed, sharded
+
+#: Questions whose prompts are rendered to learn how long prompts are.
+SAMPLE = 64
+#: Numbers that one layer keeps of each token for the backward pass, per unit of hidden size, query, key and inner
+#: width: counted on Qwen3 with saved_tensors_hooks. Llama and Qwen2 keep up to a fifth less, Gemma 2 a quarter more.
+_KEPT = {"hidden": 6.5, "queries": 6.0, "keys": 3.0, "inner": 4.0}
+#: Bytes of a kept number under bf16 autocast: the wide ones are halved, norms and sums stay in float32.
+_MIXED = 3.4
+#: Bytes of optimizer states for each byte of a trained parameter; 8-bit states take one byte for a number each.
+_STATES = {"adamw_torch_fused": 2.0, "adamw_torch": 2.0, "adafactor": 0.1}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The size of a model in numbers. `weights` and `trained_bytes` are bytes, everything else counts or widths."""
+
+    parameters: int
+    trained: int
+    weights: int
+    trained_bytes: int
+    layers: int
+    hidden: int
+    queries: int
+    keys: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens: the longest and the mean prompt of a sample with every route shown, and what a completion may have."""
+
+    longest: int
+    mean: float
+    completion: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What there is for each process: bytes, and what kind. `limit` is None where nobody can tell."""
+
+    limit: int | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes on one process; `update` and `rollout` come and go, never both at once."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    reference: int
+    update: int
+    rollout: int
+    tokens_per_step: int
+
+    @property
+    def fixed(self) -> int:
+        """What is there during a whole step."""
+        return self.weights + self.gradients + self.optimizer + self.reference
+
+    @property
+    def peak(self) -> int:
+        return self.fixed + max(self.update, self.rollout)
+
+
+def outline(config: Config) -> Outline:
+    """The size of the configured student with its adapters, if any; no weights are read.
+
+    Raises:
+        ModelError: there is no such model, or its configuration does not tell its layers and their width.
+        ConfigError: see `with_adapters`.
+    """
+    with hushed():
+        model: Any = with_adapters(load_outline(config.model.path, config.model.dtype), config)
+    text = model.config.get_text_config()
+    if not hasattr(text, "hidden_size") or not hasattr(text, "num_hidden_layers"):
+        raise ModelError(f"{config.model.path}: its config.json does not tell hidden_size and num_hidden_layers.")
+    heads = getattr(text, "num_attention_heads", 1)
+    width = getattr(text, "head_dim", None) or text.hidden_size // heads
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return Outline(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained=sum(parameter.numel() for parameter in trained),
+        weights=sum(parameter.nbytes for parameter in model.parameters()),
+        trained_bytes=sum(parameter.nbytes for parameter in trained),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        queries=heads * width,
+        keys=(getattr(text, "num_key_value_heads", None) or heads) * width,
+        inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+    )
+
+
+def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
+    """Measured on the first questions with all their routes, as at the first step."""
+    ids = list(renderer.questions)[:SAMPLE]
+    tokens = [len(encode(renderer.tokenizer, renderer.render(id_, 0, 0.0).messages)) for id_ in ids]
+    return Lengths(max(tokens), fmean(tokens), config.training.rl.max_completion_length)
+
+
+def estimate(config: Config, model: Outline, lengths: Lengths) -> Estimate:
+    """What each process needs for a step of RL; the cold start's shorter rows need less.
+
+    The distribution is read from the environment of the process, as `accelerate launch` leaves it.
+    """
+    rl = config.training.rl
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    zero2 = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "2"
+    parts = processes if sharded() else 1
+    state_parts = processes if sharded() or zero2 else 1
+    eight_bit = rl.optimizer == "adamw_8bit"
+    optimizer = 2 * model.trained if eight_bit else int(_STATES[rl.optimizer] * model.trained_bytes)
+    # DDP sends gradients in buckets of their own.
+    copies = 2 if processes > 1 and state_parts == 1 else 1
+    reference = model.weights if rl.beta > 0 and not config.training.lora.r else 0
+    whole = lengths.longest + lengths.completion
+    return Estimate(
+        weights=model.weights // parts,
+        gradients=copies * model.trained_bytes // state_parts,
+        optimizer=optimizer // state_parts,
+        reference=reference // parts,
+        update=_update(config, model, rl.micro_batch_size, whole),
+        rollout=_rollout(config, model, rl.batch_size // processes, lengths),
+        tokens_per_step=int(rl.batch_size * (lengths.mean + lengths.completion)),
+    )
+
+
+def _number(config: Config) -> int:
+    return 4 if config.model.dtype == "float32" else 2
+
+
+def _update(config: Config, model: Outline, rows: int, length: int) -> int:
+    """Bytes kept for the backward pass of one micro-batch."""
+    rl = config.training.rl
+    size = _MIXED if rl.bf16 and config.model.dtype == "float32" else _number(config)
+    layer = sum(factor * getattr(model, name) for name, factor in _KEPT.items())
+    # Going back, one layer's gradients are there too. Under checkpointing every layer keeps its input, and one at a
+    # time is computed again.
+    kept = model.layers * model.hidden + 2 * layer if rl.gradient_checkpointing else (model.layers + 1) * layer
+    mask = rows * length * length
+    # Autocast keeps each weight in bf16 for the step.
+    cast = 2 * model.parameters if rl.bf16 and config.model.dtype == "float32" else 0
+    return int(rows * length * kept * size + mask + cast)
+
+
+def _rollout(config: Config, model: Outline, rows: int, lengths: Lengths) -> int:
+    """Bytes of the KV cache of all completions of a process, and of one layer reading the prompts."""
+    if config.training.rl.vllm != "off":
+        return 0
+    cache = 2 * model.layers * model.keys * (lengths.longest + lengths.completion)
+    reading = lengths.longest * (4 * model.hidden + 3 * model.inner)
+    return rows * (cache + reading) * _number(config)
+
+
+def memory() -> Memory:
+    """The memory that one process of this machine may have; on a CPU the processes share it."""
+    if torch.cuda.is_available():
+        device = int(os.environ.get("LOCAL_RANK", "0"))
+        return Memory(torch.cuda.get_device_properties(device).total_memory, "GPU")
+    if torch.accelerator.is_available():
+        return Memory(None, "accelerator")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return Memory((psutil.virtual_memory().total + psutil.swap_memory().total) // local, "RAM")
+
+
+def refuse_what_cannot_fit(config: Config, there: Memory) -> None:
+    """Stop a run that has no room for weights, gradients and optimizer states even before its first token.
+
+    Raises:
+        ResourceError: says how much is needed, and with which settings less is.
+    """
+    nothing = Lengths(0, 0.0, 0)
+    needed = estimate(config, outline(config), nothing).fixed
+    # What is moved to another memory on purpose is not counted here.
+    offloaded = os.environ.get("FSDP_OFFLOAD_PARAMS") == "true" or os.environ.get(
+        "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none"
+    ) not in ("none", "")
+    if there.limit is None or offloaded or needed <= there.limit:
+        return
+    found = [
+        f"{text} ({size(least)})"
+        for text, changed in _smaller(config)
+        if (least := estimate(changed, outline(changed), nothing).fixed) <= there.limit
+    ]
+    remedy = f"It would with {'; or '.join(found)}" if found else "Take a smaller model"
+    raise ResourceError(
+        f"{config.model.path}: weights, gradients and optimizer states need {size(needed)}, the {there.kind} has "
+        f"{size(there.limit)} for each process.\n{remedy}; or spread it over several GPUs "
+        "(configs/accelerate/fsdp2.yaml)."
+    )
+
+
+def advice(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
+    """Settings each of which alone would bring the estimated peak within the memory."""
+    if there.limit is None or estimate(config, model, lengths).peak <= there.limit:
+        return []
+    fitting = []
+    for text, changed in _smaller(config):
+        outlined = model if changed.training.lora == config.training.lora else outline(changed)
+        if estimate(changed, outlined, lengths).peak <= there.limit:
+            fitting.append(text)
+    return fitting
+
+
+def _smaller(config: Config) -> Iterator[tuple[str, Config]]:
+    """Settings that need less memory than the configured ones, from those that change least to those that do most."""
+    rl = config.training.rl
+    changes: list[dict[str, Any]] = []
+    micro = rl.micro_batch_size
+    while micro % 2 == 0:
+        micro //= 2
+        changes.append({"rl.micro_batch_size": micro})
+    if not rl.gradient_checkpointing:
+        changes.append({"rl.gradient_checkpointing": True})
+        changes += [{**change, "rl.gradient_checkpointing": True} for change in changes[:-1]][-1:]
+    if rl.optimizer not in ("adamw_8bit", "adafactor"):
+        changes.append({"rl.optimizer": "adamw_8bit"})
+    if not config.training.lora.r:
+        changes.append({"lora.r": 16})
+    changes.append({"rl.max_completion_length": ceil(rl.max_completion_length / 2)})
+    for change in changes:
+        changed = config.model_copy(deep=True)
+        for key, value in change.items():
+            section, name = key.split(".")
+            setattr(getattr(changed.training, section), name, value)
+        yield " ".join(f"--set training.{key}={str(value).lower()}" for key, value in change.items()), changed
+
+
+def size(number: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:,.0f} {unit}" if number >= 10 or unit == "bytes" else f"{number:.1f} {unit}"
+
+
+def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
+    """The estimate as lines of text."""
+    rl, found = config.training.rl, estimate(config, model, lengths)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    what = "all trained" if model.trained == model.parameters else f"{model.trained / 1e6:,.1f} M of them adapters"
+    fixed = [
+        f"{name} {size(getattr(found, name))}"
+        for name in ("weights", "gradients", "optimizer", "reference")
+        if getattr(found, name)
+    ]
+    rows = rl.batch_size // processes
+    limit = f" of {size(there.limit)} {there.kind}" if there.limit else ""
+    lines = [
+        f"model    {model.parameters / 1e6:,.1f} M parameters ({config.model.dtype}), {what}",
+        f"fixed    {' · '.join(fixed)}",
+        f"update   {size(found.update)} for {rl.micro_batch_size} x ({lengths.longest} + {lengths.completion}) tokens",
+        f"rollout  {size(found.rollout)} for the caches of {rows} completions"
+        if rl.vllm == "off"
+        else f"rollout  by vLLM ({rl.vllm}), not counted",
+        f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}",
+        f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "
+        f"{found.tokens_per_step * rl.steps:,} over {rl.steps} steps",
+    ]
+    fitting = advice(config, model, lengths, there)
+    if there.limit is not None and found.peak > there.limit:
+        remedy = (
+            f"by this estimate it would with any of: {'; '.join(fitting)}"
+            if fitting
+            else "take a smaller model, or spread it over several GPUs (configs/accelerate/fsdp2.yaml)"
+        )
+        lines.append(f"this may not fit; {remedy}")
+    return lines

@@ -1,0 +1,109 @@
+"""What ends a training that cannot go on: figures that are no longer numbers, memory that does not suffice."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from realm.config import Config
+from realm.errors import ResourceError, TrainingError, UserError
+
+#: What the allocators of CUDA, cuBLAS and the CPU say where they raise a bare RuntimeError.
+_MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+#: What `torch.multinomial` says of probabilities that are no numbers.
+_SAMPLING_TEXT = "probability tensor contains either"
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a gradient is NaN or infinite; the weights have not been touched by it."""
+
+
+class Finite(Trainer):
+    """A trainer that stops before an update that would spoil the weights.
+
+    Overrides `training_step` (transformers' public method; its loss is looked at) and the private `_get_grad_norm`,
+    which gives the norm over all processes, whatever shards the model, before the optimizer steps.
+    """
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss).all():
+            raise NotFiniteError("the loss")
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm: Any = super()._get_grad_norm(*args, **kwargs)
+        if norm is not None and not math.isfinite(float(norm)):
+            raise NotFiniteError("the gradient")
+        return norm
+
+
+def explain(error: Exception, config: Config, stage: str, step: int, folder: str) -> UserError | None:
+    """What the user can do about an error of a training stage; None where it is no such error.
+
+    Args:
+        stage: `sft` or `rl`.
+        step: optimizer steps that were done.
+        folder: of the run.
+    """
+    where = f"{stage.upper()} step {step + 1}"
+    if isinstance(error, NotFiniteError) or _SAMPLING_TEXT in str(error):
+        return _not_finite(error, config, stage, where, folder)
+    if _is_memory(error):
+        return ResourceError(f"{where}: out of memory in {_memory(error, config, stage, folder)}")
+    return None
+
+
+def _not_finite(error: Exception, config: Config, stage: str, where: str, folder: str) -> TrainingError:
+    what = str(error) if isinstance(error, NotFiniteError) else "a probability of the next token"
+    rate = getattr(config.training, stage).learning_rate
+    precision = " or set model.dtype float32" if config.model.dtype == "float16" else ""
+    return TrainingError(
+        f"{where}: {what} is not a finite number. The update was not made; the checkpoints below {folder} are good.\n"
+        f"The same settings would come here again: start a new run with a lower training.{stage}.learning_rate "
+        f"({rate:g}) or training.rl.max_grad_norm ({config.training.rl.max_grad_norm:g}){precision}; --model takes a "
+        "checkpoint."
+    )
+
+
+def _is_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
+
+
+def _memory(error: Exception, config: Config, stage: str, folder: str) -> str:
+    """Where memory ran out, and the settings that need less of it."""
+    frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    length = f"training.rl.max_completion_length ({config.training.rl.max_completion_length})"
+    if "evaluate_model" in frames:
+        size = config.evaluation.batch_size
+        return (
+            f"an evaluation: lower evaluation.batch_size ({size}).\n"
+            f"Go on with: realm train {folder} --resume --set evaluation.batch_size={max(1, size // 2)}"
+        )
+    if any(name.startswith("_generate") and name != "_generate_and_score_completions" for name in frames):
+        return (
+            f"generation: lower training.rl.batch_size ({config.training.rl.batch_size}), {length} or routes.k "
+            f"({config.routes.k}).\nThese change what is learned, so they need a new run; with more memory this one "
+            f"goes on: realm train {folder} --resume"
+        )
+    micro = getattr(config.training, stage).micro_batch_size
+    if micro == 1 and config.training.rl.gradient_checkpointing:
+        return f"the update, with one example at a time: allow fewer tokens ({length}), or take a smaller model."
+    half = next((size for size in range(micro // 2, 0, -1) if micro % size == 0), 1)
+    change = f"training.{stage}.micro_batch_size={half}" if half < micro else "training.rl.gradient_checkpointing=true"
+    return (
+        f"the update: lower training.{stage}.micro_batch_size ({micro}), set training.rl.gradient_checkpointing, or "
+        f"allow fewer tokens ({length}; a new run).\nGo on with: realm train {folder} --resume --set {change}"
+    )

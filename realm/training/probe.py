@@ -1,0 +1,100 @@
+"""How long a step takes and how much memory it has: measured on two short steps of the very training."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from transformers import TrainerCallback
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.evaluation.models import context_length, load
+from realm.tasks.base import Task
+from realm.tasks.workers import VerifierPool
+from realm.training.grpo import make_grpo_trainer
+from realm.training.renderer import Renderer
+from realm.training.rewards import RouteReward
+from realm.training.settings import hushed
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds of one whole step of RL, and bytes the process gained over what it had before the model was loaded."""
+
+    seconds: float
+    peak: int
+
+
+class _Clock(TrainerCallback):
+    """Times the steps, and looks at the memory where no device keeps count of its peak."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.steps.append(time.perf_counter() - self._started)
+
+
+def probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, *, k: int) -> Probe:
+    """Train for two steps of as few micro-batches as there can be, and throw the result away.
+
+    The second step is the one that is timed; it is taken for as many micro-batches as a step has. Generation is timed
+    with it, although a larger batch generates more at once and costs less for each completion: the figure is rather too
+    high than too low. Routes are those of the first step, when all are shown.
+
+    Args:
+        k: routes per prompt (none in the recipe grpo).
+    """
+    rl = config.training.rl
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    short = config.model_copy(deep=True)
+    batch = min(math.lcm(rl.micro_batch_size * processes, rl.num_generations), rl.batch_size)
+    short.training = config.training.model_copy(
+        update={
+            "rl": rl.model_copy(update={"steps": 2, "batch_size": batch, "num_iterations": 1}),
+            "save_every": 10**6,
+        }
+    )
+    before = _resident()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    model, tokenizer = load(config.model.path, config.model.dtype)
+    renderer = Renderer(short, task, bank, tokenizer, context_length(model, config), k=k)
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder, hushed():
+        trainer = make_grpo_trainer(
+            short,
+            model=model,
+            tokenizer=tokenizer,
+            renderer=renderer,
+            reward=RouteReward(short, renderer.questions, pool),
+            output=folder,
+            seed=config.run.seed,
+            callbacks=[clock],
+        )
+        trainer.train()
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak() - before
+    return Probe(clock.steps[-1] * rl.batch_size / batch, peak)
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _peak() -> int:
+    """The most this process ever had, in bytes (0 where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,121 @@
+"""Completions for GRPO, sampled as `generate` samples them; the prompt of a group is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from realm.evaluation.decode import Pick, decode, quantile
+from realm.method.seeds import derive
+from realm.training.failures import NotFiniteError
+from realm.training.shared_prefix import causal_model
+
+#: Settings of generation that `roll_out` follows, and those that change nothing of what is sampled.
+_FOLLOWED = {"max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p"}
+_NEUTRAL = {"pad_token_id", "bos_token_id", "eos_token_id", "max_length", "disable_compile", "use_cache"}
+
+
+def foreign_settings(config: GenerationConfig, model: nn.Module) -> str | None:
+    """Which settings of generation, TRL's or the model directory's, `roll_out` does not know; None: it knows all.
+
+    Args:
+        config: TRL's, which wins over the model's own.
+        model: the model of transformers, with or without adapters.
+    """
+    own = getattr(causal_model(model), "generation_config", None)
+    settings = own.to_dict() if own is not None else {}
+    settings |= {name: value for name, value in config.to_dict().items() if value is not None}
+    unknown = [
+        f"{name}: {value}"
+        for name, value in sorted(settings.items())
+        if name not in _FOLLOWED | _NEUTRAL
+        and not name.startswith(("_", "output_", "return_", "transformers_"))
+        # 1 is what penalties and numbers of beams are when they do nothing.
+        and value
+        and (value != 1 or name.startswith("min_"))
+    ]
+    return f"it has the setting {', '.join(unknown)}" if unknown else None
+
+
+def warpers(config: GenerationConfig) -> LogitsProcessorList:
+    """What transformers' `generate` does to the scores before it samples, in its order."""
+    steps = LogitsProcessorList()
+    if config.temperature not in (None, 1.0):
+        steps.append(TemperatureLogitsWarper(config.temperature))
+    if config.top_k:
+        steps.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        steps.append(TopPLogitsWarper(config.top_p))
+    if config.min_p is not None:
+        steps.append(MinPLogitsWarper(config.min_p))
+    return steps
+
+
+def roll_out(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    seed: int,
+    step: int,
+    first_row: int = 0,
+) -> list[list[int]]:
+    """One completion (token ids, its end token included) for each prompt; equal neighbours are read as one prompt.
+
+    The completion of row i depends on its prompt and on (seed, step, first_row + i) alone, and no global random state
+    is touched: a batch spread over several processes is sampled as it is in one.
+
+    Args:
+        model: free of distributed wrappers.
+        prompts: token ids, members of a group side by side.
+        config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `warpers` follows;
+            without `do_sample` the likeliest token is taken.
+        step: optimizer steps done.
+        first_row: number of the first prompt in the whole batch.
+
+    Raises:
+        NotFiniteError: a probability is no number; the weights are spoilt.
+    """
+    length = config.max_new_tokens
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    groups = [(list(prompt), len(list(members))) for prompt, members in groupby(prompts)]
+    return decode(
+        causal_model(model),
+        [prompt for prompt, _ in groups],
+        [count for _, count in groups],
+        pad=config.pad_token_id,
+        ends=set(ends),
+        max_new_tokens=length,
+        pick=_sampler(config, [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]),
+    )
+
+
+def _sampler(config: GenerationConfig, seeds: Sequence[int]) -> Pick:
+    """Chooses the tokens of completion i with uniform numbers from `seeds[i]`."""
+    if not config.do_sample:
+        return lambda scores, rows, step: scores.argmax(-1)
+    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+    draws = torch.stack([torch.rand(config.max_new_tokens, generator=source) for source in sources])
+    steps = warpers(config)
+
+    def pick(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        # The warpers look at nothing but the scores.
+        warped: Any = steps(torch.LongTensor(), scores.float())
+        probabilities = torch.softmax(warped, -1)
+        if not torch.isfinite(probabilities).all():
+            raise NotFiniteError("a probability of the next token")
+        return quantile(probabilities, draws[rows, step].to(scores.device))
+
+    return pick

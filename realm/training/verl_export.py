@@ -1,0 +1,267 @@
+"""The RL stage of a run as verl's (github.com/volcengine/verl: Ray, many nodes) own files; the method stays ours.
+
+    train.parquet        one question a row, every route with its label; the file's metadata say what the run is
+    validation.parquet   the same, shown without routes
+    verl.yaml            verl's configuration, with the command in its head
+
+verl loads `verl_plugin`, which renders the prompt of a question at a step and pays the reward with this package's own
+functions; `pip install --no-deps` this package where verl is. The cold start of realm-r1 is not verl's: train it here,
+and export with its model.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from realm.bank.cot import encodable
+from realm.bank.store import Bank
+from realm.config import Config, dump_config
+from realm.errors import DataError, ModelError
+from realm.evaluation.models import context_length, load_outline, load_tokenizer
+from realm.evaluation.prompts import make_tags, make_wording
+from realm.files import writing
+from realm.method.prompt import Wording, messages
+from realm.tasks.base import Comment, Question, Task
+from realm.tasks.verify import Verifier, verifier
+
+#: Key of the file's metadata.
+KEY = b"realm"
+#: TRL's `loss_type` as verl's `loss_agg_mode`.
+_LOSS = {
+    "dapo": "token-mean",
+    "bnpo": "token-mean",
+    "grpo": "seq-mean-token-mean",
+    "dr_grpo": "seq-mean-token-sum-norm",
+}
+_PLUGIN = "pkg://realm.training.verl_plugin"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the metadata of a file say of its run. `config` is the run's whole configuration as YAML.
+
+    `k`: routes per prompt before fading; `context`: tokens of prompt and completion; `split`: train fades by step.
+    """
+
+    config: str
+    wording: Wording
+    verifier: str
+    k: int
+    context: int
+    split: str
+    task: str
+
+
+class ExportedTask:
+    """The training questions of an exported file, as the renderer asks for them."""
+
+    labels: tuple[str, ...] = ()
+    comments: tuple[Comment, ...] = ()
+
+    def __init__(self, exported: Exported, choices: list[str], questions: list[Question]) -> None:
+        self.name = exported.task
+        self.wording = exported.wording
+        self.verifier: Verifier = verifier(exported.verifier, choices)
+        self._questions = questions
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train",)
+
+    def rows(self, split: str) -> list[Question]:
+        return self._questions
+
+
+def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: int) -> list[Path]:
+    """Write the files into the folder `out`, which is made, and return them.
+
+    Args:
+        k: routes per prompt of the RL stage (0 in the recipe grpo).
+
+    Raises:
+        ModelError: the student's tokenizer has no chat template, without which verl has no prompt.
+        DataError: there is no training question, or a text that UTF-8 cannot hold.
+        ResourceError: the disk refuses.
+    """
+    if not load_tokenizer(config.model.path).chat_template:
+        raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
+    context = context_length(load_outline(config.model.path), config)
+    files = []
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for split in ("train", "validation"):
+            questions = task.rows(split)
+            if not questions and split == "train":
+                raise DataError("there is no training question to export; check task.path.")
+            exported = Exported(
+                dump_config(config),
+                make_wording(config, task),
+                task.verifier.name,
+                k,
+                context,
+                split,
+                task.name,
+            )
+            rows = [_row(config, exported, number, question, bank) for number, question in enumerate(questions)]
+            files.append(out / f"{split}.parquet")
+            _write(files[-1], rows, exported)
+        files.append(out / "verl.yaml")
+        files[-1].write_text(verl_config(config, out.resolve(), context), encoding="utf-8")
+    return files
+
+
+def _row(config: Config, exported: Exported, number: int, question: Question, bank: Bank | None) -> dict[str, Any]:
+    routes = bank.routes(question.id) if bank is not None and exported.k else []
+    row = {
+        # What verl's own dataset reads; the prompt is the one without routes.
+        "data_source": f"realm/{exported.task}",
+        "prompt": messages(question.question, (), exported.wording, make_tags(config)),
+        "ability": exported.task,
+        "reward_model": {"style": "rule", "ground_truth": question.answer},
+        "extra_info": {"index": number, "split": exported.split, "question_id": question.id},
+        # What ours reads.
+        "question": question.question,
+        "routes": [asdict(route) for route in routes],
+    }
+    if not encodable(json.dumps(row, ensure_ascii=False)):
+        raise DataError(
+            f"question {question.id}: it or a route of it holds text that UTF-8, and so Parquet, cannot hold."
+        )
+    return row
+
+
+_TEXT = pa.string()
+_SCHEMA = pa.schema(
+    {
+        "data_source": _TEXT,
+        "prompt": pa.list_(pa.struct({"role": _TEXT, "content": _TEXT})),
+        "ability": _TEXT,
+        "reward_model": pa.struct({"style": _TEXT, "ground_truth": _TEXT}),
+        "extra_info": pa.struct({"index": pa.int64(), "split": _TEXT, "question_id": _TEXT}),
+        "question": _TEXT,
+        "routes": pa.list_(pa.struct({"id": _TEXT, "text": _TEXT, "answer": _TEXT, "label": pa.int8()})),
+    }
+)
+
+
+def _write(path: Path, rows: list[dict[str, Any]], exported: Exported) -> None:
+    schema = _SCHEMA.with_metadata({KEY: json.dumps(asdict(exported)).encode("ascii")})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def read_exported(path: str | Path) -> Exported:
+    """The metadata of an exported file.
+
+    Raises:
+        DataError: it is no Parquet file, or none of ours.
+    """
+    try:
+        found = json.loads((pq.read_schema(path).metadata or {})[KEY])
+        return Exported(**{**found, "wording": Wording(**found["wording"])})
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: expected a file that `realm export verl` wrote ({error!r}).") from error
+
+
+def groups_per_step(config: Config) -> int:
+    """Prompts of one generated batch."""
+    return config.training.rl.batch_size // config.training.rl.num_generations
+
+
+def generations(config: Config) -> int:
+    """Batches that are generated over the stage; verl counts its steps by them."""
+    return -(-config.training.rl.steps // config.training.rl.num_iterations)
+
+
+def verl_config(config: Config, folder: Path, context: int) -> str:
+    """verl's configuration as YAML with comments: the run's settings by verl's names, the rest verl's defaults."""
+    rl, lora, groups = config.training.rl, config.training.lora, groups_per_step(config)
+    model: dict[str, Any] = {
+        "path": config.model.path,
+        "enable_gradient_checkpointing": rl.gradient_checkpointing,
+    }
+    if lora.r:
+        model |= {"lora_rank": lora.r, "lora_alpha": lora.alpha, "target_modules": lora.targets or "all-linear"}
+    tree: dict[str, Any] = {
+        "hydra": {"searchpath": ["pkg://verl.trainer.config"]},
+        "defaults": ["ppo_trainer", "_self_"],
+        "data": {
+            "train_files": str(folder / "train.parquet"),
+            "val_files": str(folder / "validation.parquet"),
+            "train_batch_size": groups,
+            "max_prompt_length": context - rl.max_completion_length,
+            "max_response_length": rl.max_completion_length,
+            # The dataset is in the order of the steps already: row i is asked at step i // train_batch_size.
+            "shuffle": False,
+            "filter_overlong_prompts": False,
+            "custom_cls": {"path": _PLUGIN, "name": "RouteDataset"},
+        },
+        "reward": {
+            "custom_reward_function": {
+                "path": _PLUGIN,
+                "name": "compute_score",
+                "reward_kwargs": {"exported": str(folder / "train.parquet")},
+            }
+        },
+        "algorithm": {
+            "adv_estimator": "grpo",
+            "norm_adv_by_std_in_grpo": rl.scale_rewards != "none",
+            "use_kl_in_reward": False,
+        },
+        "actor_rollout_ref": {
+            "model": model,
+            "actor": {
+                "optim": {
+                    "lr": rl.learning_rate,
+                    "lr_warmup_steps": rl.warmup_steps,
+                    "weight_decay": rl.weight_decay,
+                },
+                "ppo_mini_batch_size": groups,
+                "ppo_micro_batch_size_per_gpu": rl.micro_batch_size,
+                "ppo_epochs": rl.num_iterations,
+                "clip_ratio": rl.epsilon,
+                "clip_ratio_low": rl.epsilon,
+                "clip_ratio_high": rl.epsilon,
+                "grad_clip": rl.max_grad_norm,
+                "loss_agg_mode": _LOSS[rl.loss_type],
+                "use_kl_loss": rl.beta > 0,
+                "kl_loss_coef": rl.beta,
+            },
+            "rollout": {
+                "name": "vllm",
+                "n": rl.num_generations,
+                "temperature": rl.temperature,
+                "log_prob_micro_batch_size_per_gpu": rl.micro_batch_size,
+            },
+            "ref": {"log_prob_micro_batch_size_per_gpu": rl.micro_batch_size},
+        },
+        "trainer": {
+            "project_name": "realm",
+            "experiment_name": config.run.name,
+            "default_local_dir": str(folder / "checkpoints"),
+            "logger": ["console"],
+            "total_epochs": 1,
+            "total_training_steps": generations(config),
+            "save_freq": config.training.save_every,
+            "test_freq": config.training.eval_every,
+            "nnodes": 1,
+            "n_gpus_per_node": 8,
+        },
+    }
+    head = (
+        "# The RL stage of a run of realm for verl. Where verl is installed, and this package beside it:\n"
+        f"#   {start_command(folder)}\n"
+        "# Any key can be overridden there, e.g. trainer.nnodes=4.\n"
+    )
+    return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def start_command(folder: Path) -> str:
+    """What starts verl on the exported files."""
+    return f"python -m verl.trainer.main_ppo --config-path {shlex.quote(str(folder.resolve()))} --config-name verl"

@@ -1,0 +1,154 @@
+"""What verl loads of this package: a dataset that renders prompts by step, and the reward. Only verl imports this file.
+
+The interfaces are those of verl 0.9: `data.custom_cls` names a subclass of its RLHFDataset whose rows carry
+`raw_prompt`, `reward_model` and `extra_info`; `reward.custom_reward_function` names a function of (data_source,
+solution_str, ground_truth, extra_info) that returns a mapping with `score`, called in threads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from verl.utils.dataset.rl_dataset import RLHFDataset
+
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
+from realm.config import Config, load_config
+from realm.evaluation.prompts import make_tags
+from realm.method.completion import parse
+from realm.method.reward import Weights, reward
+from realm.tasks.base import Question
+from realm.tasks.workers import VerifierPool
+from realm.training.renderer import Renderer
+from realm.training.settings import question_order
+from realm.training.verl_export import Exported, ExportedTask, generations, groups_per_step, read_exported
+
+
+def _config(exported: Exported) -> Config:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(exported.config, encoding="utf-8")
+        return load_config(file)
+
+
+class RouteDataset(RLHFDataset):
+    """verl's dataset over an exported file: item i is what group i of the whole stage is asked.
+
+    Which question and which routes is a function of (seed, i) alone, so that a resumed run, another number of workers
+    and our own trainer see the same prompts. A file of held-out questions is asked once through, without routes.
+    """
+
+    def _read_files_and_tokenize(self) -> None:
+        (file,) = self.data_files
+        exported = read_exported(file)
+        config = _config(exported)
+        table = pq.read_table(file).to_pylist()
+        questions = [
+            Question(row["extra_info"]["question_id"], row["question"], row["reward_model"]["ground_truth"])
+            for row in table
+        ]
+        bank = Bank()
+        for row in table:
+            bank.append(
+                [
+                    CoT(row["extra_info"]["question_id"], item["text"], item["answer"], item["label"], id=item["id"])
+                    for item in row["routes"]
+                ]
+            )
+        self._fades = exported.split == "train"
+        task = ExportedTask(exported, config.task.choices, questions)
+        k = exported.k if self._fades else 0
+        self._renderer = Renderer(config, task, bank, self.tokenizer, exported.context, k=k)
+        self._groups, self._rl = groups_per_step(config), config.training.rl
+        self._source = f"realm/{exported.task}"
+        ids = [question.id for question in questions]
+        count = self._groups * generations(config)
+        self._order = question_order(ids, count, config.run.seed) if self._fades else ids
+        # What verl reads of its own table, besides its length.
+        self.dataframe = self._order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        question_id = self._order[item]
+        step = item // self._groups * self._rl.num_iterations if self._fades else 0
+        shown = self._renderer.render(question_id, step, step / self._rl.steps)
+        return {
+            "data_source": self._source,
+            "raw_prompt": shown.messages,
+            "reward_model": {
+                "style": "rule",
+                "ground_truth": self._renderer.questions[question_id].answer,
+            },
+            "extra_info": {
+                "index": item,
+                "question_id": question_id,
+                "step": step,
+                "p": shown.p,
+                "labels": [route.label for route in shown.routes],
+            },
+            "index": item,
+            "tools_kwargs": {},
+            "interaction_kwargs": {},
+            # A batch of verl must hold some tensor.
+            "dummy_tensor": torch.zeros(1, dtype=torch.uint8),
+        }
+
+
+class _Judge:
+    """Weights and verifier of an exported run; one verification at a time, as `VerifierPool` asks for."""
+
+    def __init__(self, file: str) -> None:
+        exported = read_exported(file)
+        config = _config(exported)
+        self.tags = make_tags(config)
+        self.weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
+        self.rule = config.reward.rule
+        self.lock = threading.Lock()
+        self.pool = VerifierPool(exported.verifier, config.task.choices, config.task.verifier_timeout)
+        atexit.register(self.pool.close)
+
+
+@functools.lru_cache(maxsize=4)
+def _judge(file: str) -> _Judge:
+    return _Judge(file)
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Mapping[str, Any],
+    *,
+    exported: str,
+    **_: Any,
+) -> dict[str, float]:
+    """MRPV's two-stage reward of one completion as `score`, and its parts, which verl reports beside it.
+
+    Args:
+        solution_str: the completion without special tokens.
+        extra_info: its `labels` are those of the routes that the prompt shows, in order.
+        exported: a file that `realm export verl` wrote; it names verifier, weights and tags.
+    """
+    judge = _judge(exported)
+    labels: Sequence[int] = [int(label) for label in extra_info.get("labels", ())]
+    found = parse(solution_str, len(labels), judge.tags)
+    with judge.lock:
+        (verdict,) = judge.pool.verify([(found.answer, ground_truth)])
+    paid = reward(found, verdict.correct, labels, judge.weights, judge.rule)
+    return {
+        "score": paid.total,
+        "correct": float(verdict.correct),
+        "format": paid.format,
+        "scoring": paid.scoring,
+        "verifier_failed": float(verdict.reason not in ("", "unreadable")),
+    }

@@ -1,0 +1,26 @@
+"""`realm export verl` on a user's own configuration."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+
+
+def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_path: Path) -> None:
+    refused = realm("export", "verl", "config.yaml", "--out", "verl")
+    assert refused.exit_code == 2 and "chat template" in refused.output
+    chat = tmp_path / "chat"
+    chat.mkdir()
+    for file in student.iterdir():
+        (chat / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((chat / "tokenizer_config.json").read_text())
+    (chat / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": TEMPLATE}))
+    done = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
+    assert done.exit_code == 0, done.output
+    assert {file.name for file in (work / "verl").iterdir()} == {"train.parquet", "validation.parquet", "verl.yaml"}
+    assert "python -m verl.trainer.main_ppo" in done.stdout and "cold start" not in done.output
+    again = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
+    assert again.exit_code == 2 and "--overwrite" in again.output

@@ -1,0 +1,105 @@
+"""`realm train --launch`: the command runs again as several processes, and one of them writes the run."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+from typer.testing import Result
+
+from realm.cli.launch import launch_command
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
+ARGUMENTS = ["train", "my.yaml", "--set", "run.seed=1", "--launch", "X", "--resume"]
+
+
+def options(launch: str, arguments: list[str] | None = None) -> list[str]:
+    command = launch_command(launch, arguments or ARGUMENTS)
+    assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    return command[3:]
+
+
+def test_arguments_go_to_accelerate_and_the_rest_to_realm() -> None:
+    tail = ["-m", "realm", "train", "my.yaml", "--set", "run.seed=1", "--resume"]
+    assert options("--multi_gpu --num_processes 2") == ["--multi_gpu", "--num_processes", "2", *tail]
+    file = str(READY[0])
+    assert options(f"{file} --num_processes 2") == ["--config_file", file, "--num_processes", "2", *tail]
+    assert options("--main_process_ip 'a b'")[:2] == ["--main_process_ip", "a b"]
+    assert options("", ["train", "--launch=", "--out", "x"]) == ["-m", "realm", "train", "--out", "x"]
+
+
+@pytest.mark.parametrize("file", READY, ids=lambda file: file.stem)
+def test_accelerate_reads_the_ready_files(file: Path) -> None:
+    found = load_config_from_file(str(file))
+    named = yaml.safe_load(file.read_text())
+    assert found.num_processes == named["num_processes"] >= 2 and str(found.mixed_precision) == "no"
+    known = vars(launch_command_parser().parse_args(["x"]))
+    for section in ("deepspeed_config", "fsdp_config"):
+        for key in named.get(section, {}):
+            assert key in known, f"{section}.{key} is none of accelerate's"
+    assert f'--launch "configs/accelerate/{file.name}' in file.read_text()
+
+
+def test_there_is_a_file_for_each_way() -> None:
+    assert [file.stem for file in READY] == ["ddp", "fsdp2", "multi-node", "zero2", "zero3"]
+
+
+def test_mistakes(work: Path, realm: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    for launch, message in (("no/such.yaml", "there is no file no/such.yaml"), ("'open", "cannot be split")):
+        result = realm("train", "config.yaml", "--launch", launch)
+        assert result.exit_code == 2 and message in result.output
+    result = realm("train", "config.yaml", "--set", "no.key=1", "--launch", "--multi_gpu")
+    assert result.exit_code == 2 and "unknown key" in result.output, "told before anything is launched"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = realm("train", "config.yaml", "--launch", "--multi_gpu")
+    assert result.exit_code == 2 and "leave --launch away" in result.output
+    assert not (work / "runs").exists()
+
+
+def launched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "realm", "train", "config.yaml", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def rows(folder: Path, file: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / file).read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run(work: Path, realm: Callable[..., Result]) -> None:
+    """A whole run: trained by two, written by one, evaluated, reported; started anew in the same place, and resumed."""
+    two = ("--set", "training.rl.micro_batch_size=2", "--out", "runs/two", "--launch", f"{READY[0]} --num_processes 2")
+    first = launched(work, *two)
+    assert first.returncode == 0, first.stderr
+    assert (work / "runs/two/model/model.safetensors").is_file() and (work / "runs/two/report.html").is_file()
+    assert json.loads((work / "runs/two/meta.json").read_text())["status"] == "done"
+    assert realm("train", "config.yaml", "--out", "runs/one").exit_code == 0
+    # The main process saves the groups that it has: half of them.
+    alone = {(row["step"], row["question_id"]): row for row in rows(work / "runs/one", "completions.jsonl")}
+    for row in rows(work / "runs/two", "completions.jsonl"):
+        same = alone[row["step"], row["question_id"]]
+        assert (row["prompt"], row["p"], row["routes"]) == (same["prompt"], same["p"], same["routes"])
+    assert len(rows(work / "runs/two", "metrics.jsonl")) == 2
+
+    used = launched(work, *two)
+    assert used.returncode == 1 and "already used" in used.stderr
+    # What the run before left must not make one process think that it is done.
+    again = launched(work, *two, "--overwrite")
+    assert again.returncode == 0, again.stderr
+    assert len(rows(work / "runs/two", "metrics.jsonl")) == 2
+    finished = launched(work, *two, "--resume")
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,69 @@
+"""Two processes (gloo) train as one does: same completions, same loss, same weights within rounding.
+
+Completions are drawn by the row of the whole batch, so whole runs can be compared: gradients add up rightly also where
+groups are cut in two and where one process has fewer rows to forward than the other, or none.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_resume import rows, start
+from tiny import tiny_config, weights
+
+from realm.run import RunFolder
+
+PROGRAM = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tiny import *
+from realm.run import RunFolder
+from realm.training.recipes import train
+config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl=RL)
+task = TinyTask()
+run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
+train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rl",
+    [
+        {},
+        {"micro_batch_size": 4, "batch_size": 24, "loss_type": "grpo"},
+        {"micro_batch_size": 4, "num_iterations": 2, "beta": 0.05},
+    ],
+    ids=["default", "groups-cut-in-two", "iterations-kl"],
+)
+def test_two_processes_train_as_one(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
+    """Six steps in float32: figures within 0.1 %, weights within 1e-4 of their norm."""
+    one = start(tiny_config(tmp_path / "one", student, rl=rl))
+    halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.replace("RL", repr(halved)))
+    (tmp_path / "two").mkdir()
+    toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run(
+        [*launcher, str(program), str(toys), str(tmp_path / "two"), str(student)],
+        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+    )
+    two = RunFolder(tmp_path / "two" / "run")
+    for alone, together in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+        for name in ("loss", "grad_norm", "reward", "accuracy", "completion_tokens", "tokens"):
+            # TRL logs a reward only at a step that generates.
+            assert together[name] == (alone[name] and pytest.approx(alone[name], rel=1e-3, abs=1e-4)), name
+        assert together["tokens_saved"] > 0
+    wanted, found = weights(one.path / "model"), weights(two.path / "model")
+    for name, tensor in wanted.items():
+        assert (found[name] - tensor).norm() <= 1e-4 * tensor.norm(), name
+    assert len({row["reward"] for row in rows(one, "metrics.jsonl")}) > 1
+    assert not all(torch.equal(tensor, weights(student)[name]) for name, tensor in found.items())

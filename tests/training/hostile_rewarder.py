@@ -1,0 +1,29 @@
+"""A worker whose verifier fails on one answer as the environment says: the program behind the tests of whole runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from realm.tasks.workers import _limit_memory, serve
+
+
+class Hostile:
+    name = "hostile"
+
+    def __call__(self, answer: str, gold: str) -> bool:
+        what = os.environ["HOSTILE"]
+        if answer == "1":
+            if what == "hang":
+                time.sleep(1000)
+            if what == "die":
+                os._exit(3)
+            if what == "eat":
+                bytearray(4 << 30)
+        return answer == gold
+
+
+if __name__ == "__main__":
+    _limit_memory()
+    serve(Hostile(), float(sys.argv[3]))

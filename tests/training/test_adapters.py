@@ -1,0 +1,144 @@
+"""LoRA as a setting: only adapters learn, runs resume, and what is saved is an ordinary model directory."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.evaluation.evaluate import evaluate_directory
+from realm.evaluation.models import load, load_model
+from realm.run import RunFolder
+from realm.training import recipes
+from realm.training.adapters import below_adapters, merge, with_adapters
+from realm.training.recipes import check, train
+
+LORA = {"r": 4, "alpha": 8}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def lora_run(
+    folder: Path, student: Path, *, stop: int | None = None, resume: bool = False, **training: Any
+) -> RunFolder:
+    def progress(event: dict[str, Any]) -> None:
+        if event["stage"] == "rl" and event["step"] == stop:
+            raise Killed
+
+    task = TinyTask()
+    rl = {"learning_rate": 2e-2, **training.pop("rl", {})}
+    config = tiny_config(folder, student, recipe="realm-r1", rl=rl, lora=LORA, **training)
+    run = new_run(config, resume=resume)
+    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume, progress=progress)
+    return run
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
+    return lora_run(tmp_path_factory.mktemp("straight"), student)
+
+
+def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, tmp_path: Path) -> None:
+    before, after = weights(student), weights(straight.path / "model")
+    assert before.keys() == after.keys()
+    changed = {name.split(".")[-2] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert not list(straight.path.glob("model/adapter*")) and not list(straight.path.glob(".model*"))
+    program = (
+        "import sys; sys.modules['peft'] = None\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "for kind in (AutoModelForCausalLM, AutoTokenizer): kind.from_pretrained(sys.argv[1])"
+    )
+    subprocess.run([sys.executable, "-c", program, str(straight.path / "model")], check=True, timeout=120)
+
+
+def test_the_saved_model_is_evaluated_like_any_other(straight: RunFolder, bank: Bank, tmp_path: Path) -> None:
+    """Also: the evaluations in training are those of the adapted model, so the last one is that of the saved model."""
+    config = tiny_config(tmp_path, straight.path / "model")
+    task = TinyTask()
+    summaries = evaluate_directory(straight.path / "model", config, task, bank, pool(), out=tmp_path / "evaluation")
+    assert {row["split"] for row in summaries} == {"test"}
+    again = recipes.evaluate_model(
+        load(straight.path / "model")[0],
+        load(straight.path / "model")[1],
+        task.rows("validation")[:4],
+        bank.routes,
+        task,
+        pool(),
+        config,
+        with_routes=True,
+        split="validation",
+        seed=config.run.seed,
+    )[0]
+    last = straight.read("evaluations.jsonl")[-1]
+    assert (last["routes"], last["stage"]) == (again["routes"], "rl")
+    for name in ("accuracy", "truncated", "completion_tokens", "routes_per_prompt"):
+        assert again[name] == last[name], name
+
+
+def test_checkpoints_hold_adapters_only(straight: RunFolder) -> None:
+    (*_, last) = sorted(straight.path.glob("checkpoints/rl/round-0/checkpoint-*"))
+    assert (last / "adapter_model.safetensors").is_file() and not (last / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("stop", [1, 5], ids=["between-the-stages", "in-rl"])
+def test_resumed_is_straight(tmp_path: Path, student: Path, straight: RunFolder, stop: int) -> None:
+    with pytest.raises(Killed):
+        lora_run(tmp_path, student, stop=stop)
+    resumed = lora_run(tmp_path, student, resume=True)
+    wanted, found = weights(straight.path / "model"), weights(resumed.path / "model")
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_the_reference_of_kl_is_the_model_without_adapters(tmp_path: Path, student: Path) -> None:
+    run = lora_run(tmp_path, student, rl={"beta": 0.1, "steps": 3}, sft={"steps": 0})
+    kl = [row["kl"] for row in run.read("metrics.jsonl")]
+    assert kl[0] == pytest.approx(0.0, abs=1e-6) and kl[-1] > 1e-6
+
+
+def test_gradient_checkpointing(tmp_path: Path, student: Path, straight: RunFolder) -> None:
+    """Less memory, same figures."""
+    run = lora_run(tmp_path, student, rl={"gradient_checkpointing": True})
+    wanted, found = weights(straight.path / "model"), weights(run.path / "model")
+    for name, tensor in wanted.items():
+        assert torch.allclose(found[name], tensor, atol=1e-4), name
+
+
+def test_merged_is_adapted(tmp_path: Path, student: Path) -> None:
+    """The merged model computes what the adapted one does, and the wrapper hides no argument from who decodes."""
+    config = tiny_config(tmp_path, student, lora=LORA)
+    base, _ = load(student)
+    model = with_adapters(base, config)
+    assert below_adapters(model) is base and below_adapters(base) is base
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.2)
+    model.save_pretrained(tmp_path / "adapters")
+    merge(student, "float32", tmp_path / "adapters", tmp_path / "merged")
+    ids = torch.arange(12)[None]
+    merged = load_model(tmp_path / "merged")
+    with torch.no_grad():
+        assert torch.allclose(merged(ids).logits, model(ids).logits, atol=1e-4)
+        assert not torch.allclose(load(student)[0](ids).logits, model(ids).logits, atol=1e-2)
+
+
+def test_layers_that_are_not_there(tmp_path: Path, student: Path, bank: Bank) -> None:
+    config = tiny_config(tmp_path, student, lora={"r": 4, "targets": ["query_key_value"]})
+    with pytest.raises(ConfigError, match=r"training\.lora\.targets: query_key_value .*q_proj"):
+        check(config, TinyTask(), bank)
+
+
+def test_off_by_default(tmp_path: Path, student: Path) -> None:
+    config = Config()
+    assert config.training.lora.r == 0
+    model, _ = load(student)
+    assert with_adapters(model, config) is model

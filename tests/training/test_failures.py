@@ -1,0 +1,235 @@
+"""What ends a training, and what must not: no number in the loss, no memory, empty completions, hostile verifiers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, tiny_model, weights
+
+from realm.config import Config
+from realm.errors import ResourceError, TrainingError
+from realm.report.data import read_report
+from realm.report.doctor import diagnose
+from realm.run import RunFolder
+from realm.tasks import workers
+from realm.tasks.workers import VerifierPool
+from realm.training.checkpoints import last_checkpoint
+from realm.training.failures import explain
+from realm.training.grpo import ReaLMTrainer
+from realm.training.recipes import train
+from realm.training.sft import ColdStartTrainer
+
+#: What a real allocator says.
+TOO_MUCH = 1 << 60
+
+
+def go(config: Config, *, judge: VerifierPool | None = None, resume: bool = False) -> RunFolder:
+    task = TinyTask()
+    run = new_run(config, resume=resume)
+    train(config, run=run, task=task, bank=tiny_bank(task), pool=judge or pool(), resume=resume)
+    return run
+
+
+def planted(
+    monkeypatch: pytest.MonkeyPatch, trainer: type, step: int, plant: Callable[[Any, torch.Tensor], torch.Tensor]
+) -> None:
+    """Let the loss of `trainer` be what `plant(model, loss)` makes of it at the global step `step` (from 0)."""
+    original = trainer.compute_loss  # type: ignore[attr-defined]
+
+    def compute_loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = original(self, model, *args, **kwargs)
+        return plant(model, loss) if self.state.global_step == step else loss
+
+    monkeypatch.setattr(trainer, "compute_loss", compute_loss)
+
+
+def _nan(model: Any, loss: torch.Tensor) -> torch.Tensor:
+    return loss * math.nan
+
+
+def _inf(model: Any, loss: torch.Tensor) -> torch.Tensor:
+    return loss + math.inf
+
+
+def _gradient(model: Any, loss: torch.Tensor) -> torch.Tensor:
+    # As an overflow in a backward pass: the loss itself is a number.
+    next(model.parameters()).register_hook(lambda gradient: gradient + math.inf)
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("plant", "what"),
+    [(_nan, "the loss"), (_inf, "the loss"), (_gradient, "the gradient")],
+    ids=["nan", "inf", "gradient"],
+)
+def test_an_update_by_no_number_is_not_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, plant: Any, what: str
+) -> None:
+    config = tiny_config(tmp_path, student)
+    planted(monkeypatch, ReaLMTrainer, 4, plant)
+    with pytest.raises(TrainingError) as caught:
+        go(config)
+    said = str(caught.value)
+    assert said.startswith(f"RL step 5: {what} is not a finite number. The update was not made")
+    assert "training.rl.learning_rate (0.002)" in said and "\n" in said and said.count("\n") == 1
+    run = RunFolder(config.run_path)
+    assert [row["step"] for row in run.read("metrics.jsonl")] == [1, 2, 3, 4]
+    stage = run.path / "checkpoints/rl/round-0"
+    newest = last_checkpoint(stage)
+    assert newest == (stage / "checkpoint-4", 4)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(newest[0]).values())
+    assert not (run.path / "model").exists()
+
+
+def test_a_cold_start_stops_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
+    planted(monkeypatch, ColdStartTrainer, 3, _nan)
+    with pytest.raises(TrainingError, match=r"SFT step 4: the loss .*\n.*training\.sft\.learning_rate"):
+        go(tiny_config(tmp_path, student, recipe="realm-r1"))
+    assert not (tmp_path / "run/checkpoints/sft/round-0/model").exists()
+
+
+def test_a_model_of_no_numbers_is_named(tmp_path: Path, student: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_student(tmp_path / "spoilt")
+    file = tmp_path / "spoilt/model.safetensors"
+    save_file(
+        {name: torch.full_like(tensor, math.nan) for name, tensor in load_file(file).items()}, file, {"format": "pt"}
+    )
+    with pytest.raises(TrainingError, match=r"RL step 1: .* is not a finite number"):
+        go(tiny_config(tmp_path, tmp_path / "spoilt"))
+
+
+def _allocate(*args: Any, **kwargs: Any) -> Any:
+    return torch.empty(TOO_MUCH, dtype=torch.uint8)
+
+
+def _allocate_on_a_gpu(*args: Any, **kwargs: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("allocate", [_allocate, _allocate_on_a_gpu], ids=["cpu", "gpu"])
+def test_no_memory_for_the_update(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, allocate: Any
+) -> None:
+    """What is told works: the run goes on with smaller micro-batches, and learns what it would have learned."""
+    straight = go(tiny_config(tmp_path / "straight", student))
+    config = tiny_config(tmp_path, student)
+    with monkeypatch.context() as patch:
+        planted(patch, ReaLMTrainer, 4, allocate)
+        with pytest.raises(ResourceError) as caught:
+            go(config)
+    said = str(caught.value)
+    assert said.startswith("RL step 5: out of memory in the update: lower training.rl.micro_batch_size (16)")
+    assert "training.rl.gradient_checkpointing" in said and "training.rl.max_completion_length (24)" in said
+    assert said.endswith(f"realm train {config.run_path} --resume --set training.rl.micro_batch_size=8")
+    config.training.rl.micro_batch_size = 8
+    config.training.rl.gradient_checkpointing = True
+    resumed = go(config, resume=True)
+    found, wanted = resumed.read("metrics.jsonl"), straight.read("metrics.jsonl")
+    assert [row["reward"] for row in found] == pytest.approx([row["reward"] for row in wanted])
+    assert found[-1]["grad_norm"] == pytest.approx(wanted[-1]["grad_norm"], rel=1e-2)
+    moved = weights(straight.path / "model")
+    for name, tensor in weights(resumed.path / "model").items():
+        torch.testing.assert_close(tensor, moved[name], rtol=1e-2, atol=1e-3)
+
+
+def test_no_memory_for_generation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
+    def _generate_single_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _allocate()
+
+    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", _generate_single_turn)
+    with pytest.raises(ResourceError, match=r"RL step 1: out of memory in generation: lower training\.rl\.batch_size"):
+        go(tiny_config(tmp_path, student))
+
+
+def test_no_memory_for_an_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
+    def evaluate_model(*args: Any, **kwargs: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("realm.training.recipes.evaluate_model", evaluate_model)
+    with pytest.raises(ResourceError, match=r"an evaluation: lower evaluation\.batch_size \(8\)[\s\S]*batch_size=4"):
+        go(tiny_config(tmp_path, student))
+
+
+def test_what_is_clipped_is_measured_where_a_batch_is_used_twice(tmp_path: Path, student: Path) -> None:
+    rl = {"num_iterations": 2, "epsilon": 1e-4, "learning_rate": 2e-2}
+    rows = go(tiny_config(tmp_path, student, rl=rl)).read("metrics.jsonl")
+    assert max(row["clip_ratio"] for row in rows) > 0.2
+
+
+def test_nothing_is_told_that_has_been_done_already(tmp_path: Path, student: Path) -> None:
+    config = tiny_config(tmp_path, student, rl={"micro_batch_size": 1})
+    assert "--set training.rl.gradient_checkpointing=true" in str(explain(MemoryError(), config, "rl", 0, "run"))
+    config.training.rl.gradient_checkpointing = True
+    assert "--resume" not in str(explain(MemoryError(), config, "rl", 0, "run"))
+
+
+def test_other_errors_are_not_explained_away(tmp_path: Path, student: Path) -> None:
+    config = tiny_config(tmp_path, student)
+    for error in (RuntimeError("shape '[2]' is invalid"), ValueError("out of range"), KeyError("out of memory")):
+        assert explain(error, config, "rl", 0, "run") is None
+
+
+def stubborn(folder: Path, token: int) -> Path:
+    """A student that says one token for ever, whatever it is asked."""
+    save_student(folder)
+    model = tiny_model()
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.zero_()
+        model.model.embed_tokens.weight[:, 0] = 1.0
+        model.lm_head.weight[token, 0] = 1000.0
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("token", [0, 1], ids=["only-padding", "empty"])
+def test_completions_of_nothing_earn_nothing_and_are_said(tmp_path: Path, token: int) -> None:
+    run = go(tiny_config(tmp_path, stubborn(tmp_path / "student", token), rl={"steps": 8}))
+    rows = run.read("metrics.jsonl")
+    assert len(rows) == 8
+    for row in rows:
+        assert (row["reward"], row["accuracy"], row["parse_failures"]) == (0.0, 0.0, 1.0)
+        assert row["parse"]["answer_missing"] == 1.0
+        assert row["loss"] == 0.0 and row["grad_norm"] == 0.0
+    assert all(not item["text"].strip() for row in run.read("completions.jsonl") for item in row["completions"])
+    checks = [finding.check for finding in diagnose(read_report(run.path))[0].findings]
+    assert "never_right" in checks and "parse_failures" in checks
+
+
+@pytest.mark.parametrize(("what", "reason"), [("hang", "timeout"), ("die", "died"), ("eat", "MemoryError")])
+def test_a_hostile_verifier_costs_a_worker_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, what: str, reason: str
+) -> None:
+    monkeypatch.setattr(workers, "_PROGRAM", (str(Path(__file__).with_name("hostile_rewarder.py")),))
+    monkeypatch.setenv("HOSTILE", what)
+    with VerifierPool("python", timeout=0.2) as judge:
+        run = go(tiny_config(tmp_path, student, rl={"steps": 8}, eval_every=8), judge=judge)
+        assert reason in judge.verify([("1", "1")])[0].reason
+        assert judge.verify([("0", "0"), ("0", "1")])[0].correct
+    rows = run.read("metrics.jsonl")
+    assert len(rows) == 8 and (run.path / "model").is_dir()
+    assert max(row["verifier_failures"] for row in rows) > 0
+    assert max(row["accuracy"] for row in rows) > 0, "the other answers are judged as ever"
+    (finding,) = (one for one in diagnose(read_report(run.path))[0].findings if one.check == "verifier")
+    assert "task.verifier_timeout" in finding.settings and finding.weight == "harmful"
+
+
+def test_the_reason_of_a_failure_is_kept_with_the_run(tmp_path: Path, student: Path) -> None:
+    run = new_run(tiny_config(tmp_path, student))
+    run.finish("failed", "RL step 5: out of memory")
+    assert json.loads((run.path / "meta.json").read_text())["reason"] == "RL step 5: out of memory"
+    (finding,) = diagnose(read_report(run.path))[0].findings
+    assert "out of memory" in finding.says
+    resumed = new_run(tiny_config(tmp_path, student), resume=True)
+    assert "reason" not in resumed.meta

@@ -1,0 +1,323 @@
+"""What is left out of GRPO's arithmetic changes neither loss nor gradient, and is left out indeed."""
+
+import inspect
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from test_grpo import make_trainer
+from tiny import TinyTask, tiny_config
+from trl import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from realm.bank.store import Bank
+from realm.training import frugal
+from realm.training.frugal import FrugalGRPOTrainer
+from realm.training.grpo import ReaLMTrainer
+
+Make = Callable[..., ReaLMTrainer]
+
+
+@pytest.fixture
+def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
+    def make(share: str = "auto", **rl: Any) -> ReaLMTrainer:
+        config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})
+        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
+
+    return make
+
+
+def spy(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any] = lambda outputs: outputs) -> list[Any]:
+    """Every call of the shared path: whether with gradients, and its batch."""
+    calls: list[Any] = []
+    original = frugal.shared_outputs
+
+    def shared_outputs(model: Any, bare: Any, batch: Any) -> Any:
+        calls.append((torch.is_grad_enabled(), batch))
+        return change(original(model, bare, batch))
+
+    monkeypatch.setattr(frugal, "shared_outputs", shared_outputs)
+    return calls
+
+
+def logged(trainer: ReaLMTrainer, name: str) -> list[float]:
+    return [row[name] for row in trainer.state.log_history if name in row]
+
+
+# Is it used?
+
+
+def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    calls = spy(monkeypatch)
+    trainer = make()
+    trainer.train()
+    with_gradient = [batch for grad, batch in calls if grad]
+    assert len(calls) == len(with_gradient) + 1, "and one look at both paths, on the first batch"
+    assert len(with_gradient) == 3
+    assert all(len(batch.prefixes) <= 4 for batch in with_gradient), "distinct prompts of four groups"
+    saved = logged(trainer, "tokens_saved")
+    assert len(saved) == 3 and all(share > 0.3 for share in saved)
+
+
+def test_old_and_reference_model_share_too(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    calls = spy(monkeypatch)
+    make(beta=0.1, num_iterations=2, micro_batch_size=8, steps=2).train()
+    # One generation: 2 batches each of old and reference model, once looked at; 2 x 2 updates.
+    assert [grad for grad, _ in calls].count(True) == 4
+    assert [grad for grad, _ in calls].count(False) == 2 + 2 + 2
+
+
+def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    calls = spy(monkeypatch)
+    monkeypatch.setattr(frugal, "roll_out", None)
+    trainer = make("off")
+    trainer.train()
+    assert not calls and not logged(trainer, "tokens_saved")
+
+
+@pytest.mark.parametrize("wrong", [1.0, float("nan")])
+def test_wrong_log_probabilities_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make, wrong: float
+) -> None:
+    def spoil(outputs: Any) -> Any:
+        outputs.log_probs = outputs.log_probs + wrong
+        return outputs
+
+    calls = spy(monkeypatch, spoil)
+    trainer = make()
+    trainer.train()
+    assert len(calls) == 1
+    assert caplog.text.count("log-probabilities with shared prompts differ") == 1
+    assert all(share < 0.8 for share in logged(trainer, "tokens_saved"))
+
+
+def test_the_difference_is_logged(caplog: pytest.LogCaptureFixture, make: Make) -> None:
+    with caplog.at_level(logging.INFO, "realm.training.frugal"):
+        make().train()
+    assert caplog.text.count("log-probabilities with shared prompts differ by") == 1
+
+
+def test_gradient_checkpointing_takes_the_plain_path_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    calls = spy(monkeypatch)
+    make(gradient_checkpointing=True).train()
+    assert not calls
+    assert caplog.text.count("training.rl.gradient_checkpointing: false") == 1
+
+
+def test_unfit_model_takes_the_plain_path_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    monkeypatch.setattr(frugal, "unfit", lambda model: "it is round")
+    calls = spy(monkeypatch)
+    make().train()
+    assert not calls
+    assert caplog.text.count("Prompts are forwarded once per completion: it is round.") == 1
+    assert caplog.text.count("Completions are sampled by transformers' generate: it is round.") == 1
+
+
+def test_sharded_model_takes_the_plain_path(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    calls = spy(monkeypatch)
+    monkeypatch.setattr(FrugalGRPOTrainer, "_sharded", lambda self: True)
+    monkeypatch.setattr(frugal, "roll_out", None)
+    make().train()
+    assert not calls
+
+
+# Is it the same?
+
+
+def batch_of(trainer: ReaLMTrainer, advantages: list[float], old: bool = False) -> dict[str, Any]:
+    """A generated batch of four groups with these advantages."""
+    trainer.create_optimizer_and_scheduler(3)
+    trainer.model.train()
+    rows = [row for row in trainer.train_dataset.select(range(4)) for _ in range(4)]
+    trainer.args.max_steps = 3
+    batch = trainer._generate_and_score_completions(rows)
+    batch["advantages"] = torch.tensor(advantages)
+    if old:
+        batch["old_per_token_logps"] = torch.full(batch["completion_ids"].shape, -20.0)
+        batch["old_per_token_logps"][8:] = -1.0
+    trainer.current_gradient_accumulation_steps = 1
+    return batch
+
+
+def loss_and_gradients(trainer: ReaLMTrainer, batch: dict[str, Any]) -> tuple[float, dict[str, torch.Tensor]]:
+    trainer.model.zero_grad()
+    loss = trainer._compute_loss(trainer.model, batch)
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
+    return loss.item(), found
+
+
+def assert_same_update(trainer: ReaLMTrainer, batch: dict[str, Any]) -> None:
+    """Loss within 1e-6, each gradient within 1e-5 of its norm."""
+    loss, found = loss_and_gradients(trainer, batch)
+    trainer._share = False
+    wanted_loss, wanted = loss_and_gradients(trainer, batch)
+    assert loss == pytest.approx(wanted_loss, abs=1e-6)
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-8, name
+
+
+SPREAD = [0.5, -1.5, 0.5, 0.5, 1.0, -1.0, 1.0, -1.0]
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo"])
+@pytest.mark.parametrize("advantages", [[0.0] * 8 + SPREAD, SPREAD * 2, [0.0] * 16, [0.0, 1.0, 0.0, -1.0] * 4], ids=str)
+def test_rows_without_advantage_cost_nothing_and_change_nothing(
+    make: Make, loss_type: str, advantages: list[float]
+) -> None:
+    trainer = make(loss_type=loss_type)
+    batch = batch_of(trainer, advantages)
+    assert_same_update(trainer, batch)
+    live = sum(value != 0 for value in advantages)
+    forwarded = (
+        (1 - trainer._metrics["train"]["tokens_saved"][0])
+        * 16
+        * (batch["prompt_ids"].shape[1] + batch["completion_ids"].shape[1])
+    )
+    longest = int(batch["completion_mask"].sum(1).max())
+    prompts = 4 * (batch["prompt_ids"].shape[1] - 1)
+    assert forwarded <= (prompts + live * longest if live else 2) + 0.5
+
+
+def test_rows_without_advantage_and_an_old_policy(make: Make) -> None:
+    trainer = make(num_iterations=2)
+    assert_same_update(trainer, batch_of(trainer, [0.0] * 8 + SPREAD, old=True))
+
+
+def test_with_a_reference_model_every_row_counts(make: Make) -> None:
+    trainer = make(beta=0.1)
+    batch = batch_of(trainer, [0.0] * 8 + SPREAD)
+    batch["ref_per_token_logps"] = batch["ref_per_token_logps"] - 0.3
+    assert_same_update(trainer, batch)
+    metrics = trainer._metrics["train"]
+    assert metrics["kl"][0] == pytest.approx(metrics["kl"][1], rel=1e-4)
+    assert metrics["entropy"][0] == pytest.approx(metrics["entropy"][1], rel=1e-4)
+
+
+def test_lora(make: Make) -> None:
+    trainer = make()
+    base = trainer.model
+    del base.forward
+    add_fused_lm_head(base, outputs=("log_probs", "entropy"))
+    trainer.model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    trainer.model_wrapped = trainer.model
+    assert_same_update(trainer, batch_of(trainer, [0.0] * 8 + SPREAD))
+
+
+def test_metrics_say_what_they_are_of(make: Make) -> None:
+    """Entropy is that of the rows that were forwarded, clipping ratios those of all."""
+    trainer = make()
+    batch = batch_of(trainer, [0.0] * 8 + SPREAD)
+    batch["old_per_token_logps"] = torch.full(batch["completion_ids"].shape, -1.0)
+    assert_same_update(trainer, batch)
+    metrics = trainer._metrics["train"]
+    for name in [name for name in metrics if name.startswith("clip_ratio/")]:
+        assert metrics[name][0] == pytest.approx(metrics[name][1], abs=1e-6), name
+    assert metrics["clip_ratio/region_mean"][0] > 0
+    live = {
+        name: value[8:] if isinstance(value, torch.Tensor) and value.ndim else value for name, value in batch.items()
+    }
+    trainer._compute_loss(trainer.model, live)
+    assert metrics["entropy"][0] == pytest.approx(metrics["entropy"][-1], rel=1e-4)
+    assert metrics["entropy"][0] != pytest.approx(metrics["entropy"][1], rel=1e-3)
+
+
+def test_no_entropy_where_nothing_was_forwarded(make: Make) -> None:
+    trainer = make()
+    loss_and_gradients(trainer, batch_of(trainer, [0.0] * 16))
+    trainer.log({})
+    assert trainer.state.log_history[-1]["entropy"] is None
+
+
+def test_equal_rewards_have_no_advantage_at_all(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    """The mean of six times 0.3 is not 0.3, and TRL divides the rest by 1e-4."""
+    trainer = make(num_generations=6, batch_size=12, micro_batch_size=12)
+
+    def rewards(self: Any, inputs: Any, *args: Any) -> torch.Tensor:
+        return torch.tensor([0.3] * 6 + [0.7, 0.1, 0.1, 0.1, 0.1, 0.1])[:, None]
+
+    monkeypatch.setattr(GRPOTrainer, "_calculate_rewards", rewards)
+    trainer.model.train()
+    trainer.args.max_steps = 1
+    rows = [row for row in trainer.train_dataset.select(range(2)) for _ in range(6)]
+    plain = super(FrugalGRPOTrainer, trainer)._generate_and_score_completions(
+        [{"prompt": "1 plus 2", **{"question_id": row["question_id"]}} for row in rows]
+    )
+    assert 0 < float(plain["advantages"][:6].abs().max()) < 1e-2
+    ours = trainer._generate_and_score_completions(rows)["advantages"]
+    assert ours[:6].tolist() == [0.0] * 6
+    assert torch.equal(ours[6:], plain["advantages"][6:])
+
+
+@pytest.mark.parametrize(("loss_type", "together"), [("dapo", True), ("bnpo", False)])
+def test_micro_batches_hold_whole_groups(make: Make, loss_type: str, together: bool) -> None:
+    trainer = make(micro_batch_size=4, loss_type=loss_type, num_iterations=2, steps=2)
+    seen: list[dict[str, Any]] = []
+    original = trainer._compute_loss
+
+    def look(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        seen.append(inputs)
+        return original(model, inputs)
+
+    trainer._compute_loss = look  # type: ignore[method-assign]
+    trainer.train()
+    assert len(seen) == 8
+    prompts = [len({tuple(row) for row in inputs["prompt_ids"].tolist()}) for inputs in seen]
+    assert (set(prompts) == {1}) is together
+    # Every row once in each of the two updates.
+    for update in (seen[:4], seen[4:]):
+        rows = torch.cat([inputs["row"] for inputs in update]).tolist()
+        assert sorted(rows) == list(range(16)) and (rows == sorted(rows)) is together
+
+
+# The seams
+
+
+def test_seams_of_the_signatures() -> None:
+    parameters = {
+        name: list(inspect.signature(getattr(GRPOTrainer, name)).parameters)
+        for name in ("_get_per_token_logps_and_entropies", "_generate_single_turn", "_prepare_inputs", "_compute_loss")
+    }
+    assert parameters["_get_per_token_logps_and_entropies"][:8] == [
+        "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
+        "compute_aux_loss",
+    ]  # fmt: skip
+    assert parameters["_generate_single_turn"] == [
+        "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images",
+    ]  # fmt: skip
+    assert parameters["_prepare_inputs"] == ["self", "generation_batch"]
+    assert parameters["_compute_loss"] == ["self", "model", "inputs"]
+
+
+def test_seam_one_forward_in_the_loss(make: Make) -> None:
+    trainer = make("off")
+    batch = batch_of(trainer, SPREAD * 2)
+    calls = []
+    original = trainer._get_per_token_logps_and_entropies
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs)
+        return original(*args, **kwargs)
+
+    trainer._get_per_token_logps_and_entropies = count  # type: ignore[method-assign]
+    trainer._compute_loss(trainer.model, batch)
+    assert len(calls) == 1 and calls[0]["compute_entropy"] is True
+
+
+def test_seam_generated_batch(make: Make) -> None:
+    """The rows of the batch are those of the input, in their order, and `_prepare_inputs` keeps its parts."""
+    trainer = make()
+    batch = batch_of(trainer, SPREAD * 2)
+    prompts = batch["prompt_ids"].tolist()
+    assert [prompts.index(row) // 4 * 4 for row in prompts] == [i // 4 * 4 for i in range(16)]
+    assert {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages"} <= batch.keys()
+    assert all(isinstance(value, torch.Tensor) for value in batch.values() if value is not None)
+    assert trainer._buffered_inputs is None and trainer._step == 0

@@ -1,0 +1,154 @@
+"""Completions are those that transformers' `generate` would sample, and a function of seed, step and row alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from decoders import FAMILIES, VOCABULARY, decoder
+from peft import LoraConfig, get_peft_model
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
+
+from realm.evaluation.decode import decode
+from realm.training import rollout
+from realm.training.rollout import foreign_settings, roll_out, warpers
+
+PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
+
+
+def settings(**options: Any) -> GenerationConfig:
+    """As TRL makes them."""
+    fixed = {"do_sample": True, "max_new_tokens": 12, "pad_token_id": 0, "eos_token_id": [1], "top_k": 0}
+    return GenerationConfig(**{**fixed, **options}, disable_compile=True)
+
+
+def generated(model: PreTrainedModel, config: GenerationConfig) -> list[list[int]]:
+    """What TRL makes of `generate`: left padding, and nothing after the end."""
+    width = max(map(len, PROMPTS))
+    ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in PROMPTS])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in PROMPTS])
+    with torch.no_grad():
+        rows = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)[:, width:].tolist()
+    ends = set(config.eos_token_id)
+    return [row[: next((i + 1 for i, token in enumerate(row) if token in ends), len(row))] for row in rows]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("ends", [[1], [1, *range(20, 40)]], ids=["one-end", "many-ends"])
+def test_greedy_is_generates(family: str, ends: list[int]) -> None:
+    model = decoder(family)
+    config = settings(do_sample=False, eos_token_id=ends)
+    found = roll_out(model, PROMPTS, config, seed=0, step=0)
+    assert found == generated(model, config)
+    assert len(ends) == 1 or len({len(row) for row in found}) > 1, "rows must have ended at different times"
+
+
+def test_greedy_with_lora_is_generates() -> None:
+    model = get_peft_model(
+        decoder("qwen3"), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    )
+    config = settings(do_sample=False)
+    found = roll_out(model, PROMPTS, config, seed=0, step=0)
+    assert found == generated(model, config)
+    with model.disable_adapter():
+        assert found != generated(model, config)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"temperature": 0.6}, {"top_k": 5}, {"top_p": 0.7}, {"min_p": 0.1}, {"temperature": 1.3, "top_p": 0.9}],
+    ids=str,
+)
+def test_scores_are_warped_as_generate_does(options: dict[str, Any]) -> None:
+    """The very numbers: transformers' own list for these settings, on the same scores."""
+    config = settings(**options)
+    model = decoder("qwen3")
+    theirs: LogitsProcessorList = model._get_logits_processor(
+        generation_config=model._prepare_generation_config(config)[0],
+        input_ids_seq_length=3,
+        encoder_input_ids=torch.zeros(4, 3, dtype=torch.long),
+        prefix_allowed_tokens_fn=None,
+        logits_processor=LogitsProcessorList(),
+    )
+    scores = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
+    ids = torch.zeros(4, 3, dtype=torch.long)
+    torch.testing.assert_close(warpers(config)(ids, scores), theirs(ids, scores), atol=0, rtol=0)
+
+
+def test_tokens_come_as_often_as_the_model_says() -> None:
+    """First and second token of 4000 completions, by a chi-square test against the exact distribution."""
+    model = decoder("llama")
+    config = settings(max_new_tokens=2, eos_token_id=[VOCABULARY], temperature=1.2, top_p=0.9)
+    count = 4000
+    found = torch.tensor(roll_out(model, [PROMPTS[0]] * count, config, seed=1, step=0))
+    with torch.no_grad():
+        first = warpers(config)(torch.empty(0), model(torch.tensor([PROMPTS[0]])).logits[:, -1]).softmax(-1)[0]
+        after = [PROMPTS[0] + [token] for token in range(VOCABULARY)]
+        second = warpers(config)(torch.empty(0), model(torch.tensor(after)).logits[:, -1]).softmax(-1)
+    for tokens, expected in ((found[:, 0], first), (found[:, 1], first @ second)):
+        observed = torch.bincount(tokens, minlength=VOCABULARY).double()
+        assert not bool(observed[expected == 0].any()), "a token that top_p leaves out"
+        likely = expected * count > 5
+        statistic = float(((observed - expected * count)[likely] ** 2 / (expected * count)[likely]).sum())
+        freedom = int(likely.sum()) - 1
+        # Mean and standard deviation of chi-square; 5 of these are one false alarm in a million.
+        assert statistic < freedom + 5 * (2 * freedom) ** 0.5
+
+
+def test_draws_depend_on_seed_step_and_row_alone() -> None:
+    model = decoder("qwen3")
+    state = torch.random.get_rng_state()
+    whole = roll_out(model, PROMPTS, settings(), seed=3, step=5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert whole == roll_out(model, PROMPTS, settings(), seed=3, step=5)
+    # Two processes, the first group cut in two.
+    parts = roll_out(model, PROMPTS[:2], settings(), seed=3, step=5)
+    parts += roll_out(model, PROMPTS[2:], settings(), seed=3, step=5, first_row=2)
+    assert parts == whole
+    assert whole != roll_out(model, PROMPTS, settings(), seed=4, step=5)
+    assert whole != roll_out(model, PROMPTS, settings(), seed=3, step=6)
+    assert len({tuple(row) for row in whole[:3]}) == 3, "members of a group differ"
+
+
+def test_each_prompt_is_read_once_and_ended_rows_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder("qwen3")
+    shapes: list[tuple[int, ...]] = []
+    forward = model.forward
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        return forward(*args, **kwargs)
+
+    model.forward = count  # type: ignore[method-assign]
+    found = roll_out(model, PROMPTS, settings(eos_token_id=list(range(1, 20))), seed=0, step=0)
+    lengths = [len(row) for row in found]
+    assert shapes[0] == (3, 5), "three distinct prompts"
+    assert len(set(lengths)) > 1
+    assert shapes[1:] == [(sum(length > step for length in lengths), 1) for step in range(1, max(lengths))]
+
+
+def test_completions_end_with_the_end() -> None:
+    ends = list(range(1, 10))
+    for row in roll_out(decoder("qwen3"), PROMPTS * 4, settings(eos_token_id=ends), seed=0, step=0):
+        assert not set(row[:-1]) & set(ends)
+        assert row[-1] in ends or len(row) == 12
+
+
+def test_settings_that_are_not_followed_are_named() -> None:
+    model = decoder("qwen3")
+    assert foreign_settings(settings(repetition_penalty=1.0), model) is None
+    assert "repetition_penalty: 1.1" in str(foreign_settings(settings(repetition_penalty=1.1), model))
+    assert "cache_implementation: static" in str(foreign_settings(settings(cache_implementation="static"), model))
+    model.generation_config.no_repeat_ngram_size = 2
+    assert "no_repeat_ngram_size: 2" in str(foreign_settings(settings(), model))
+
+
+def test_other_rows_do_not_change_a_row() -> None:
+    """Unequal numbers of completions a prompt; each row alone gives what it gives among others."""
+    model = decoder("smollm3")
+    whole = roll_out(model, PROMPTS, settings(), seed=3, step=0)
+    for i, prompt in enumerate(PROMPTS):
+        assert roll_out(model, [prompt], settings(), seed=3, step=0, first_row=i) == [whole[i]]
+
+
+def test_rollout_uses_the_loop_of_evaluation() -> None:
+    assert rollout.decode is decode

@@ -1,0 +1,62 @@
+"""A model whose weights are spread over two processes (PyTorch's FSDP2 on gloo) decodes, trains and decodes again.
+
+FSDP2 inside accelerate needs GPUs; these are the parts of a training run of which a CPU can tell.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import torch.distributed as distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from realm.evaluation.generate import generate
+from realm.evaluation.models import load
+
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+prompts = [[{"role": "user", "content": f"{a} plus {b} answer"}] for a in range(3) for b in range(3)]
+whole, tokenizer = load(sys.argv[2])
+model, _ = load(sys.argv[2])
+mesh = init_device_mesh("cpu", (2,))
+for part in (*model.model.layers, model):
+    fully_shard(part, mesh=mesh)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+ids = torch.arange(12)[None]
+losses = []
+for step in range(2):
+    found = generate(model, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+    if step == 0:
+        assert found == generate(whole, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+    losses.append(model(input_ids=ids, labels=ids).loss)
+    losses[-1].backward()
+    optimizer.step()
+    optimizer.zero_grad()
+assert losses[1] < losses[0]
+# TRL samples with transformers' generate: a process that is done goes on forwarding until all are.
+with torch.no_grad():
+    done = model.generate(ids, max_new_tokens=2 if rank == 0 else 12, eos_token_id=None)
+assert done.shape[1] == 12 + (2 if rank == 0 else 12)
+distributed.barrier()
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_decode_train_decode(tmp_path: Path, student: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    toys, repository = Path(__file__).parent, Path(__file__).parents[2]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run(
+        [*launcher, str(tmp_path / "program.py"), str(toys), str(student)],
+        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=120,
+    )

@@ -1,0 +1,272 @@
+"""`realm export verl`: the same prompts and the same rewards as here, through verl's interfaces.
+
+Where verl is installed its own classes load the files; elsewhere a stand-in with the documented constructor does.
+"""
+
+import importlib
+import importlib.util
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+
+from realm.config import Config
+from realm.errors import DataError, ModelError
+from realm.evaluation.models import load
+from realm.training.grpo import grpo_rows
+from realm.training.renderer import Renderer
+from realm.training.rewards import RouteReward
+from realm.training.verl_export import export_verl, read_exported
+
+HAS_VERL = importlib.util.find_spec("verl") is not None
+needs_verl = pytest.mark.skipif(not HAS_VERL, reason="verl is not installed")
+
+
+class StandIn(torch.utils.data.Dataset):
+    """RLHFDataset's constructor, as verl 0.9 has it: it notes its arguments and calls two methods of its own."""
+
+    def __init__(
+        self, data_files: Any, tokenizer: Any, config: Any, processor: Any = None, max_samples: int = -1
+    ) -> None:
+        self.data_files = data_files if isinstance(data_files, list) else [data_files]
+        self.tokenizer, self.config = tokenizer, config
+        self._download()
+        self._read_files_and_tokenize()
+
+    def _download(self, use_origin_parquet: bool = False) -> None: ...
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    if not HAS_VERL:
+        for name in ("verl", "verl.utils", "verl.utils.dataset", "verl.utils.dataset.rl_dataset"):
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        sys.modules["verl.utils.dataset.rl_dataset"].RLHFDataset = StandIn  # type: ignore[attr-defined]
+        monkeypatch.delitem(sys.modules, "realm.training.verl_plugin", raising=False)
+    return importlib.import_module("realm.training.verl_plugin")
+
+
+@pytest.fixture
+def exported(tmp_path: Path, student: Path) -> tuple[Config, Path]:
+    config = tiny_config(tmp_path, student, rl={"steps": 6})
+    task = TinyTask()
+    export_verl(config, task, tiny_bank(task), tmp_path / "verl", k=4)
+    return config, tmp_path / "verl"
+
+
+def dataset(plugin: Any, folder: Path, tokenizer: Any, split: str = "train") -> Any:
+    # As verl's `create_rl_dataset` calls it.
+    settings: Any = {"custom_cls": {}, "max_prompt_length": CONTEXT}
+    if HAS_VERL:
+        from omegaconf import OmegaConf
+
+        settings = OmegaConf.create(settings)
+    return plugin.RouteDataset(
+        data_files=str(folder / f"{split}.parquet"), tokenizer=tokenizer, processor=None, config=settings
+    )
+
+
+def test_rows_carry_question_routes_and_labels(exported: tuple[Config, Path]) -> None:
+    _, folder = exported
+    task = TinyTask()
+    bank = tiny_bank(task)
+    for split in ("train", "validation"):
+        rows = pq.read_table(folder / f"{split}.parquet").to_pylist()
+        assert len(rows) == len(task.rows(split))
+        for row, question in zip(rows, task.rows(split), strict=True):
+            # What any reader of verl's format expects.
+            assert {"data_source", "prompt", "ability", "reward_model", "extra_info"} <= row.keys()
+            assert row["prompt"][-1]["role"] == "user" and question.question in row["prompt"][-1]["content"]
+            assert row["reward_model"] == {"style": "rule", "ground_truth": question.answer}
+            assert row["question"] == question.question and row["extra_info"]["question_id"] == question.id
+            assert [(item["id"], item["label"]) for item in row["routes"]] == [
+                (route.id, route.label) for route in bank.routes(question.id)
+            ]
+    assert read_exported(folder / "train.parquet").k == 4
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_prompts_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plugin: Any, iterations: int) -> None:
+    """Item by item over the whole stage: the question, the routes of its step, the labels in their order."""
+    config = tiny_config(tmp_path, student, rl={"num_iterations": iterations})
+    task = TinyTask()
+    bank = tiny_bank(task)
+    export_verl(config, task, bank, tmp_path / "verl", k=4)
+    _, tokenizer = load(student)
+    found = dataset(plugin, tmp_path / "verl", tokenizer)
+    renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=4)
+    asked = grpo_rows(renderer, config, config.run.seed)["question_id"]
+    assert len(found) == len(asked) == 6 // iterations * 4
+    shown = []
+    for number, question_id in enumerate(asked):
+        step = number // 4 * iterations
+        wanted, row = renderer.render(question_id, step, step / 6), found[number]
+        assert row["raw_prompt"] == wanted.messages
+        assert row["extra_info"]["labels"] == [route.label for route in wanted.routes]
+        assert (row["extra_info"]["question_id"], row["extra_info"]["p"]) == (question_id, wanted.p)
+        shown.append(len(wanted.routes))
+    assert max(shown) == 4 and min(shown) < 4, "the routes fade"
+
+
+def test_held_out_questions_are_asked_alone(exported: tuple[Config, Path], plugin: Any, student: Path) -> None:
+    found = dataset(plugin, exported[1], load(student)[1], "validation")
+    rows = [found[number] for number in range(len(found))]
+    assert [row["extra_info"]["question_id"] for row in rows] == [q.id for q in TinyTask().rows("validation")]
+    assert all(row["extra_info"]["labels"] == [] and "<route" not in row["raw_prompt"][-1]["content"] for row in rows)
+
+
+COMPLETIONS = [
+    "<think> it is odd </think> <answer> 1 </answer> <scores> 1, 0, 1, 0 </scores>",
+    "<think> it is even </think> <answer> 0 </answer> <scores> 0.9, 0.1, 0.5, 0 </scores>",
+    "<answer> 1 </answer>",
+    "1 is odd",
+    "",
+]
+
+
+def test_rewards_are_those_of_our_own_trainer(exported: tuple[Config, Path], plugin: Any, student: Path) -> None:
+    """Also from many threads at once, as verl's reward loop calls it."""
+    config, folder = exported
+    task = TinyTask()
+    renderer = Renderer(config, task, tiny_bank(task), load(student)[1], CONTEXT, k=4)
+    found = dataset(plugin, folder, load(student)[1])
+    calls, wanted = [], []
+    with pool() as judges:
+        ours = RouteReward(config, renderer.questions, judges)
+        for number in range(0, 24, 5):
+            row = found[number]
+            info = row["extra_info"]
+            shown = renderer.render(info["question_id"], info["step"], info["step"] / 6)
+            for text in COMPLETIONS:
+                calls.append((row, text))
+                wanted += ours(
+                    prompts=[shown.messages], completions=[text], question_id=[info["question_id"]],
+                    routes=[shown.routes],
+                )  # fmt: skip
+
+    def score(call: tuple[dict[str, Any], str]) -> dict[str, float]:
+        row, text = call
+        paid: dict[str, float] = plugin.compute_score(
+            data_source=row["data_source"],
+            solution_str=text,
+            ground_truth=row["reward_model"]["ground_truth"],
+            # verl adds its own.
+            extra_info={**row["extra_info"], "num_turns": None, "rollout_reward_scores": {}},
+            exported=str(folder / "train.parquet"),
+        )
+        return paid
+
+    with ThreadPoolExecutor(8) as threads:
+        paid = list(threads.map(score, calls))
+    assert [item["score"] for item in paid] == pytest.approx(wanted)
+    assert len({item["score"] for item in paid}) > 3
+    assert {frozenset(item) for item in paid} == {
+        frozenset({"score", "correct", "format", "scoring", "verifier_failed"})
+    }
+
+
+def test_settings_by_verls_names(exported: tuple[Config, Path], tmp_path: Path, student: Path) -> None:
+    text = (exported[1] / "verl.yaml").read_text()
+    tree = yaml.safe_load(text)
+    assert tree["data"]["train_batch_size"] == 4 and tree["actor_rollout_ref"]["rollout"]["n"] == 4
+    assert tree["data"]["shuffle"] is False, "the rows are in the order of the steps"
+    assert tree["data"]["max_prompt_length"] + tree["data"]["max_response_length"] == CONTEXT
+    assert tree["trainer"]["total_training_steps"] == 6
+    assert f"--config-path {exported[1]} --config-name verl" in text
+    config = tiny_config(tmp_path, student, lora={"r": 8}, rl={"beta": 0.1, "loss_type": "grpo", "num_iterations": 2})
+    export_verl(config, TinyTask(), None, tmp_path / "other", k=0)
+    tree = yaml.safe_load((tmp_path / "other" / "verl.yaml").read_text())
+    assert tree["actor_rollout_ref"]["model"]["lora_rank"] == 8
+    actor = tree["actor_rollout_ref"]["actor"]
+    assert (actor["use_kl_loss"], actor["kl_loss_coef"]) == (True, 0.1)
+    assert (actor["loss_agg_mode"], actor["ppo_epochs"]) == ("seq-mean-token-mean", 2)
+    assert tree["trainer"]["total_training_steps"] == 3
+
+
+def test_what_cannot_be_exported(tmp_path: Path, plain_student: Path) -> None:
+    with pytest.raises(ModelError, match="chat template"):
+        export_verl(tiny_config(tmp_path, plain_student), TinyTask(), None, tmp_path / "verl", k=0)
+    assert not (tmp_path / "verl").exists()
+    (tmp_path / "other.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="realm export verl"):
+        read_exported(tmp_path / "other.parquet")
+
+
+@needs_verl
+def test_verl_loads_them(exported: tuple[Config, Path], student: Path) -> None:
+    """verl's own configuration, loaders, collation and state: resumed in the middle it goes on as it would have."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from torchdata.stateful_dataloader import StatefulDataLoader
+    from verl.trainer.ppo.reward import get_custom_reward_fn
+    from verl.trainer.ppo.utils import create_rl_dataset, create_rl_sampler
+    from verl.utils.dataset.rl_dataset import collate_fn
+
+    _, folder = exported
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder), version_base=None):
+        settings = compose("verl")
+    _, tokenizer = load(student)
+    found = create_rl_dataset(settings.data.train_files, settings.data, tokenizer, None)
+
+    def loader() -> Any:
+        return StatefulDataLoader(
+            dataset=found,
+            batch_size=settings.data.train_batch_size,
+            drop_last=True,
+            collate_fn=collate_fn,
+            sampler=create_rl_sampler(settings.data, found),
+        )
+
+    batches = list(loader())
+    assert len(batches) == settings.trainer.total_training_steps
+    assert [{info["step"] for info in batch["extra_info"]} for batch in batches] == [{step} for step in range(6)]
+    first = loader()
+    reader = iter(first)
+    for _ in range(3):
+        next(reader)
+    second = loader()
+    second.load_state_dict(first.state_dict())
+    assert [list(batch["raw_prompt"]) for batch in second] == [list(batch["raw_prompt"]) for batch in batches[3:]]
+    score = get_custom_reward_fn(settings)
+    assert score is not None
+    row = batches[0]
+    paid = score(
+        data_source=row["data_source"][0],
+        solution_str=COMPLETIONS[0],
+        ground_truth=row["reward_model"][0]["ground_truth"],
+        extra_info=row["extra_info"][0],
+    )
+    assert paid["score"] > 0
+
+
+@needs_verl
+def test_verl_knows_every_key(exported: tuple[Config, Path]) -> None:
+    """Every key of verl.yaml is one of verl's own configuration."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        theirs = OmegaConf.to_container(compose("ppo_trainer"))
+    ours = yaml.safe_load((exported[1] / "verl.yaml").read_text())
+    del ours["hydra"], ours["defaults"]
+    reward = ours["reward"]["custom_reward_function"]
+    assert set(reward.pop("reward_kwargs")) == {"exported"}  # verl hands on what it finds there
+
+    def unknown(mine: Any, known: Any, where: str = "") -> list[str]:
+        if not isinstance(mine, dict) or not isinstance(known, dict):
+            return []
+        return [f"{where}{key}" for key in mine if key not in known] + [
+            name for key in mine if key in known for name in unknown(mine[key], known[key], f"{where}{key}.")
+        ]
+
+    assert unknown(ours, theirs) == []
