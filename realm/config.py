@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
 from realm.money import parse_money, parse_price
+from realm.recipes import settings as recipe_settings
 from realm.sections import (
     BankConfig,
     CollectConfig,
@@ -35,6 +36,21 @@ from realm.sections import (
     TeacherConfig,
     TrainingConfig,
 )
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a tree of mappings with dotted keys replaced; a section that is no mapping stays as it is."""
+    copy = {key: changed(value, {}) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        node: Any = copy
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                break
+        else:
+            node[last] = value
+    return copy
 
 
 class Config(Section):
@@ -56,6 +72,14 @@ class Config(Section):
     prompt: PromptConfig = PromptConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_recipe_has_it(cls, tree: Any) -> Any:
+        """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
+        training = tree.get("training") if isinstance(tree, dict) else None
+        fixed = recipe_settings(str(training.get("recipe"))) if isinstance(training, dict) else {}
+        return changed(tree, fixed) if fixed else tree
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -9,7 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from realm.money import parse_money, parse_price
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Recipe = Literal["grpo", "realm-zero", "realm-r1"]
+#: The recipes of `realm.recipes`.
+Recipe = Literal[
+    "sft", "rft", "grpo", "mrpv", "synthesizer", "synthesizer-rl", "instructors", "instructors-contrast", "sft+grpo",
+    "realm-zero", "realm-r1",
+]  # fmt: skip
 
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
@@ -221,6 +225,7 @@ class PromptConfig(Section):
     answer_tag: str = Field("answer", pattern=r"^[A-Za-z][\w-]*$")
     scores_tag: str = Field("scores", pattern=r"^[A-Za-z][\w-]*$")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
+    judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
 
     @model_validator(mode="after")
     def _distinct(self) -> PromptConfig:
@@ -231,14 +236,24 @@ class PromptConfig(Section):
 
 
 class SFTSettings(Section):
-    """The cold start of realm-r1 (TRL's SFTTrainer)."""
+    """Supervised fine-tuning: the cold start of realm-r1, and all of some baselines (TRL's SFTTrainer)."""
 
     steps: int = Field(100, ge=0, description="Optimizer steps.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     learning_rate: float = Field(2e-5, gt=0)
+    taught: Literal["positive", "distinct", "all", "tailored", "contrast"] = Field(
+        "positive",
+        description="Which CoTs: right ones, right ones that differ, all; or written for the student's errors.",
+    )
     guided_first: bool = Field(True, description="Prefer guided positive CoTs as targets where there are some.")
     empty_share: Probability = Field(0.5, description="Share of examples without any route.")
+
+
+class InternalizeSettings(Section):
+    """Right completions that were shown routes are also learned without them (method, 5.3)."""
+
+    weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
 
 
 class RLSettings(Section):
@@ -278,6 +293,7 @@ class RLSettings(Section):
     vllm_url: str = Field(
         "http://localhost:8000", pattern=r"^https?://", description="Where the server of `vllm: server` listens."
     )
+    internalize: InternalizeSettings = InternalizeSettings()
     vllm_memory: float = Field(0.3, gt=0, le=0.95, description="Share of each GPU's memory under `vllm: colocate`.")
 
     @model_validator(mode="after")
@@ -308,8 +324,10 @@ class LoRASettings(Section):
 class TrainingConfig(Section):
     """One training run."""
 
-    recipe: Recipe = Field("realm-r1", description="grpo (no CoTs), realm-zero (RL at once), realm-r1 (SFT, then RL).")
-    rounds: int = Field(1, ge=1, description="realm-r1: how often SFT + RL are repeated.")
+    recipe: Recipe = Field(
+        "realm-r1", description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline: see realm/recipes."
+    )
+    rounds: int = Field(1, ge=1, description="How often realm-r1 repeats SFT + RL, and instructors its SFT.")
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()

@@ -38,8 +38,8 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
         return
     from realm.errors import ModelError
     from realm.evaluation.models import context_length, load_outline, load_tokenizer
+    from realm.recipes import plan
     from realm.training.estimate import describe, memory, outline, prompt_lengths
-    from realm.training.recipes import plan
     from realm.training.renderer import Renderer
 
     try:
@@ -55,9 +55,9 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
 
 def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
     """Measure two short steps and print what they say of the run."""
+    from realm.recipes import plan
     from realm.training.estimate import size
     from realm.training.probe import probe
-    from realm.training.recipes import plan
 
     stages = plan(config)
     found = probe(config, task, bank, pool, k=stages[-1].k)

@@ -34,9 +34,9 @@ def verl(
     fresh(out / "verl.yaml", overwrite)
 
     from realm.cli.train import open_training_bank
+    from realm.recipes import plan
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
-    from realm.training.recipes import plan
     from realm.training.verl_export import export_verl, start_command
 
     task = load_task(resolved)

@@ -2,7 +2,8 @@
 
 Splits: `train`, `validation` and `test` come from one distribution (but `test` and `validation` hold no question that
 rests on an uncommented rule); `ood` holds combinations of conditions and prices that training never shows;
-`uncommented` holds questions on rules that no expert comment states.
+`uncommented` holds questions on rules that no expert comment states. `validation_ood` and `validation_uncommented` are
+their counterparts to choose settings by, so that `ood` and `uncommented` are looked at once.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ WORDING = Wording(
     route="<route {number}> {route} </route>",
     with_routes="Judge the routes and answer.",
     without_routes="Answer.",
+    synthesize="Answer.",
 )
 TRIES = 200
 #: Questions of each split.
-SIZES = {"train": 1500, "validation": 120, "test": 400, "ood": 300, "uncommented": 200}
+SIZES = {
+    "train": 1500, "validation": 120, "test": 400, "ood": 300, "uncommented": 200,
+    "validation_ood": 120, "validation_uncommented": 120,
+}  # fmt: skip
 #: Relative frequency of each kind where a split follows the trained distribution.
 FREQUENCY = {"method": 4, "bin": 5, "accept": 5, "left": 5, "refund": 6, "rare": 2}
 
@@ -65,8 +70,11 @@ class DeskTask:
             "uncommented": lambda case: common(case) and touches_uncommented(case),
             "validation": lambda case: common(case) and not touches_uncommented(case),
             "train": common,
+            "validation_ood": lambda case: held_out(case) and not touches_uncommented(case),
+            "validation_uncommented": lambda case: common(case) and touches_uncommented(case),
         }
-        # Held-out splits first: they must not change when someone asks for more or fewer training questions.
+        # Held-out splits first: they must not change when someone asks for more or fewer training questions. (The last
+        # two came later; drawn after the others, they changed none of them.)
         for split, accept in accepts.items():
             self._rows[split] = self._draw(seed, split, accept, seen)
         self._rows["train"] = self._rows["train"][:max_train]

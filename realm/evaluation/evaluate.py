@@ -21,7 +21,7 @@ from realm.evaluation import measures
 from realm.evaluation.generate import Generation, Progress, generate
 from realm.evaluation.judging import classes, copied, verify_once
 from realm.evaluation.models import load, prompt_limit
-from realm.evaluation.prompts import Prompt, evaluation_prompts, make_tags
+from realm.evaluation.prompts import Prompt, evaluation_prompts, judged, make_tags
 from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
@@ -115,7 +115,7 @@ def _records(
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
     tags = make_tags(config)
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
-    parsed = [parse(found.text, len(prompt.routes), tags) for prompt, found in rows]
+    parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]
     verdicts = verify_once(
         pool, [(item.answer, row[0].question.answer) for item, row in zip(parsed, rows, strict=True)]
@@ -181,7 +181,7 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     shown = [item for record, item in rows if record["shown"]]
     same_err, same_err_all = measures.same_err([i["correct"] for i in shown], [i["copied"] for i in shown])
     scores = [score for item in shown for score in item["scores"]]
-    labels = [route["label"] for record, _ in rows for route in record["shown"]]
+    labels = [route["label"] for record, item in rows for route in record["shown"][: len(item["scores"])]]
     classed = [(record["class"], item["class"]) for record, item in rows if record["class"] is not None]
     samples = len(records[0]["completions"])
     several = [([i["answer"] for i in r["completions"]], [i["correct"] for i in r["completions"]]) for r in records]
@@ -223,7 +223,8 @@ def _by(records: Sequence[Record], accuracies: dict[str, float], key: str) -> di
 
 
 def evaluation_splits(config: Config, task: Task) -> list[str]:
-    """The splits to evaluate: those configured, or every held-out one but `validation`.
+    """The splits to evaluate: those configured, or every held-out one but those that settings are
+    chosen by (`validation`, `validation_…`).
 
     Raises:
         ConfigError: the task has no split of a configured name.
@@ -234,7 +235,9 @@ def evaluation_splits(config: Config, task: Task) -> list[str]:
             raise ConfigError(
                 f"evaluation.splits: the task {task.name} has no split {split}; it has {', '.join(known)}."
             )
-    return config.evaluation.splits or [split for split in known if split not in ("train", "validation")]
+    if config.evaluation.splits:
+        return config.evaluation.splits
+    return [split for split in known if split != "train" and not split.startswith("validation")]
 
 
 def evaluate_directory(

@@ -31,10 +31,16 @@ def make_tags(config: Config) -> Tags:
 
 
 def make_wording(config: Config, task: Task) -> Wording:
-    """The task's wording, with the system message of the configuration where it has one."""
-    if config.prompt.system is None:
-        return task.wording
-    return dataclasses.replace(task.wording, system=config.prompt.system)
+    """The task's wording, with the system message of the configuration and its wish not to have routes judged."""
+    wording = task.wording
+    if config.prompt.system is not None:
+        wording = dataclasses.replace(wording, system=config.prompt.system)
+    return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
+
+
+def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
+    """The routes that a completion is to score: all that were shown, or none where no scores are asked for."""
+    return routes if config.prompt.judge else ()
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:

@@ -44,10 +44,10 @@ class Wording:
     """The templates of a prompt. A placeholder that is not listed stays as it is written.
 
     `question` frames the user message: {question}, {routes} (the filled `route` templates, one below the other) and
-    {instruction} (`with_routes` or `without_routes`). `route` frames one route: {number} (from 1) and {route}; only
-    `<route …>` and `</route>` are frames that a route's own text cannot forge. {route_answer} is the route's own final
-    answer, for texts that do not state it. Every template may hold {k} (routes shown) and the tag names {think},
-    {answer}, {scores}.
+    {instruction}: `with_routes`, `without_routes`, or in the place of the former `synthesize`, where no scores are
+    asked for. `route` frames one route: {number} (from 1) and {route}; only `<route …>` and `</route>` are frames that
+    a route's own text cannot forge. {route_answer} is the route's own final answer, for texts that do not state it.
+    Every template may hold {k} (routes shown) and the tag names {think}, {answer}, {scores}.
     """
 
     system: str
@@ -55,6 +55,13 @@ class Wording:
     route: str
     with_routes: str
     without_routes: str
+    synthesize: str = (
+        "Above you see the question and {k} candidate solution(s), called routes. Some or all of them may be wrong. "
+        "Compare them, find where they go wrong, and work out one right answer of your own.\n\n"
+        "Reply in exactly this form:\n"
+        "<{think}> your step-by-step reasoning </{think}>\n"
+        "<{answer}> your final answer only, without explanation </{answer}>"
+    )
 
 
 DEFAULT_WORDING = Wording(

@@ -22,6 +22,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
@@ -31,6 +32,7 @@ from realm.errors import ConfigError
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
 from realm.training.frugal import FrugalGRPOTrainer
+from realm.training.internalize import batch_tensors, mean_log_probs
 from realm.training.renderer import Rendered, Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
@@ -54,8 +56,9 @@ class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
         renderer: renders the questions named by the column `question_id`.
     """
 
-    def __init__(self, *args: Any, renderer: Renderer, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, renderer: Renderer, internalize: float = 0.0, **kwargs: Any) -> None:
         self.renderer = renderer
+        self.internalize = internalize
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +81,32 @@ class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
                     "dropped": shown.dropped,
                 }
             )
-        return super()._generate_and_score_completions(rows)
+        batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        if self.internalize:
+            batch |= batch_tensors(self.reward_funcs[0].groups, self.renderer, self.accelerator.device)
+        return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if self.internalize and self.model.training:  # type: ignore[union-attr]
+            loss = loss + self.internalize * self._alone(model, inputs)
+        return loss
+
+    def _alone(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """The loss of `internalize` over this micro-batch, as its part of the optimizer step's."""
+        live = (inputs["alone_mask"].sum(1) > 0).nonzero()[:, 0]
+        self._metrics["train"]["internalized"].append(len(live) / len(inputs["alone_mask"]))
+        if not len(live):
+            return torch.zeros((), device=live.device)
+        prompts, masks = inputs["alone_prompt_ids"][live], inputs["alone_prompt_mask"][live]
+        ids, mask = inputs["alone_ids"][live], inputs["alone_mask"][live]
+        # The bare model: how many processes have something to learn here differs, and a wrapper may wait for all.
+        bare = self.accelerator.unwrap_model(model)
+        log_probs, _, _ = self._get_per_token_logps_and_entropies(
+            bare, torch.cat([prompts, ids], 1), torch.cat([masks, mask], 1), ids.shape[1]
+        )
+        rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
+        return -mean_log_probs(log_probs, mask).sum() / rows
 
 
 def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GRPOConfig:
@@ -160,6 +188,7 @@ def make_grpo_trainer(
     trainer = ReaLMTrainer(
         renderer=renderer,
         share=config.training.rl.shared_prefix == "auto",
+        internalize=config.training.rl.internalize.weight,
         model=model,
         processing_class=tokenizer,
         reward_funcs=reward,

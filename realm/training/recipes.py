@@ -1,8 +1,4 @@
-"""The recipes: which stages of training a student goes through, one after the other, resumable anywhere.
-
-    grpo          RL without CoTs (k = 0)
-    realm-zero    RL with fading routes
-    realm-r1      (SFT cold start, then RL with fading routes) x rounds
+"""Running a recipe: its stages of training one after the other, resumable anywhere. What they are: `realm.recipes`.
 
 A stage starts from the model that the one before left in its folder, so a run that was killed goes on in the right
 stage, from that stage's last complete checkpoint.
@@ -15,10 +11,9 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +29,8 @@ from realm.evaluation.models import context_length, load, prompt_limit
 from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
 from realm.method.seeds import derive
+from realm.recipes import plan
+from realm.recipes.stage import Stage
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.tasks.base import Task
@@ -47,35 +44,6 @@ from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import accumulation, hushed, leave_group, main_process
 from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a recipe: its kind, its round (from 0), its optimizer steps, its routes per prompt before fading."""
-
-    kind: Literal["sft", "rl"]
-    round: int
-    steps: int
-    k: int
-
-    def folder(self, run: RunFolder) -> Path:
-        """Where its checkpoints are, and its model if another stage follows."""
-        return run.path / "checkpoints" / self.kind / f"round-{self.round}"
-
-
-def plan(config: Config) -> list[Stage]:
-    """The stages of the configured recipe, in order."""
-    training, k = config.training, config.routes.k
-    if training.recipe == "grpo":
-        return [Stage("rl", 0, training.rl.steps, 0)]
-    if training.recipe == "realm-zero":
-        return [Stage("rl", 0, training.rl.steps, k)]
-    stages = []
-    for round_ in range(training.rounds):
-        if training.sft.steps:
-            stages.append(Stage("sft", round_, training.sft.steps, k))
-        stages.append(Stage("rl", round_, training.rl.steps, k))
-    return stages
 
 
 def check(config: Config, task: Task, bank: Bank | None) -> None:
@@ -105,6 +73,11 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")
     k = max(stage.k for stage in stages)
+    if bank is None and any(stage.kind == "sft" for stage in stages):
+        raise DataError(
+            f"the recipe {config.training.recipe} is taught by CoTs, but there is no bank; collect one "
+            "(`realm collect`), or check bank.path."
+        )
     if k:
         most = max((len(bank.routes(question.id)) for question in questions), default=0) if bank else 0
         if most == 0:
@@ -162,7 +135,7 @@ def train(
             # For the report: what the run learned from, also where the bank is gone or has grown.
             write_atomic(facts, json.dumps(statistics(bank.groups(), seed=config.run.seed)) + "\n")
         stages = plan(config)
-        goals = [*(stage.folder(run) / "model" for stage in stages[:-1]), final]
+        goals = [*(stage.folder(run.path) / "model" for stage in stages[:-1]), final]
         sources = [config.model.path, *map(str, goals)]
         try:
             for stage, source, goal in zip(stages, sources, goals, strict=False):
@@ -201,7 +174,7 @@ class _Runner:
 
     def run(self, stage: Stage, source: str, goal: Path, *, resume: bool) -> None:
         """Train one stage from the model at `source` and leave its model at `goal`."""
-        folder = stage.folder(self.run_folder)
+        folder = stage.folder(self.run_folder.path)
         checkpoint = last_checkpoint(folder) if resume else None
         if resume and main_process():
             self.run_folder.rewind(stage.kind, stage.round, checkpoint[1] if checkpoint else 0)

@@ -39,6 +39,7 @@ _TRL_NAMES = {
     "truncated": "completions/clipped_ratio",
     "tokens_saved": "tokens_saved",
     "clip_ratio": "clip_ratio/region_mean",
+    "internalized": "internalized",
 }
 #: What `RouteReward` logs.
 _OUR_NAMES = (

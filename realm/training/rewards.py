@@ -10,7 +10,7 @@ from typing import Any
 
 from realm.config import Config
 from realm.evaluation.judging import copied, verify_once
-from realm.evaluation.prompts import make_tags
+from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import REASONS, Completion, parse
 from realm.method.prompt import Message
 from realm.method.reward import Reward, Weights, reward
@@ -64,6 +64,7 @@ class RouteReward:
     def __init__(self, config: Config, questions: Mapping[str, Question], pool: VerifierPool) -> None:
         self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
         self.groups: list[Group] = []
+        self._config = config
         self._questions = questions
         self._pool = pool
         self._tags = make_tags(config)
@@ -89,7 +90,9 @@ class RouteReward:
         n = len(completions)
         shown = list(routes or [()] * n)
         texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
-        parsed = [parse(text, len(route), self._tags) for text, route in zip(texts, shown, strict=True)]
+        parsed = [
+            parse(text, len(judged(self._config, route)), self._tags) for text, route in zip(texts, shown, strict=True)
+        ]
         questions = [self._questions[key] for key in question_id]
         verdicts = verify_once(
             self._pool, [(item.answer, question.answer) for item, question in zip(parsed, questions, strict=True)]
@@ -123,7 +126,7 @@ class RouteReward:
         return [item.reward.total for item in scored]
 
     def _reward(self, completion: Completion, verdict: Verdict, routes: Sequence[Route]) -> Reward:
-        labels = [route.label for route in routes]
+        labels = [route.label for route in judged(self._config, routes)]
         return reward(completion, verdict.correct, labels, self._weights, self._rule)
 
     def _rows(self, question_id: Sequence[str]) -> Iterator[range]:
@@ -161,7 +164,7 @@ class RouteReward:
             figures["accuracy_without_routes"] = fmean(alone)
         # Without routes there is nothing to score or to copy: such prompts would only water these two down.
         with_routes = [group for group in self.groups if group.routes]
-        if with_routes:
+        if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [(item, group.routes) for group in with_routes for item in group.scored if not item.correct]
         if wrong:

@@ -1,8 +1,8 @@
-"""The SFT cold start of realm-r1, on TRL's SFTTrainer.
+"""Supervised fine-tuning, on TRL's SFTTrainer: the cold start of realm-r1, and all of the baselines that need no RL.
 
-An example has the surface of MRPV: a question with 0 … k routes -> a positive CoT as the thinking, its answer, the
-routes' labels as scores. The CoT that is taught is never itself among the routes shown: the student would learn to copy
-instead of to reason.
+An example has the surface of MRPV: a question with 0 … k routes -> a CoT as the thinking, its answer, the routes'
+labels as scores. Which CoTs are taught is `training.sft.taught`, right ones unless a recipe says otherwise. The CoT
+that is taught is never itself among the routes shown: the student would learn to copy instead of to reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.prompts import as_plain_text, encode
+from realm.evaluation.prompts import as_plain_text, encode, judged
 from realm.method.prompt import Message, target
 from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
@@ -46,59 +46,75 @@ class Example:
     completion: str
 
 
-def examples(config: Config, renderer: Renderer, bank: Bank, round_: int) -> list[Example]:
-    """Every example of one cold start in the order of training: a function of the renderer's seed and the round.
+def taught_cots(config: Config, renderer: Renderer, bank: Bank) -> dict[str, list[CoT]]:
+    """The CoTs that SFT may teach, by question id; questions without any are left out.
 
-    Questions without a positive CoT that a completion may be long enough for are left out.
+    Only those that a completion may be long enough for: what is taught must be within reach of a completion in RL.
 
     Raises:
-        DataError: no question is left.
+        DataError: there is none.
     """
     sft = config.training.sft
     room = config.training.rl.max_completion_length
+    longest = [1.0] * config.routes.k  # the most scores that can follow
     taught: dict[str, list[CoT]] = {}
     for question_id in renderer.questions:
-        positive = [cot for cot in bank.cots(question_id) if cot.label == 1]
-        # With the most scores that can follow: what is taught must be within reach of a completion in RL.
-        longest = [1.0] * config.routes.k
-        fitting = [cot for cot in positive if len(_completion_ids(renderer, cot, longest)) <= room]
+        wanted = [cot for cot in bank.cots(question_id) if cot.label == 1 or sft.taught == "all"]
+        fitting = [cot for cot in wanted if len(_completion_ids(renderer, cot, longest)) <= room]
+        if sft.taught == "distinct":
+            fitting = list({cot.text: cot for cot in reversed(fitting)}.values())
         guided = [cot for cot in fitting if cot.guided]
         if fitting:
-            taught[question_id] = guided if guided and sft.guided_first else fitting
+            taught[question_id] = guided if guided and sft.guided_first and sft.taught == "positive" else fitting
     if not taught:
         raise DataError(
-            "the cold start has nothing to teach: the bank holds no right CoT of at most "
+            f"SFT has nothing to teach: the bank holds no {'' if sft.taught == 'all' else 'right '}CoT of at most "
             f"training.rl.max_completion_length = {room} tokens for any training question; "
             "raise that length, set training.sft.steps to 0, or collect other CoTs."
         )
+    return taught
+
+
+def examples(config: Config, renderer: Renderer, bank: Bank, round_: int) -> list[Example]:
+    """Every example of one stage of SFT in the order of training: a function of the renderer's seed and the round.
+
+    Questions take turns; of the distinct right CoTs every one takes its turn, so that a question with many of them is
+    taught more often, as in RFT.
+
+    Raises:
+        DataError: the bank has nothing to teach.
+    """
+    sft = config.training.sft
+    taught = taught_cots(config, renderer, bank)
+    if sft.taught == "distinct":
+        taught = {cot.id: [cot] for cots in taught.values() for cot in cots}
     count = sft.steps * sft.batch_size
     order = question_order(list(taught), count, derive(renderer.seed, "sft", round_))
     return [
-        _example(config, renderer, question_id, taught[question_id], rng(renderer.seed, "sft", round_, number))
-        for number, question_id in enumerate(order)
+        _example(config, renderer, taught[key], rng(renderer.seed, "sft", round_, number))
+        for number, key in enumerate(order)
     ]
 
 
-def _example(
-    config: Config, renderer: Renderer, question_id: str, taught: Sequence[CoT], source: random.Random
-) -> Example:
+def _example(config: Config, renderer: Renderer, taught: Sequence[CoT], source: random.Random) -> Example:
     cot = source.choice(taught)
+    question_id = cot.question_id
     settings = config.routes
     shown: list[Route] = []
-    if settings.k and source.random() >= config.training.sft.empty_share:
+    if renderer.k and source.random() >= config.training.sft.empty_share:
         # Leaving out every route with the same text too would leave mostly wrong ones where a teacher's right CoTs read
         # alike, and teach that routes are wrong.
         others = [route for route in renderer.routes(question_id) if route.id != cot.id]
         shown = select(
             others,
-            source.randint(1, settings.k),
+            source.randint(1, renderer.k),
             settings.selection,
             source,
             error_ratio=settings.error_ratio,
             error_range=settings.error_range,
         )
     messages, kept, _ = renderer.fit(question_id, shown)
-    completion = _completion(renderer, cot, [float(route.label) for route in kept])
+    completion = _completion(renderer, cot, [float(route.label) for route in judged(config, kept)])
     return Example(question_id, messages, kept, cot, completion)
 
 

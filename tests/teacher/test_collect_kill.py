@@ -127,7 +127,6 @@ def test_killed_at_fifty_random_moments(
             pass
         collection.finish(straight)
         kills += collection.kills
-    assert banks > 3
 
 
 @pytest.mark.parametrize("part", [0.0, 0.4, 1.0])

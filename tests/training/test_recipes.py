@@ -9,9 +9,10 @@ from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.recipes import plan
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint, seal
-from realm.training.recipes import check, plan, train
+from realm.training.recipes import check, train
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
@@ -45,7 +46,7 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     names = (
         "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
         "accuracy_without_routes routes_per_prompt routes_dropped zero_spread_groups parse_failures parse "
-        "verifier_failures same_err clip_ratio "
+        "verifier_failures same_err clip_ratio internalized "
         "completion_tokens truncated tokens_saved kl entropy grad_norm learning_rate"
     )
     assert set(metrics[-1]) == set(names.split())

@@ -1,0 +1,23 @@
+"""`instructors`: the teacher studies the student's own errors and writes examples for them (arXiv 2407.00497).
+
+The paper (LLMs-as-Instructors): the student is tested, an instructor reads its errors and writes tailored training
+data, the student is fine-tuned on them, and so on. Each of `training.rounds` is such a turn; how the teacher is asked
+is in `realm.training.instructors`. Here it learns from the error alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from realm.recipes.stage import Stage
+
+if TYPE_CHECKING:
+    from realm.config import Config
+
+SETTINGS: dict[str, Any] = {"training.sft.taught": "tailored", "training.sft.empty_share": 1.0}
+
+
+def stages(config: Config) -> list[Stage]:
+    """`training.sft.steps` are those of one round."""
+    training = config.training
+    return [Stage("sft", round_, training.sft.steps, 0) for round_ in range(training.rounds)]

@@ -1,0 +1,20 @@
+"""`instructors-contrast`: as `instructors`, but the teacher sees a right response beside the student's error.
+
+The paper's learning from error by contrast (arXiv 2407.00497).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from realm.recipes import instructors
+
+if TYPE_CHECKING:
+    from realm.config import Config
+    from realm.recipes.stage import Stage
+
+SETTINGS: dict[str, Any] = {**instructors.SETTINGS, "training.sft.taught": "contrast"}
+
+
+def stages(config: Config) -> list[Stage]:
+    return instructors.stages(config)

@@ -1,0 +1,20 @@
+"""`sft`: supervised fine-tuning on every CoT of the bank, right or wrong (plain CoT distillation, arXiv 2212.08410).
+
+The question goes in without routes, the teacher's reasoning and its own answer come out. Nobody has judged the CoTs:
+the student learns the teacher's mistakes with its skills.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from realm.recipes.stage import Stage
+
+if TYPE_CHECKING:
+    from realm.config import Config
+
+SETTINGS: dict[str, Any] = {"training.sft.taught": "all", "training.sft.empty_share": 1.0}
+
+
+def stages(config: Config) -> list[Stage]:
+    return [Stage("sft", 0, config.training.sft.steps, 0)]

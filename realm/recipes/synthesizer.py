@@ -1,0 +1,21 @@
+"""`synthesizer`: candidate CoTs in, one better answer out (CoT-based Synthesizer, arXiv 2501.01668).
+
+The paper: a model is fine-tuned to read several sampled responses, some or all of them wrong, and to write one right
+answer; the responses are needed at inference. Here they are the routes of the bank, always k of them, and the target is
+a right CoT of the question. They are not judged: no scores are asked for, taught or paid (`prompt.judge: false`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from realm.recipes.stage import Stage
+
+if TYPE_CHECKING:
+    from realm.config import Config
+
+SETTINGS: dict[str, Any] = {"prompt.judge": False, "training.sft.empty_share": 0.0}
+
+
+def stages(config: Config) -> list[Stage]:
+    return [Stage("sft", 0, config.training.sft.steps, config.routes.k)]

@@ -1,0 +1,95 @@
+"""What each recipe is: its stages, what it fixes, and what its examples teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tiny import CONTEXT, TinyTask, tiny_config, tiny_tokenizer
+
+from realm.bank.store import Bank
+from realm.config import Config, dump_config, load_config
+from realm.errors import ConfigError, DataError
+from realm.method.completion import parse
+from realm.recipes import RECIPES, plan
+from realm.sections import Recipe
+from realm.training.recipes import check
+from realm.training.renderer import Renderer
+from realm.training.sft import Example, examples
+
+
+def configured(folder: Path, recipe: str, **more: Any) -> Config:
+    return tiny_config(folder, Path("unused"), recipe=recipe, **more)
+
+
+def taught(config: Config, task: TinyTask, bank: Bank) -> list[Example]:
+    renderer = Renderer(config, task, bank, tiny_tokenizer(), CONTEXT, k=plan(config)[0].k)
+    return examples(config, renderer, bank, 0)
+
+
+def test_every_recipe_has_a_file_of_its_own() -> None:
+    assert set(RECIPES) == set(get_args(Recipe))
+    assert all(module.__doc__ and f"`{name}`" in module.__doc__ for name, module in RECIPES.items())
+    assert len({module.__name__ for module in RECIPES.values()}) == len(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stages"),
+    [
+        ("sft", [("sft", 0, 4, 0)]),
+        ("rft", [("sft", 0, 4, 0)]),
+        ("grpo", [("rl", 0, 6, 0)]),
+        ("mrpv", [("rl", 0, 6, 3)]),
+        ("synthesizer", [("sft", 0, 4, 3)]),
+        ("synthesizer-rl", [("rl", 0, 6, 3)]),
+        ("instructors", [("sft", 0, 4, 0), ("sft", 1, 4, 0)]),
+        ("instructors-contrast", [("sft", 0, 4, 0), ("sft", 1, 4, 0)]),
+        ("sft+grpo", [("sft", 0, 4, 0), ("rl", 0, 6, 0)]),
+        ("realm-zero", [("rl", 0, 6, 3)]),
+        ("realm-r1", [("sft", 0, 4, 3), ("rl", 0, 6, 3), ("sft", 1, 4, 3), ("rl", 1, 6, 3)]),
+    ],
+)
+def test_stages(tmp_path: Path, recipe: str, stages: list[tuple[str, int, int, int]]) -> None:
+    config = configured(tmp_path, recipe, rounds=2, sft={"steps": 4}, rl={"steps": 6})
+    k = config.routes.k
+    wanted = [(kind, round_, steps, k if shown else 0) for kind, round_, steps, shown in stages]
+    assert [(stage.kind, stage.round, stage.steps, stage.k) for stage in plan(config)] == wanted
+
+
+def test_what_a_recipe_fixes_holds_and_shows_in_the_resolved_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("training: {recipe: mrpv}\nfade: {schedule: linear, hold: 0.2}\n")
+    config = load_config(file)
+    assert (config.fade.schedule, config.fade.hold) == ("constant", 0.2)
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+    assert load_config(None, ["training.recipe=realm-zero"]).fade.schedule == "cosine"
+    with pytest.raises(ConfigError, match=r"fade: .*found 3"):
+        load_config(None, ["training.recipe=mrpv", "fade=3"])
+
+
+def test_sft_teaches_wrong_cots_too_and_rft_the_distinct_right_ones(tmp_path: Path, task: TinyTask, bank: Bank) -> None:
+    every = taught(configured(tmp_path, "sft"), task, bank)
+    assert {example.taught.label for example in every} == {0, 1}
+    assert all(parse(example.completion, 0).answer == example.taught.answer for example in every)
+    right = taught(configured(tmp_path, "rft"), task, bank)
+    assert {example.taught.label for example in right} == {1}
+    positives = {
+        (cot.question_id, cot.text) for question in task.rows("train") for cot in bank.cots(question.id) if cot.label
+    }
+    assert {(example.question_id, example.taught.text) for example in right} == positives
+    assert len({example.taught.id for example in right}) == len(positives), "of CoTs that read alike one is taught"
+    assert not any(example.routes for example in [*every, *right])
+
+
+def test_the_synthesizer_reads_routes_and_judges_none(tmp_path: Path, task: TinyTask, bank: Bank) -> None:
+    config = configured(tmp_path, "synthesizer")
+    found = taught(config, task, bank)
+    assert all(example.routes and "<scores>" not in example.completion for example in found)
+    assert all("judge" not in example.messages[-1]["content"] for example in found)
+
+
+def test_sft_recipes_need_a_bank(tmp_path: Path, task: TinyTask, student: Path) -> None:
+    with pytest.raises(DataError, match="the recipe rft is taught by CoTs, but there is no bank"):
+        check(tiny_config(tmp_path, student, recipe="rft"), task, None)

@@ -1,0 +1,168 @@
+"""What is found out with routes is learned without them: which completions, under which prompt, with which loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_grpo import make_trainer
+from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
+
+from realm.bank.store import Bank
+from realm.evaluation.prompts import encode
+from realm.method.completion import parse
+from realm.method.reward import Reward
+from realm.method.routes import Route
+from realm.training.grpo import ReaLMTrainer
+from realm.training.internalize import as_tensors, mean_log_probs, moved, without_scores
+from realm.training.recipes import train
+from realm.training.renderer import Renderer
+from realm.training.rewards import Group, Scored
+
+ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
+RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"
+
+
+def scored(text: str, correct: bool = True, routes: int = 2) -> Scored:
+    return Scored(text, parse(text, routes), correct, Reward(0, 0, 0, 0, 1), verifier_failed=False)
+
+
+@pytest.fixture
+def renderer(tmp_path: Path, task: TinyTask, bank: Bank) -> Renderer:
+    config = tiny_config(tmp_path, Path("unused"))
+    return Renderer(config, task, bank, tiny_tokenizer(), CONTEXT)
+
+
+def group(renderer: Renderer, *items: Scored, routes: tuple[Route, ...] = ROUTES) -> Group:
+    question = next(iter(renderer.questions.values()))
+    return Group(question, "prompt", routes, 1.0, 0, items)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"{RIGHT} <scores> 1, 0 </scores>", RIGHT),
+        (f"{RIGHT} < Scores > 1, 0", RIGHT),
+        (RIGHT, RIGHT),
+        (f"{RIGHT} <scoreboard>", f"{RIGHT} <scoreboard>"),
+    ],
+)
+def test_the_scores_go(text: str, kept: str) -> None:
+    assert without_scores(text, TAGS) == kept
+
+
+def test_only_right_readable_distinct_completions_with_routes_move(renderer: Renderer) -> None:
+    tokenizer = tiny_tokenizer()
+    other = RIGHT.replace("odd", "odd is odd")
+    items = [
+        scored(f"{RIGHT} <scores> 1, 0 </scores>"),
+        scored(f"{RIGHT} <scores> 0, 0 </scores>"),  # the same but for its scores
+        scored(f"{RIGHT} <scores> 1, 0 </scores>", correct=False),
+        scored(f"{other} <scores> 1, 0 </scores>"),
+        scored("<think> route 1 is right </think> <answer> 1 </answer> <scores> 1, 0 </scores>"),
+        scored("2 plus 3 is odd <answer> 1"),
+    ]
+    alone = group(renderer, scored(RIGHT, routes=0), routes=())
+    rows = moved([group(renderer, *items), alone], renderer, tokenizer)
+    assert [row is not None for row in rows] == [True, False, False, True, False, False, False]
+    assert rows[0] is not None
+    prompt, completion = rows[0]
+    assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions)), ())[0])
+    assert tokenizer.decode(completion) == f"{RIGHT} <|end|>"
+
+
+def test_rows_are_padded_as_a_batch_is() -> None:
+    found = as_tensors([([1, 2], [3]), None, ([4], [5, 6])], 0, torch.device("cpu"))
+    assert found["alone_prompt_ids"].tolist() == [[1, 2], [0, 0], [0, 4]]
+    assert found["alone_ids"].tolist() == [[3, 0], [0, 0], [5, 6]]
+    assert found["alone_mask"].tolist() == [[1, 0], [0, 0], [1, 1]]
+    assert found["alone_prompt_mask"].tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+def test_long_completions_weigh_no_more_than_short_ones() -> None:
+    log_probs = torch.tensor([[-1.0, -9.0], [-1.0, -3.0]])
+    assert mean_log_probs(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
+
+
+Make = Callable[..., ReaLMTrainer]
+
+
+@pytest.fixture
+def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
+    def make(weight: float, **rl: Any) -> ReaLMTrainer:
+        settings = {"steps": 3, "internalize": {"weight": weight}, **rl}
+        config = tiny_config(tmp_path, student, rl=settings)
+        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
+
+    return make
+
+
+def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
+    """Of an optimizer step on the batch, in so many micro-batches."""
+    from trl.trainer.utils import split_tensor_dict
+
+    model = trainer.model
+    assert isinstance(model, torch.nn.Module)
+    model.train()
+    model.zero_grad()
+    trainer.current_gradient_accumulation_steps = parts
+    for part in split_tensor_dict(batch, parts):
+        trainer._compute_loss(model, part).backward()
+    return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+
+def generated(trainer: ReaLMTrainer) -> dict[str, Any]:
+    model = trainer.model
+    assert isinstance(model, torch.nn.Module)
+    model.train()
+    rows = [row for row in list(trainer.train_dataset)[4:8] for _ in range(4)]  # type: ignore[arg-type]
+    return trainer._generate_and_score_completions(rows)
+
+
+def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None:
+    """By hand: each moved completion alone behind its question, through the plain model."""
+    trainer = make(1.0)
+    batch = generated(trainer)
+    both = gradients(trainer, batch)
+    trainer.internalize = 0.0
+    plain = gradients(trainer, batch)
+    model = trainer.model
+    assert isinstance(model, torch.nn.Module)
+    rows = moved(trainer.reward_funcs[0].groups, trainer.renderer, trainer.renderer.tokenizer)  # type: ignore[union-attr]
+    assert sum(row is not None for row in rows) > 1
+    model.zero_grad()
+    for row in rows:
+        if row is not None:
+            ids = torch.tensor([[*row[0], *row[1]]])
+            log_probs = model(input_ids=ids).logits[0, len(row[0]) - 1 : -1].log_softmax(-1)
+            (-log_probs.gather(1, torch.tensor(row[1])[:, None]).mean() / len(rows)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=1e-3)
+
+
+def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
+    whole, halved = make(2.0, micro_batch_size=16), make(2.0, micro_batch_size=8)
+    wanted = gradients(whole, generated(whole))
+    found = gradients(halved, generated(halved), parts=2)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-3)
+
+
+def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+    trained = {}
+    for weight in (0.0, 2.0):
+        folder = tmp_path / str(weight)
+        folder.mkdir()
+        config = tiny_config(folder, student, rl={"internalize": {"weight": weight}}, eval_questions=0)
+        run = new_run(config)
+        with pool() as judge:
+            trained[weight] = weights(train(config, run=run, task=task, bank=bank, pool=judge))
+        shares = [row["internalized"] for row in run.read("metrics.jsonl")]
+        assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
+        if weight:
+            assert shares[-1] == 0, "nothing is left to move where no route is shown any more"
+    assert any(not torch.equal(trained[0.0][name], trained[2.0][name]) for name in trained[0.0])
