@@ -194,13 +194,30 @@ class RoutesConfig(Section):
 class FadeConfig(Section):
     """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
 
-    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "step", "constant", "adaptive"] = Field(
+        "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
+    )
     p_start: Probability = 1.0
     p_end: Probability = 0.0
-    hold: Probability = Field(0.0, description="τ until which p stays at p_start.")
+    hold: Probability = Field(0.0, description="τ until which p stays at p_start (`adaptive`: may stay).")
     fade_end: Probability = Field(0.9, description="τ from which p is p_end.")
     stairs: int = Field(4, ge=1, description="Number of stairs of `step`.")
     granularity: Literal["route", "question", "count"] = "route"
+    target: float = Field(
+        0.9, gt=0, le=1, description="`adaptive`: success without routes at which p has come down to `floor`."
+    )
+    floor: Probability = Field(
+        0.1, description="`adaptive`: p that success alone cannot go below before fade_end; the cosine can."
+    )
+    per: Literal["global", "kind", "difficulty"] = Field(
+        "global", description="`adaptive`: one p for all questions, or one for each kind or difficulty of them."
+    )
+    memory: float = Field(
+        0.8, ge=0, lt=1, description="`adaptive`: share of the old success kept when a batch brings a new one."
+    )
+    probe: Probability = Field(
+        0.1, description="`adaptive`: share of prompts without any route, so that success is known while p is high."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> FadeConfig:
@@ -271,6 +288,21 @@ class RLSettings(Section):
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
     num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
+    sampler: Literal["even", "dynamic"] = Field(
+        "even", description="even: every question as often as any other; dynamic: kinds far from the target more often."
+    )
+    sampler_target: Probability = Field(
+        1.0, description="`dynamic`: share of the highest reward from which on a kind counts as mastered."
+    )
+    sampler_temperature: float = Field(
+        0.5, gt=0, description="`dynamic`: the lower, the more the kind farthest from the target is asked."
+    )
+    sampler_floor: Probability = Field(
+        0.1, description="`dynamic`: share of the questions that is spread evenly over the kinds whatever they earn."
+    )
+    sampler_memory: float = Field(
+        0.8, ge=0, lt=1, description="`dynamic`: share of a kind's old reward kept when a batch brings a new one."
+    )
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
     scale_rewards: Literal["group", "batch", "none"] = "group"
     max_grad_norm: float = Field(1.0, gt=0)

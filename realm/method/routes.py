@@ -82,17 +82,18 @@ def draw(
     seed: int,
     question_id: str,
     step: int,
+    success: float = 0.0,
     error_ratio: float = 0.4,
     error_range: tuple[float, float] = (0.2, 0.8),
 ) -> Draw:
-    """The routes of one question at one step: `select`, then `fade` with p(τ).
+    """The routes of one question at one step: `select`, then `fade` with p(τ) (`adaptive`: p(τ, success)).
 
     A pure function of its arguments in which (seed, question_id, step) is the only source of chance: all members of
     a group, all processes and a resumed run see the same prompt. The order of `routes` does not matter (a bank that
     was filled in parallel has none), and the choice of the k does not depend on p: of two schedules, the one with
     the higher p shows every route that the other shows at that step (granularities route and question).
     """
-    p = schedule.p(tau)
+    p = schedule.p(tau, success)
     chosen = select(
         sorted(routes, key=lambda route: route.id),
         k,

@@ -1,6 +1,7 @@
 """EAAI, enabling autonomy via asymptotic induction: how likely external CoTs are shown as training goes on.
 
-Source: arXiv 2508.12387 (the cosine fade); the other kinds and the granularities are this project's choices.
+Source: arXiv 2508.12387 (the cosine fade); the other kinds and the granularities are this project's choices. `adaptive`
+closes a loop: what recent groups without routes achieved decides how likely the next ones are shown any.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from realm.method import seeds
+
 T = TypeVar("T")
 
-Kind = Literal["cosine", "linear", "step", "constant"]
+Kind = Literal["cosine", "linear", "step", "constant", "adaptive"]
 Granularity = Literal["route", "question", "count"]
 
 
@@ -29,7 +32,14 @@ class Schedule:
             +------+----+----> τ
                  hold fade_end
 
-    Raises `ValueError` for p outside [0, 1], `hold` not below `fade_end`, no stairs, or an unknown kind.
+    `adaptive`: the cosine is the most that p can be, `fade_end` the deadline from which p is p_end. Before it
+
+        p(τ, success) = min(cosine(τ), max(floor, p_start · (1 − clip(success / target, 0, 1))))
+
+    with `success` the share of right answers that recent groups without routes gave.
+
+    Raises `ValueError` for p or `floor` outside [0, 1], `target` outside (0, 1], `hold` not below `fade_end`, no
+    stairs, or an unknown kind.
     """
 
     kind: Kind = "cosine"
@@ -38,19 +48,26 @@ class Schedule:
     hold: float = 0.0
     fade_end: float = 0.9
     stairs: int = 4
+    floor: float = 0.1
+    target: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.kind not in ("cosine", "linear", "step", "constant"):
-            raise ValueError(f"unknown schedule {self.kind!r}; expected cosine, linear, step or constant")
+        if self.kind not in ("cosine", "linear", "step", "constant", "adaptive"):
+            raise ValueError(f"unknown schedule {self.kind!r}; expected cosine, linear, step, constant or adaptive")
         if not (0.0 <= self.p_start <= 1.0 and 0.0 <= self.p_end <= 1.0):
             raise ValueError(f"p must be in [0, 1], found p_start {self.p_start} and p_end {self.p_end}")
         if not self.hold < self.fade_end:
             raise ValueError(f"hold ({self.hold}) must be below fade_end ({self.fade_end})")
         if self.stairs < 1:
             raise ValueError(f"stairs must be at least 1, found {self.stairs}")
+        if not (0.0 <= self.floor <= 1.0 and 0.0 < self.target <= 1.0):
+            raise ValueError(f"expected floor in [0, 1] and target in (0, 1], found {self.floor} and {self.target}")
 
-    def p(self, tau: float) -> float:
-        """p(τ) in [0, 1]; τ is clipped to [0, 1]."""
+    def p(self, tau: float, success: float = 0.0) -> float:
+        """p(τ) in [0, 1]; τ is clipped to [0, 1].
+
+        Only `adaptive` reads `success`; where nothing is known of it yet (0) p is the cosine's.
+        """
         tau = min(max(tau, 0.0), 1.0)
         x = min(max((tau - self.hold) / (self.fade_end - self.hold), 0.0), 1.0)
         if self.kind == "constant":
@@ -63,7 +80,24 @@ class Schedule:
         else:
             left = 0.5 * (1.0 + math.cos(math.pi * x))
         # The convex form is exact at both ends: no p of 0.9999999 that now and then drops a route at τ = 0.
-        return left * self.p_start + (1.0 - left) * self.p_end
+        p = left * self.p_start + (1.0 - left) * self.p_end
+        if self.kind == "adaptive" and tau < self.fade_end:
+            missing = 1.0 - min(max(success / self.target, 0.0), 1.0)
+            p = min(p, max(self.floor, self.p_start * missing))
+        return p
+
+
+def moving_average(old: float | None, new: float, memory: float) -> float:
+    """`memory` of the old value and the rest of the new one; the new one alone where there is no old one (None)."""
+    return new if old is None else memory * old + (1.0 - memory) * new
+
+
+def is_probe(share: float, *, seed: int, question_id: str, step: int) -> bool:
+    """Whether the question's prompt at this step shows no route whatever p is, so that success without is measured.
+
+    Drawn from (seed, question id, step) for all members of a group at once; true of `share` of the groups.
+    """
+    return seeds.rng(seed, "probe", question_id, step).random() < share
 
 
 def fade(routes: Sequence[T], p: float, granularity: Granularity, rng: random.Random) -> list[T]:

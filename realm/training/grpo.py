@@ -15,6 +15,9 @@ x y z u are questions, r1 … r4 the routes shown):
                                 the same.
 
 With `num_iterations` μ > 1 a batch is generated at every μ-th step and learned from μ times.
+
+Under fade.schedule adaptive p also depends on what earlier batches achieved, and under training.rl.sampler dynamic the
+questions do (see `feedback`): on moving averages that are the same on all processes and saved in every checkpoint.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from realm.config import Config
 from realm.errors import ConfigError
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
+from realm.training.feedback import Feedback, make_feedback
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.internalize import batch_tensors, mean_log_probs
 from realm.training.renderer import Rendered, Renderer, as_prompt
@@ -41,35 +45,52 @@ from realm.training.settings import Quiet, accumulation, common_arguments, quest
 class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    The only change to `FrugalGRPOTrainer` is in `_generate_and_score_completions`: the `prompt` of every input row is
+    The only changes to `FrugalGRPOTrainer` are in `_generate_and_score_completions` and, with `internalize`, one term
+    more in `_compute_loss` (see `realm.training.internalize`). In the former the `prompt` of every input row is
     rendered from (seed, question id, `state.global_step`) before TRL generates, and the routes shown travel with the
-    row to the reward. With k = 0 the prompts never change and the trainer is, with `share=False`, GRPOTrainer, step for
-    step.
+    row to the reward; with `feedback`, the questions may be chosen there too, and it learns from the scored batch. With
+    k = 0 and no feedback the prompts never change and the trainer is, with `share=False`, GRPOTrainer, step for step.
 
     Private seams of TRL 1.16 it leans on (a contract test each, in tests/training/test_grpo.py):
         `_generate_and_score_completions(inputs)` gets the rows of the dataset, one per completion, when completions
             are generated (not when the batch is fetched), and returns the generation batch;
         `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
+        `_metrics["train"]` holds, by name, the values that `log` takes the mean of;
         `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`).
 
     Args:
         renderer: renders the questions named by the column `question_id`.
+        feedback: what p and the questions depend on besides the step, if on anything.
+        internalize: weight of what is learned without routes from right completions with them; 0: nothing is.
     """
 
-    def __init__(self, *args: Any, renderer: Renderer, internalize: float = 0.0, **kwargs: Any) -> None:
-        self.renderer = renderer
-        self.internalize = internalize
+    def __init__(
+        self,
+        *args: Any,
+        renderer: Renderer,
+        feedback: Feedback | None = None,
+        internalize: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.renderer, self.feedback, self.internalize = renderer, feedback, internalize
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         step = self.state.global_step
         tau = step / self.args.max_steps
+        feedback = self.feedback
+        if feedback is not None:
+            for name, value in feedback.figures().items():
+                self._metrics["train"][name].append(value)
+            if feedback.dynamic:
+                inputs = self._ask(feedback, inputs)
         rendered: dict[str, Rendered] = {}
         rows = []
         for row in inputs:
             question_id = row["question_id"]
             if question_id not in rendered:
-                rendered[question_id] = self.renderer.render(question_id, step, tau)
+                success = feedback.success(question_id) if feedback is not None else None
+                rendered[question_id] = self.renderer.render(question_id, step, tau, success)
             shown = rendered[question_id]
             rows.append(
                 {
@@ -82,9 +103,19 @@ class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
                 }
             )
         batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        reward: Any = self.reward_funcs[0]
+        if feedback is not None:
+            counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
+            feedback.learn(self.accelerator.reduce(counts, reduction="sum").tolist())
         if self.internalize:
-            batch |= batch_tensors(self.reward_funcs[0].groups, self.renderer, self.accelerator.device)
+            batch |= batch_tensors(reward.groups, self.renderer, self.accelerator.device)
         return batch
+
+    def _ask(self, feedback: Feedback, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of this process, which has one part of the generated batch, with the questions of the sampler."""
+        asked = feedback.ask(self.state.global_step // self.num_iterations)
+        first = self.accelerator.process_index * len(inputs)
+        return [{**row, "question_id": asked[number]} for number, row in enumerate(inputs, first)]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, inputs)
@@ -185,8 +216,10 @@ def make_grpo_trainer(
     callbacks: list[TrainerCallback],
 ) -> ReaLMTrainer:
     """The trainer of one RL stage; checkpoints go below `output`."""
+    feedback = make_feedback(config, renderer.questions, seed, k=renderer.k)
     trainer = ReaLMTrainer(
         renderer=renderer,
+        feedback=feedback,
         share=config.training.rl.shared_prefix == "auto",
         internalize=config.training.rl.internalize.weight,
         model=model,
@@ -195,7 +228,7 @@ def make_grpo_trainer(
         args=grpo_settings(config, output=output, seed=seed, context=renderer.context),
         train_dataset=grpo_rows(renderer, config, seed),
         peft_config=lora_config(config),
-        callbacks=callbacks,
+        callbacks=callbacks if feedback is None else [*callbacks, feedback],
     )
     trainer.be_quiet()
     return trainer

@@ -144,6 +144,7 @@ class Recorder(TrainerCallback):
         if self._reward is not None:
             row |= {name: logs.get(name) for name in _OUR_NAMES}
             row |= {name: logs.get(theirs) for name, theirs in _TRL_NAMES.items()}
+            row |= _fed_back(logs)
             row["parse"] = {reason: share for reason in REASONS if (share := logs.get(f"parse/{reason}"))}
             self._known.update(reward=row["reward"], accuracy=row["accuracy"])
         row |= {name: logs.get(name) for name in ("grad_norm", "learning_rate")}
@@ -180,6 +181,14 @@ class Recorder(TrainerCallback):
                 for item in group.scored
             ],
         }
+
+
+def _fed_back(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Feedback.figures` put into the logs, with the weights of the domains as one mapping; else nothing."""
+    found = {"route_free_success": logs["route_free_success"]} if "route_free_success" in logs else {}
+    prefix = "domain_weights/"
+    weights = {name.removeprefix(prefix): value for name, value in logs.items() if name.startswith(prefix)}
+    return {**found, "domain_weights": weights} if weights else found
 
 
 def cost(run: RunFolder, *, batch_size: int, num_iterations: int) -> dict[str, Any]:

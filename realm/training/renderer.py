@@ -13,14 +13,14 @@ from realm.errors import ModelError
 from realm.evaluation.prompts import fit_prompt, make_tags, make_wording
 from realm.method.prompt import Message, PromptTooLongError, plain
 from realm.method.routes import Route, draw
-from realm.method.schedule import Schedule
+from realm.method.schedule import Schedule, is_probe
 from realm.tasks.base import Question, Task
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """One prompt: its messages, the routes it shows in order, the p they were faded with, and how many routes were
-    dropped because the context was too short for them."""
+    """One prompt: its messages, the routes it shows in order, the p they were faded with (0 for a probe), and how many
+    routes were dropped because the context was too short for them."""
 
     messages: list[Message]
     routes: tuple[Route, ...]
@@ -31,7 +31,9 @@ class Rendered:
 def make_schedule(config: Config) -> Schedule:
     """The fade of the configuration."""
     fade = config.fade
-    return Schedule(fade.schedule, fade.p_start, fade.p_end, fade.hold, fade.fade_end, fade.stairs)
+    return Schedule(
+        fade.schedule, fade.p_start, fade.p_end, fade.hold, fade.fade_end, fade.stairs, fade.floor, fade.target
+    )
 
 
 def as_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[Message] | str:
@@ -40,7 +42,7 @@ def as_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> li
 
 
 class Renderer:
-    """Renders training questions. `render` is a pure function of (seed, question id, step) and τ.
+    """Renders training questions. `render` is a pure function of (seed, question id, step), τ and success.
 
     Args:
         config: of the run; seed, routes, fade, prompt and `training.rl.max_completion_length` are read.
@@ -79,15 +81,19 @@ class Renderer:
         """Every route the bank holds for the question."""
         return [] if self._bank is None else self._bank.routes(question_id)
 
-    def render(self, question_id: str, step: int, tau: float) -> Rendered:
+    def render(self, question_id: str, step: int, tau: float, success: float | None = None) -> Rendered:
         """The prompt of the question at optimizer step `step` (from 0) and progress `tau` in [0, 1].
+
+        Args:
+            success: in [0, 1], what the schedule `adaptive` follows; some prompts are then probes without routes. None:
+                nobody feeds back, p is the most it can be and there are no probes.
 
         Raises:
             ModelError: the question alone does not fit the context.
         """
         routes: tuple[Route, ...] = ()
         p = 0.0
-        if self.k:
+        if self.k and not (success is not None and self._is_probe(question_id, step)):
             settings = self._config.routes
             drawn = draw(
                 self.routes(question_id),
@@ -99,12 +105,16 @@ class Renderer:
                 seed=self.seed,
                 question_id=question_id,
                 step=step,
+                success=success or 0.0,
                 error_ratio=settings.error_ratio,
                 error_range=settings.error_range,
             )
             routes, p = drawn.routes, drawn.p
         messages, kept, dropped = self.fit(question_id, routes)
         return Rendered(messages, kept, p, dropped)
+
+    def _is_probe(self, question_id: str, step: int) -> bool:
+        return is_probe(self._config.fade.probe, seed=self.seed, question_id=question_id, step=step)
 
     def fit(self, question_id: str, routes: Sequence[Route]) -> tuple[list[Message], tuple[Route, ...], int]:
         """The prompt with as many of the routes as the context holds, those routes, and the number dropped."""

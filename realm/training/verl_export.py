@@ -24,7 +24,7 @@ import yaml
 from realm.bank.cot import encodable
 from realm.bank.store import Bank
 from realm.config import Config, dump_config
-from realm.errors import DataError, ModelError
+from realm.errors import ConfigError, DataError, ModelError
 from realm.evaluation.models import context_length, load_outline, load_tokenizer
 from realm.evaluation.prompts import make_tags, make_wording
 from realm.files import writing
@@ -86,10 +86,12 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
         k: routes per prompt of the RL stage (0 in the recipe grpo).
 
     Raises:
+        ConfigError: prompts or questions would depend on what verl's batches achieve.
         ModelError: the student's tokenizer has no chat template, without which verl has no prompt.
         DataError: there is no training question, or a text that UTF-8 cannot hold.
         ResourceError: the disk refuses.
     """
+    _refuse_feedback(config, k)
     if not load_tokenizer(config.model.path).chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
     context = context_length(load_outline(config.model.path), config)
@@ -115,6 +117,19 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
         files.append(out / "verl.yaml")
         files[-1].write_text(verl_config(config, out.resolve(), context), encoding="utf-8")
     return files
+
+
+def _refuse_feedback(config: Config, k: int) -> None:
+    """verl's data set renders a prompt from its number alone; nobody tells it what earlier ones achieved."""
+    for key, value, instead in (
+        ("fade.schedule", config.fade.schedule if k else "", "cosine, linear, step or constant"),
+        ("training.rl.sampler", config.training.rl.sampler, "even"),
+    ):
+        if value in ("adaptive", "dynamic"):
+            raise ConfigError(
+                f"{key}: {value} follows what earlier batches achieved, which verl does not hand to its data set; "
+                f"set it to {instead} for the export."
+            )
 
 
 def _row(config: Config, exported: Exported, number: int, question: Question, bank: Bank | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.method.schedule import Schedule, fade
+from realm.method.schedule import Schedule, fade, is_probe, moving_average
 
 # With the defaults hold 0 and fade_end 0.9: x = τ / 0.9, and cosine p = ½ (1 + cos πx).
 #   τ 0.225 -> x ¼ -> ½ (1 + √½) = 0.8535534     τ 0.3 -> x ⅓ -> ½ (1 + ½) = 0.75
@@ -95,11 +95,94 @@ def test_p_stays_between_its_ends_and_never_turns_back(
         {"hold": 0.5, "fade_end": 0.2},
         {"stairs": 0},
         {"kind": "sudden"},
+        {"floor": -0.1},
+        {"target": 0.0},
+        {"target": math.nan},
     ],
 )
 def test_impossible_schedules_are_refused(bad: dict) -> None:
-    with pytest.raises(ValueError, match=r"p must be|hold|stairs|schedule"):
+    with pytest.raises(ValueError, match=r"p must be|hold|stairs|schedule|target"):
         Schedule(**bad)
+
+
+# With the defaults floor 0.1, target 0.9, fade_end 0.9, and the cosine's 0.8535534 at τ 0.225 and 0.25 at τ 0.6:
+@pytest.mark.parametrize(
+    ("tau", "success", "p"),
+    [
+        (0.225, 0.0, 0.8535534),  # nothing achieved: the cosine
+        (0.225, 0.09, 0.8535534),  # 1 − 0.09 / 0.9 = 0.9 is above it still
+        (0.225, 0.45, 0.5),  # 1 − 0.45 / 0.9
+        (0.225, 0.72, 0.2),
+        (0.225, 0.9, 0.1),  # the target: the floor
+        (0.225, 1.0, 0.1),
+        (0.6, 0.45, 0.25),  # the cosine caps 0.5
+        (0.85, 1.0, 0.0075961),  # the cosine, ½ (1 + cos(π · 0.85 / 0.9)), is below the floor
+        (0.9, 0.0, 0.0),  # the deadline
+        (0.9, 1.0, 0.0),
+    ],
+)
+def test_adaptive(tau: float, success: float, p: float) -> None:
+    assert Schedule(kind="adaptive").p(tau, success) == pytest.approx(p, abs=1e-7)
+
+
+def test_adaptive_counts_down_from_p_start_and_ends_at_p_end() -> None:
+    schedule = Schedule(kind="adaptive", p_start=0.8, p_end=0.3, floor=0.2, target=0.5, fade_end=0.6)
+    assert [schedule.p(0.1, success) for success in (0.25, 0.5)] == pytest.approx([0.4, 0.2])
+    assert [schedule.p(tau, 0.5) for tau in (0.599, 0.6, 1.0)] == [0.2, 0.3, 0.3]
+
+
+@given(
+    st.tuples(*[st.floats(0, 1)] * 4, st.floats(0, 1, exclude_min=True)),
+    st.floats(0.1, 1),
+    st.floats(0, 1),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_adaptive_falls_with_success_and_never_passes_the_cosine(
+    ends: tuple[float, float, float, float, float], fade_end: float, tau: float, success: tuple[float, float]
+) -> None:
+    p_start, p_end, floor, hold, target = ends
+    options = {"p_start": p_start, "p_end": p_end, "hold": hold * fade_end * 0.99, "fade_end": fade_end}
+    schedule, cosine = Schedule(kind="adaptive", floor=floor, target=target, **options), Schedule(**options)
+    less, more = schedule.p(tau, min(success)), schedule.p(tau, max(success))
+    assert 0 <= more <= less <= cosine.p(tau)
+    if tau < fade_end:
+        assert more >= min(floor, cosine.p(tau))
+        assert schedule.p(tau, 0.0) == min(cosine.p(tau), max(floor, p_start))
+    else:
+        assert less == more == p_end
+
+
+@given(st.sampled_from(["cosine", "linear", "step", "constant"]), st.floats(0, 1), st.floats(0, 1))
+def test_only_adaptive_looks_at_success(kind: str, tau: float, success: float) -> None:
+    schedule = Schedule(kind=kind)  # type: ignore[arg-type]
+    assert schedule.p(tau, success) == schedule.p(tau)
+
+
+def test_moving_average() -> None:
+    # 0.5 first; then 0.8 · 0.5 + 0.2 · 1 = 0.6; then 0.8 · 0.6 + 0.2 · 0 = 0.48
+    found: list[float] = []
+    for value in (0.5, 1.0, 0.0):
+        found.append(moving_average(found[-1] if found else None, value, 0.8))
+    assert found == pytest.approx([0.5, 0.6, 0.48])
+    assert moving_average(0.5, 0.25, 0.0) == 0.25
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True))
+def test_moving_average_stays_between_old_and_new(old: float, new: float, memory: float) -> None:
+    assert min(old, new) - 1e-12 <= moving_average(old, new, memory) <= max(old, new) + 1e-12
+
+
+def test_probes_are_that_share_of_the_groups_and_a_function_of_their_names() -> None:
+    # 5000 groups at ¼: 1250 give or take 31 (√(5000 · ¼ · ¾)); 155 is 5 σ.
+    names = [(f"q{number}", step) for number in range(100) for step in range(50)]
+
+    def probes(share: float, seed: int = 0) -> list[bool]:
+        return [is_probe(share, seed=seed, question_id=name, step=step) for name, step in names]
+
+    found = probes(0.25)
+    assert abs(sum(found) - 1250) < 155
+    assert found == probes(0.25) != probes(0.25, seed=1)
+    assert not any(probes(0.0)) and all(probes(1.0))
 
 
 @pytest.mark.parametrize("granularity", ["route", "question", "count"])

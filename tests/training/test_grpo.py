@@ -145,6 +145,19 @@ def test_trackers_are_sent_the_reward_by_component(tmp_path: Path, student: Path
     assert parts == pytest.approx(row["reward"], abs=1e-6)
 
 
+def test_seam_metrics(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+    """What is put into `_metrics["train"]` while a batch is made is logged with it: the success that p rests on."""
+    config = tiny_config(tmp_path, student, rl={"steps": 3})
+    config.fade.schedule, config.fade.probe, config.fade.memory = "adaptive", 1.0, 0.0
+    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    trainer.train()
+    rows = [row for row in logs.rows if "loss" in row]
+    assert [row["p"] for row in rows] == [row["routes_per_prompt"] for row in rows] == [0.0] * 3, "probes only"
+    assert "route_free_success" not in rows[0]
+    assert [row["route_free_success"] for row in rows[1:]] == pytest.approx([row["accuracy"] for row in rows[:-1]])
+    assert make_trainer(tiny_config(tmp_path, student), student, task, bank, tmp_path)[0].feedback is None
+
+
 @pytest.mark.parametrize("micro", [16, 4])
 def test_nothing_is_forwarded_twice(tmp_path: Path, student: Path, task: TinyTask, bank: Bank, micro: int) -> None:
     """One forward per completion for the update; none for old log-probabilities, none for a reference model."""

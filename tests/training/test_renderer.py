@@ -89,3 +89,19 @@ def test_question_and_routes_spell_no_special_token(config: Config, task: TinyTa
     rendered = Renderer(config, task, bank, tokenizer, CONTEXT).render(question.id, 0, 0.0)
     assert tokenizer.bos_token_id not in encode(tokenizer, rendered.messages)
     assert rendered.routes == tuple(bank.routes(question.id)), "recorded as they are"
+
+
+def test_adaptive_follows_success_and_shows_probes_no_route(config: Config, task: TinyTask, bank: Bank) -> None:
+    """Without success nobody feeds back: p is the cosine's, and every route is there at the start."""
+    config.fade.schedule, config.fade.probe = "adaptive", 0.25
+    renderer = make(config, task, bank)
+    groups = [(key, step) for key in renderer.questions for step in range(40)]
+    alone = [renderer.render(*group, 0.0) for group in groups]
+    assert {(one.p, len(one.routes)) for one in alone} == {(1.0, 4)}
+    fed = [renderer.render(*group, 0.0, 0.45) for group in groups]
+    probes = [one for one in fed if one.p == 0.0]
+    # 480 at ¼: 120 give or take 9.5; 48 is 5 σ. The others at p = 1 − 0.45 / 0.9.
+    assert abs(len(probes) - 120) < 48 and not any(one.routes for one in probes)
+    assert {one.p for one in fed} == {0.0, 0.5}
+    assert [one.p == 0.0 for one in fed] == [renderer.render(*group, 0.0, 0.1).p == 0.0 for group in groups]
+    assert renderer.render(*groups[0], 0.95, 0.45).p == 0.0

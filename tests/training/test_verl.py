@@ -18,7 +18,7 @@ import yaml
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
 from realm.config import Config
-from realm.errors import DataError, ModelError
+from realm.errors import ConfigError, DataError, ModelError
 from realm.evaluation.models import load
 from realm.training.grpo import grpo_rows
 from realm.training.renderer import Renderer
@@ -188,6 +188,19 @@ def test_settings_by_verls_names(exported: tuple[Config, Path], tmp_path: Path, 
     assert (actor["use_kl_loss"], actor["kl_loss_coef"]) == (True, 0.1)
     assert (actor["loss_agg_mode"], actor["ppo_epochs"]) == ("seq-mean-token-mean", 2)
     assert tree["trainer"]["total_training_steps"] == 3
+
+
+def test_feedback_cannot_be_exported(tmp_path: Path, student: Path) -> None:
+    """Nor is it taken for the cosine in silence. Without routes nothing fades, and nothing is refused."""
+    config = tiny_config(tmp_path, student)
+    config.fade.schedule = "adaptive"
+    with pytest.raises(ConfigError, match=r"fade\.schedule: adaptive .* cosine"):
+        export_verl(config, TinyTask(), None, tmp_path / "verl", k=4)
+    export_verl(config, TinyTask(), None, tmp_path / "alone", k=0)
+    config.training.rl.sampler = "dynamic"
+    with pytest.raises(ConfigError, match=r"training\.rl\.sampler: dynamic .* even"):
+        export_verl(config, TinyTask(), None, tmp_path / "verl", k=0)
+    assert not (tmp_path / "verl").exists()
 
 
 def test_what_cannot_be_exported(tmp_path: Path, plain_student: Path) -> None:

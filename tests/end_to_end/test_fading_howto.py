@@ -1,0 +1,41 @@
+"""docs/howto/fading.md does what it says: every command of it, as it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_howto import ROOT, commands
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.slow
+def test_every_command_of_fading_runs_as_written(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "howto" / "fading.md").read_text(encoding="utf-8")
+    found = subprocess.run(
+        ["bash", "-c", "\n".join(["set -eu", *commands(text)])],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
+    assert '"domain_weights": {' in found.stdout
+    adaptive, dynamic = metrics(tmp_path / "runs" / "adaptive"), metrics(tmp_path / "runs" / "dynamic")
+    assert all("route_free_success" in row and "domain_weights" not in row for row in adaptive[4:])
+    assert all("route_free_success" not in row and sum(row["domain_weights"].values()) > 0.99 for row in dynamic)
+    assert (tmp_path / "runs" / "adaptive" / "report.html").is_file()
