@@ -47,6 +47,8 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     except ModelError as error:  # trained it may be all the same
         typer.echo(f"no estimate: {error}", err=True)
         return
+    if not any(stage.kind == "rl" for stage in plan(config)):
+        return  # the figures are those of RL, beside which supervised training is small
     context = context_length(load_outline(config.model.path), config)
     renderer = Renderer(config, task, bank, load_tokenizer(config.model.path), context, k=plan(config)[-1].k)
     for line in describe(config, model, prompt_lengths(config, renderer), memory()):
@@ -60,6 +62,9 @@ def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool
     from realm.training.probe import probe
 
     stages = plan(config)
+    if not any(stage.kind == "rl" for stage in stages):
+        typer.echo(f"time     not measured: the recipe {config.training.recipe} has no RL", err=True)
+        return
     found = probe(config, task, bank, pool, k=stages[-1].k)
     if not _main_process():
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, fresh, resolve
+from realm.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Hand a run over to another trainer.")
 
@@ -39,10 +40,14 @@ def verl(
     from realm.tasks.workers import VerifierPool
     from realm.training.verl_export import export_verl, start_command
 
+    stages = plan(resolved)
+    if stages[-1].kind != "rl":
+        raise ConfigError(f"training.recipe: {resolved.training.recipe} has no RL; take realm-r1, realm-zero or grpo.")
+    if resolved.training.rl.internalize.weight:
+        raise ConfigError("training.rl.internalize.weight: verl's update has no such loss; set it to 0.")
     task = load_task(resolved)
     with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
         bank = open_training_bank(resolved, task, pool)
-    stages = plan(resolved)
     for file in export_verl(resolved, task, bank, out, k=stages[-1].k):
         typer.echo(str(file))
     if stages[0].kind == "sft" and model is None:

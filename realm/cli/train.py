@@ -179,8 +179,9 @@ def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, poo
     """Evaluate the final model on the held-out splits and print the table."""
     from realm.cli.results import print_results
     from realm.evaluation.evaluate import evaluate_directory
+    from realm.recipes import plan
 
-    training = config.training
+    last = plan(config)[-1]
     with progress_bar("evaluating") as progress:
         summaries = evaluate_directory(
             run.path / "model",
@@ -189,8 +190,8 @@ def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, poo
             bank,
             pool,
             out=run.path,
-            round_=training.rounds - 1 if training.recipe == "realm-r1" else 0,
-            step=training.rl.steps,
+            round_=last.round,
+            step=last.steps,
             progress=progress,
         )
-    print_results(f"{run.path.name}, {training.recipe}", summaries)
+    print_results(f"{run.path.name}, {config.training.recipe}", summaries)

@@ -42,6 +42,10 @@ RECIPES: dict[str, ModuleType] = {
 }
 
 
+#: Recipes whose student never sees a CoT in its prompt.
+WITHOUT_ROUTES = frozenset({"sft", "rft", "grpo", "instructors", "instructors-contrast", "sft+grpo"})
+
+
 def settings(recipe: str) -> dict[str, Any]:
     """What the recipe fixes: dotted key -> value; empty for a name that is no recipe."""
     found: dict[str, Any] = getattr(RECIPES.get(recipe), "SETTINGS", {})

@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import fmean, pvariance
 from typing import Any, Literal
 
+from realm.recipes import WITHOUT_ROUTES
 from realm.report.data import Evaluation, Report, Run, mapping, number, read_object, text, whole
 
 #: How bad it is: the run did not come through, it learned less than it could, or something is worth a look.
@@ -104,7 +105,7 @@ class Case:
     @property
     def shows_routes(self) -> bool:
         """Whether the student of this run saw routes in training."""
-        return self.setting("training.recipe") != "grpo" and self.value("routes.k", 1) > 0
+        return self.setting("training.recipe") not in WITHOUT_ROUTES and self.value("routes.k", 1) > 0
 
     @cached_property
     def bank(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.evaluation.evaluate import evaluate_model
-from realm.evaluation.models import context_length, load, prompt_limit
+from realm.evaluation.models import context_length, load, load_tokenizer, prompt_limit
 from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
 from realm.method.seeds import derive
@@ -42,7 +42,7 @@ from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import accumulation, hushed, leave_group, main_process
+from realm.training.settings import accumulation, hushed, leave_group, main_process, sharded
 from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
 
 
@@ -98,6 +98,11 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     with hushed():
         grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)
+        if config.training.rl.internalize.weight and sharded():
+            raise ConfigError(
+                "training.rl.internalize.weight: with sharded weights (FSDP, ZeRO-3) every process must forward the "
+                "same number of times, and this does not; set it to 0, or use DDP or ZeRO-2."
+            )
         with_adapters(model, config)
     if bank is not None and any(stage.kind == "sft" for stage in stages):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
@@ -150,8 +155,25 @@ def train(
         return final
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
+    spent["teacher_tokens"] = teacher_tokens(config, task, bank)
     write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
     return final
+
+
+def teacher_tokens(config: Config, task: Task, bank: Bank | None) -> int:
+    """Tokens of the CoTs of the training questions: what the teacher wrote for this student.
+
+    As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
+    """
+    if bank is None or all(stage.kind == "rl" and not stage.k for stage in plan(config)):
+        return 0
+    cots = [cot for question in task.rows("train") for cot in bank.cots(question.id)]
+    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
+    counted = sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
+    if not uncounted:
+        return counted
+    tokenizer = load_tokenizer(config.model.path)
+    return counted + sum(map(len, tokenizer(uncounted, add_special_tokens=False)["input_ids"]))
 
 
 class _Runner:
