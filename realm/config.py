@@ -90,6 +90,11 @@ class Config(Section):
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
                 "a prompt cannot show more CoTs than a question has"
             )
+        if self.evaluation.vote and (self.evaluation.samples < 2 or not self.routes.k):
+            raise ValueError(
+                "evaluation.vote needs completions to choose from and to show: expected evaluation.samples >= 2 and "
+                f"routes.k >= 1, found {self.evaluation.samples} and {self.routes.k}"
+            )
         if self.task.name == "jsonl" and self.task.verifier == "choice" and len(self.task.choices) < 2:
             raise ValueError("task.choices needs at least two entries for the verifier `choice`")
         return self

@@ -353,6 +353,13 @@ class LoRASettings(Section):
     )
 
 
+class InstructorSettings(Section):
+    """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
+
+    questions: int = Field(200, ge=1, description="Training questions whose answers are looked at in each round.")
+    examples: int = Field(4, ge=1, description="Examples asked for each error, each with a request of its own.")
+
+
 class TrainingConfig(Section):
     """One training run."""
 
@@ -363,6 +370,7 @@ class TrainingConfig(Section):
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
+    instructors: InstructorSettings = InstructorSettings()
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
     keep_checkpoints: int = Field(2, ge=1)
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
@@ -380,4 +388,10 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
+    vote: bool = Field(
+        False, description="Also let the model score `routes.k` of its own completions and vote by the scores."
+    )
+    vote_samples: int | None = Field(
+        None, ge=1, description="Completions of the vote's second pass; default: half of `samples`."
+    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")

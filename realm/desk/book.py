@@ -7,7 +7,9 @@ questions are the embedded task.
 
 from __future__ import annotations
 
+import functools
 import random
+import re
 from collections.abc import Mapping
 
 from realm.method.seeds import rng
@@ -113,6 +115,25 @@ def state_rule(rule: str, value: str) -> str:
         "markaccept": f"a {of} {value} comes back",
     }
     return sentences[name]
+
+
+@functools.cache
+def _statements() -> dict[str, re.Pattern[str]]:
+    """What finds the statement of each rule in a text; group 1 is the value."""
+    codes = rf"(?:{'|'.join(COLOURS)}) \d\d"
+    found = {}
+    for rule in RULES:
+        alternatives = ALTERNATIVES.get(rule.partition(":")[0])
+        before, after = state_rule(rule, "\n").split("\n")
+        value = "|".join(alternatives) if alternatives else codes
+        found[rule] = re.compile(rf"\b{re.escape(before)}({value}){re.escape(after)}\b", re.IGNORECASE)
+    return found
+
+
+def stated(text: str) -> dict[str, str]:
+    """The rules that a text states in the words of `state_rule`, with the value it states first."""
+    found = {rule: pattern.search(text) for rule, pattern in _statements().items()}
+    return {rule: match[1].casefold() for rule, match in found.items() if match}
 
 
 def comments(book: Book) -> tuple[Comment, ...]:

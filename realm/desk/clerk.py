@@ -2,17 +2,17 @@
 
 Unguided it falls back on habit (one wrong book, so its errors repeat) or a guess, overlooks rare marks, and hedges.
 Guided it cites the comments shown. Either way it slips now and then. Its CoTs are the bank's raw material, and with
-random books the base model's pre-training text.
+random books the base model's pre-training text. As instructor it writes new cases for the errors of a student.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from realm.desk.book import RULES, Book, random_value
-from realm.desk.cases import Case, Solution, work_out
+from realm.desk.book import RULES, Book, random_value, stated
+from realm.desk.cases import Case, Solution, answerable, random_case, work_out
 
 HABIT = 0.7  # an unguided clerk follows habit with this probability, else guesses
 OVERLOOKS_MARK = 0.85  # an unguided clerk does not know that the mark matters
@@ -42,6 +42,30 @@ def phrase(solution: Solution, cited: bool) -> str:
     return Solution((f"{CITATION if cited else HEDGE}{first}", *rest), solution.answer, solution.rules).text
 
 
+@dataclass(frozen=True)
+class _Mind:
+    """What the clerk goes by in one sample: a value for every rule, the rules it knows, whether it heeds the mark."""
+
+    beliefs: Book
+    known: Collection[str]
+    heeds_mark: bool
+
+
+def _mind(case: Case, book: Book, habit: Book, shown: Collection[str], source: random.Random) -> _Mind:
+    beliefs = {}
+    for rule in RULES:
+        guess = habit[rule] if source.random() < HABIT else random_value(rule, source)
+        beliefs[rule] = book[rule] if rule in shown else guess
+    knows_mark = any(rule.endswith(f":{case.mark}") for rule in shown)
+    return _Mind(beliefs, shown, knows_mark or source.random() >= OVERLOOKS_MARK)
+
+
+def _write(case: Case, mind: _Mind, source: random.Random) -> Writing:
+    solution = work_out(case, mind.beliefs, heeds_mark=mind.heeds_mark, slip=lambda result: _slip(source, result))
+    informed = all(rule in mind.known for rule in solution.rules)
+    return Writing(phrase(solution, cited=informed or source.random() < CITES_UNSHOWN), solution.answer)
+
+
 def write_cot(case: Case, *, book: Book, habit: Book, shown: Collection[str], source: random.Random) -> Writing:
     """One CoT of the clerk.
 
@@ -52,12 +76,41 @@ def write_cot(case: Case, *, book: Book, habit: Book, shown: Collection[str], so
         shown: ids of the rules that expert comments state to the clerk.
         source: the randomness of this sample.
     """
-    beliefs = {}
-    for rule in RULES:
-        guess = habit[rule] if source.random() < HABIT else random_value(rule, source)
-        beliefs[rule] = book[rule] if rule in shown else guess
-    knows_mark = any(rule.endswith(f":{case.mark}") for rule in shown)
-    heeds_mark = knows_mark or source.random() >= OVERLOOKS_MARK
-    solution = work_out(case, beliefs, heeds_mark=heeds_mark, slip=lambda result: _slip(source, result))
-    informed = all(rule in shown for rule in solution.rules)
-    return Writing(phrase(solution, cited=informed or source.random() < CITES_UNSHOWN), solution.answer)
+    return _write(case, _mind(case, book, habit, shown, source), source)
+
+
+def write_example(
+    case: Case,
+    *,
+    response: str,
+    right: str,
+    book: Book,
+    habit: Book,
+    shown: Collection[str],
+    fresh: Callable[[Case], bool],
+    source: random.Random,
+) -> tuple[Case, Writing]:
+    """The clerk as instructor (`realm.teacher.instructing`): a new case for a student's error, and a CoT for it.
+
+    It compares the rules that the student's response states with what it takes for true itself. The new case is of
+    the same kind, rests on the rules that the student missed (on those of the old case where it finds none) and on no
+    other rule than the old one. So the clerk errs in its examples as often as in its CoTs. A right response, where it
+    is shown one, it believes: it knows the rules that are stated there.
+
+    Args:
+        case: the one that the student got wrong.
+        response: the student's wrong reasoning.
+        right: a right response to the same question, "" for none.
+        book, habit, shown, source: as for `write_cot`.
+        fresh: whether a case may be told: new, and not held out of training.
+    """
+    told = stated(right)
+    mind = _mind(case, {**book, **told}, habit, {*shown, *told}, source)
+    rests_on = work_out(case, mind.beliefs, heeds_mark=mind.heeds_mark).rules
+    said = stated(response)
+    missed = {rule for rule in rests_on if said.get(rule) != mind.beliefs[rule]} or set(rests_on)
+    while True:  # at worst about one case in two hundred fits
+        new = random_case(case.kind, source)
+        rules = work_out(new, mind.beliefs, heeds_mark=mind.heeds_mark).rules
+        if missed.issubset(rules) and set(rests_on).issuperset(rules) and answerable(new, mind.beliefs) and fresh(new):
+            return new, _write(new, mind, source)

@@ -77,6 +77,7 @@ class DeskTask:
         # two came later; drawn after the others, they changed none of them.)
         for split, accept in accepts.items():
             self._rows[split] = self._draw(seed, split, accept, seen)
+        self._told = frozenset(seen)
         self._rows["train"] = self._rows["train"][:max_train]
         for split in ("test", "ood", "uncommented"):
             self._rows[split] = self._rows[split][:max_test]
@@ -121,3 +122,7 @@ class DeskTask:
     def case(self, question_id: str) -> Case:
         """The case behind a question; the scripted teacher reads it."""
         return self._cases[question_id]
+
+    def fresh(self, case: Case) -> bool:
+        """Whether the case is of the trained distribution and none of any split, as if none had been cut short."""
+        return tell(case) not in self._told and not out_of_distribution(case)

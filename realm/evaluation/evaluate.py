@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from realm.evaluation.generate import Generation, Progress, generate
 from realm.evaluation.judging import classes, copied, verify_once
 from realm.evaluation.models import load, prompt_limit
 from realm.evaluation.prompts import Prompt, evaluation_prompts, judged, make_tags
+from realm.evaluation.voting import Voter, vote_records
 from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
@@ -257,7 +259,8 @@ def evaluate_directory(
 
     Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records); rows of an earlier
     evaluation of the same stage there are replaced. A summary with routes also holds `autonomy_gap`, accuracy with −
-    without, paired by question, with `autonomy_gap_low` and `autonomy_gap_high` (95 %).
+    without, paired by question, with `autonomy_gap_low` and `autonomy_gap_high` (95 %). With `evaluation.vote` one
+    without routes holds what `realm.evaluation.voting.summarise_votes` says too, and its records an entry `vote`.
 
     Args:
         bank: the CoTs of the held-out questions; None evaluates without routes only.
@@ -293,7 +296,11 @@ def evaluate_directory(
         for shown in (False, True)
         if not shown or _has_routes(bank, rows, config)
     ]
-    total, done = sum(len(splits[split]) for split, _ in passes), 0
+    vote = config.evaluation.vote
+    total, done = sum(len(splits[split]) * (2 if vote and not shown else 1) for split, shown in passes), 0
+    voter = Voter(
+        model, tokenizer, task, pool, config, limit=limit, length=completion_limit(config), seed=config.run.seed
+    )
     summaries = []
     without: dict[str, float] = {}
     for split, shown in passes:
@@ -317,6 +324,11 @@ def evaluate_directory(
             progress=report,
         )
         accuracies = question_accuracies(records)
+        done += len(records)
+        if vote and not shown:
+            figures, records = vote_records(voter, splits[split], records, partial(report, before=done))
+            summary.update(figures)
+            done += len(records)
         if shown:
             gap = measures.paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
@@ -324,7 +336,6 @@ def evaluate_directory(
             names = ("autonomy_gap", "autonomy_gap_low", "autonomy_gap_high")
             summary.update(zip(names, gap, strict=True))
         without = accuracies
-        done += len(records)
         folder.append("predictions.jsonl", *({**where, **record} for record in records))
         folder.append("evaluations.jsonl", {**where, **summary})
         summaries.append({**where, **summary})

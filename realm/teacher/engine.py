@@ -131,17 +131,21 @@ class Engine:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        handled = []
+        handled: dict[signal.Signals, Any] = {}
         # Another thread than the main one gets no signals; whoever runs this there stops it otherwise.
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
             for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.getsignal(number)
                 self._loop.add_signal_handler(number, self._interrupt)
-                handled.append(number)
+                handled[number] = before
         try:
             yield
         finally:
-            for number in handled:
+            for number, before in handled.items():
+                # asyncio leaves the default behind, which is not what a caller had (`realm.stopping`).
                 self._loop.remove_signal_handler(number)
+                if before is not None:  # one that was not installed from Python cannot be
+                    signal.signal(number, before)
 
     async def _drain(self) -> None:
         """Wait for what is under way, for `patience` seconds, and give up the rest: its answers may be paid for.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.sections import TeacherConfig
@@ -10,6 +12,7 @@ from realm.tasks.hints import answer_hint
 from realm.teacher.base import Teacher
 from realm.teacher.comments import read_comments
 from realm.teacher.guidance import Guidance
+from realm.teacher.instructing import Mistake, instructor_wording
 from realm.teacher.plan import Source
 from realm.teacher.prompts import make_wording
 
@@ -24,11 +27,19 @@ def make_guidance(config: Config, task: Task) -> Guidance:
     return Guidance(task.comments if path is None else read_comments(path), config.guidance)
 
 
-def make_sources(config: Config, task: Task, guidance: Guidance, *, keyless: bool = False) -> list[Source]:
+def make_sources(
+    config: Config,
+    task: Task,
+    guidance: Guidance,
+    *,
+    keyless: bool = False,
+    mistakes: Mapping[str, Mistake] | None = None,
+) -> list[Source]:
     """The teachers with a share, in the order of the configuration.
 
     Args:
         keyless: do without the keys of endpoints: to see what would be sent, never to ask.
+        mistakes: a student's errors by their ids, for teachers that instruct (`realm.teacher.instructing`).
 
     Raises:
         ConfigError: a scripted teacher for another task than the desk, a prompt without {question}, and the like.
@@ -39,23 +50,33 @@ def make_sources(config: Config, task: Task, guidance: Guidance, *, keyless: boo
     for name, settings in config.teachers.items():
         if settings.share:
             known = settings.model_copy(update={"api_key_env": None}) if keyless else settings
-            found.append(Source(_make_teacher(name, known, config, task, guided), settings))
+            found.append(Source(_make_teacher(name, known, config, task, guided, mistakes), settings))
     return found
 
 
-def _make_teacher(name: str, settings: TeacherConfig, config: Config, task: Task, guided: bool) -> Teacher:
+def _make_teacher(
+    name: str,
+    settings: TeacherConfig,
+    config: Config,
+    task: Task,
+    guided: bool,
+    mistakes: Mapping[str, Mistake] | None,
+) -> Teacher:
     if settings.kind == "scripted":
         # Imported here: the desk is a task of its own and rests on this package.
         from realm.desk.task import DeskTask
-        from realm.teacher.scripted import ScriptedTeacher
+        from realm.teacher.scripted import ScriptedInstructor, ScriptedTeacher
 
         if not isinstance(task, DeskTask):
             raise ConfigError(
                 f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
                 "name another teacher, or give bank.path a file or folder of CoTs instead."
             )
+        if mistakes is not None:
+            return ScriptedInstructor(mistakes, task, config.run.seed, name)
         return ScriptedTeacher(task, config.run.seed, name)
-    wording = make_wording(name, settings, answer_hint(task.verifier.name, config.task.choices), guided)
+    hint = answer_hint(task.verifier.name, config.task.choices)
+    wording = instructor_wording(settings, hint) if mistakes is not None else make_wording(name, settings, hint, guided)
     if settings.kind == "openai":
         from realm.teacher.endpoint import EndpointTeacher
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from realm.desk.book import habit_book
-from realm.desk.clerk import write_cot
+from realm.desk.cases import tell
+from realm.desk.clerk import write_cot, write_example
 from realm.desk.task import DeskTask
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Reply
+from realm.teacher.instructing import Mistake, Written
 
 
 class ScriptedTeacher:
@@ -37,11 +39,44 @@ class ScriptedTeacher:
         return [self._answer(ask) for ask in asks]
 
     def _answer(self, ask: Ask) -> Reply:
-        shown = frozenset(tag for comment in ask.comments for tag in comment.tags)
         written = write_cot(
-            self.task.case(ask.question.id), book=self.task.book, habit=self.habit, shown=shown, source=ask.source
+            self.task.case(ask.question.id), book=self.task.book, habit=self.habit, shown=_rules(ask), source=ask.source
         )
         return Reply(written.text, written.answer)
 
     async def close(self) -> None:
         pass
+
+
+class ScriptedInstructor(ScriptedTeacher):
+    """The same clerk as instructor: it is asked about a student's errors and writes examples.
+
+    Args:
+        mistakes: those that it is asked about, by their ids; the clerk reads the cases behind their questions.
+        task, seed, name: as for `ScriptedTeacher`.
+    """
+
+    def __init__(
+        self, mistakes: Mapping[str, Mistake], task: DeskTask, seed: int = 0, name: str = "scripted-clerk"
+    ) -> None:
+        super().__init__(task, seed, name)
+        self.mistakes = mistakes
+
+    def _answer(self, ask: Ask) -> Reply:
+        mistake = self.mistakes[ask.question.id]
+        case, written = write_example(
+            self.task.case(mistake.question.id),
+            response=mistake.response,
+            right=mistake.right,
+            book=self.task.book,
+            habit=self.habit,
+            shown=_rules(ask),
+            fresh=self.task.fresh,
+            source=ask.source,
+        )
+        return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)
+
+
+def _rules(ask: Ask) -> frozenset[str]:
+    """The ids of the rules that the comments of an ask state."""
+    return frozenset(tag for comment in ask.comments for tag in comment.tags)

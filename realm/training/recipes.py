@@ -39,11 +39,12 @@ from realm.training.adapters import below_adapters, with_adapters
 from realm.training.checkpoints import Checkpoints, last_checkpoint, publish
 from realm.training.failures import explain
 from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
+from realm.training.instructors import tailored
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import accumulation, hushed, leave_group, main_process, sharded
-from realm.training.sft import ColdStartTrainer, examples, make_sft_trainer, tokenize
+from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
 
 
 def check(config: Config, task: Task, bank: Bank | None) -> None:
@@ -106,7 +107,8 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
         with_adapters(model, config)
     if bank is not None and any(stage.kind == "sft" for stage in stages):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
-        examples(config, renderer, bank, 0)
+        if not by_instructors(config):
+            examples(config, renderer, bank, 0)
 
 
 def train(
@@ -155,16 +157,23 @@ def train(
         return final
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
-    spent["teacher_tokens"] = teacher_tokens(config, task, bank)
+    spent["teacher_tokens"] = teacher_tokens(config, run, task, bank)
     write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
     return final
 
 
-def teacher_tokens(config: Config, task: Task, bank: Bank | None) -> int:
-    """Tokens of the CoTs of the training questions: what the teacher wrote for this student.
+def by_instructors(config: Config) -> bool:
+    """Whether SFT teaches what the teacher writes for the student's own errors."""
+    return config.training.sft.taught in ("tailored", "contrast")
+
+
+def teacher_tokens(config: Config, run: RunFolder, task: Task, bank: Bank | None) -> int:
+    """Tokens that the teacher wrote for this student: the CoTs of the training questions, or tailored examples.
 
     As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
     """
+    if by_instructors(config):
+        return int(json.loads((run.path / "instructors" / "cost.json").read_text(encoding="utf-8"))["teacher_tokens"])
     if bank is None or all(stage.kind == "rl" and not stage.k for stage in plan(config)):
         return 0
     cots = [cot for question in task.rows("train") for cot in bank.cots(question.id)]
@@ -253,8 +262,7 @@ class _Runner:
         renderer: Renderer,
         output: str,
     ) -> ColdStartTrainer:
-        assert self.bank is not None
-        rows = [tokenize(tokenizer, example) for example in examples(self.config, renderer, self.bank, stage.round)]
+        rows = [tokenize(tokenizer, example) for example in self._examples(stage, model, tokenizer, renderer)]
         # tokens[n]: tokens of the first n examples
         tokens = [0, *accumulate(len(row["input_ids"]) for row in rows)]
         batch = self.config.training.sft.batch_size
@@ -267,6 +275,29 @@ class _Runner:
             output=output,
             seed=renderer.seed,
             callbacks=[recorder],
+        )
+
+    def _examples(
+        self, stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, renderer: Renderer
+    ) -> list[Example]:
+        """What a stage of SFT teaches: CoTs of the bank, or what the teacher writes for the errors of the student."""
+        assert self.bank is not None
+        sft = self.config.training.sft
+        if not by_instructors(self.config):
+            return examples(self.config, renderer, self.bank, stage.round)
+        return tailored(
+            self.config,
+            model=model,
+            tokenizer=tokenizer,
+            task=self.task,
+            bank=self.bank,
+            pool=self.pool,
+            renderer=renderer,
+            folder=self.run_folder.path / "instructors",
+            seed=self.config.run.seed,
+            round_=stage.round,
+            count=sft.steps * sft.batch_size,
+            contrast=sft.taught == "contrast",
         )
 
     def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:

@@ -21,10 +21,11 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.prompts import as_plain_text, encode, judged
-from realm.method.prompt import Message, target
+from realm.evaluation.prompts import as_plain_text, encode, fit_prompt, judged
+from realm.method.prompt import Message, PromptTooLongError, target
 from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
+from realm.tasks.base import Question
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
 from realm.training.renderer import Renderer
@@ -116,6 +117,20 @@ def _example(config: Config, renderer: Renderer, taught: Sequence[CoT], source: 
     messages, kept, _ = renderer.fit(question_id, shown)
     completion = _completion(renderer, cot, [float(route.label) for route in judged(config, kept)])
     return Example(question_id, messages, kept, cot, completion)
+
+
+def without_routes(renderer: Renderer, question: Question, cot: CoT) -> Example | None:
+    """The example that teaches a CoT of a question, not necessarily one of the task's, with no route in the prompt.
+
+    None where the prompt does not fit the context, or the completion would be longer than one may be in RL.
+    """
+    try:
+        messages, _, _ = fit_prompt(renderer.tokenizer, question, (), renderer.wording, renderer.tags, renderer.limit)
+    except PromptTooLongError:
+        return None
+    if len(_completion_ids(renderer, cot, ())) > renderer.context - renderer.limit:
+        return None
+    return Example(question.id, messages, (), cot, _completion(renderer, cot, ()))
 
 
 def _completion_ids(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> list[int]:

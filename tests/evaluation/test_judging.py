@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from realm.evaluation.judging import classes, copied, verify_once
+from realm.evaluation.judging import alike, classes, copied, verify_once
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
@@ -31,6 +31,20 @@ def test_copied() -> None:
             ],
         )
     assert found == [True, True, True, False, False, False, False, False, False, False]
+
+
+def test_alike() -> None:
+    with VerifierPool("number") as pool:
+        found = alike(
+            pool,
+            [
+                ["18", "17", "18.0", " 1 8", None, "", "$17", " "],
+                [],
+                ["A dozen", "a  DOZEN", "twelve", "12"],  # unreadable ones are equal by their text alone
+                [None],
+            ],
+        )
+    assert found == [[0, 1, 0, 0, None, None, 1, None], [], [0, 0, 1, 2], [None]]
 
 
 def test_classes() -> None:

@@ -203,3 +203,18 @@ def test_no_file_left_is_no_fault_of_the_endpoint() -> None:
     error.__cause__ = ExceptionGroup("each", [OSError(111, "refused"), OSError(24, "Too many open files")])
     assert _out_of_files(error)
     assert not _out_of_files(OSError(111, "refused"))
+
+
+def test_the_caller_s_handlers_of_signals_come_back(tmp_path: Path) -> None:
+    """A training that collects on its way stops by its own rules afterwards."""
+
+    def handler(number: int, frame: object) -> None: ...
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        gather(tmp_path / "bank", FakeTeacher(right))
+        assert [signal.getsignal(number) for number in numbers] == [handler, handler]
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from tiny import CONTEXT, TinyTask, tiny_config, tiny_tokenizer
+from tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
 
 from realm.bank.store import Bank
 from realm.config import Config, dump_config, load_config
@@ -14,7 +14,7 @@ from realm.errors import ConfigError, DataError
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
 from realm.sections import Recipe
-from realm.training.recipes import check
+from realm.training.recipes import check, train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
 
@@ -93,3 +93,24 @@ def test_the_synthesizer_reads_routes_and_judges_none(tmp_path: Path, task: Tiny
 def test_sft_recipes_need_a_bank(tmp_path: Path, task: TinyTask, student: Path) -> None:
     with pytest.raises(DataError, match="the recipe rft is taught by CoTs, but there is no bank"):
         check(tiny_config(tmp_path, student, recipe="rft"), task, None)
+
+
+@pytest.mark.parametrize("recipe", ["sft", "rft", "mrpv", "synthesizer", "synthesizer-rl", "sft+grpo"])
+def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
+    tmp_path: Path, student: Path, task: TinyTask, bank: Bank, recipe: str
+) -> None:
+    config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=2)
+    run = new_run(config)
+    with pool() as judge:
+        model = train(config, run=run, task=task, bank=bank, pool=judge)
+    assert (model / "model.safetensors").is_file()
+    cost = run.meta["cost"]
+    assert cost["steps"] == sum(stage.steps for stage in plan(config))
+    assert cost["completions"] == (32 if any(stage.kind == "rl" for stage in plan(config)) else 0)
+    assert cost["teacher_tokens"] == sum(
+        len(tiny_tokenizer()(cot.text)["input_ids"])
+        for question in task.rows("train")
+        for cot in bank.cots(question.id)
+    )
+    if recipe.startswith("synthesizer"):
+        assert all(row["scoring_accuracy"] is None for row in run.read("evaluations.jsonl")), "nobody is asked to judge"

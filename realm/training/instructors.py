@@ -1,0 +1,247 @@
+"""The baseline LLMs-as-Instructors: examples that the teacher writes for the student's own errors.
+
+Source: arXiv 2407.00497. The paper states the cycle (the student answers chosen questions, the instructor analyses its
+errors and writes tailored training data, the student is trained on them, and again) and its two strategies, learning
+from error and learning from error by contrast. Our choices, each for the comparison with the other recipes: the
+questions are drawn by lot from the training questions, and the student is sampled as in RL, without routes; the right
+response of the contrast is a positive CoT of the bank; comments guide the instructor as often as they guide the teacher
+that fills the bank; and nothing verifies the answers of the examples, which are the teacher's own. Where the student
+makes no error, or the teacher's replies hold no example, positive CoTs of the bank are taught instead.
+
+What is left in a folder, so that no sample is paid for twice and a resumed run learns the same:
+
+    errors-<round>.jsonl     the student's errors, with the right responses
+    bank/                    the teacher's replies, as a bank (its labels mean nothing: nobody knows the golds)
+    examples-<round>.jsonl   what is taught; written last, and read from then on
+    cost.json                requests and completion tokens of the teacher, over all rounds
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from realm.bank.cot import CoT
+from realm.bank.folder import BankFolder
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import DataError
+from realm.evaluation.generate import generate
+from realm.evaluation.judging import verify_once
+from realm.evaluation.prompts import evaluation_prompts
+from realm.files import read_jsonl, to_line, write_atomic, writing
+from realm.method.completion import parse
+from realm.method.seeds import derive, rng
+from realm.tasks.base import Question, Task, normal
+from realm.tasks.workers import VerifierPool
+from realm.teacher.collect import bank_info, collect
+from realm.teacher.instructing import Mistake, read_example
+from realm.teacher.plan import Plan
+from realm.teacher.registry import make_guidance, make_sources
+from realm.training.renderer import Renderer
+from realm.training.settings import main_process, question_order, wait_for_all
+from realm.training.sft import Example, without_routes
+
+_LOG = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+def tailored(
+    config: Config,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    bank: Bank,
+    pool: VerifierPool,
+    renderer: Renderer,
+    folder: Path,
+    seed: int,
+    round_: int,
+    count: int,
+    contrast: bool,
+) -> list[Example]:
+    """`count` examples without routes, tailored to the errors that the student makes now, in the order of training.
+
+    In a distributed run the main process samples and asks, the others wait for it.
+
+    Args:
+        model: the student as it is before the round.
+        bank: right responses, for the contrast and where there is nothing to tailor.
+        folder: of this recipe in the run, the same one for every round; see the module.
+        count: of one round; the examples come again in a new order each time all of them have come.
+        contrast: show the instructor a right response too, where the bank has one.
+
+    Raises:
+        ConfigError, TeacherError, ResourceError, KeyboardInterrupt: as of `realm.teacher.collect.collect`.
+        DataError: there is nothing to teach, tailored or not.
+    """
+    path = folder / f"examples-{round_}.jsonl"
+    if main_process() and not path.is_file():
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        errors = folder / f"errors-{round_}.jsonl"
+        if not errors.is_file():
+            source = derive(seed, "instructors", round_)
+            found = _errors(config, model, tokenizer, task, pool, renderer, source)
+            right = _right_responses(config, bank, [row["id"] for row in found], source) if contrast else {}
+            write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
+        mistakes = _mistakes(task, errors)
+        written = _ask(config, task, pool, tokenizer, folder, mistakes, seed)
+        lessons = _teachable(renderer, task, written) or _fallback(renderer, task, bank, round_)
+        write_atomic(path, "".join(map(to_line, lessons)))
+    wait_for_all()
+    examples = {row["id"]: example for row in read_jsonl(path) if (example := _example(renderer, row)) is not None}
+    if not examples:
+        raise DataError(
+            f"{path}: no example to teach; the teacher wrote none, and the bank holds no right CoT of at most "
+            f"training.rl.max_completion_length = {config.training.rl.max_completion_length} tokens. Raise that "
+            "length, or collect other CoTs; then remove that file."
+        )
+    order = question_order(list(examples), count, derive(seed, "instructors", round_, "order"))
+    return [examples[name] for name in order]
+
+
+def _errors(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    pool: VerifierPool,
+    renderer: Renderer,
+    seed: int,
+) -> list[Row]:
+    """What the student gets wrong of a draw of training questions; not what the verifier could not finish with."""
+    questions = task.rows("train")
+    asked = rng(seed, "questions").sample(questions, min(config.training.instructors.questions, len(questions)))
+    prompts = evaluation_prompts(asked, None, task, config, tokenizer, renderer.limit, seed)
+    device = model.device
+    model.to("cuda" if torch.cuda.is_available() else device)  # type: ignore[arg-type]
+    completions = generate(
+        model,
+        tokenizer,
+        [prompt.messages for prompt in prompts],
+        max_new_tokens=config.training.rl.max_completion_length,
+        batch_size=config.evaluation.batch_size,
+        temperature=config.training.rl.temperature,
+        seed=derive(seed, "completions"),
+    )
+    model.to(device)  # type: ignore[arg-type]
+    parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
+    verdicts = verify_once(pool, [(item.answer, question.answer) for item, question in zip(parsed, asked, strict=True)])
+    return [
+        {"id": question.id, "response": item.think, "answer": item.answer or ""}
+        for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
+        if not verdict.correct and verdict.reason in ("", "unreadable")
+    ]
+
+
+def _right_responses(config: Config, bank: Bank, questions: Sequence[str], seed: int) -> dict[str, str]:
+    """A right response to each question that the bank has one for, guided ones first as in the cold start."""
+    found = {}
+    for question_id in questions:
+        positive = _positive(bank, question_id)
+        guided = [cot for cot in positive if cot.guided]
+        choice = guided if guided and config.training.sft.guided_first else positive
+        if choice:
+            cot = rng(seed, "right", question_id).choice(choice)
+            found[question_id] = f"{cot.text.strip()}\nFinal answer: {cot.answer.strip()}"
+    return found
+
+
+def _positive(bank: Bank, question_id: str) -> list[CoT]:
+    return [cot for cot in bank.cots(question_id) if cot.usable and cot.label == 1]
+
+
+def _mistakes(task: Task, errors: Path) -> dict[str, Mistake]:
+    """The student's errors of a round by the ids under which the instructor is asked about them."""
+    questions = {question.id: question for question in task.rows("train")}
+    found = [Mistake(questions[row["id"]], row["response"], row["answer"], row["right"]) for row in read_jsonl(errors)]
+    return {mistake.id: mistake for mistake in found}
+
+
+def _ask(
+    config: Config,
+    task: Task,
+    pool: VerifierPool,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    mistakes: Mapping[str, Mistake],
+    seed: int,
+) -> list[CoT]:
+    """The instructors' replies to the errors, those of an earlier start among them, in an order of their own."""
+    if not mistakes:
+        if not (folder / "cost.json").is_file():
+            _write_cost(folder, 0, 0)
+        return []
+    guidance = make_guidance(config, task)
+    sources = make_sources(config, task, guidance, mistakes=mistakes)
+    asked = [mistake.asked() for mistake in mistakes.values()]
+    plan = Plan(sources, guidance, asked, config.training.instructors.examples, seed)
+    path = folder / "bank"
+    there = (path / "bank.json").is_file()
+    replies = BankFolder.open(path) if there else BankFolder.create(path, bank_info(config, task, guidance))
+    tally = collect(config, task, replies, pool, plan=plan)
+    if tally.left:
+        _LOG.warning("%s: %d of %d examples were not written (see ledger.jsonl)", path, tally.left, plan.size)
+    tokens, found = 0, []
+    for cot in replies.scan():
+        known = cot.completion_tokens
+        tokens += len(tokenizer(cot.text, add_special_tokens=False)["input_ids"]) if known is None else known
+        if cot.question_id in mistakes:
+            found.append(cot)
+    write_atomic(folder / "cost.json", json.dumps({"requests": tally.spent.requests, "teacher_tokens": tokens}) + "\n")
+    # They came in any order; what is taught is a function of what they are.
+    return sorted(found, key=lambda cot: cot.id)
+
+
+def _write_cost(folder: Path, requests: int, tokens: int) -> None:
+    write_atomic(folder / "cost.json", json.dumps({"requests": requests, "teacher_tokens": tokens}) + "\n")
+
+
+def _teachable(renderer: Renderer, task: Task, replies: Sequence[CoT]) -> list[Row]:
+    """The examples in the replies that can be read, are not a question of a held-out split, and are not too long."""
+    held_out = {normal(row.question) for split in task.splits() if split != "train" for row in task.rows(split)}
+    lessons: list[Row] = []
+    left_out: Counter[str] = Counter()
+    for cot in replies:
+        written = None if cot.problem else read_example(cot.text)
+        row = {"id": cot.id, "teacher": cot.teacher, **(asdict(written) if written else {})}
+        if written is None:
+            left_out["unreadable"] += 1
+        elif normal(written.question) in held_out:
+            left_out["held out"] += 1
+        elif _example(renderer, row) is None:
+            left_out["too long"] += 1
+        else:
+            lessons.append(row)
+    if left_out:
+        said = ", ".join(f"{reason}: {number}" for reason, number in left_out.items())
+        _LOG.warning("%d of %d tailored examples are left out (%s)", left_out.total(), len(replies), said)
+    return lessons
+
+
+def _fallback(renderer: Renderer, task: Task, bank: Bank, round_: int) -> list[Row]:
+    """Positive CoTs of the bank, where there is nothing tailored."""
+    _LOG.warning("round %d of instructors: no tailored example, so positive CoTs of the bank are taught", round_)
+    rows = [
+        {"id": cot.id, "teacher": cot.teacher, "question": question.question, "text": cot.text, "answer": cot.answer}
+        for question in task.rows("train")
+        for cot in _positive(bank, question.id)
+    ]
+    return [row for row in rows if _example(renderer, row) is not None]
+
+
+def _example(renderer: Renderer, row: Row) -> Example | None:
+    """The example of a row of examples-<round>.jsonl, None where it is too long."""
+    cot = CoT(row["id"], row["text"], row["answer"], None, row["teacher"], id=row["id"])
+    return without_routes(renderer, Question(row["id"], row["question"], row["answer"]), cot)
