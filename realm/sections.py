@@ -271,6 +271,9 @@ class InternalizeSettings(Section):
     """Right completions that were shown routes are also learned without them (method, 5.3)."""
 
     weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
+    by: Literal["sft", "distill", "policy"] = Field(
+        "sft", description="Learn right completions themselves, their distribution with routes, or all by advantage."
+    )
 
 
 class RLSettings(Section):

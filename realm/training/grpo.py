@@ -35,19 +35,17 @@ from realm.errors import ConfigError
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
-from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.internalize import batch_tensors, mean_log_probs
+from realm.training.internalize import InternalizingTrainer
 from realm.training.renderer import Rendered, Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
+class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    The only changes to `FrugalGRPOTrainer` are in `_generate_and_score_completions` and, with `internalize`, one term
-    more in `_compute_loss` (see `realm.training.internalize`). In the former the `prompt` of every input row is
-    rendered from (seed, question id, `state.global_step`) before TRL generates, and the routes shown travel with the
+    The only change to `InternalizingTrainer` is in `_generate_and_score_completions`: the `prompt` of every input row
+    is rendered from (seed, question id, `state.global_step`) before TRL generates, and the routes shown travel with the
     row to the reward; with `feedback`, the questions may be chosen there too, and it learns from the scored batch. With
     k = 0 and no feedback the prompts never change and the trainer is, with `share=False`, GRPOTrainer, step for step.
 
@@ -61,18 +59,10 @@ class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
     Args:
         renderer: renders the questions named by the column `question_id`.
         feedback: what p and the questions depend on besides the step, if on anything.
-        internalize: weight of what is learned without routes from right completions with them; 0: nothing is.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        renderer: Renderer,
-        feedback: Feedback | None = None,
-        internalize: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        self.renderer, self.feedback, self.internalize = renderer, feedback, internalize
+    def __init__(self, *args: Any, renderer: Renderer, feedback: Feedback | None = None, **kwargs: Any) -> None:
+        self.renderer, self.feedback = renderer, feedback
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -107,37 +97,13 @@ class ReaLMTrainer(Quiet, Finite, FrugalGRPOTrainer):
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
             feedback.learn(self.accelerator.reduce(counts, reduction="sum").tolist())
-        if self.internalize:
-            batch |= batch_tensors(reward.groups, self.renderer, self.accelerator.device)
-        return batch
+        return batch | self.move(reward.groups, batch, self.renderer)
 
     def _ask(self, feedback: Feedback, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows of this process, which has one part of the generated batch, with the questions of the sampler."""
         asked = feedback.ask(self.state.global_step // self.num_iterations)
         first = self.accelerator.process_index * len(inputs)
         return [{**row, "question_id": asked[number]} for number, row in enumerate(inputs, first)]
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
-        if self.internalize and self.model.training:  # type: ignore[union-attr]
-            loss = loss + self.internalize * self._alone(model, inputs)
-        return loss
-
-    def _alone(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """The loss of `internalize` over this micro-batch, as its part of the optimizer step's."""
-        live = (inputs["alone_mask"].sum(1) > 0).nonzero()[:, 0]
-        self._metrics["train"]["internalized"].append(len(live) / len(inputs["alone_mask"]))
-        if not len(live):
-            return torch.zeros((), device=live.device)
-        prompts, masks = inputs["alone_prompt_ids"][live], inputs["alone_prompt_mask"][live]
-        ids, mask = inputs["alone_ids"][live], inputs["alone_mask"][live]
-        # The bare model: how many processes have something to learn here differs, and a wrapper may wait for all.
-        bare = self.accelerator.unwrap_model(model)
-        log_probs, _, _ = self._get_per_token_logps_and_entropies(
-            bare, torch.cat([prompts, ids], 1), torch.cat([masks, mask], 1), ids.shape[1]
-        )
-        rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
-        return -mean_log_probs(log_probs, mask).sum() / rows
 
 
 def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GRPOConfig:
@@ -221,7 +187,7 @@ def make_grpo_trainer(
         renderer=renderer,
         feedback=feedback,
         share=config.training.rl.shared_prefix == "auto",
-        internalize=config.training.rl.internalize.weight,
+        internalize=config.training.rl.internalize,
         model=model,
         processing_class=tokenizer,
         reward_funcs=reward,

@@ -1,20 +1,26 @@
 """`internalize`: what a completion found out with routes in its prompt is also learned with the routes taken away.
 
 GRPO strengthens such a completion under the prompt that showed the routes; nothing asks for what the student knows
-alone (method, 5.3). Here every distinct right completion of a batch is moved to the prompt without routes, without its
-scores, and learned there:
+alone (method, 5.3). Here completions of a batch are moved to the prompt without routes, without their scores:
 
     prompt      question, routes, instruction        ->   question, instruction
     completion  <think> … <answer> … <scores> …      ->   <think> … <answer> … <end>
 
-    loss = weight / B · Σ over the moved completions of 1/|o| Σ_t -log π(o_t | question, o_<t)
+and a term is added to GRPO's loss, with B the completions of the batch, so that it fades as the routes do:
 
-with B the completions of the batch: as the routes fade, so does this. On-policy only: nothing is learned here that the
-student has not just written itself and the verifier has not found right.
+    weight / B · Σ over the moved completions of 1/|o| Σ_t l_t
+
+    sft      l_t = -log π(o_t | question, o_<t)                                     the distinct right completions
+    distill  l_t = KL(π(· | question, routes, o_<t) ‖ π(· | question, o_<t))         the same; the first is a constant
+    policy   l_t = -min(ρ_t A, min(ρ_t, 1 + ε) A), ρ_t = π(o_t | question, o_<t)
+             / π_old(o_t | question, routes, o_<t)                                  all completions; A of GRPO
+
+On-policy only: nothing is learned here that the student has not just written itself.
 """
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +30,8 @@ from transformers import PreTrainedTokenizerBase
 
 from realm.evaluation.prompts import encode
 from realm.method.prompt import Tags
+from realm.sections import InternalizeSettings
+from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
 
@@ -37,18 +45,37 @@ def without_scores(text: str, tags: Tags) -> str:
     return (text[: opening.start()] if opening else text).rstrip()
 
 
-def movable(item: Scored) -> bool:
-    """Whether a completion is right, whole, readable, and makes sense without the routes."""
-    return item.correct and item.completion.format_ok and not _SPEAKS_OF_ROUTES.search(item.completion.think)
+def readable(item: Scored) -> bool:
+    """Whether a completion is whole, could be parsed, and makes sense without the routes."""
+    return item.completion.format_ok and not _SPEAKS_OF_ROUTES.search(item.completion.think)
+
+
+def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int]:
+    """The sampled tokens that read `text`, ended; where a token reaches beyond it, `text` as the tokenizer reads it."""
+
+    def read(length: int) -> str:
+        return str(tokenizer.decode(list(ids[:length]), skip_special_tokens=True)).rstrip()
+
+    length = bisect.bisect_right(range(len(ids)), len(text), key=lambda number: len(read(number + 1)))
+    kept = list(ids[:length])
+    if read(length) != text:
+        kept = tokenizer(text, add_special_tokens=False)["input_ids"]
+    end = int(tokenizer.eos_token_id)
+    return kept if kept and kept[-1] == end else [*kept, end]
 
 
 def moved(
-    groups: Sequence[Group], renderer: Renderer, tokenizer: PreTrainedTokenizerBase
+    groups: Sequence[Group], sampled: Sequence[Sequence[int]], renderer: Renderer, *, wrong_too: bool = False
 ) -> list[tuple[list[int], list[int]] | None]:
     """(prompt ids, completion ids) without routes for every completion of the groups, in their order; None: not moved.
 
-    Of completions of one question that read alike without their scores only the first is moved.
+    Of completions of one question that read alike without their scores only the first is moved; with `wrong_too` every
+    one that can be read is.
+
+    Args:
+        sampled: the token ids of every completion.
     """
+    tokenizer = renderer.tokenizer
     rows: list[tuple[list[int], list[int]] | None] = []
     seen: set[tuple[str, str]] = set()
     for group in groups:
@@ -56,14 +83,14 @@ def moved(
         for item in group.scored:
             text = without_scores(item.text, renderer.tags)
             key = (group.question.id, text)
-            if not group.routes or not movable(item) or key in seen:
+            fit = readable(item) and (wrong_too or (item.correct and key not in seen))
+            if not group.routes or not fit:
                 rows.append(None)
                 continue
             seen.add(key)
             if prompt is None:
                 prompt = encode(tokenizer, renderer.fit(group.question.id, ())[0])
-            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-            rows.append((prompt, [*ids, tokenizer.eos_token_id]))
+            rows.append((prompt, up_to(tokenizer, sampled[len(rows)], text)))
     return rows
 
 
@@ -91,13 +118,113 @@ def as_tensors(
     }
 
 
-def mean_log_probs(log_probs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(B, C) log-probabilities and mask -> (B,) their mean over each completion's own tokens."""
-    return (log_probs * mask).sum(1) / mask.sum(1).clamp(min=1)
+class InternalizingTrainer(FrugalGRPOTrainer):
+    """FrugalGRPOTrainer with a second term in its loss, for completions that were moved (see the module).
+
+    The only change is in `_compute_loss`. A batch carries the moved completions as `alone_ids`, `alone_mask` (B, C),
+    `alone_prompt_ids` and `alone_prompt_mask` (B, P); see `as_tensors`. With weight 0 it is FrugalGRPOTrainer.
+
+    Args:
+        internalize: weight and kind of the term.
+    """
+
+    def __init__(self, *args: Any, internalize: InternalizeSettings, **kwargs: Any) -> None:
+        self.internalize = internalize
+        self._log_probs: torch.Tensor | None = None
+        super().__init__(*args, **kwargs)
+
+    def move(self, groups: Sequence[Group], batch: dict[str, Any], renderer: Renderer) -> dict[str, torch.Tensor]:
+        """What the generated batch of these groups carries along besides; nothing with weight 0."""
+        if not self.internalize.weight:
+            return {}
+        tokenizer = renderer.tokenizer
+        whole = zip(batch["completion_ids"].tolist(), batch["completion_mask"].sum(1).tolist(), strict=True)
+        sampled = [ids[:length] for ids, length in whole]
+        rows = moved(groups, sampled, renderer, wrong_too=self.internalize.by == "policy")
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        return as_tensors(rows, int(pad), self.accelerator.device)
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._log_probs = found[0]
+        return found
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if not (self.internalize.weight and model.training):
+            return loss
+        live = (inputs["alone_mask"].sum(1) > 0).nonzero()[:, 0]
+        self._metrics["train"]["internalized"].append(len(live) / len(inputs["alone_mask"]))
+        if not len(live):
+            return loss
+        rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
+        return loss + self.internalize.weight / rows * self._alone(model, inputs, live).sum()
+
+    def _alone(self, model: Any, inputs: dict[str, Any], live: torch.Tensor) -> torch.Tensor:
+        """(rows,) the loss of each moved completion of a micro-batch, `live` being their rows."""
+        old = self._log_probs
+        part = {name: value[live] for name, value in inputs.items() if name.startswith(("alone", "prompt", "compl"))}
+        ids = torch.cat([part["alone_prompt_ids"], part["alone_ids"]], 1)
+        mask = torch.cat([part["alone_prompt_mask"], part["alone_mask"]], 1)
+        width = part["alone_ids"].shape[1]
+        # The bare model: how many processes have something to learn here differs, and a wrapper may wait for all.
+        bare = self.accelerator.unwrap_model(model)
+        if self.internalize.by == "distill":
+            shown = torch.cat([part["prompt_ids"], part["completion_ids"]], 1)
+            shown_mask = torch.cat([part["prompt_mask"], part["completion_mask"]], 1)
+            with torch.no_grad():
+                teacher = _predictions(bare, shown, shown_mask, part["completion_ids"].shape[1])
+            with self.accelerator.autocast():
+                student = _predictions(bare, ids, mask, width)
+            return divergence(student, teacher, _common(part))
+        log_probs, _, _ = self._get_per_token_logps_and_entropies(bare, ids, mask, width)
+        if self.internalize.by == "sft":
+            return -own_mean(log_probs, part["alone_mask"])
+        assert old is not None
+        common = _common(part)
+        return surrogate(log_probs, old.detach()[live], inputs["advantages"][live], common, self.epsilon_high)
 
 
-def batch_tensors(groups: Sequence[Group], renderer: Renderer, device: torch.device) -> dict[str, Any]:
-    """What a generated batch carries along for its moved completions."""
-    tokenizer = renderer.tokenizer
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return as_tensors(moved(groups, renderer, tokenizer), int(pad), device)
+def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> torch.Tensor:
+    """(B, keep, V) log-probabilities of every token for the last `keep` places."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits
+    found: torch.Tensor = logits[:, :-1].float().log_softmax(-1)
+    return found
+
+
+def _common(part: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(B, min(C, C')) 1 where the moved completion still reads as the sampled one, token by token; then 0."""
+    width = min(part["alone_ids"].shape[1], part["completion_ids"].shape[1])
+    same = part["alone_ids"][:, :width] == part["completion_ids"][:, :width]
+    return same.long().cumprod(1) * part["alone_mask"][:, :width]
+
+
+def own_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B, C) values and mask -> (B,) the mean over each completion's own tokens."""
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B,) mean over the tokens of KL(teacher ‖ student); both (B, ≥ C, V) log-probabilities, mask (B, C)."""
+    width = mask.shape[1]
+    student, teacher = student[:, :width], teacher[:, :width]
+    return own_mean((teacher.exp() * (teacher - student)).sum(-1), mask)
+
+
+def surrogate(
+    log_probs: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, epsilon: float
+) -> torch.Tensor:
+    """(B,) GRPO's clipped loss of completions under another prompt than they were sampled with.
+
+    Args:
+        log_probs: (B, ≥ C) under the prompt without routes.
+        old: (B, ≥ C) of the same tokens as they were sampled.
+        advantages: (B,).
+        mask: (B, C).
+        epsilon: the ratio counts up to 1 + epsilon. Below nothing is clipped: without routes most ratios are small.
+    """
+    width = mask.shape[1]
+    ratio = (log_probs[:, :width] - old[:, :width]).exp()
+    gain = advantages[:, None]
+    return -own_mean(torch.min(ratio * gain, ratio.clamp(max=1 + epsilon) * gain), mask)

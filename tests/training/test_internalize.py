@@ -16,8 +16,9 @@ from realm.evaluation.prompts import encode
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
+from realm.sections import InternalizeSettings
 from realm.training.grpo import ReaLMTrainer
-from realm.training.internalize import as_tensors, mean_log_probs, moved, without_scores
+from realm.training.internalize import as_tensors, moved, own_mean, up_to, without_scores
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
@@ -66,12 +67,22 @@ def test_only_right_readable_distinct_completions_with_routes_move(renderer: Ren
         scored("2 plus 3 is odd <answer> 1"),
     ]
     alone = group(renderer, scored(RIGHT, routes=0), routes=())
-    rows = moved([group(renderer, *items), alone], renderer, tokenizer)
+    sampled = [tokenizer(item.text)["input_ids"] + [tokenizer.eos_token_id] for item in [*items, *alone.scored]]
+    rows = moved([group(renderer, *items), alone], sampled, renderer)
     assert [row is not None for row in rows] == [True, False, False, True, False, False, False]
     assert rows[0] is not None
     prompt, completion = rows[0]
     assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions)), ())[0])
     assert tokenizer.decode(completion) == f"{RIGHT} <|end|>"
+
+
+def test_what_moves_are_the_sampled_tokens() -> None:
+    tokenizer = tiny_tokenizer()
+    start, end = tokenizer.convert_tokens_to_ids("<|assistant|>"), tokenizer.eos_token_id
+    kept, scores = tokenizer(RIGHT)["input_ids"], tokenizer("<scores> 1, 0, </scores>")["input_ids"]
+    assert up_to(tokenizer, [start, *kept, *scores, end], RIGHT) == [start, *kept, end]
+    assert up_to(tokenizer, [*kept, end], RIGHT) == [*kept, end]
+    assert up_to(tokenizer, scores, RIGHT) == [*kept, end], "tokens that read otherwise are read anew"
 
 
 def test_rows_are_padded_as_a_batch_is() -> None:
@@ -84,7 +95,7 @@ def test_rows_are_padded_as_a_batch_is() -> None:
 
 def test_long_completions_weigh_no_more_than_short_ones() -> None:
     log_probs = torch.tensor([[-1.0, -9.0], [-1.0, -3.0]])
-    assert mean_log_probs(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
+    assert own_mean(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
 
 
 Make = Callable[..., ReaLMTrainer]
@@ -92,8 +103,8 @@ Make = Callable[..., ReaLMTrainer]
 
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
-    def make(weight: float, **rl: Any) -> ReaLMTrainer:
-        settings = {"steps": 3, "internalize": {"weight": weight}, **rl}
+    def make(weight: float, by: str = "sft", **rl: Any) -> ReaLMTrainer:
+        settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
         config = tiny_config(tmp_path, student, rl=settings)
         return make_trainer(config, student, task, bank, tmp_path / "out")[0]
 
@@ -122,16 +133,28 @@ def generated(trainer: ReaLMTrainer) -> dict[str, Any]:
     return trainer._generate_and_score_completions(rows)
 
 
+def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
+    """Prompt and completion as they were sampled."""
+    prompt = batch["prompt_ids"][row][batch["prompt_mask"][row] == 1].tolist()
+    return prompt, batch["completion_ids"][row][batch["completion_mask"][row] == 1].tolist()
+
+
+def moves(trainer: ReaLMTrainer, batch: dict[str, Any], wrong_too: bool = False) -> Any:
+    groups = trainer.reward_funcs[0].groups  # type: ignore[union-attr]
+    completions = [sampled(batch, row)[1] for row in range(len(batch["completion_ids"]))]
+    return moved(groups, completions, trainer.renderer, wrong_too=wrong_too)
+
+
 def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None:
     """By hand: each moved completion alone behind its question, through the plain model."""
     trainer = make(1.0)
     batch = generated(trainer)
     both = gradients(trainer, batch)
-    trainer.internalize = 0.0
+    trainer.internalize = InternalizeSettings()
     plain = gradients(trainer, batch)
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
-    rows = moved(trainer.reward_funcs[0].groups, trainer.renderer, trainer.renderer.tokenizer)  # type: ignore[union-attr]
+    rows = moves(trainer, batch)
     assert sum(row is not None for row in rows) > 1
     model.zero_grad()
     for row in rows:
@@ -142,6 +165,46 @@ def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=1e-3)
+
+
+def predictions(model: torch.nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
+    """(C, V) log-probabilities of every token at each place of the completion, by the plain model."""
+    logits: torch.Tensor = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0]
+    return logits[len(prompt) - 1 : -1].log_softmax(-1)
+
+
+@pytest.mark.parametrize("by", ["distill", "policy"])
+def test_the_other_losses_by_hand(make: Make, by: str) -> None:
+    """Each over the tokens that both completions share: all but the scores and the end."""
+    trainer = make(1.0, by)
+    batch = generated(trainer)
+    both = gradients(trainer, batch)
+    trainer.internalize = InternalizeSettings()
+    plain = gradients(trainer, batch)
+    model = trainer.model
+    assert isinstance(model, torch.nn.Module)
+    rows = moves(trainer, batch, wrong_too=by == "policy")
+    assert sum(row is not None for row in rows) > 1
+    model.zero_grad()
+    for number, row in enumerate(rows):
+        if row is None:
+            continue
+        prompt, completion = sampled(batch, number)
+        shared = len(row[1]) - 1
+        assert completion[:shared] == row[1][:shared]
+        alone = predictions(model, *row)[:shared]
+        shown = predictions(model, prompt, completion)[:shared].detach()
+        if by == "distill":
+            loss = torch.nn.functional.kl_div(alone, shown, log_target=True, reduction="none").sum(-1).mean()
+        else:
+            ids = torch.tensor(row[1][:shared])[:, None]
+            ratio = (alone.gather(1, ids) - shown.gather(1, ids)).exp()
+            gain = batch["advantages"][number]
+            loss = -torch.min(ratio * gain, ratio.clamp(max=1.2) * gain).mean()
+        (loss / len(rows)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=2e-3)
 
 
 def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
