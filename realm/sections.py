@@ -184,7 +184,7 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Literal["random", "balanced", "error_ratio", "diverse"] = Field(
+    selection: Literal["random", "balanced", "error_ratio", "diverse", "disagreement"] = Field(
         "random", description="How k of the N are chosen."
     )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")

@@ -111,7 +111,7 @@ def test_select_shows_what_training_draws_at_step_0(bank: Path) -> None:
     found = json.loads(realm("select", bank, "--show", 3, "-k", 2, "--seed", 5, "--json").stdout)
     assert [one["question_id"] for one in found] == ["q0", "q1", "q2"]
     shown: dict[str, Any] = {one["strategy"]: one for one in found[1]["shown"]}
-    assert set(shown) == {"random", "balanced", "error_ratio", "diverse"}
+    assert set(shown) == {"random", "balanced", "error_ratio", "diverse", "disagreement"}
     for strategy in shown:
         drawn = draw(
             Bank.open(bank).routes("q1"), k=2, strategy=strategy, schedule=Schedule(kind="constant"),

@@ -21,7 +21,7 @@ def n_negative(routes: list[Route]) -> int:
     return sum(route.label == 0 for route in routes)
 
 
-STRATEGIES = ["random", "balanced", "error_ratio", "diverse"]
+STRATEGIES = ["random", "balanced", "error_ratio", "diverse", "disagreement"]
 
 
 # positives, negatives in the bank, k, ratio -> negatives shown, routes shown
@@ -170,3 +170,15 @@ def test_diverse_changes_from_step_to_step_and_shuffles() -> None:
     orders = {tuple(route.id for route in select(routes, 2, "diverse", random.Random(seed))) for seed in range(80)}
     assert len(orders) > 10
     assert {one for one, _ in orders} == {route.id for route in routes}
+
+
+def test_disagreement_shows_every_answer_before_any_twice() -> None:
+    answers = ["7", "7", "7", " 7 ", "8", "9"]
+    routes = [Route(str(number), "text", answer, 0) for number, answer in enumerate(answers)]
+    seen = set()
+    for seed in range(60):
+        chosen = select(routes, 4, "disagreement", random.Random(seed))
+        assert sorted(route.answer.strip() for route in chosen) == ["7", "7", "8", "9"]
+        assert {route.answer for route in select(routes, 3, "disagreement", random.Random(seed))} >= {"8", "9"}
+        seen.add(tuple(route.id for route in chosen))
+    assert len(seen) > 20, "which routes of an answer, and in what order, is drawn by lot"
