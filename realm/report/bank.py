@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import Student, statistics
 from realm.bank.folder import BankFolder
@@ -29,11 +27,9 @@ from realm.report.bank_tables import (
     repeated_table,
 )
 from realm.report.data import Report
+from realm.report.export import save_figures
 from realm.report.svg import percent, points
-from realm.report.tables import swatch
-from realm.report.templates import templates
-
-_HERE = Path(__file__).parent
+from realm.report.templates import render
 
 
 def write_bank_report(
@@ -41,61 +37,62 @@ def write_bank_report(
     out: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     student: Student | None = None,
+    figures: Path | None = None,
 ) -> Path:
     """Write the page of a bank's folder; default `report.html` in the folder. Memory does not grow with the bank.
 
     `progress` is told how many of how many questions are read; each is read twice. With a `student` the page tells its
-    tokens and how many routes its prompts can hold.
+    tokens and how many routes its prompts can hold. The folder `figures` gets every figure of it as SVG and PNG.
 
     Raises:
         DataError: the folder holds no bank, or a row of it is no CoT.
-        ResourceError: the page cannot be written.
+        ResourceError: the page or a figure cannot be written.
     """
     folder = BankFolder.open(bank)
     questions = sum(1 for _ in folder.iterate_questions())
     found = statistics(groups(folder), student=student, progress=lambda done: progress(done, 2 * questions))
     patterns = analyse(groups(folder), progress=lambda done: progress(questions + done, 2 * questions))
     target = folder.path / "report.html" if out is None else Path(out)
-    write_atomic(target, render(folder.path.resolve().name, folder.info, found, patterns.as_dict()))
+    context = page_context(folder.path.resolve().name, folder.info, found, patterns.as_dict())
+    write_atomic(target, render("bank.html", context))
+    if figures is not None:
+        save_figures(context, figures)
     return target
 
 
-def render(name: str, info: Mapping[str, Any], found: Mapping[str, Any], patterns: Mapping[str, Any]) -> str:
-    """The page as HTML text, of what `statistics` and `Patterns.as_dict` give."""
+def page_context(
+    name: str, info: Mapping[str, Any], found: Mapping[str, Any], patterns: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that the template fills in, of what `statistics` and `Patterns.as_dict` give."""
     guidance = guidance_table(found)
-    return (
-        templates()
-        .get_template("bank.html")
-        .render(
-            title=printable(name, 120),
-            subtitle=f"bank of {found['cots']} CoTs on {found['questions']} questions",
-            lead=_lead(found),
-            verdict=patterns["sentence"],
-            contents=[
-                ("labels", "Labels", True),
-                ("errors", "Error ratio", True),
-                ("guidance", "Guidance", guidance),
-                ("patterns", "Error patterns", True),
-                ("redundancy", "Redundancy and length", True),
-                ("setup", "Setup", True),
-            ],
-            counts=count_table(found),
-            reasons=reason_table(found),
-            error_figures=error_figures(found),
-            guidance=guidance,
-            analysed=_analysed(patterns),
-            agreement=agreement_figures(patterns),
-            kinds=kind_table(patterns),
-            clusters=cluster_rows(patterns),
-            repeated=repeated_table(patterns),
-            redundancy=redundancy_table(found),
-            lengths=length_table(found),
-            context=context_sentence(found),
-            facts=facts(info),
-            swatch=swatch,
-            style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        )
-    )
+    contents = [
+        ("labels", "Labels", True),
+        ("errors", "Error ratio", True),
+        ("guidance", "Guidance", guidance),
+        ("patterns", "Error patterns", True),
+        ("redundancy", "Redundancy and length", True),
+        ("setup", "Setup", True),
+    ]
+    return {
+        "title": printable(name, 120),
+        "subtitle": f"bank of {found['cots']} CoTs on {found['questions']} questions",
+        "lead": _lead(found),
+        "verdict": patterns["sentence"],
+        "contents": [(anchor, title) for anchor, title, there in contents if there],
+        "counts": count_table(found),
+        "reasons": reason_table(found),
+        "error_figures": error_figures(found),
+        "guidance": guidance,
+        "analysed": _analysed(patterns),
+        "agreement": agreement_figures(patterns),
+        "kinds": kind_table(patterns),
+        "clusters": cluster_rows(patterns),
+        "repeated": repeated_table(patterns),
+        "redundancy": redundancy_table(found),
+        "lengths": length_table(found),
+        "context": context_sentence(found),
+        "facts": facts(info),
+    }
 
 
 def bank_section(report: Report) -> dict[str, Any] | None:
@@ -109,10 +106,23 @@ def bank_section(report: Report) -> dict[str, Any] | None:
                 "counts": count_table(found),
                 "figures": error_figures(found)[:2],
                 "guidance": guidance_table(found),
+                "patterns": _patterns(found.get("patterns")),
             }
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return None
+
+
+def _patterns(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The verdict on the errors and what it rests on; None where training kept none."""
+    if not found:
+        return None
+    return {
+        "sentence": found["sentence"],
+        "analysed": _analysed(found),
+        "figures": agreement_figures(found),
+        "clusters": cluster_rows(found)[:5],
+    }
 
 
 def _lead(found: Mapping[str, Any]) -> str:

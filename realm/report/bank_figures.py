@@ -7,16 +7,15 @@ from typing import Any
 
 from realm.display import printable
 from realm.report.charts import Dot, Row, dot_chart, whole_percent
-from realm.report.figures import Figure
+from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.svg import interval, padded, percent
 
 #: Rows of one chart; of more groups the largest are shown.
 MOST = 20
 #: Pairs below which an agreement is not drawn.
 FEW = 50
-_WIDTH = 530
-#: Colours of a bank's page: wrong CoTs, and what they are compared with.
-WRONG, REFERENCE = 0, 1
+#: Style of a bank's page, where no models are: ink, solid for wrong CoTs and hollow for what they are compared with.
+_INK = 0
 
 
 def error_figures(found: Mapping[str, Any]) -> list[Figure]:
@@ -33,18 +32,21 @@ def error_figures(found: Mapping[str, Any]) -> list[Figure]:
     domain = padded([edge for edge in edges if edge is not None], floor=0.0, ceiling=1.0, step=0.1)
     figures = []
     for title, lines in rows.items():
-        drawing = dot_chart(
-            lines,
-            width=_WIDTH,
-            summary=f"Error ratio {title.lower()}",
-            domain=domain,
-            axis=whole_percent,
-            rule=found["error_ratio"],
-            rule_name="all",
-            notes="CoTs",
-        )
+        drawings = [
+            dot_chart(
+                lines,
+                width=width,
+                summary=f"Error ratio {title.lower()}",
+                domain=domain,
+                axis=whole_percent,
+                rule=found["error_ratio"],
+                rule_name="all",
+                notes="CoTs",
+            )
+            for width in (WIDE, NARROW)
+        ]
         left_out = len(named[title]) - len(shown[title])
-        figures.append(Figure(f"{title}{f' (the {MOST} largest; {left_out} more)' if left_out > 0 else ''}", drawing))
+        figures.append(Figure(f"{title}{f' (the {MOST} largest; {left_out} more)' if left_out > 0 else ''}", *drawings))
     return figures
 
 
@@ -61,7 +63,7 @@ def _error_rows(groups: Mapping[str, Any]) -> list[Row]:
         low, high = counts["error_ratio_interval"] or (None, None)
         caption = printable(name, 40) or "(no name)"
         title = f"{caption}: {percent(counts['error_ratio'])} wrong ({interval(low, high)}), {counts['cots']} CoTs"
-        dot = Dot(WRONG, counts["error_ratio"], low, high, True, title)
+        dot = Dot(_INK, counts["error_ratio"], low, high, True, title)
         rows.append(Row(caption, [dot], note=str(counts["cots"])))
     return rows
 
@@ -83,10 +85,13 @@ def agreement_figures(patterns: Mapping[str, Any]) -> list[Figure]:
             row for part, caption in sets[name].items() if test for row in [_agreement_row(caption, test[part])] if row
         ]
         if rows:
-            drawing = dot_chart(
-                rows, width=_WIDTH, summary=title, domain=(0.0, 1.0), axis=whole_percent, notes="found", joined=True
+            wide, narrow = (
+                dot_chart(
+                    rows, width=width, summary=title, domain=(0.0, 1.0), axis=whole_percent, notes="found", joined=True
+                )
+                for width in (WIDE, NARROW)
             )
-            figures.append(Figure(title, drawing))
+            figures.append(Figure(title, wide, narrow, note="solid: found, hollow: by independent errors"))
     return figures
 
 
@@ -98,10 +103,8 @@ def _agreement_row(caption: str, test: Mapping[str, Any]) -> Row | None:
     return Row(
         caption,
         [
-            Dot(
-                REFERENCE, test["null"], None, None, False, f"{caption}: {percent(test['null'])} by independent errors"
-            ),
-            Dot(WRONG, test["observed"], None, None, True, f"{seen}{p}"),
+            Dot(_INK, test["null"], None, None, False, f"{caption}: {percent(test['null'])} by independent errors"),
+            Dot(_INK, test["observed"], None, None, True, f"{seen}{p}"),
         ],
         note=percent(test["observed"], 0),
     )

@@ -1,9 +1,10 @@
-// The browser of sampled completions. Everything a model wrote reaches the page through textContent, never as markup.
-"use strict";
+// The browser of completions. Everything a model wrote reaches the page through textContent, never as markup.
 (() => {
   const groups = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const filters = { recipe: byId("f-recipe"), step: byId("f-step"), kind: byId("f-kind"), correct: byId("f-correct"), reason: byId("f-reason") };
+  const NAMES = ["recipe", "step", "kind", "correct", "reason", "text", "from", "to"];
+  const filters = Object.fromEntries(NAMES.map((name) => [name, byId(`f-${name}`)]));
+  const browser = byId("browser");
   let matches = [];
   let current = 0;
 
@@ -15,30 +16,70 @@
   };
   const figure = (value, digits = 2) => (value === null ? "none" : String(Number(value.toFixed(digits))).replace("-", "−"));
   const badge = (right) => make("span", right ? "badge right" : "badge wrong", right ? "✓ right" : "✗ wrong");
-  const when = (group) => `${group.stage.toUpperCase()} ${group.round ? `round ${group.round + 1} ` : ""}step ${group.step}`;
+  const distinct = (values) => [...new Set(values)];
+  const moment = (group) => `${group.recipe}: ${group.when}`;
+  const every = (group) => group.completions.map((_, index) => index);
+  const accuracy = (group) => group.completions.filter((one) => one.correct).length / group.completions.length;
 
+  // What the filters let through ---------------------------------------------------------------------------------------
+
+  const ANSWERS = {
+    right: (one) => one.correct,
+    wrong: (one) => !one.correct,
+    copied: (one) => one.copied,
+    truncated: (one) => one.truncated === true,
+  };
   const wanted = (completion) => {
-    if (filters.correct.value && completion.correct !== (filters.correct.value === "right")) return false;
+    const answer = ANSWERS[filters.correct.value];
+    if (answer && !answer(completion)) return false;
     const reason = filters.reason.value;
     if (reason === "clean") return completion.reasons.length === 0;
     if (reason === "any") return completion.reasons.length > 0;
     return reason === "" || completion.reasons.includes(reason.slice(2));
   };
   const same = (filter, value) => filter.value === "" || filter.value === `=${value}`;
+  const holds = (needle, ...texts) => texts.some((content) => (content || "").toLowerCase().includes(needle));
+  const ofGroup = (group, needle) => holds(needle, group.question, group.id, group.gold) || group.routes.some((route) => holds(needle, route.text, route.answer));
+  const found = (group, needle) => {
+    const all = every(group);
+    if (!needle || ofGroup(group, needle)) return all;
+    return all.filter((index) => holds(needle, group.completions[index].think, group.completions[index].text, group.completions[index].answer));
+  };
 
-  // Every select offers what occurs in the data; "=" before a value keeps it apart from "" (all).
-  const offer = (select, all, values, name = (value) => value || "none") => {
-    const kept = select.value;
-    select.replaceChildren(new Option(all, ""));
-    for (const value of values) select.append(new Option(name(value), `=${value}`));
-    select.value = kept;
-    if (select.selectedIndex < 0) select.value = "";
+  const plain = (needle) => {
+    const kept = [];
+    for (const group of groups) {
+      if (!same(filters.recipe, group.recipe) || !same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
+      const indices = found(group, needle).filter((index) => wanted(group.completions[index]));
+      if (indices.length) kept.push({ group, sides: [{ group, indices }], change: null });
+    }
+    return kept;
   };
-  const distinct = (values) => [...new Set(values)];
-  const offerSteps = () => {
-    const seen = groups.filter((group) => same(filters.recipe, group.recipe));
-    offer(filters.step, "all", distinct(seen.map(when)));
+
+  // A moment of training stands for itself and all before it (from) or after it (to): few questions are sampled twice.
+  const around = (chosen, before) => {
+    const mark = groups.find((group) => moment(group) === chosen);
+    return groups.filter((group) => group.recipe === mark.recipe && group.final === mark.final
+      && (mark.final ? group.when === mark.when : before ? group.place <= mark.place : group.place >= mark.place));
   };
+  const changed = (needle) => {
+    const question = (group) => `${group.id}\n${group.question}`;
+    const earlier = new Map();
+    for (const group of around(filters.from.value.slice(1), true)) earlier.set(question(group), group);
+    const kept = [];
+    const done = new Set();
+    for (const group of around(filters.to.value.slice(1), false).reverse()) {
+      const before = earlier.get(question(group));
+      if (!before || before === group || done.has(question(group)) || !before.completions.length || !group.completions.length) continue;
+      done.add(question(group));
+      if (!same(filters.kind, group.kind) || !(found(group, needle).length || found(before, needle).length)) continue;
+      const sides = [before, group].map((side) => ({ group: side, indices: every(side) }));
+      kept.push({ group, sides, change: accuracy(group) - accuracy(before) });
+    }
+    return kept.sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
+  };
+
+  // What is shown --------------------------------------------------------------------------------------------------------
 
   const part = (title, ...children) => make("div", "part", make("h4", "", title), ...children);
   const textBlock = (content) => make("div", "text", content || "(empty)");
@@ -46,8 +87,9 @@
   const routeList = (group) => {
     const list = make("ol", "routes");
     for (const route of group.routes) {
-      const head = make("summary", "", route.label === null ? "unlabelled" : badge(route.label === 1), make("span", "quoted", route.answer || "no answer"));
-      list.append(make("li", "", make("details", "", head, textBlock(route.text))));
+      const head = [route.label === null ? "unlabelled" : badge(route.label === 1), make("span", "quoted", route.answer || "no answer")];
+      // An evaluation keeps of its routes what they answer, not what they say.
+      list.append(make("li", "", route.text ? make("details", "", make("summary", "", ...head), textBlock(route.text)) : make("span", "", ...head)));
     }
     return list;
   };
@@ -65,25 +107,47 @@
     return make("table", "scores", make("thead", "", head), body);
   };
 
-  const completionView = (group, completion, number, open) => {
-    const view = make("details", "completion");
-    view.open = open;
-    const answer = completion.answer === null ? "no answer" : completion.answer;
-    view.append(make("summary", "", make("span", "number", `${number}`), badge(completion.correct),
-      make("span", "quoted", answer), make("span", "reward", `reward ${figure(completion.reward)}`)));
-    const inner = make("div", "inner");
-    inner.append(part("Thinking", textBlock(completion.think)));
-    inner.append(part("Answer", make("div", "pair", make("small", "", "given"), make("span", "text", answer), make("small", "", "gold"), make("span", "text", group.gold))));
-    if (group.routes.length) inner.append(part("Scores beside the labels", scoreTable(group, completion)));
+  const rewardPart = (group, completion) => {
     const [format, right, scored] = completion.parts || [];
     const split = completion.parts
       ? `${figure(completion.reward)} = format ${figure(format)} + answer ${figure(right)} + scores ${figure(scored)}` : figure(completion.reward);
     const quality = completion.scoring === null || !group.routes.length ? "" : `; quality of the scores ${figure(completion.scoring)}`;
-    inner.append(part("Reward", make("p", "", split + quality)));
+    return part("Reward", make("p", "", split + quality));
+  };
+
+  const completionView = (group, completion, number, open) => {
+    const view = make("details", "completion");
+    view.open = open;
+    const answer = completion.answer === null ? "no answer" : completion.answer;
+    const marks = [["copied", completion.copied], ["truncated", completion.truncated === true]].filter(([, set]) => set);
+    view.append(make("summary", "", make("span", "number", `${number}`), badge(completion.correct), make("span", "quoted", answer),
+      ...marks.map(([name]) => make("span", "flag", name)),
+      ...(completion.reward === null ? [] : [make("span", "reward", `reward ${figure(completion.reward)}`)])));
+    const inner = make("div", "inner");
+    if (completion.think) inner.append(part("Thinking", textBlock(completion.think)));
+    inner.append(part("Answer", make("div", "pair", make("small", "", "given"), make("span", "text", answer), make("small", "", "gold"), make("span", "text", group.gold))));
+    if (group.routes.length) inner.append(part("Scores beside the labels", scoreTable(group, completion)));
+    if (completion.reward !== null) inner.append(rewardPart(group, completion));
     if (completion.reasons.length) inner.append(part("Could not be parsed", make("p", "", completion.reasons.join(", "))));
     if (completion.text) inner.append(part("As it was written", textBlock(completion.text)));
     view.append(inner);
     return view;
+  };
+
+  const answers = ({ group, indices }, titled) => {
+    const right = group.completions.filter((completion) => completion.correct).length;
+    const name = titled ? moment(group) : "Completions";
+    const list = make("div", "side", make("h3", "", `${name} (${right} of ${group.completions.length} right)`));
+    indices.forEach((index, place) => list.append(completionView(group, group.completions[index], index + 1, place === 0)));
+    return list;
+  };
+
+  const counted = () => {
+    const total = matches.reduce((sum, match) => sum + match.sides[0].indices.length, 0);
+    if (comparing()) {
+      return matches.length ? `Question ${current + 1} of ${matches.length}, by change of accuracy` : "No question was kept at both of these";
+    }
+    return matches.length ? `Group ${current + 1} of ${matches.length}, ${total} completion${total === 1 ? "" : "s"}` : "No completion fits these filters";
   };
 
   const show = () => {
@@ -91,50 +155,112 @@
     target.replaceChildren();
     byId("previous").disabled = current <= 0;
     byId("next").disabled = current >= matches.length - 1;
-    const total = matches.reduce((sum, match) => sum + match.completions.length, 0);
-    byId("count").textContent = matches.length
-      ? `Group ${current + 1} of ${matches.length}, ${total} completion${total === 1 ? "" : "s"}`
-      : "No completion fits these filters";
+    byId("count").textContent = counted();
     if (!matches.length) return;
-    const { group, completions } = matches[current];
-    const facts = [group.recipe, when(group), group.kind, group.difficulty === null ? "" : `difficulty ${figure(group.difficulty)}`,
-      group.p === null ? "" : `p ${figure(group.p)}`, group.id].filter(Boolean);
+    const { group, sides, change } = matches[current];
+    const points = change === null ? "" : `accuracy ${change > 0 ? "+" : ""}${figure(100 * change, 0)} points`;
+    const facts = [change === null ? group.recipe : "", change === null ? group.when : points, group.kind,
+      group.difficulty === null ? "" : `difficulty ${figure(group.difficulty)}`, group.p === null ? "" : `p ${figure(group.p)}`, group.id].filter(Boolean);
     const question = make("div", "question", make("p", "facts", facts.join(" · ")), make("h3", "", "Question"), textBlock(group.question),
       make("p", "", "Gold answer ", make("span", "text gold", group.gold)));
     question.append(make("h3", "", group.routes.length ? `Routes in the prompt (${group.routes.length})` : "No routes in the prompt"));
     if (group.routes.length) question.append(routeList(group));
-    const right = group.completions.filter((completion) => completion.correct).length;
-    const list = make("div", "answers", make("h3", "", `Completions (${right} of ${group.completions.length} right)`));
-    completions.forEach((index, place) => list.append(completionView(group, group.completions[index], index + 1, place === 0)));
-    target.append(question, list);
+    target.append(question, make("div", "answers", ...sides.map((side) => answers(side, change !== null))));
   };
 
-  const update = () => {
-    matches = [];
-    for (const group of groups) {
-      if (!same(filters.recipe, group.recipe) || !same(filters.step, when(group)) || !same(filters.kind, group.kind)) continue;
-      const completions = group.completions.map((_, index) => index).filter((index) => wanted(group.completions[index]));
-      if (completions.length) matches.push({ group, completions });
-    }
-    current = 0;
+  // The state, in the address too ------------------------------------------------------------------------------------------
+
+  const comparing = () => filters.from.value !== "" && filters.to.value !== "";
+  const write = () => {
+    const state = new URLSearchParams(NAMES.filter((name) => filters[name].value).map((name) => [name, filters[name].value]));
+    if (current) state.set("at", String(current));
+    // An address that names a section stays as it is until something is chosen.
+    if (String(state) || location.hash.startsWith("#browse")) history.replaceState(null, "", String(state) ? `#browse?${state}` : "#completions");
+  };
+  // Browsers refuse an address that changes with every repeat of a key held down.
+  let waiting = 0;
+  const remember = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(write, 250);
+  };
+  const refresh = (at = 0) => {
+    const needle = filters.text.value.trim().toLowerCase();
+    for (const name of ["recipe", "step", "correct", "reason"]) filters[name].disabled = comparing();
+    matches = comparing() ? changed(needle) : plain(needle);
+    current = Math.max(0, Math.min(matches.length - 1, at));
     show();
+  };
+  const update = () => {
+    refresh();
+    remember();
   };
   const move = (by) => {
     current = Math.min(matches.length - 1, Math.max(0, current + by));
     show();
+    remember();
+  };
+
+  // Every select offers what occurs in the data; "=" before a value keeps it apart from "" (all).
+  const offer = (select, all, values, name = (value) => value || "none") => {
+    const kept = select.value;
+    select.replaceChildren(new Option(all, ""));
+    for (const value of values) select.append(new Option(name(value), `=${value}`));
+    select.value = kept;
+    if (select.selectedIndex < 0) select.value = "";
+  };
+  const offerSteps = () => offer(filters.step, "all", distinct(groups.filter((group) => same(filters.recipe, group.recipe)).map((group) => group.when)));
+
+  const restore = () => {
+    if (!location.hash.startsWith("#browse?")) return;
+    const state = new URLSearchParams(location.hash.slice("#browse?".length));
+    for (const name of NAMES) {
+      filters[name].value = state.get(name) || "";
+      if (name === "recipe") offerSteps();
+      if (filters[name].selectedIndex < 0) filters[name].value = "";
+    }
+    refresh(Number.parseInt(state.get("at") || "0", 10) || 0);
+    byId("completions").scrollIntoView();
   };
 
   offer(filters.recipe, "all", distinct(groups.map((group) => group.recipe)));
   offer(filters.kind, "all", distinct(groups.map((group) => group.kind)).sort());
-  const reasons = distinct(groups.flatMap((group) => group.completions.flatMap((completion) => completion.reasons))).sort();
+  const moments = distinct(groups.map(moment));
+  offer(filters.from, "none", moments);
+  offer(filters.to, "none", moments);
+  const all = groups.flatMap((group) => group.completions);
+  filters.correct.replaceChildren(new Option("all", ""), new Option("right", "right"), new Option("wrong", "wrong"), new Option("copied from a wrong route", "copied"));
+  if (all.some((one) => one.truncated !== null)) filters.correct.append(new Option("truncated", "truncated"));
+  const reasons = distinct(all.flatMap((completion) => completion.reasons)).sort();
   filters.reason.replaceChildren(new Option("all", ""), new Option("clean", "clean"), new Option("any failure", "any"));
   for (const reason of reasons) filters.reason.append(new Option(reason, `r:${reason}`));
   offerSteps();
+
   filters.recipe.addEventListener("change", offerSteps);
   byId("filters").addEventListener("change", update);
+  filters.text.addEventListener("input", update);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("previous").addEventListener("click", () => move(-1));
   byId("next").addEventListener("click", () => move(1));
-  byId("browser").hidden = false;
-  update();
+  byId("clear").addEventListener("click", () => {
+    for (const name of NAMES) filters[name].value = "";
+    offerSteps();
+    update();
+  });
+  addEventListener("hashchange", restore);
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, select, textarea")) return;
+    if (event.key === "/") {
+      event.preventDefault();
+      filters.text.focus();
+      return;
+    }
+    // The arrow keys belong to the browser when it has the focus or fills the middle of the window.
+    const box = browser.getBoundingClientRect();
+    const here = browser.contains(document.activeElement) || (document.activeElement === document.body && box.top < innerHeight / 2 && box.bottom > innerHeight / 2);
+    if (here && event.key === "ArrowLeft") move(-1);
+    if (here && event.key === "ArrowRight") move(1);
+  });
+  browser.hidden = false;
+  refresh();
+  restore();
 })();

@@ -32,6 +32,10 @@ from realm.report.svg import (
 #: Most points of one line, and most of its points that answer to the mouse.
 MOST_POINTS, MOST_HOVERS = 300, 50
 _TOP, _BOTTOM, _LEFT, _LETTER = 12, 34, 40, 6.6
+#: Pixels between the markers of two lines at the same x.
+_APART = 3.0
+#: Pixels from a mean to the single values that stand beside it.
+_BESIDE = 7
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Point:
 class Series:
     """One model's line. Where there is `raw`, it is drawn faintly behind its smoothed values `line`.
 
-    `over` draws the line broken, so that one that runs beneath it shows.
+    `over` draws the line broken, so that one that runs beneath it shows. `dots` are single values (of seeds, say) that
+    stand beside the line, `courses` the lines that it is the mean of.
     """
 
     name: str
@@ -60,11 +65,13 @@ class Series:
     markers: bool = False
     solid: bool = False
     over: bool = False
+    dots: Sequence[Point] = ()
+    courses: Sequence[Sequence[tuple[float, float]]] = ()
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One value of a dot chart, with its interval and what is said of it on hover."""
+    """One value of a dot chart, with its interval and what is said of it on hover; `faint` is one among many."""
 
     style: int
     value: float
@@ -72,16 +79,21 @@ class Dot:
     high: float | None
     solid: bool
     title: str
+    faint: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a dot chart: a caption and its dots; `style` colours the caption, `note` stands at the right end."""
+    """One row of a dot chart: a caption and its dots.
+
+    `style` colours the caption; `note`, with `below` under it, stands at the right end.
+    """
 
     caption: str
     dots: Sequence[Dot]
     style: int | None = None
     note: str = ""
+    below: str = ""
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
@@ -143,12 +155,17 @@ def line_chart(
     y_range: tuple[float, float],
     y_format: Callable[[float], str] = plain_number,
     x_range: tuple[float, float] | None = None,
+    whole_steps: bool = True,
 ) -> Markup:
-    """Lines on common axes, each named at its right end. Data outside `y_range` is not clipped."""
+    """Lines on common axes, each named at its right end. Data outside `y_range` is not clipped.
+
+    With `whole_steps` a long axis has ticks at whole numbers only: there is no half step.
+    """
     series = [one for one in series if one.line]
     xs = [point.x for one in series for point in one.line]
     low, high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
-    right = width - 12 - _LETTER * max((len(one.name[:14]) for one in series), default=0)
+    aside = 8 + (_BESIDE if any(one.dots for one in series) else 0)
+    right = width - 4 - aside - _LETTER * max((len(one.name[:14]) for one in series), default=0)
     x = Scale(low, high if high > low else low + 1, _LEFT, right)
     y = Scale(*y_range, height - _BOTTOM, _TOP)
     parts: list[Markup] = []
@@ -159,8 +176,8 @@ def line_chart(
         ]
     bottom = height - _BOTTOM
     for tick in ticks(x.low, x.high, 4 if width < 400 else 6):
-        if x.high - x.low > 1 and tick != round(tick):
-            continue  # There is no half step.
+        if whole_steps and x.high - x.low > 1 and tick != round(tick):
+            continue
         parts += [
             line(x(tick), bottom, x(tick), bottom + 4, "axis"),
             label(x(tick), bottom + 16, plain_number(tick), "tick", "middle"),
@@ -170,14 +187,17 @@ def line_chart(
         label((_LEFT + right) / 2, height - 3, x_title, "tick", "middle"),
     ]
     for one in series:
-        if one.raw:
-            parts.append(path([(x(a), y(b)) for a, b in one.raw], f"raw c{one.style}"))
-    for one in series:
-        parts += _draw(one, x, y)
+        for course in (one.raw, *one.courses):
+            if len(course) > 1:
+                parts.append(path([(x(a), y(b)) for a, b in course], f"raw c{one.style}"))
+    for index, one in enumerate(series):
+        # Intervals at one step would hide each other.
+        apart = _APART * (index - (len(series) - 1) / 2) if one.markers else 0.0
+        parts += _draw(one, Scale(x.low, x.high, x.start + apart, x.end + apart), y)
     ends = [y(one.line[-1].y) for one in series]
     for one, place in zip(series, spread(ends, 13, _TOP, bottom), strict=True):
         name = one.name if len(one.name) <= 14 else f"{one.name[:13]}…"
-        parts.append(label(right + 8, place + 4, name, f"name c{one.style}"))
+        parts.append(label(right + aside, place + 4, name, f"name c{one.style}"))
     return svg(width, height, summary, *parts)
 
 
@@ -186,6 +206,15 @@ def _draw(one: Series, x: Scale, y: Scale) -> Iterator[Markup]:
         if len(stretch) > 1:
             kind = " over" if one.over else " dashed" if dashed else ""
             yield path([(x(point.x), y(point.y)) for point in stretch], f"line c{one.style}{kind}")
+    for point in one.dots:
+        yield element(
+            "circle",
+            element("title", point.title),
+            cx=x(point.x) + 7,
+            cy=y(point.y),
+            r=2.2,
+            class_=f"seed c{one.style}",
+        )
     every = max(1, -(-len(one.line) // MOST_HOVERS))
     for index, point in enumerate(one.line):
         if one.markers:
@@ -208,6 +237,7 @@ def dot_chart(
     rule: float | None = None,
     rule_name: str = "",
     notes: str = "",
+    notes_width: int = 40,
     dodge: bool = False,
     joined: bool = False,
 ) -> Markup:
@@ -215,7 +245,7 @@ def dot_chart(
 
     Args:
         rule: where a vertical line crosses all rows (zero, or the base), named `rule_name`.
-        notes: heads the notes at the right end of the rows.
+        notes: heads the notes at the right end of the rows, which take `notes_width` pixels.
         dodge: the dots of a row stand under each other.
         joined: a line links the first and the last dot of a row.
     """
@@ -227,7 +257,7 @@ def dot_chart(
     top = 18 if rule_name or notes else 6
     height = top + step * len(rows) + 24
     bottom = height - 22
-    x = Scale(*domain, left + 8, width - (40 if notes else 16))
+    x = Scale(*domain, left + 8, width - (notes_width if notes else 16))
     parts: list[Markup] = [label(width, top - 6, notes, "tick", "end")] if notes else []
     for tick in ticks(*domain, 4):
         parts += [line(x(tick), top, x(tick), bottom, "grid"), label(x(tick), height - 6, axis(tick), "tick", "middle")]
@@ -241,20 +271,30 @@ def dot_chart(
         name = row.caption if len(row.caption) <= fits else f"{row.caption[: fits - 1]}…"
         kind = "row" if row.style is None else f"name c{row.style}"
         parts.append(element("g", element("title", row.caption), label(left, middle + 4, name, kind, "end")))
-        parts.append(label(width, middle + 4, row.note, "tick", "end"))
+        parts.append(label(width, middle + (-2 if row.below else 4), row.note, "tick", "end"))
+        if row.below:
+            parts.append(label(width, middle + 11, row.below, "tick", "end"))
         if joined and len(row.dots) > 1:
             parts.append(
                 line(x(row.dots[0].value), middle, x(row.dots[-1].value), middle, f"join c{row.dots[0].style}")
             )
-        for dot, shift in _spaced(row.dots, dodge):
-            if dot.low is not None and dot.high is not None:
-                parts.append(
-                    line(x(dot.low), middle + shift, x(dot.high), middle + shift, f"whisker c{dot.style}", dot.title)
-                )
-        for dot, shift in _spaced(row.dots, dodge):
-            size = 3.6 if dodge else 4.5
-            parts.append(marker(dot.style, x(dot.value), middle + shift, solid=dot.solid, size=size, title=dot.title))
+        parts += _dots(row, x, middle, dodge)
     return svg(width, height, summary, *parts)
+
+
+def _dots(row: Row, x: Scale, middle: float, dodge: bool) -> Iterator[Markup]:
+    """The dots of a row: the faint ones under the row's middle, then the whiskers, the markers on top."""
+    for dot in row.dots:
+        if dot.faint:
+            hover = element("title", dot.title)
+            yield element("circle", hover, cx=x(dot.value), cy=middle + 9, r=2.2, class_=f"seed c{dot.style}")
+    spaced = _spaced([dot for dot in row.dots if not dot.faint], dodge)
+    for dot, shift in spaced:
+        if dot.low is not None and dot.high is not None:
+            yield line(x(dot.low), middle + shift, x(dot.high), middle + shift, f"whisker c{dot.style}", dot.title)
+    for dot, shift in spaced:
+        size = 3.6 if dodge else 4.5
+        yield marker(dot.style, x(dot.value), middle + shift, solid=dot.solid, size=size, title=dot.title)
 
 
 def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
@@ -265,19 +305,6 @@ def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
     apart = all(before[1] < after[0] for before, after in pairwise(edges))
     gap = 9.0 if dodge else 0.0 if apart else 6.0
     return [(dot, gap * (place - (len(dots) - 1) / 2)) for place, dot in enumerate(dots)]
-
-
-def interval_bar(style: int, value: float, low: float, high: float, domain: tuple[float, float], title: str) -> Markup:
-    """One difference with its interval beside a zero line, for a cell of a table."""
-    x = Scale(*domain, 7, 191)
-    return svg(
-        198,
-        30,
-        title,
-        line(x(0), 0, x(0), 30, "rule"),
-        line(x(low), 15, x(high), 15, f"whisker c{style}", title),
-        marker(style, x(value), 15, solid=True, title=title),
-    )
 
 
 def sparkline(style: int, values: Sequence[float], top: float, title: str) -> Markup:

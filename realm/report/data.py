@@ -365,7 +365,9 @@ def read_report(folder: Path) -> Report:
     elif any((folder / file).is_file() for file in RUN_FILES):
         report = _single(folder)
     else:
-        raise DataError(f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, summary.json in it.")
+        raise DataError(
+            f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, summary.json, results.json in it."
+        )
     try:
         report.config_text = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -30,7 +30,8 @@ from realm.report.data import (
     split_title,
     whole,
 )
-from realm.report.svg import MINUS, padded, percent, style_of
+from realm.report.palette import style_of
+from realm.report.svg import MINUS, padded, percent
 
 #: Rows shown of a chart or table whose number the data decide.
 MOST_KINDS = 24
@@ -40,11 +41,15 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class Figure:
-    """One panel: its caption and its drawings (one, or one for wide and one for narrow screens)."""
+    """One panel: its caption and its drawings (one, or one for wide and one for narrow screens).
+
+    `note` is what the page says in its text and a file must say itself.
+    """
 
     title: str
     drawing: Markup
     narrow: Markup | None = None
+    note: str = ""
 
 
 # Final figures -------------------------------------------------------------------------------------------------------
@@ -79,7 +84,8 @@ def final_figures(report: Report) -> list[Figure]:
             joined=True,
         )
         n = max((row.n for row in rows if row.split == split), default=0)
-        figures.append(Figure(f"{split_title(split)}, {n} questions" if n else split_title(split), drawing))
+        title = f"{split_title(split)}, {n} questions" if n else split_title(split)
+        figures.append(Figure(title, drawing, note="hollow: without routes, solid: with routes"))
     return figures
 
 
@@ -151,7 +157,7 @@ def _said_step(name: str, row: Evaluation) -> str:
     return said(name, row.accuracy, row.low, row.high, where)
 
 
-def _rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
+def rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
     """(optimizer steps since the base, value) of one column of metrics.jsonl."""
     places = {round_: run.position("rl", round_, 0) for round_ in run.stage_steps("rl")}
     found = []
@@ -167,7 +173,7 @@ def fade_figures(report: Report) -> list[Figure]:
     names = report.names()
     fading, held = [], []
     for run in report.runs:
-        shown = _rl_rows(run, "routes_per_prompt")
+        shown = rl_rows(run, "routes_per_prompt")
         style = style_of(run.name, names)
         taus = [
             (tau, p)
@@ -178,7 +184,7 @@ def fade_figures(report: Report) -> list[Figure]:
             line = [Point(tau, p, title=f"{run.name} · τ {tau:.2f} · p {p:.3f}") for tau, p in _sorted_stretches(taus)]
             fading.append(Series(run.name, style, line))
         if shown:
-            held.append(_smoothed(run.name, style, shown, "routes per prompt", plain_number))
+            held.append(smoothed(run.name, style, shown, "routes per prompt", plain_number))
     # Recipes mostly share one schedule: the later lines are broken, so that those beneath show.
     fading = [replace(one, over=index > 0) for index, one in enumerate(fading)]
     figures = []
@@ -207,7 +213,7 @@ def fade_figures(report: Report) -> list[Figure]:
                 summary="Routes per prompt over training",
                 x_title="optimizer step",
                 y_range=y_range,
-                x_range=_steps(held),
+                x_range=step_range(held),
             )
             for w in (WIDE, NARROW)
         ]
@@ -221,9 +227,10 @@ def _sorted_stretches(rows: list[tuple[float, float]]) -> list[tuple[float, floa
     return [row for index, row in enumerate(rows) if index % every == 0 or index == len(rows) - 1]
 
 
-def _smoothed(
+def smoothed(
     name: str, style: int, rows: list[tuple[float, float]], what: str, format_: Callable[[float], str]
 ) -> Series:
+    """A line of metrics.jsonl as a moving average with its raw values behind it."""
     raw = thin(rows)
     averages = smooth([value for _, value in raw], max(5, len(raw) // 12))
     line = [
@@ -242,11 +249,10 @@ COMPONENTS: tuple[tuple[str, str, bool], ...] = (
     ("zero_spread_groups", "Groups without reward spread", True),
     ("accuracy", "Completions answered rightly", True),
     ("completion_tokens", "Tokens per completion", False),
-    ("same_err", "Same wrong answer as a route shown", True),
 )
 
 
-def _steps(series: Sequence[Series]) -> tuple[float, float]:
+def step_range(series: Sequence[Series]) -> tuple[float, float]:
     """The axis of optimizer steps, from the base model at 0 to the last step of any series."""
     return 0.0, max((point.x for one in series for point in one.line), default=1.0)
 
@@ -258,9 +264,9 @@ def reward_figures(report: Report) -> list[Figure]:
     for key, title, share in COMPONENTS:
         format_ = whole_percent if share else plain_number
         series = [
-            _smoothed(run.name, style_of(run.name, names), rows, title.lower(), format_)
+            smoothed(run.name, style_of(run.name, names), rows, title.lower(), format_)
             for run in report.runs
-            if (rows := _rl_rows(run, key))
+            if (rows := rl_rows(run, key))
         ]
         values = [value for one in series for _, value in one.raw]
         if not values:
@@ -276,7 +282,7 @@ def reward_figures(report: Report) -> list[Figure]:
             summary=f"{title} over training",
             x_title="optimizer step",
             y_range=y_range,
-            x_range=_steps(series),
+            x_range=step_range(series),
             y_format=format_,
         )
         figures.append(Figure(title, drawing))

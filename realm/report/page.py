@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from realm.files import write_atomic
-from realm.report import figures, tables
+from realm.report import figures as drawn
+from realm.report import judging, tables
 from realm.report.bank import bank_section
 from realm.report.completions import browser_data, script_json
 from realm.report.data import Report, Run, mapping, number, read_report, text
-from realm.report.svg import style_of
-from realm.report.templates import templates
+from realm.report.export import save_figures
+from realm.report.forest import difference_figures
+from realm.report.palette import style_of
+from realm.report.templates import render
 from realm.report.verdict import verdict
 
-_HERE = Path(__file__).parent
 #: Characters of the configuration and of one fact of meta.json that the page shows.
 _MOST_CONFIG, _MOST_FACT = 60_000, 400
 
 
-def write_report(run_dir: Path, out: Path | None = None) -> Path:
+def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = None) -> Path:
     """Write the page of a training run or of a quickstart, from nothing but the files in its folder.
 
     A run that is still going, or whose files are partly missing, gets a page that says what is missing. The page
@@ -33,27 +33,30 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
     Args:
         run_dir: the folder of a run (see `realm.report.data` for the files read).
         out: where to write; default `report.html` in the folder.
+        figures: a folder that gets every figure of the page as SVG and PNG.
 
     Returns:
         The path of the page.
 
     Raises:
         DataError: the folder is missing or holds none of a run's files.
-        ResourceError: the page cannot be written.
+        ResourceError: the page or a figure cannot be written.
     """
-    report = read_report(Path(run_dir))
+    context = page_context(read_report(Path(run_dir)))
     target = Path(run_dir) / "report.html" if out is None else Path(out)
-    write_atomic(target, render(report))
+    write_atomic(target, render("run.html", context, ["browser.js"] if context["groups"] else []))
+    if figures is not None:
+        save_figures(context, figures)
     return target
 
 
-def render(report: Report) -> str:
-    """The page as HTML text."""
-    script = (_HERE / "browser.js").read_text(encoding="utf-8")
-    groups, seen = browser_data(report.runs, report.notes) if report.runs else ([], 0)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+def page_context(report: Report) -> dict[str, Any]:
+    """Everything that the template fills in."""
+    sample = browser_data(report)
+    groups = sample.groups
     names = report.names()
     lead, more = verdict(report)
+    scores = judging.calibrations(report)
     context: dict[str, Any] = {
         "title": _title(report),
         "subtitle": _subtitle(report),
@@ -61,18 +64,21 @@ def render(report: Report) -> str:
         "lead": lead,
         "more": more,
         "notes": report.notes,
-        "results": list(zip(figures.final_figures(report), tables.final_tables(report), strict=True)),
+        "results": list(zip(drawn.final_figures(report), tables.final_tables(report), strict=True)),
         "measures": tables.measures_table(report),
-        "training_figures": figures.training_figures(report),
+        "training_figures": drawn.training_figures(report),
         "training_table": tables.training_table(report),
         "cold_start": any(run.stage_steps("sft") for run in report.runs),
-        "kind_figures": figures.kind_figures(report),
-        "difference_tables": tables.difference_tables(report),
-        "fade_figures": figures.fade_figures(report),
-        "reward_figures": figures.reward_figures(report),
+        "kind_figures": drawn.kind_figures(report),
+        "difference_figures": difference_figures(report),
+        "fade_figures": drawn.fade_figures(report),
+        "reward_figures": drawn.reward_figures(report),
+        "calibration_figures": judging.calibration_figures(scores, names),
+        "calibration_table": judging.calibration_table(scores, names),
+        "copying_figures": judging.copying_figures(report),
         "parse_table": tables.parse_table(report),
         "groups": Markup(script_json(groups)) if groups else "",
-        "groups_shown": _shown(len(groups), seen),
+        "groups_shown": sample.sentence,
         "bank": bank_section(report),
         "cost_table": tables.cost_table(report),
         "facts": _facts(report),
@@ -86,13 +92,9 @@ def render(report: Report) -> str:
             for name in names
             if name != "base"
         ),
-        "swatch": tables.swatch,
-        "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "script_hash": f"sha256-{digest}",
     }
     context["contents"] = [(anchor, name) for anchor, name, key in CONTENTS if context.get(key)]
-    return templates().get_template("run.html").render(context)
+    return context
 
 
 #: (anchor, name, what must be there) of the sections, in the order of the page.
@@ -100,10 +102,12 @@ CONTENTS = (
     ("result", "Result", "results"),
     ("training", "Training", "training_figures"),
     ("kinds", "Kinds", "kind_figures"),
-    ("differences", "Differences", "difference_tables"),
+    ("differences", "Differences", "difference_figures"),
     ("fade", "Fading", "fade_figures"),
     ("reward", "Reward", "reward_figures"),
     ("parse", "Parsing", "parse_table"),
+    ("calibration", "Calibration", "calibration_figures"),
+    ("copying", "Copying", "copying_figures"),
     ("completions", "Completions", "groups"),
     ("bank", "Bank", "bank"),
     ("cost", "Cost", "cost_table"),
@@ -149,10 +153,6 @@ def _subtitle(report: Report) -> str:
     if seed is not None:
         parts.append(f"seed {seed:.0f}")
     return " · ".join(part for part in parts if part)
-
-
-def _shown(kept: int, seen: int) -> str:
-    return f"{kept} groups." if kept == seen else f"{kept} of {seen} saved groups, spread evenly over the runs."
 
 
 #: What of meta.json and summary.json the page tells, in this order.

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-#: Style number of a model: its colour (`.c0` to `.c7` in style.css) and its marker, the same in every chart.
-STYLES = {"base": 0, "grpo": 1, "realm-zero": 2, "realm-r1": 3}
 MINUS, DASH = "\u2212", "\u2013"
-_SHAPES = ("square", "circle", "triangle", "diamond", "down", "bar", "square", "circle")
-
-
-def style_of(name: str, names: Sequence[str]) -> int:
-    """Style number of the model `name` among all `names` of the page; names without a fixed one share 4 to 7."""
-    if name in STYLES:
-        return STYLES[name]
-    others = [other for other in names if other not in STYLES]
-    return 4 + (others.index(name) if name in others else 0) % 4
+#: Markers by style number (see `realm.report.palette`).
+_SHAPES = (
+    "square", "circle", "triangle", "diamond", "down", "bar", "left", "right", "hexagon", "circle", "circle",
+)  # fmt: skip
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -89,6 +82,9 @@ def marker(style: int, x: float, y: float, *, solid: bool, size: float = 4.5, ti
         "diamond": ((0.0, -1.3), (1.2, 0.0), (0.0, 1.3), (-1.2, 0.0)),
         "down": ((0.0, 1.15), (1.1, -0.8), (-1.1, -0.8)),
         "bar": ((-0.45, -1.2), (0.45, -1.2), (0.45, 1.2), (-0.45, 1.2)),
+        "left": ((-1.15, 0.0), (0.8, -1.1), (0.8, 1.1)),
+        "right": ((1.15, 0.0), (-0.8, -1.1), (-0.8, 1.1)),
+        "hexagon": ((-0.5, -0.95), (0.5, -0.95), (1.05, 0.0), (0.5, 0.95), (-0.5, 0.95), (-1.05, 0.0)),
     }
     kind = f"mark c{style} {'solid' if solid else 'hollow'}"
     hover = element("title", title) if title else Markup("")

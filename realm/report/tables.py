@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from realm.report.charts import interval_bar, said_gain, sparkline, thin
+from realm.report.charts import sparkline, thin
 from realm.report.data import (
     Report,
     Run,
@@ -21,7 +21,8 @@ from realm.report.data import (
     whole,
 )
 from realm.report.figures import MOST_KINDS, validation_course
-from realm.report.svg import MINUS, element, interval, marker, percent, points, style_of, svg
+from realm.report.palette import style_of
+from realm.report.svg import element, interval, marker, percent, points, svg
 
 #: Style of the marker (None: no marker), name, and the cells of one row.
 TableRow = tuple[int | None, str, Sequence[Markup | str]]
@@ -40,7 +41,8 @@ def swatch(style: int, solid: bool = True) -> Markup:
     return svg(14, 14, "", marker(style, 7.0, 7.0, solid=solid, size=4.2))
 
 
-def _cell(value: str, below: str = "") -> Markup:
+def cell(value: str, below: str = "") -> Markup:
+    """A value with something smaller below it."""
     small = element("small", below) if below else ""
     return Markup("").join([element("span", value), small])
 
@@ -58,8 +60,7 @@ def final_tables(report: Report) -> list[Table]:
             if without is None and shown is None:
                 continue
             cells = [
-                _cell(percent(row.accuracy), interval(row.low, row.high)) if row else MISSING
-                for row in (without, shown)
+                cell(percent(row.accuracy), interval(row.low, row.high)) if row else MISSING for row in (without, shown)
             ]
             rows.append((style_of(name, names), name, [*cells, _gap(report.gap(name, split))]))
         found.append(Table(columns, [("", rows)]))
@@ -73,7 +74,7 @@ def _gap(found: tuple[float, float | None, float | None] | None) -> Markup:
     if found is None:
         return MISSING
     gap, low, high = found
-    return _cell(points(gap), f"{points(low)} to {points(high)}" if low is not None and high is not None else "")
+    return cell(points(gap), f"{points(low)} to {points(high)}" if low is not None and high is not None else "")
 
 
 MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -116,7 +117,7 @@ def training_table(report: Report) -> Table | None:
         for with_routes in (False, True):
             for _, row in validation_course(report, run, with_routes):
                 cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
-                cells[with_routes] = _cell(percent(row.accuracy), interval(row.low, row.high))
+                cells[with_routes] = cell(percent(row.accuracy), interval(row.low, row.high))
         rows = [(None, _when(key), cells) for key, cells in found.items()]
         bodies.append((run.name, rows))
     return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
@@ -170,32 +171,13 @@ def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> M
     )
 
 
-def difference_tables(report: Report) -> list[tuple[str, Table]]:
-    """Differences paired by question, one table per split and way of asking, all drawn on a common scale."""
-    names = report.names()
-    edges = [0.0, *[edge for row in report.differences for edge in (row.low, row.high)]]
-    domain = (min(edges), max(edges))
-    found: dict[str, list[TableRow]] = {}
-    for row in sorted(
-        report.differences,
-        key=lambda one: (split_order(one.split), one.routes, recipe_order(one.against), recipe_order(one.name)),
-    ):
-        style = style_of(row.name, names)
-        pair = f"{row.name} {MINUS} {row.against}"
-        bar = interval_bar(style, row.difference, row.low, row.high, domain, said_gain(pair, row.difference))
-        cells = [bar, _cell(points(row.difference), f"{points(row.low)} to {points(row.high)}")]
-        how = f"with {row.routes} routes" if row.routes else "without routes"
-        found.setdefault(f"{split_title(row.split)}, {how}", []).append((style, pair, cells))
-    return [(title, Table(["", "", ""], [("", rows)])) for title, rows in found.items()]
-
-
 def cost_table(report: Report) -> Table | None:
     """What each recipe used; of a single run what its stages used, by the last row of each."""
     rows: list[TableRow] = []
     for row in report.cost or [stage for run in report.runs for stage in _stages(run)]:
         name = text(row.get("name"), "?")
         seconds = number(row.get("seconds"))
-        cells: list[Markup | str] = [_count(row.get(key)) for key in ("steps", "completions", "tokens")]
+        cells: list[Markup | str] = [count(row.get(key)) for key in ("steps", "completions", "tokens")]
         style = style_of(text(row.get("style"), name), report.names())
         rows.append((style, name, [*cells, duration(seconds) if seconds is not None else ""]))
     return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
@@ -225,7 +207,8 @@ def _stages(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def _count(value: Any) -> str:
+def count(value: Any) -> str:
+    """A count with its thousands set apart; empty where it is no number."""
     found = number(value)
     return "" if found is None else f"{found:,.0f}".replace(",", "\u202f")
 

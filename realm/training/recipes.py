@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
@@ -45,6 +46,9 @@ from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import accumulation, hushed, leave_group, main_process, sharded
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
+
+#: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
+PATTERNS_LIMIT = 2_000
 
 
 def check(config: Config, task: Task, bank: Bank | None) -> None:
@@ -140,7 +144,9 @@ def train(
         facts = run.path / "bank_stats.json"
         if bank is not None and main_process() and not (resume and facts.is_file()):
             # For the report: what the run learned from, also where the bank is gone or has grown.
-            write_atomic(facts, json.dumps(statistics(bank.groups(), seed=config.run.seed)) + "\n")
+            found = statistics(bank.groups(), seed=config.run.seed)
+            patterns = analyse(bank.groups(), seed=config.run.seed, limit=PATTERNS_LIMIT).as_dict(clusters=5)
+            write_atomic(facts, json.dumps({**found, "patterns": patterns}) + "\n")
         stages = plan(config)
         goals = [*(stage.folder(run.path) / "model" for stage in stages[:-1]), final]
         sources = [config.model.path, *map(str, goals)]

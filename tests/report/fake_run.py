@@ -180,6 +180,49 @@ def _completions(rng: random.Random, name: str, steps: int, every: int, shout: s
     return rows
 
 
+def predictions(rng: random.Random, name: str, n: int = 40) -> list[dict[str, Any]]:
+    """Rows of predictions.jsonl: the same questions of the test split, without and with routes."""
+    rows = []
+    for routes in (0, 4):
+        level = COURSES[name][bool(routes)][1]
+        for index in range(n):
+            gold, labels = f"refund {20 + index}", [int((index + place) % 3 > 0) for place in range(routes)]
+            right = rng.random() < level
+            answer = gold if right else rng.choice(["refund 0", "code 114"])
+            scores = [round(min(1.0, max(0.0, label * 0.6 + rng.gauss(0.2, 0.2))), 2) for label in labels]
+            rows.append(
+                {
+                    "stage": "final",
+                    "round": 0,
+                    "step": 140,
+                    "split": "test",
+                    "routes": routes,
+                    "question_id": f"test-{index}",
+                    "kind": KINDS[index % len(KINDS)],
+                    "difficulty": 1,
+                    "question": f"{QUESTION} Case {index}.",
+                    "gold": gold,
+                    "shown": [
+                        {"id": f"r{place}", "answer": gold if label else "refund 0", "label": label}
+                        for place, label in enumerate(labels)
+                    ],
+                    "completions": [
+                        {
+                            "text": f"<think> {THINKING} </think><answer> {answer}</answer>",
+                            "answer": answer,
+                            "scores": scores,
+                            "correct": right,
+                            "copied": bool(routes) and answer == "refund 0",
+                            "reasons": [],
+                            "tokens": 40,
+                            "truncated": index % 20 == 7,
+                        }
+                    ],
+                }
+            )
+    return rows
+
+
 def training_run(
     folder: Path,
     name: str = "realm-r1",
@@ -240,6 +283,8 @@ def training_run(
                 )
     jsonl(folder / "evaluations.jsonl", with_gaps(rows))
     jsonl(folder / "completions.jsonl", _completions(rng, name, steps, every, shout))
+    if finished:
+        jsonl(folder / "predictions.jsonl", predictions(rng, name))
     return folder
 
 
@@ -256,6 +301,7 @@ def quickstart(folder: Path, *, steps: int = 200, seed: int = 0, shout: str = ""
                 evaluation(rng, level - drop, n=400, split=split, routes=routes, stage="final", round=0, step=0)
             )
     jsonl(folder / "base" / "evaluations.jsonl", with_gaps(base))
+    jsonl(folder / "base" / "predictions.jsonl", predictions(rng, "base"))
     finals = {"base": base}
     for name in ("grpo", "realm-zero", "realm-r1"):
         lines = (folder / name / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()

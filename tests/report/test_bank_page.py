@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import json
 import random
-import re
 from pathlib import Path
 
 import fake_run
 import pytest
 from chromium import BROWSER, Chromium
+from pages import text_of
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
@@ -61,17 +60,11 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> BankFolder:
     return make_bank(tmp_path_factory.mktemp("bank") / "times")
 
 
-def text_of(page: Path) -> str:
-    """What a reader sees, white space made even."""
-    body = re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
-
-
 def test_the_page_tells_the_banks_own_figures(bank: BankFolder, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     page = write_bank_report(bank.path, tmp_path / "page.html", lambda done, total: seen.append((done, total)))
     found, patterns = statistics(groups(bank)), analyse(groups(bank))
-    shown = text_of(page)
+    shown = text_of(page.read_text(encoding="utf-8"))
     assert f"{100 * found['teaches_contrast_share']:.1f} % of the questions can teach contrast" in shown
     assert f"{100 * found['usable_error_ratio']:.1f} % of the usable CoTs are wrong" in shown
     assert "of all labelled ones" not in shown
@@ -86,24 +79,31 @@ def test_the_page_tells_the_banks_own_figures(bank: BankFolder, tmp_path: Path) 
 
 def test_a_bank_without_labels_says_what_to_do(tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "new", {}, [Question("q", "Who?", "I")])
-    assert "No CoT is labelled yet" in text_of(write_bank_report(folder.path))
+    assert "No CoT is labelled yet" in text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
     with folder.lock(), folder.writer() as writer:
         writer.write([CoT("q", "text", "I", None)])
     with folder.lock(), folder.writer() as writer:
         writer.write([CoT("q", "text", "I", 1, sample=1), CoT("q", "", "", 0, sample=2, problem="refused")])
-    shown = text_of(write_bank_report(folder.path))
+    shown = text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
     assert "0.0 % of the questions can teach contrast" in shown
     assert "0.0 % of the usable CoTs are wrong, and 50.0 % of all labelled ones" in shown
-    assert "without a label 1" in text_of(write_bank_report(folder.path))
+    assert "without a label 1" in text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
 
 
 def test_the_page_of_a_run_shows_what_it_learned_from(bank: BankFolder, tmp_path: Path) -> None:
     run = fake_run.training_run(tmp_path / "run", "realm-r1")
     assert 'id="bank"' not in write_report(run).read_text(encoding="utf-8")
-    (run / "bank_stats.json").write_text(json.dumps(statistics(groups(bank))))
-    shown = text_of(write_report(run))
+    found = statistics(groups(bank))
+    (run / "bank_stats.json").write_text(json.dumps(found))
+    shown = text_of(write_report(run).read_text(encoding="utf-8"))
     assert "The bank What the CoTs of this run are." in shown
     assert "Guidance changes the share of right CoTs by" in shown
+    assert "habits or noise" not in shown
+    patterns = analyse(groups(bank))
+    (run / "bank_stats.json").write_text(json.dumps({**found, "patterns": patterns.as_dict()}))
+    shown = text_of(write_report(run).read_text(encoding="utf-8"))
+    assert f"Are its errors habits or noise? {patterns.sentence}" in shown
+    assert "Times means plus" in shown
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"error_ratio": "high"}', '{"cots": 1'])
@@ -123,8 +123,13 @@ def test_the_page_fits_and_nothing_in_it_acts(tmp_path: Path, shout: str, width:
         browser.show(page, width)
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run(
-            "window.pwned === undefined && document.images.length === 0 && document.scripts.length === 0"
+            "window.pwned === undefined && document.images.length === 0 && document.scripts.length === 1"
         )
         assert browser.run("document.querySelectorAll('svg').length") >= 4
+        scales = browser.run(
+            """[...document.querySelectorAll("figure svg")].filter((node) => node.clientWidth)
+            .map((node) => node.getBoundingClientRect().width / node.viewBox.baseVal.width)"""
+        )
+        assert min(scales) > 0.9
         assert browser.errors == []
         assert [url for url in browser.requests if not url.startswith("file:")] == []

@@ -193,4 +193,4 @@ def test_a_run_under_way_is_shown(browser: Chromium, tmp_path: Path) -> None:
     browser.show(write_report(folder), 390)
     assert browser.run("document.documentElement.scrollWidth") <= 390
     assert "no evaluations" in browser.run('document.querySelector(".notes").textContent')
-    assert browser.run('document.querySelectorAll("#reward svg").length') == 9
+    assert browser.run('document.querySelectorAll("#reward svg").length') == 8

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from realm.report.charts import Dot, Point, Row, Series, dot_chart, line_chart, smooth, thin
-from realm.report.svg import Scale, element, interval, marker, padded, percent, points, spread, style_of, ticks
+from realm.report.palette import STYLES, style_of
+from realm.report.svg import Scale, element, interval, marker, padded, percent, points, spread, ticks
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_figures_in_words() -> None:
 
 
 def test_every_recipe_has_its_own_colour_and_marker() -> None:
-    names = ["base", "grpo", "realm-zero", "realm-r1", "sft", "rft"]
+    names = list(STYLES)
     styles = [style_of(name, names) for name in names]
     assert len(set(styles)) == len(names)
     shapes = {re.sub(r"\bc\d\b", "", marker(style, 0, 0, solid=True)) for style in styles}

@@ -7,54 +7,22 @@ import hashlib
 import json
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import fake_run
 import pytest
+from pages import ATTACK, Shape, spoil
 
 from realm.errors import DataError, ResourceError
 from realm.report import write_report
 from realm.report.completions import script_json
 from realm.report.svg import interval, percent
 
-SECTIONS = ("result", "training", "kinds", "differences", "fade", "reward", "parse", "completions", "cost", "setup")
-ATTACK = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> <!-- \u2028\u202e {{ 7*7 }} '
-
-
-class Shape(HTMLParser):
-    """Tags, ids, addresses and the two kinds of script of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.addresses: list[str] = []
-        self.handlers: list[str] = []
-        self.scripts: list[str] = []
-        self._script = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            if name in ("src", "href", "action", "data", "xlink:href"):
-                self.addresses.append(value or "")
-            if name.startswith("on"):
-                self.handlers.append(name)
-        self._script = tag == "script"
-        if self._script:
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self._script:
-            self.scripts[-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._script = False
+SECTIONS = (
+    "result", "training", "kinds", "differences", "fade", "reward", "parse", "calibration", "copying", "completions",
+    "cost", "setup",
+)  # fmt: skip
 
 
 def page_of(folder: Path) -> str:
@@ -150,7 +118,7 @@ def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     shown = re.search(r"(\d+) of 300 saved groups", page)
     assert shown
-    groups = json.loads(Shape(page).scripts[0])
+    groups = [group for group in json.loads(Shape(page).scripts[0]) if not group["final"]]
     assert len(groups) == int(shown[1])
     steps = [group["step"] for group in groups]
     assert steps[0] == 20
@@ -158,30 +126,39 @@ def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
     assert "[6" in groups[0]["question"]
 
 
+def test_many_predictions_are_cut_to_the_same_questions_for_every_model(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=70)
+    for name in fake_run.COURSES:
+        rows = fake_run.predictions(random.Random(name), name, 3_000)
+        fake_run.jsonl(folder / name / "predictions.jsonl", rows)
+    path = write_report(folder)
+    assert path.stat().st_size < 5_000_000
+    page = path.read_text(encoding="utf-8")
+    groups = [group for group in json.loads(Shape(page).scripts[0]) if group["final"]]
+    assert f"{len(groups)} of 24000 answered questions" in page
+    by_model: dict[str, set[str]] = {}
+    for group in groups:
+        by_model.setdefault(group["recipe"], set()).add(group["id"])
+    assert len(by_model) == 4
+    smallest = min(by_model.values(), key=len)
+    assert len(smallest) > 100
+    assert all(smallest <= ids for ids in by_model.values())
+
+
+def sampled(page: str) -> list[dict[str, Any]]:
+    """The completions of training on a page."""
+    groups = json.loads(Shape(page).scripts[0])
+    return [item for group in groups if not group["final"] for item in group["completions"]]
+
+
 def test_the_reward_split_adds_up_or_is_left_out(tmp_path: Path) -> None:
     folder = fake_run.training_run(tmp_path / "r", steps=100)
-    items = [item for group in json.loads(Shape(page_of(folder)).scripts[0]) for item in group["completions"]]
+    items = sampled(page_of(folder))
     assert all(sum(item["parts"]) == pytest.approx(item["reward"]) for item in items)
     assert {item["parts"][1] for item in items} == {0.0, 1.0}
     (folder / "config.yaml").write_text("reward: {answer: 2.0, scores: 0.5}\n", encoding="utf-8")
-    items = [item for group in json.loads(Shape(page_of(folder)).scripts[0]) for item in group["completions"]]
+    items = sampled(page_of(folder))
     assert all(item["parts"] is None for item in items if item["correct"])
-
-
-JUNK: tuple[Any, ...] = (
-    None, True, "text", "", [], {}, [[]], {"a": {}}, -1, 0, 1e308, -1e15, 10**30, 0.5, [None, "x", 3], float("nan"),
-)  # fmt: skip
-
-
-def spoil(value: Any, rng: random.Random) -> Any:
-    """A copy of a JSON value in which some parts, at any depth, are something else."""
-    if rng.random() < 0.06:
-        return rng.choice(JUNK)
-    if isinstance(value, dict):
-        return {key: spoil(item, rng) for key, item in value.items()}
-    if isinstance(value, list):
-        return [spoil(item, rng) for item in value]
-    return value
 
 
 @pytest.mark.parametrize("seed", range(25))

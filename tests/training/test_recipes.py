@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert set(groups[0]["completions"][0]) == {
         "text", "think", "answer", "scores", "correct", "reward", "format", "scoring", "reasons",
     }  # fmt: skip
+
+    learned_from = json.loads((run.path / "bank_stats.json").read_text(encoding="utf-8"))
+    assert learned_from["error_ratio"] == 0.5
+    assert learned_from["patterns"]["wrong"] == learned_from["wrong"]
+    assert learned_from["patterns"]["sentence"]
 
     cost = run.meta["cost"]
     assert (cost["steps"], cost["completions"]) == (10, 96)

@@ -1,0 +1,230 @@
+"""The drawings of an experiment's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from realm.report.charts import (
+    Dot,
+    Point,
+    Row,
+    Series,
+    dot_chart,
+    line_chart,
+    said,
+    share_domain,
+    thin,
+    whole_percent,
+)
+from realm.report.data import split_order, split_title
+from realm.report.experiment_data import Cell, Experiment, Measure, shown
+from realm.report.figures import NARROW, WIDE, Figure
+from realm.report.forest import Effect, common_domain, forest, signed
+from realm.report.palette import STYLES, WITH, WITHOUT, style_of
+from realm.report.svg import MINUS, points
+
+#: Most points of one curve; of more, means over neighbouring steps are drawn.
+MOST_STEPS = 40
+
+
+def arm_style(found: Experiment, arm: str, routes: bool) -> int:
+    """The colour of an arm: its own where arms are recipes, else that of a figure without or with routes."""
+    if any(name in STYLES for name in found.arms):
+        return style_of(arm, list(found.arms))
+    return WITH if routes else WITHOUT
+
+
+def headline_figures(found: Experiment) -> list[Figure]:
+    """The measure that answers the question: over the axis where there is one, else a row for every arm."""
+    measure = found.measure(found.headline)
+    assert measure is not None
+    if len(found.axis) > 1:
+        # The same split without and with routes: what the axis does to the one is told beside the other.
+        return [_axis_figure(found, [one for one in found.measures if one.split == measure.split])]
+    return [_arm_figure(found, measure, (WIDE, NARROW))]
+
+
+def measure_figures(found: Experiment) -> list[Figure]:
+    """The other measures, a panel each, on the scale of all of them."""
+    drawn = {found.headline}
+    measure = found.measure(found.headline)
+    if len(found.axis) > 1 and measure is not None:
+        drawn |= {one.name for one in found.measures if one.split == measure.split}
+    return [
+        _arm_figure(found, one, (NARROW,))
+        for one in found.measures
+        if one.name not in drawn and any((arm, one.name) in found.cells for arm in found.arms)
+    ]
+
+
+def _domain(found: Experiment) -> tuple[float, float]:
+    cells = found.cells.values()
+    return share_domain(
+        [edge for cell in cells for edge in (cell.mean, cell.low, cell.high, *cell.seeds.values()) if edge is not None]
+    )
+
+
+def _arm_figure(found: Experiment, measure: Measure, widths: Sequence[int]) -> Figure:
+    rows = []
+    for arm in found.arms:
+        cell = found.cells.get((arm, measure.name))
+        if cell is None:
+            continue
+        style, name = arm_style(found, arm, measure.routes), shown(arm)
+        hover = said(name, cell.mean, cell.low, cell.high, measure.label)
+        dots = [Dot(style, cell.mean, cell.low, cell.high, measure.routes, hover)]
+        dots += [
+            Dot(style, value, None, None, True, said(name, value, None, None, f"seed {seed}"), faint=True)
+            for seed, value in cell.seeds.items()
+        ]
+        rows.append(Row(name, dots, style if style < WITHOUT else None))
+    drawings = [
+        dot_chart(rows, width=width, summary=measure.label, domain=_domain(found), axis=whole_percent)
+        for width in widths
+    ]
+    return Figure(measure.label, *drawings)
+
+
+def _axis_figure(found: Experiment, measures: Sequence[Measure]) -> Figure:
+    series = []
+    for measure in measures:
+        style = WITH if measure.routes else WITHOUT
+        places = sorted((place, arm) for arm, place in found.axis.items() if (arm, measure.name) in found.cells)
+        line, dots = [], []
+        for place, arm in places:
+            cell = found.cells[arm, measure.name]
+            line.append(Point(place, cell.mean, cell.low, cell.high, title=_said_at(arm, measure, cell)))
+            dots += [
+                Point(place, value, title=said(shown(arm), value, None, None, f"seed {seed}"))
+                for seed, value in cell.seeds.items()
+            ]
+        series.append(Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots))
+    drawings = [
+        line_chart(
+            series,
+            width=width,
+            height=height,
+            summary=f"Accuracy over {found.axis_label}",
+            x_title=found.axis_label,
+            y_range=_domain(found),
+            y_format=whole_percent,
+            whole_steps=False,
+        )
+        for width, height in ((WIDE, 320), (NARROW, 270))
+    ]
+    return Figure(f"{split_title(measures[0].split)}, over {found.axis_label}", *drawings)
+
+
+def _said_at(arm: str, measure: Measure, cell: Cell) -> str:
+    return said(shown(arm), cell.mean, cell.low, cell.high, measure.label)
+
+
+def _how(routes: bool) -> str:
+    return "with" if routes else "without"
+
+
+def curve_figures(found: Experiment) -> list[Figure]:
+    """Accuracy over training, a panel per arm on common axes: every seed faint, their mean on top."""
+    if not found.curves:
+        return []
+    steps = [step for curve in found.curves for step, _ in curve.points]
+    y_range = share_domain([accuracy for curve in found.curves for _, accuracy in curve.points])
+    figures = []
+    for arm in found.arms:
+        series = [one for routes in (False, True) if (one := _course(found, arm, routes))]
+        if not series:
+            continue
+        drawing = line_chart(
+            series,
+            width=NARROW,
+            height=220,
+            summary=f"Accuracy over training, {shown(arm)}",
+            x_title="optimizer step",
+            y_range=y_range,
+            x_range=(min(steps), max(steps)),
+            y_format=whole_percent,
+        )
+        figures.append(Figure(shown(arm), drawing))
+    return figures
+
+
+def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
+    curves = [curve for curve in found.curves if curve.arm == arm and curve.routes == routes]
+    at: dict[float, list[float]] = {}
+    for curve in curves:
+        for step, accuracy in curve.points:
+            at.setdefault(step, []).append(accuracy)
+    # A mean over some of the seeds would jump where one of them ends.
+    most = max((len(values) for values in at.values()), default=0)
+    means = [(step, sum(values) / len(values)) for step, values in sorted(at.items()) if len(values) == most]
+    if not means:
+        return None
+    seeds = f"mean of {most} seeds" if most > 1 else "one seed"
+    line = [
+        Point(
+            step, mean, title=said(f"{shown(arm)}, {_how(routes)} routes", mean, None, None, f"step {step:.0f}", seeds)
+        )
+        for step, mean in thin(means, MOST_STEPS)
+    ]
+    style = WITH if routes else WITHOUT
+    courses = [thin(curve.points, MOST_STEPS) for curve in curves] if len(curves) > 1 else []
+    return Series(_how(routes), style, line, markers=True, solid=routes, courses=courses)
+
+
+def pair_figures(found: Experiment) -> list[Figure]:
+    """The differences between arms, a panel per measure on a common scale, with the corrected p of each."""
+    domain = common_domain([edge for pair in found.pairs for edge in (pair.low, pair.high)])
+    figures = []
+    for measure in found.measures:
+        effects = [
+            Effect(
+                f"{shown(pair.arm)} {MINUS} {shown(pair.against)}",
+                arm_style(found, pair.arm, measure.routes),
+                pair.difference,
+                pair.low,
+                pair.high,
+                "" if pair.p_corrected is None else p_value(pair.p_corrected),
+            )
+            for pair in found.pairs
+            if pair.measure == measure.name
+        ]
+        if effects:
+            figures.append(forest(measure.label, effects, domain, f"Differences, {measure.label}"))
+    return figures
+
+
+def p_value(p: float) -> str:
+    """A p value in words: `p 0.012`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def gap_figures(found: Experiment) -> list[Figure]:
+    """The autonomy gap of every arm, a panel per split on a common scale."""
+    edges = [edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high) if edge is not None]
+    domain = common_domain(edges)
+    figures = []
+    for split in sorted({gap.split for gap in found.gaps}, key=split_order):
+        rows = []
+        for gap in found.gaps:
+            if gap.split == split:
+                style = arm_style(found, gap.arm, True)
+                interval = "" if gap.low is None or gap.high is None else f"{points(gap.low)} to {points(gap.high)}"
+                hover = (
+                    f"{shown(gap.arm)} · {points(gap.mean)} points{f' (95 % interval {interval})' if interval else ''}"
+                )
+                dot = Dot(style, gap.mean, gap.low, gap.high, True, hover)
+                caption = style if style < WITHOUT else None
+                rows.append(Row(shown(gap.arm), [dot], caption, points(gap.mean), interval))
+        title = split_title(shown(split))
+        drawing = dot_chart(
+            rows,
+            width=NARROW,
+            summary=f"Autonomy gap, {title}",
+            domain=domain,
+            axis=signed,
+            rule=0.0,
+            notes="points",
+            notes_width=92,
+        )
+        figures.append(Figure(title, drawing))
+    return figures

@@ -1,0 +1,90 @@
+"""Results of an experiment that look like a runner's, made in milliseconds from a seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+#: arm -> (accuracy without routes at the end, the same with routes)
+ARMS = {"0 %": (0.52, 0.81), "25 %": (0.6, 0.84), "50 %": (0.66, 0.88), "75 %": (0.61, 0.8), "100 %": (0.47, 0.62)}
+KINDS = ("return window", "refund amount", "restock code", "damaged item", "gift receipt")
+SEEDS = (0, 1, 2)
+
+
+def _spread(mean: float, half: float = 0.04) -> dict[str, float]:
+    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
+
+
+def results(
+    arms: dict[str, tuple[float, float]] | None = None, *, axis: bool = True, shout: str = "", seed: int = 0
+) -> dict[str, Any]:
+    """What a runner hands to the page; `shout` stands at the head of every text that others could have chosen."""
+    rng = random.Random(seed)
+    levels = {f"{shout}{arm}": pair for arm, pair in (arms or ARMS).items()}
+    measures = [
+        {"name": f"{split}/{'with' if routes else 'without'}", "split": split, "routes": routes}
+        | {"label": f"{shout}{split}, {'with' if routes else 'without'} routes"}
+        for split in ("test", "ood")
+        for routes in (False, True)
+    ]
+    cells, curves, cost = [], [], []
+    for arm, (alone, helped) in levels.items():
+        for measure in measures:
+            level = (helped if measure["routes"] else alone) - 0.1 * (measure["split"] == "ood")
+            seeds = {str(number): min(1.0, max(0.0, level + rng.gauss(0, 0.02))) for number in SEEDS}
+            cells.append({"arm": arm, "measure": measure["name"], "seeds": seeds} | _spread(sum(seeds.values()) / 3))
+        for number in SEEDS:
+            for name, end in (("without", alone), ("with", helped)):
+                start = 0.4 if name == "without" else 0.8
+                points = [[step, min(1.0, max(0.0, start + (end - start) * step / 200 + rng.gauss(0, 0.015)))]
+                          for step in range(0, 201, 25)]  # fmt: skip
+                curves.append({"arm": arm, "seed": number, "measure": name, "points": points})
+            cost.append(
+                {"arm": arm, "seed": number, "steps": 200, "completions": 19_200, "tokens": 1_160_000 + 1000 * number}
+                | {"teacher_tokens": 410_000, "seconds": 190.0 + 10 * number}
+            )
+    names = list(levels)
+    pairs = []
+    for name in names[1:]:
+        for measure in ("test/without", "ood/without"):
+            gain = levels[name][0] - levels[names[0]][0]
+            pairs.append(
+                {"arm": name, "against": names[0], "measure": measure, "difference": gain, "low": gain - 0.05}
+                | {"high": gain + 0.05, "p": 0.004 if abs(gain) > 0.05 else 0.2, "p_corrected": 0.016}
+            )
+    gaps = [
+        {"arm": arm, "split": split} | _spread(helped - alone)
+        for arm, (alone, helped) in levels.items()
+        for split in ("test", "ood")
+    ]
+    return {
+        "name": "error-ratio",
+        "title": f"{shout}How many wrong routes can a student bear?",
+        "question": f"{shout}How does the share of wrong routes in the prompt change what the student learns?",
+        "command": "realm experiment error-ratio --seeds 3",
+        "fast": False,
+        "seeds": list(SEEDS),
+        "machine": f"{shout}2 CPU cores, 4 GB",
+        "versions": {"realm": "0.1.0", "trl": "1.16.0"},
+        "seconds": 3721.5,
+        "budget": {"steps": 200, "completions_per_step": 96},
+        "arms": [
+            {"name": name, "set": {"routes.error_ratio": index / 4, "note": shout}} for index, name in enumerate(names)
+        ],
+        "measures": measures,
+        "headline": "test/without",
+        "cells": cells,
+        "gaps": gaps,
+        "pairs": pairs,
+        "axis": {"label": f"{shout}wrong routes, %", "values": {name: 25.0 * index for index, name in enumerate(names)}}
+        if axis
+        else None,
+        "kinds": [
+            {"arm": arm, "kind": f"{shout}{kind}", "mean": min(1.0, max(0.0, alone + rng.gauss(0, 0.15)))}
+            for arm, (alone, _) in levels.items()
+            for kind in KINDS
+        ],
+        "cost": cost,
+        "curves": curves,
+        "finding": f"{shout}Half of the routes wrong is best: 66.0 % without routes, 52.0 % where all are right.",
+    }
