@@ -17,6 +17,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# The fast tests run in this many processes, file by file.
+WORKERS ?= 2
 # A tiny model on many threads spends its time on waiting for them.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -55,7 +57,7 @@ quickstart: $(VENV)/.installed
 	@$(BIN)/realm quickstart $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
