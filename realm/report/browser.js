@@ -69,7 +69,7 @@
     const view = make("details", "completion");
     view.open = open;
     const answer = completion.answer === null ? "no answer" : completion.answer;
-    view.append(make("summary", "", make("span", "number", `${number}`), badge(completion.correct),
+    view.append(make("summary", "", make("span", "number", `${number}`), completion.correct === null ? make("span", "badge", "? not judged") : badge(completion.correct),
       make("span", "quoted", answer), make("span", "reward", `reward ${figure(completion.reward)}`)));
     const inner = make("div", "inner");
     inner.append(part("Thinking", textBlock(completion.think)));

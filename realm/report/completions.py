@@ -46,7 +46,9 @@ def _completion(row: dict[str, Any], n_routes: int, weights: dict[str, Any]) -> 
     scores = row.get("scores")
     reasons = row.get("reasons")
     think = _cut(row.get("think"), LONG)
-    correct = row.get("correct") is True or row.get("correct") == 1
+    right = row.get("correct") is True or row.get("correct") == 1
+    # null: the verifier failed on the answer, and nobody knows.
+    correct = None if row.get("correct", False) is None else right
     reasons = [_cut(reason, SHORT) for reason in reasons[:MANY]] if isinstance(reasons, list) else []
     return {
         "think": think,
@@ -56,7 +58,7 @@ def _completion(row: dict[str, Any], n_routes: int, weights: dict[str, Any]) -> 
         "scores": [number(score) for score in scores[:n_routes]] if isinstance(scores, list) else [],
         "correct": correct,
         "reward": number(row.get("reward")),
-        "parts": _parts(row, weights, correct),
+        "parts": _parts(row, weights, right),
         "scoring": number(row.get("scoring")),
         "reasons": reasons,
     }
