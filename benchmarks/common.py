@@ -23,9 +23,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
 
+from realm.config import Config
 from realm.run import machine, versions
+from realm.training.estimate import Lengths, Outline, estimate, size
 from realm.training.frugal import FrugalGRPOTrainer
+from realm.training.memory import memory
 
+#: Names of the paths that are measured, with the value of the trainer's switch.
+Sides = tuple[tuple[str, bool], ...]
+BOTH: Sides = (("trl", False), ("ours", True))
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = {"prompt": [400, 800, 1600, 3200], "completion": [100, 200], "group": [4, 8, 16]}
 #: Seconds rather than minutes a row on one core.
@@ -118,17 +124,79 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int) -> dict[str, Any]:
+def too_large(device: str, prompt: int, completion: int, group: int) -> str | None:
+    """Why TRL's path is left out at this point, where the estimate says that the machine has no room for it.
+
+    Call it before the trainer is made: what is on the GPU already would count twice.
+    """
+    rl = {"micro_batch_size": group, "batch_size": group, "num_generations": group, "shared_prefix": "off"}
+    dtype = "bfloat16" if device == "cuda" else "float32"
+    config = Config.model_validate({"model": {"dtype": dtype}, "training": {"rl": rl}})
+    shape = SIZES[device]
+    with torch.device("meta"):
+        model = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    outline = Outline(
+        parameters=count,
+        trained=count,
+        weights=count * (2 if device == "cuda" else 4),
+        trained_bytes=count * (2 if device == "cuda" else 4),
+        layers=shape["num_hidden_layers"],
+        hidden=shape["hidden_size"],
+        queries=shape["num_attention_heads"] * shape["head_dim"],
+        keys=shape["num_key_value_heads"] * shape["head_dim"],
+        inner=shape["intermediate_size"],
+    )
+    needed = estimate(config, outline, Lengths(prompt, prompt, completion)).peak
+    limit = memory(config).limit
+    if limit is None or needed <= limit:
+        return None
+    return (
+        f"P {prompt}, C {completion}, G {group}: TRL's path is left out, it is estimated to need {size(needed)} of "
+        f"{size(limit)}"
+    )
+
+
+def sides(device: str, prompt: int, completion: int, group: int) -> Sides:
+    """What is measured at this point: TRL's path and ours, or, said in a line, ours alone."""
+    reason = too_large(device, prompt, completion, group)
+    if reason is None:
+        return BOTH
+    print(reason, flush=True)
+    return BOTH[1:]
+
+
+def in_turns(
+    trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int, measured: Sides = BOTH
+) -> dict[str, Any]:
     """Times of `work` on TRL's path and ours, in turns, after a warm-up of both; medians, ratio, and every time."""
     times: dict[str, list[float]] = {"trl": [], "ours": []}
     for turn in range(repeats + 1):
-        for name, share in (("trl", False), ("ours", True)):
+        for name, share in measured:
             trainer._share = share
             spent = seconds(work)
             if turn:
                 times[name].append(spent)
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    return {**medians, "ratio": medians["trl"] / medians["ours"], "seconds": times}
+    medians = {name: statistics.median(found) if found else None for name, found in times.items()}
+    return {**medians, "ratio": quotient(medians["trl"], medians["ours"]), "seconds": times}
+
+
+def quotient(number: float | None, other: float | None) -> float | None:
+    """None where one of the two was not measured."""
+    return None if number is None or other is None else number / other
+
+
+def peaks(trainer: FrugalGRPOTrainer, work: Callable[[], Any], measured: Sides = BOTH) -> dict[str, float | None]:
+    """Columns of the memory of `work` on both paths, see `kept_bytes`."""
+    found: dict[str, float | None] = {"trl": None, "ours": None}
+    for name, share in measured:
+        trainer._share = share
+        found[name] = kept_bytes(work, trainer.model.parameters())
+    return {
+        "trl MiB": found["trl"],
+        "ours MiB": found["ours"],
+        "memory": quotient(found["ours"], found["trl"]),
+    }
 
 
 def timed(prompt: int, completion: int, group: int, times: dict[str, Any]) -> dict[str, Any]:
@@ -145,12 +213,17 @@ def timed(prompt: int, completion: int, group: int, times: dict[str, Any]) -> di
     }
 
 
-def print_profile(trainer: FrugalGRPOTrainer, work: Callable[[], Any]) -> None:
-    """Where the time of one call goes on our path."""
+def show_profile(trainer: FrugalGRPOTrainer, work: Callable[[], Any]) -> list[dict[str, Any]]:
+    """Print where the time of one call goes on our path, and return it: operations, share of the whole and calls."""
     trainer._share = True
     with torch.profiler.profile() as profile:
         work()
-    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=60))
+    averages = profile.key_averages()
+    kind = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    print(averages.table(sort_by=kind, row_limit=12, max_name_column_width=60))
+    whole = sum(getattr(event, kind) for event in averages) or 1.0
+    top = sorted(averages, key=lambda event: -getattr(event, kind))[:12]
+    return [{"operation": e.key, "share": round(getattr(e, kind) / whole, 4), "calls": e.count} for e in top]
 
 
 def kept_bytes(work: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> float:
@@ -186,17 +259,19 @@ def table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> No
     widths = {name: max(len(name), 8) for name in columns}
     print("  ".join(name.rjust(width) for name, width in widths.items()))
     for row in rows:
-        print("  ".join(format(row[name], form).rjust(widths[name]) for name, form in columns.items()), flush=True)
+        cells = ("-" if row[name] is None else format(row[name], form) for name, form in columns.items())
+        print("  ".join(cell.rjust(width) for cell, width in zip(cells, widths.values(), strict=True)), flush=True)
 
 
-def save(name: str, rows: list[dict[str, Any]]) -> None:
-    """Write the rows with machine, versions and command to benchmarks/results."""
+def save(name: str, rows: list[dict[str, Any]], profile: list[dict[str, Any]] | None = None) -> None:
+    """Write the rows with machine, versions and command to benchmarks/results; with the profile of the last, if any."""
     RESULTS.mkdir(exist_ok=True)
     result = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": f"OMP_NUM_THREADS={torch.get_num_threads()} {shlex.join(['python', *sys.argv])}",
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "versions": versions(),
         "rows": rows,
+        **({"profile": profile} if profile else {}),
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

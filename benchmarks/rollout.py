@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import arguments, in_turns, make_trainer, points, print_profile, prompt_text, save, table, timed
+from common import arguments, in_turns, make_trainer, points, prompt_text, save, show_profile, sides, table, timed
 
 COLUMNS = {"P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f"}
 
@@ -21,18 +21,19 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for prompt, completion, group in points(options):
+        measured = sides(options.device, prompt, completion, group)
         trainer = make_trainer(options.device, completion, group)
         ids = trainer.processing_class(text=[prompt_text(prompt, prompt)] * group)["input_ids"]
 
         def work(trainer: Any = trainer, ids: Any = ids) -> None:
             trainer._generate_single_turn(ids, None, {}, len(ids))
 
-        times = in_turns(trainer, work, options.repeats)
+        times = in_turns(trainer, work, options.repeats, measured)
         rows.append(timed(prompt, completion, group, times))
         save(options.out or f"rollout_{options.device}", rows)
     table("rollout of one group", rows, COLUMNS)
     if options.profile:
-        print_profile(trainer, work)
+        save(options.out or f"rollout_{options.device}", rows, show_profile(trainer, work))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import arguments, in_turns, make_trainer, points, prompt_text, save, table, timed
+from common import arguments, in_turns, make_trainer, peaks, points, prompt_text, save, sides, table, timed
 
-STEP_COLUMNS = {"P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f"}
-DESK_COLUMNS = {"steps": "s", "trl s": ".1f", "ours s": ".1f", "ratio": ".2f", "saved": ".0%"}
+STEP_COLUMNS = {
+    "P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f",
+    "trl MiB": ".0f", "ours MiB": ".0f", "memory": ".2f",
+}  # fmt: skip
+DESK_COLUMNS = {"steps": "s", "trl s": ".1f", "ours s": ".1f", "ratio": ".2f", "bound": ".2f", "saved": ".0%"}
 
 
 def steps(options: argparse.Namespace) -> None:
@@ -31,6 +34,7 @@ def steps(options: argparse.Namespace) -> None:
         options.prompt = [800]
     rows = []
     for prompt, completion, group in points(options):
+        measured = sides(options.device, prompt, completion, group)
         trainer = make_trainer(options.device, completion, group)
         text = prompt_text(prompt, prompt)
 
@@ -41,8 +45,9 @@ def steps(options: argparse.Namespace) -> None:
             trainer.optimizer.step()
             trainer.optimizer.zero_grad()
 
-        times = in_turns(trainer, work, options.repeats)
-        rows.append(timed(prompt, completion, group, times))
+        times = in_turns(trainer, work, options.repeats, measured)
+        # Afterwards: the first step makes the optimizer's states.
+        rows.append(timed(prompt, completion, group, times) | peaks(trainer, work, measured))
         save(options.out or f"step_{options.device}", rows)
     table("one optimizer step", rows, STEP_COLUMNS)
 
@@ -80,14 +85,17 @@ def desk(options: argparse.Namespace) -> None:
             share: lines[end - 1]["seconds"] - (lines[start - 1]["seconds"] if start else 0)
             for share, lines in found.items()
         }
-        saved = [line["tokens_saved"] for line in found["auto"][start:end]]
+        lines = [line["tokens_saved"] for line in found["auto"][start:end]]
+        saved = sum(lines) / len(lines)
         rows.append(
             {
                 "steps": part,
                 "trl s": spent["off"],
                 "ours s": spent["auto"],
                 "ratio": spent["off"] / spent["auto"],
-                "saved": sum(saved) / len(saved),
+                # Of the update alone: how many times as many tokens TRL forwards.
+                "bound": 1 / (1 - saved),
+                "saved": saved,
             }
         )
     save(options.out or "desk", rows)

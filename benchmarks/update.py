@@ -1,6 +1,7 @@
 """Forward and backward of one group: TRL's path against shared prompts.
 
     OMP_NUM_THREADS=1 python benchmarks/update.py [--quick] [--device cuda] [--prompt 800 1600] [--profile]
+    OMP_NUM_THREADS=1 python benchmarks/update.py --routes 0 1 2 4 8 --completion 64 --group 8
 
 Every completion has C tokens and every row an advantage, so that nothing is saved but the prompts. TRL has its best
 case here: without any padding it needs no attention mask. `bound` is G (P + C) / (P + G C), the ratio of the tokens
@@ -10,10 +11,33 @@ the bound knows of; the title says which share of a token's arithmetic the head 
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
-from common import arguments, in_turns, kept_bytes, make_trainer, points, print_profile, save, table, timed
+from common import (
+    arguments,
+    in_turns,
+    make_trainer,
+    peaks,
+    points,
+    quotient,
+    save,
+    show_profile,
+    sides,
+    table,
+    timed,
+)
+
+from realm.bank.store import Bank
+from realm.config import load_config
+from realm.evaluation.models import load_tokenizer
+from realm.tasks.registry import load_task
+from realm.training.estimate import prompt_lengths
+from realm.training.renderer import Renderer
 
 COLUMNS = {
     "P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f", "of bound": ".0%",
@@ -37,12 +61,36 @@ def batch(prompt: int, completion: int, group: int, vocabulary: int, device: tor
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
+def desk_prompts(routes: list[int]) -> dict[int, int]:
+    """Mean tokens of the embedded desk's prompts with k routes shown, for each k; a bank is collected for it."""
+    most = max(1, *routes)
+    settings = [f"bank.samples={most}", f"routes.k={most}"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "realm", "collect", "--out", folder]
+        command += [word for setting in settings for word in ("--set", setting)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        config = load_config(None, [f"bank.path={folder}", *settings])
+        task, bank = load_task(config), Bank.open(Path(folder))
+    tokenizer = load_tokenizer(config.model.path)
+    # The context is so large that no route is dropped.
+    lengths = {k: prompt_lengths(config, Renderer(config, task, bank, tokenizer, 10**6, k=k)) for k in routes}
+    return {k: round(found.mean) for k, found in lengths.items()}
+
+
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument(
+        "--routes", type=int, nargs="+", metavar="K", help="prompts as long as the desk's with K routes"
+    )
     parser.add_argument("--profile", action="store_true", help="where the time of our path goes, for the last point")
     options = parser.parse_args()
+    shown = {length: k for k, length in desk_prompts(options.routes).items()} if options.routes else {}
+    if shown:
+        print("; ".join(f"k = {k}: P = {length}" for length, k in shown.items()))
+        options.prompt = list(shown)
     rows = []
     for prompt, completion, group in points(options):
+        measured = sides(options.device, prompt, completion, group)
         trainer = make_trainer(options.device, completion, group)
         inputs = batch(prompt, completion, group, trainer.model.config.vocab_size, trainer.accelerator.device)
 
@@ -50,19 +98,14 @@ def main() -> None:
             trainer.model.zero_grad()
             trainer._compute_loss(trainer.model, inputs).backward()
 
-        memory = {}
-        for name, share in (("trl", False), ("ours", True)):
-            trainer._share = share
-            memory[name] = kept_bytes(work, trainer.model.parameters())
-        times = in_turns(trainer, work, options.repeats)
-        row = timed(prompt, completion, group, times)
+        memory = peaks(trainer, work, measured)
+        row = timed(prompt, completion, group, in_turns(trainer, work, options.repeats, measured))
         rows.append(
             {
                 **row,
-                "of bound": row["ratio"] / row["bound"],
-                "trl MiB": memory["trl"],
-                "ours MiB": memory["ours"],
-                "memory": memory["ours"] / memory["trl"],
+                "of bound": quotient(row["ratio"], row["bound"]),
+                **memory,
+                **({"k": shown[prompt]} if shown else {}),
             }
         )
         save(options.out or f"update_{options.device}", rows)
@@ -70,7 +113,7 @@ def main() -> None:
     head = trainer.model.lm_head.weight.numel()
     table(f"forward + backward; the head is {head / (head + body):.0%} of a token's arithmetic", rows, COLUMNS)
     if options.profile:
-        print_profile(trainer, work)
+        save(options.out or f"update_{options.device}", rows, show_profile(trainer, work))
 
 
 if __name__ == "__main__":

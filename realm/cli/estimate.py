@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realm.config import Config
     from realm.tasks.base import Task
     from realm.tasks.workers import VerifierPool
+    from realm.training.estimate import Lengths
 
 
 def refuse(config: Config) -> None:
@@ -22,14 +23,40 @@ def refuse(config: Config) -> None:
         ResourceError: see `refuse_what_cannot_fit`.
     """
     from realm.errors import ConfigError, ModelError
-    from realm.training.estimate import memory, refuse_what_cannot_fit
+    from realm.training.estimate import refuse_what_cannot_fit
+    from realm.training.memory import memory
 
     with suppress(ModelError, ConfigError):  # told by the checks that follow, together with what else is wrong
-        refuse_what_cannot_fit(config, memory())
+        refuse_what_cannot_fit(config, memory(config))
 
 
 def _main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
+
+
+def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
+    """Stop what is far too big for the memory; call it when configuration, task and model have been found good.
+
+    Raises:
+        ResourceError: see `refuse_what_hardly_fits`.
+    """
+    from realm.errors import ModelError
+    from realm.training.estimate import outline, refuse_what_hardly_fits
+    from realm.training.memory import memory
+
+    with suppress(ModelError):  # there is no estimate, and trained it may be all the same
+        refuse_what_hardly_fits(config, outline(config), _lengths(config, task, bank), memory(config))
+
+
+def _lengths(config: Config, task: Task, bank: Bank | None) -> Lengths:
+    from realm.evaluation.models import context_length, load_outline, load_tokenizer
+    from realm.recipes import plan
+    from realm.training.estimate import prompt_lengths
+    from realm.training.renderer import Renderer
+
+    context = context_length(load_outline(config.model.path), config)
+    renderer = Renderer(config, task, bank, load_tokenizer(config.model.path), context, k=plan(config)[-1].k)
+    return prompt_lengths(config, renderer)
 
 
 def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
@@ -37,10 +64,9 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     if not _main_process():
         return
     from realm.errors import ModelError
-    from realm.evaluation.models import context_length, load_outline, load_tokenizer
     from realm.recipes import plan
-    from realm.training.estimate import describe, memory, outline, prompt_lengths
-    from realm.training.renderer import Renderer
+    from realm.training.estimate import describe, outline
+    from realm.training.memory import memory
 
     try:
         model = outline(config)
@@ -49,9 +75,7 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
         return
     if not any(stage.kind == "rl" for stage in plan(config)):
         return  # the figures are those of RL, beside which supervised training is small
-    context = context_length(load_outline(config.model.path), config)
-    renderer = Renderer(config, task, bank, load_tokenizer(config.model.path), context, k=plan(config)[-1].k)
-    for line in describe(config, model, prompt_lengths(config, renderer), memory()):
+    for line in describe(config, model, _lengths(config, task, bank), memory(config)):
         typer.echo(line, err=True)
 
 

@@ -38,7 +38,7 @@ def verl(
     from realm.recipes import plan
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
-    from realm.training.verl_export import export_verl, start_command
+    from realm.training.verl_export import export_verl, start_command, without_counterpart
 
     stages = plan(resolved)
     if stages[-1].kind != "rl":
@@ -50,6 +50,8 @@ def verl(
         bank = open_training_bank(resolved, task, pool)
     for file in export_verl(resolved, task, bank, out, k=stages[-1].k):
         typer.echo(str(file))
+    for line in without_counterpart(resolved):
+        typer.echo(f"verl has no counterpart: {line}", err=True)
     if stages[0].kind == "sft" and model is None:
         typer.echo("the cold start is not part of it: train it here, and export with --model <run>/model", err=True)
     typer.echo(f"start: {start_command(out)}")

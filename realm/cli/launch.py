@@ -11,6 +11,10 @@ from typing import NoReturn
 
 from realm.errors import ConfigError
 
+#: Seconds that the launcher (torchrun underneath) leaves its processes after a SIGTERM before it kills them; its own
+#: default of 30 is less than a step of a large model and its checkpoint may take.
+SHUTDOWN = ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
+
 
 def launch_command(launch: str, arguments: Sequence[str]) -> list[str]:
     """The command that runs `realm ARGUMENTS` under accelerate.
@@ -61,6 +65,7 @@ def launch_here(launch: str, arguments: Sequence[str]) -> NoReturn:
             "--launch: this is one of several processes already (WORLD_SIZE is set); leave --launch away."
         )
     command = launch_command(launch, arguments)
+    os.environ.setdefault(*SHUTDOWN)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realm.cli.common import ARGUMENTS, ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
-from realm.cli.estimate import refuse, show_estimate, show_probe
+from realm.cli.estimate import refuse, refuse_with_prompts, show_estimate, show_probe
 from realm.cli.live import progress_bar
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def train(
         check(resolved, task, bank)
         if only_estimate:
             show_estimate(resolved, task, bank)
+        refuse_with_prompts(resolved, task, bank)
+        if only_estimate:
             show_probe(resolved, task, bank, pool)
             return
         if not _main_process():

@@ -25,7 +25,7 @@
 
   const ANSWERS = {
     right: (one) => one.correct,
-    wrong: (one) => !one.correct,
+    wrong: (one) => one.correct === false,
     copied: (one) => one.copied,
     truncated: (one) => one.truncated === true,
   };
@@ -81,6 +81,8 @@
 
   // What is shown --------------------------------------------------------------------------------------------------------
 
+  // The verifier may have failed on an answer: then nobody knows.
+  const verdict = (correct) => correct === null ? make("span", "badge", "? not judged") : badge(correct);
   const part = (title, ...children) => make("div", "part", make("h4", "", title), ...children);
   const textBlock = (content) => make("div", "text", content || "(empty)");
 
@@ -120,7 +122,7 @@
     view.open = open;
     const answer = completion.answer === null ? "no answer" : completion.answer;
     const marks = [["copied", completion.copied], ["truncated", completion.truncated === true]].filter(([, set]) => set);
-    view.append(make("summary", "", make("span", "number", `${number}`), badge(completion.correct), make("span", "quoted", answer),
+    view.append(make("summary", "", make("span", "number", `${number}`), verdict(completion.correct), make("span", "quoted", answer),
       ...marks.map(([name]) => make("span", "flag", name)),
       ...(completion.reward === null ? [] : [make("span", "reward", `reward ${figure(completion.reward)}`)])));
     const inner = make("div", "inner");

@@ -64,7 +64,9 @@ def _completion(row: dict[str, Any], routes: Sequence[dict[str, Any]], weights: 
     scores = row.get("scores")
     reasons = row.get("reasons")
     think = _cut(row.get("think"), LONG)
-    correct = row.get("correct") is True or row.get("correct") == 1
+    right = row.get("correct") is True or row.get("correct") == 1
+    # null: the verifier failed on the answer, and nobody knows.
+    correct = None if row.get("correct", False) is None else right
     reasons = [_cut(reason, SHORT) for reason in reasons[:MANY]] if isinstance(reasons, list) else []
     return {
         "think": think,
@@ -73,10 +75,10 @@ def _completion(row: dict[str, Any], routes: Sequence[dict[str, Any]], weights: 
         "answer": _cut(row.get("answer"), SHORT) if isinstance(row.get("answer"), str) else None,
         "scores": [number(score) for score in scores[: len(routes)]] if isinstance(scores, list) else [],
         "correct": correct,
-        "copied": _copied(row, routes, correct),
+        "copied": correct is not None and _copied(row, routes, right),
         "truncated": row["truncated"] if isinstance(row.get("truncated"), bool) else None,
         "reward": number(row.get("reward")),
-        "parts": _parts(row, weights, correct),
+        "parts": _parts(row, weights, right),
         "scoring": number(row.get("scoring")),
         "reasons": reasons,
     }

@@ -52,4 +52,9 @@ def _examine(case: Case) -> Diagnosis:
             "no evaluation on validation questions during RL: whether accuracy without routes kept up cannot be told "
             "(training.eval_questions, training.eval_every)."
         )
+    if case.rl and not case.values("kl") and case.value("training.rl.beta", 0.0) <= 0:
+        notes.append(
+            "training.rl.beta is 0, so that no reference model is kept and KL is not measured: how far the policy has "
+            "run from its start is seen in entropy and validation alone."
+        )
     return Diagnosis(case.run.name, findings, notes)

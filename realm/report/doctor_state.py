@@ -74,7 +74,7 @@ def not_a_number(case: Case) -> Finding | None:
 
 
 def verifier(case: Case) -> Finding | None:
-    """Answers that nobody judged: they earned no answer reward without having been found wrong."""
+    """Answers that nobody judged: nothing was learned from them, though they were paid for."""
     found = case.values("verifier_failures")
     level = fmean(found) if found else 0.0
     if level <= 0:
@@ -82,8 +82,8 @@ def verifier(case: Case) -> Finding | None:
     return Finding(
         "verifier",
         "harmful" if level >= 0.01 else "hint",
-        f"The verifier timed out or died on {level:.2%} of the completions ({max(found):.0%} in the worst row); these "
-        "earned no reward for their answers, right or wrong.",
+        f"The verifier timed out or died on {level:.2%} of the completions ({max(found):.0%} in the worst row); "
+        "nothing was learned from these, right or wrong.",
         f"Raise {case.told('task.verifier_timeout')} seconds, or choose a simpler {case.told('task.verifier')}.",
         ("task.verifier_timeout", "task.verifier"),
         {"mean": level, "worst": max(found)},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from realm.tasks.verify import INLINE, Verdict, Verifier, judge, verifier
 
 #: Seconds a worker may take to start and to import its verifier's library.
 _START_LIMIT = 120.0
+#: Bytes that a worker's line may have; a verdict has a few hundred.
+_LINE_LIMIT = 1 << 16
 #: Bytes of address space of a worker: a verification that wants more fails alone.
 _MEMORY_LIMIT = 2 << 30
 _PROGRAM = ("-m", "realm.tasks.workers")
@@ -38,7 +41,8 @@ def needs_process(name: str) -> bool:
 
 class _Worker:
     """One worker process. `index` is the pair it is at work on, `deadline` when (monotonic clock) it is killed, `fresh`
-    whether it has answered none yet."""
+    whether it has answered none yet. Its pipes never block: a worker that stops in the middle of a line, or reads none,
+    costs no more than its deadline."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         package_parent = str(Path(__file__).resolve().parents[2])
@@ -60,8 +64,11 @@ class _Worker:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.number = self.stdout.fileno()
+        os.set_blocking(self.number, False)
+        os.set_blocking(self.stdin.fileno(), False)
+        self._line = b""
         try:
-            ready = wait([self.number], _START_LIMIT) and self.receive() == "ready"
+            ready = self._starts()
         except BaseException:
             self.kill()
             raise
@@ -69,15 +76,42 @@ class _Worker:
             self.kill()
             raise RuntimeError(f"the verifier's worker did not start: {' '.join([*_PROGRAM, *arguments])}")
 
+    def _starts(self) -> bool:
+        end = time.monotonic() + _START_LIMIT
+        while (left := end - time.monotonic()) > 0 and wait([self.number], left):
+            with contextlib.suppress(BlockingIOError):
+                return bool(self.receive() == "ready")
+        return False
+
     def send(self, message: Any) -> None:
+        """Raises `TimeoutError` where the worker has not read it at its deadline, `BrokenPipeError` where it died."""
         data = memoryview(json.dumps(message).encode("ascii") + b"\n")
+        pipe = select.poll()
+        pipe.register(self.stdin, select.POLLOUT)
         while data:
-            data = data[self.stdin.write(data) :]
+            left = self.deadline - time.monotonic()
+            if left <= 0 or not pipe.poll(1000 * left):
+                raise TimeoutError
+            data = data[self.stdin.write(data) or 0 :]
 
     def receive(self) -> Any:
-        """The next message, or None where the worker has died."""
-        line = self.stdout.readline()
-        return json.loads(line) if line.endswith(b"\n") else None
+        """The next message, or None where the worker has died or talks nonsense.
+
+        Raises `BlockingIOError` while the message is not whole.
+        """
+        found = self.stdout.read(_LINE_LIMIT)
+        if found:
+            self._line += found
+        line, end, rest = self._line.partition(b"\n")
+        if end:
+            self._line = rest
+            try:
+                return json.loads(line)
+            except ValueError:
+                return None
+        if found == b"" or len(line) > _LINE_LIMIT:
+            return None
+        raise BlockingIOError
 
     def kill(self) -> None:
         self.process.kill()
@@ -139,8 +173,9 @@ class VerifierPool:
             worker.deadline = time.monotonic() + self._timeout
             try:
                 worker.send(pairs[worker.index])
-            except BrokenPipeError:
-                verdicts[worker.index] = Verdict(False, "error: the worker died")
+            except (BrokenPipeError, TimeoutError) as error:
+                died = isinstance(error, BrokenPipeError)
+                verdicts[worker.index] = Verdict(False, "error: the worker died" if died else "timeout")
                 self._drop(slot)
 
     def _collect(self, waiting: deque[int], verdicts: list[Verdict]) -> None:
@@ -155,8 +190,13 @@ class VerifierPool:
         answered = wait([worker.number for _, worker in busy], patience)
         for slot, worker in busy:
             assert worker.index is not None
-            if worker.number in answered:
-                message = worker.receive()
+            whole, message = worker.number in answered, None
+            if whole:
+                try:
+                    message = worker.receive()
+                except BlockingIOError:
+                    whole = False
+            if whole:
                 if message is None:
                     verdicts[worker.index] = Verdict(False, "error: the worker died")
                     self._drop(slot)

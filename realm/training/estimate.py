@@ -2,29 +2,33 @@
 
 Weights, gradients and optimizer states are counted, from the model's own configuration; a run whose sum of these three
 exceeds the memory is refused. What comes and goes within a step is estimated for a decoder of the Llama kind and
-printed beside it, but refuses nothing.
+printed beside it; it refuses a run only where it is far above the memory.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import reduce
 from math import ceil
 from statistics import fmean
 from typing import Any
-
-import psutil
-import torch
 
 from realm.config import Config
 from realm.errors import ModelError, ResourceError
 from realm.evaluation.models import load_outline
 from realm.evaluation.prompts import encode
 from realm.training.adapters import with_adapters
+from realm.training.memory import Memory
 from realm.training.renderer import Renderer
 from realm.training.settings import hushed, sharded
 
+#: Dotted keys and their new values.
+Change = dict[str, Any]
+
+#: How many times the memory an estimated peak must be to refuse a run: estimates err by less.
+CLEARLY = 1.5
 #: Questions whose prompts are rendered to learn how long prompts are.
 SAMPLE = 64
 #: Numbers that one layer keeps of each token for the backward pass, per unit of hidden size, query, key and inner
@@ -58,14 +62,6 @@ class Lengths:
     longest: int
     mean: float
     completion: int
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What there is for each process: bytes, and what kind. `limit` is None where nobody can tell."""
-
-    limit: int | None
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,14 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
     return Lengths(max(tokens), fmean(tokens), config.training.rl.max_completion_length)
 
 
-def estimate(config: Config, model: Outline, lengths: Lengths) -> Estimate:
+def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
     """What each process needs for a step of RL; the cold start's shorter rows need less.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
+
+    Args:
+        shared: prompts are read once for their groups wherever the settings allow it, whatever the model allows: the
+            least that the run may need. Otherwise TRL's own path.
     """
     rl = config.training.rl
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -140,14 +140,14 @@ def estimate(config: Config, model: Outline, lengths: Lengths) -> Estimate:
     # DDP sends gradients in buckets of their own.
     copies = 2 if processes > 1 and state_parts == 1 else 1
     reference = model.weights if rl.beta > 0 and not config.training.lora.r else 0
-    whole = lengths.longest + lengths.completion
+    shared = shared and rl.shared_prefix == "auto" and not sharded()
     return Estimate(
         weights=model.weights // parts,
         gradients=copies * model.trained_bytes // state_parts,
         optimizer=optimizer // state_parts,
         reference=reference // parts,
-        update=_update(config, model, rl.micro_batch_size, whole),
-        rollout=_rollout(config, model, rl.batch_size // processes, lengths),
+        update=_update(config, model, lengths, shared and not rl.gradient_checkpointing),
+        rollout=_rollout(config, model, rl.batch_size // processes, lengths, shared),
         tokens_per_step=int(rl.batch_size * (lengths.mean + lengths.completion)),
     )
 
@@ -156,38 +156,41 @@ def _number(config: Config) -> int:
     return 4 if config.model.dtype == "float32" else 2
 
 
-def _update(config: Config, model: Outline, rows: int, length: int) -> int:
+def _update(config: Config, model: Outline, lengths: Lengths, shared: bool) -> int:
     """Bytes kept for the backward pass of one micro-batch."""
     rl = config.training.rl
+    rows, length = rl.micro_batch_size, lengths.longest + lengths.completion
     size = _MIXED if rl.bf16 and config.model.dtype == "float32" else _number(config)
     layer = sum(factor * getattr(model, name) for name, factor in _KEPT.items())
     # Going back, one layer's gradients are there too. Under checkpointing every layer keeps its input, and one at a
     # time is computed again.
     kept = model.layers * model.hidden + 2 * layer if rl.gradient_checkpointing else (model.layers + 1) * layer
-    mask = rows * length * length
+    tokens, copies, mask = rows * length, 0, rows * length * length
+    if shared:
+        tokens = ceil(rows / rl.num_generations) * lengths.longest + rows * lengths.completion
+        # Keys and values of the prompt beside those of each completion, in every layer.
+        copies = 2 * model.layers * model.keys * rows * length
+        mask = rows * lengths.completion * length
     # Autocast keeps each weight in bf16 for the step.
     cast = 2 * model.parameters if rl.bf16 and config.model.dtype == "float32" else 0
-    return int(rows * length * kept * size + mask + cast)
+    return int((tokens * kept + copies) * size + mask + cast)
 
 
-def _rollout(config: Config, model: Outline, rows: int, lengths: Lengths) -> int:
+def _rollout(config: Config, model: Outline, rows: int, lengths: Lengths, shared: bool) -> int:
     """Bytes of the KV cache of all completions of a process, and of one layer reading the prompts."""
     if config.training.rl.vllm != "off":
         return 0
     cache = 2 * model.layers * model.keys * (lengths.longest + lengths.completion)
     reading = lengths.longest * (4 * model.hidden + 3 * model.inner)
-    return rows * (cache + reading) * _number(config)
+    prompts = ceil(rows / config.training.rl.num_generations) if shared else rows
+    return (rows * cache + prompts * reading) * _number(config)
 
 
-def memory() -> Memory:
-    """The memory that one process of this machine may have; on a CPU the processes share it."""
-    if torch.cuda.is_available():
-        device = int(os.environ.get("LOCAL_RANK", "0"))
-        return Memory(torch.cuda.get_device_properties(device).total_memory, "GPU")
-    if torch.accelerator.is_available():
-        return Memory(None, "accelerator")
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return Memory((psutil.virtual_memory().total + psutil.swap_memory().total) // local, "RAM")
+def _offloaded() -> bool:
+    """Whether weights or states are moved to another memory on purpose: that is not counted here."""
+    return os.environ.get("FSDP_OFFLOAD_PARAMS") == "true" or os.environ.get(
+        "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none"
+    ) not in ("none", "")
 
 
 def refuse_what_cannot_fit(config: Config, there: Memory) -> None:
@@ -196,61 +199,130 @@ def refuse_what_cannot_fit(config: Config, there: Memory) -> None:
     Raises:
         ResourceError: says how much is needed, and with which settings less is.
     """
-    nothing = Lengths(0, 0.0, 0)
-    needed = estimate(config, outline(config), nothing).fixed
-    # What is moved to another memory on purpose is not counted here.
-    offloaded = os.environ.get("FSDP_OFFLOAD_PARAMS") == "true" or os.environ.get(
-        "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none"
-    ) not in ("none", "")
-    if there.limit is None or offloaded or needed <= there.limit:
-        return
-    found = [
-        f"{text} ({size(least)})"
-        for text, changed in _smaller(config)
-        if (least := estimate(changed, outline(changed), nothing).fixed) <= there.limit
-    ]
-    remedy = f"It would with {'; or '.join(found)}" if found else "Take a smaller model"
-    raise ResourceError(
-        f"{config.model.path}: weights, gradients and optimizer states need {size(needed)}, the {there.kind} has "
-        f"{size(there.limit)} for each process.\n{remedy}; or spread it over several GPUs "
-        "(configs/accelerate/fsdp2.yaml)."
+
+    def need(changed: Config) -> int:
+        return estimate(changed, outline(changed), Lengths(0, 0.0, 0)).fixed
+
+    if there.limit is not None and not _offloaded() and (needed := need(config)) > there.limit:
+        raise _refusal(config, "weights, gradients and optimizer states need", needed, there, need)
+
+
+def refuse_what_hardly_fits(config: Config, model: Outline, lengths: Lengths, there: Memory) -> None:
+    """Stop a run whose estimated peak is far above the memory, even if every prompt is read once for its group.
+
+    Raises:
+        ResourceError: says how much is needed, and with which settings less is.
+    """
+
+    def need(changed: Config) -> int:
+        return estimate(changed, _outlined(config, model, changed), _cut(config, lengths, changed), shared=True).peak
+
+    if there.limit is not None and not _offloaded() and (needed := need(config)) > CLEARLY * there.limit:
+        raise _refusal(config, "a step of RL is estimated to need", needed, there, need)
+
+
+def _refusal(config: Config, what: str, needed: int, there: Memory, need: Callable[[Config], int]) -> ResourceError:
+    assert there.limit is not None
+    found = [f"{text} ({size(need(changed))})" for text, changed in fitting(config, need, there.limit)]
+    remedy = f"It would fit with {'; or '.join(found)}" if found else "Take a smaller model"
+    return ResourceError(
+        f"{config.model.path}: {what} {size(needed)}, the {there.kind} has {size(there.limit)} for each process.\n"
+        f"{remedy}; or spread it over several GPUs (configs/accelerate/fsdp2.yaml)."
     )
 
 
 def advice(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
-    """Settings each of which alone would bring the estimated peak within the memory."""
-    if there.limit is None or estimate(config, model, lengths).peak <= there.limit:
+    """Settings that would bring the estimated peak within the memory, see `fitting`."""
+
+    def need(changed: Config) -> int:
+        return estimate(changed, _outlined(config, model, changed), _cut(config, lengths, changed)).peak
+
+    if there.limit is None or need(config) <= there.limit:
         return []
-    fitting = []
-    for text, changed in _smaller(config):
-        outlined = model if changed.training.lora == config.training.lora else outline(changed)
-        if estimate(changed, outlined, lengths).peak <= there.limit:
-            fitting.append(text)
-    return fitting
+    return [text for text, _ in fitting(config, need, there.limit)]
 
 
-def _smaller(config: Config) -> Iterator[tuple[str, Config]]:
-    """Settings that need less memory than the configured ones, from those that change least to those that do most."""
+def _outlined(config: Config, model: Outline, changed: Config) -> Outline:
+    """The outline of `changed`, given that of `config`."""
+    same = changed.training.lora == config.training.lora and changed.model == config.model
+    return model if same else outline(changed)
+
+
+def _cut(config: Config, lengths: Lengths, changed: Config) -> Lengths:
+    """The lengths under `changed`, given those under `config`."""
+    before, after = config.training.rl.max_completion_length, changed.training.rl.max_completion_length
+    return lengths if after == before else replace(lengths, completion=after)
+
+
+def fitting(config: Config, need: Callable[[Config], int], limit: int) -> list[tuple[str, Config]]:
+    """Settings each of which alone needs no more than `limit` bytes; where none does, some that together need no more.
+
+    Args:
+        need: bytes that a configuration needs.
+
+    Returns:
+        What to add to the command, and the configuration that it makes.
+    """
+    single, together = _smaller(config)
+    found = [change for change in single if need(_with(config, change)) <= limit]
+    if not found and (several := _combined(config, together, need, limit)):
+        found = [several]
+    return [(_command(change), _with(config, change)) for change in found]
+
+
+def _combined(config: Config, changes: list[Change], need: Callable[[Config], int], limit: int) -> Change | None:
+    """As many of the changes, taken in their order, as it takes; none that it does without."""
+    taken: list[Change] = []
+    for change in changes:
+        taken.append(change)
+        if need(_with(config, _union(taken))) <= limit:
+            break
+    else:
+        return None
+    for change in taken[:-1]:
+        others = [other for other in taken if other is not change]
+        if need(_with(config, _union(others))) <= limit:
+            taken = others
+    return _union(taken)
+
+
+def _smaller(config: Config) -> tuple[list[Change], list[Change]]:
+    """Changes that need less memory, from those that change least of what is learned to those that do most: each for
+    itself, and those that can be put together."""
     rl = config.training.rl
-    changes: list[dict[str, Any]] = []
+    halves = []
     micro = rl.micro_batch_size
     while micro % 2 == 0:
         micro //= 2
-        changes.append({"rl.micro_batch_size": micro})
-    if not rl.gradient_checkpointing:
-        changes.append({"rl.gradient_checkpointing": True})
-        changes += [{**change, "rl.gradient_checkpointing": True} for change in changes[:-1]][-1:]
-    if rl.optimizer not in ("adamw_8bit", "adafactor"):
-        changes.append({"rl.optimizer": "adamw_8bit"})
-    if not config.training.lora.r:
-        changes.append({"lora.r": 16})
-    changes.append({"rl.max_completion_length": ceil(rl.max_completion_length / 2)})
-    for change in changes:
-        changed = config.model_copy(deep=True)
-        for key, value in change.items():
-            section, name = key.split(".")
-            setattr(getattr(changed.training, section), name, value)
-        yield " ".join(f"--set training.{key}={str(value).lower()}" for key, value in change.items()), changed
+        halves.append({"training.rl.micro_batch_size": micro})
+    checkpointing = [{"training.rl.gradient_checkpointing": True}] if not rl.gradient_checkpointing else []
+    eight_bit = [{"training.rl.optimizer": "adamw_8bit"}] if rl.optimizer not in ("adamw_8bit", "adafactor") else []
+    no_reference = [{"training.rl.beta": 0.0}] if rl.beta > 0 and not config.training.lora.r else []
+    adapters = [{"training.lora.r": 16}] if not config.training.lora.r else []
+    half = [{"model.dtype": "bfloat16"}] if config.model.dtype == "float32" else []
+    shorter = [{"training.rl.max_completion_length": ceil(rl.max_completion_length / 2)}]
+    both = [halves[-1] | checkpointing[0]] if halves and checkpointing else []
+    single = halves + checkpointing + both + eight_bit + no_reference + adapters + half + shorter
+    return single, halves[-1:] + checkpointing + no_reference + adapters + half + shorter
+
+
+def _union(changes: Iterable[Change]) -> Change:
+    return {key: value for change in changes for key, value in change.items()}
+
+
+def _with(config: Config, change: Change) -> Config:
+    changed = config.model_copy(deep=True)
+    for key, value in change.items():
+        *sections, name = key.split(".")
+        setattr(reduce(getattr, sections, changed), name, value)
+    return changed
+
+
+def _command(change: Change) -> str:
+    return " ".join(
+        f"--set {key}={f'{value:g}' if isinstance(value, float) else str(value).lower()}"
+        for key, value in change.items()
+    )
 
 
 def size(number: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,13 +13,26 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from realm.training.failures import is_memory
 from realm.training.rollout import foreign_settings, roll_out
 from realm.training.shared_prefix import SharedBatch, shared_outputs, take_apart, unfit
 
 logger = logging.getLogger(__name__)
 
+#: A model as it is asked: its identity, whether its adapters are switched off (the reference of LoRA), which are on.
+_Key = tuple[int, bool, tuple[str, ...]]
+
 #: Mean absolute difference of the log-probabilities of shared and plain path that is taken for rounding.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-8, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+
+
+def _key(bare: nn.Module) -> _Key:
+    """`bare` is free of distributed wrappers, with or without adapters of peft."""
+    if hasattr(bare, "peft_config"):
+        for module in bare.modules():
+            if isinstance(off := getattr(module, "disable_adapters", None), bool):
+                return id(bare), off, tuple(module.active_adapters)  # type: ignore[arg-type]
+    return id(bare), False, ()
 
 
 @dataclass
@@ -72,8 +85,8 @@ class FrugalGRPOTrainer(GRPOTrainer):
     def __init__(self, *args: Any, share: bool = True, **kwargs: Any) -> None:
         self._share = share
         self._update: _Update | None = None
-        self._refused: dict[int, str] = {}
-        self._checked: set[int] = set()
+        self._refused: dict[_Key, str] = {}
+        self._checked: set[_Key] = set()
         self._told: set[str] = set()
         super().__init__(*args, **kwargs)
 
@@ -171,21 +184,29 @@ class FrugalGRPOTrainer(GRPOTrainer):
                 "gradient checkpointing keeps no cache; training.rl.gradient_checkpointing: false with a smaller "
                 "training.rl.micro_batch_size (a multiple of G) saves memory and time"
             )
-        if id(bare) not in self._refused:
-            self._refused[id(bare)] = unfit(bare) or ""
-        return self._refused[id(bare)] or None
+        key = _key(bare)
+        if key not in self._refused:
+            self._refused[key] = unfit(bare) or ""
+        return self._refused[key] or None
 
     def _agrees(self, bare: nn.Module, batch: SharedBatch, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> bool:
-        """Whether both paths give the same log-probabilities; looked at on the first batch of each model only.
+        """Whether both paths give the same log-probabilities; looked at on the first batch of each model only, with and
+        without its adapters.
 
         The model is called without its wrappers: what they do together with other processes must not depend on this.
         """
-        if id(bare) in self._checked:
+        key = _key(bare)
+        if key in self._checked:
             return True
-        self._checked.add(id(bare))
+        self._checked.add(key)
         with torch.no_grad():
-            with self.accelerator.autocast():
-                shared = shared_outputs(bare, bare, batch).log_probs
+            try:
+                with self.accelerator.autocast():
+                    shared = shared_outputs(bare, bare, batch).log_probs
+            except Exception as error:
+                if is_memory(error):
+                    raise
+                return self._refuse(key, f"sharing them fails in this model ({type(error).__name__}: {error})"[:300])
             plain, _, _ = super()._get_per_token_logps_and_entropies(bare, ids, mask, keep, None, False)
         valid = batch.labels != -100
         width = valid.shape[1]
@@ -197,8 +218,12 @@ class FrugalGRPOTrainer(GRPOTrainer):
         if difference <= TOLERANCES.get(dtype, TOLERANCES[torch.bfloat16]):
             logger.info(message)
             return True
-        self._refused[id(bare)] = message
-        self._tell(f"Prompts are forwarded once per completion: {message}.")
+        return self._refuse(key, message)
+
+    def _refuse(self, key: _Key, reason: str) -> Literal[False]:
+        """Take TRL's path from now on."""
+        self._refused[key] = reason
+        self._tell(f"Prompts are forwarded once per completion: {reason}.")
         return False
 
     # The loss
@@ -233,7 +258,9 @@ class FrugalGRPOTrainer(GRPOTrainer):
             advantages = batch["advantages"]
             # A group may lie on several processes.
             groups = self.accelerator.gather(advantages).view(-1, self.num_generations)
-            flat = (groups == groups[:, :1]).all(1).repeat_interleave(self.num_generations)
+            # Their mean is zero, but for rows without a reward (None) that TRL has set to zero and rounding.
+            spread = (groups > 0).any(1) & (groups < 0).any(1)
+            flat = ~spread.repeat_interleave(self.num_generations)
             start = self.accelerator.process_index * len(advantages)
             batch["advantages"] = advantages.masked_fill(flat[start : start + len(advantages)], 0.0)
             batch["row"] = torch.arange(len(advantages), device=advantages.device)

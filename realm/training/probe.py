@@ -18,6 +18,7 @@ from realm.config import Config
 from realm.evaluation.models import context_length, load
 from realm.tasks.base import Task
 from realm.tasks.workers import VerifierPool
+from realm.training.failures import explain
 from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
@@ -54,7 +55,21 @@ def probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, *, 
 
     Args:
         k: routes per prompt (none in the recipe grpo).
+
+    Raises:
+        ResourceError: the memory does not suffice.
+        TrainingError: a loss is no number.
     """
+    try:
+        return _probe(config, task, bank, pool, k)
+    except Exception as error:
+        reason = explain(error, config, "rl", 0, None)
+        if reason is None:
+            raise
+        raise reason from error
+
+
+def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k: int) -> Probe:
     rl = config.training.rl
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     short = config.model_copy(deep=True)

@@ -215,22 +215,24 @@ class _Runner:
         checkpoint = last_checkpoint(folder) if resume else None
         if resume and main_process():
             self.run_folder.rewind(stage.kind, stage.round, checkpoint[1] if checkpoint else 0)
-        model, tokenizer = load(source, self.config.model.dtype)
+        trainer = None
         # Later rounds ask and draw anew.
         seed = self.config.run.seed if stage.round == 0 else derive(self.config.run.seed, "round", stage.round)
-        renderer = Renderer(
-            self.config, self.task, self.bank, tokenizer, context_length(model, self.config), k=stage.k, seed=seed
-        )
         make = self._sft if stage.kind == "sft" else self._rl
-        trainer = make(stage, model, tokenizer, renderer, str(folder))
         try:
+            model, tokenizer = load(source, self.config.model.dtype)
+            renderer = Renderer(
+                self.config, self.task, self.bank, tokenizer, context_length(model, self.config), k=stage.k, seed=seed
+            )
+            trainer = make(stage, model, tokenizer, renderer, str(folder))
             if stage == plan(self.config)[0] and main_process():
                 self._evaluate_base(model, tokenizer)
             with patient(speak=main_process()) as request:
                 trainer.add_callback(Checkpoints(self.config.training.keep_checkpoints, request))
                 trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
         except Exception as error:
-            step, path = trainer.state.global_step, str(self.run_folder.path)
+            step = trainer.state.global_step if trainer else 0
+            path = str(self.run_folder.path)
             reason = explain(error, self.config, stage.kind, step, path)
             if reason is None:
                 raise

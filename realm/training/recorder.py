@@ -172,8 +172,9 @@ class Recorder(TrainerCallback):
                     "think": item.completion.think,
                     "answer": item.completion.answer,
                     "scores": list(item.completion.scores),
-                    "correct": item.correct,
-                    "reward": item.reward.total,
+                    # null: the verifier failed, and nobody knows.
+                    "correct": None if item.verifier_failed else item.correct,
+                    "reward": item.paid,
                     "format": item.reward.format,
                     "scoring": item.reward.scoring,
                     "reasons": list(item.completion.reasons),

@@ -33,6 +33,11 @@ class Scored:
     reward: Reward
     verifier_failed: bool
 
+    @property
+    def paid(self) -> float | None:
+        """The reward that is learned from; None where nobody knows what the answer is worth."""
+        return None if self.verifier_failed else self.reward.total
+
 
 @dataclass(frozen=True)
 class Group:
@@ -49,8 +54,10 @@ class Group:
 class RouteReward:
     """MRPV's two-stage reward as TRL calls it.
 
-    An answer that the verifier failed on (time-out, error) earns no answer reward: a reward must be paid on evidence.
-    The share of such completions is the figure `verifier_failures`, so that it is never silent.
+    A completion whose answer the verifier failed on (time-out, error) gets None instead of a reward: what nobody knows
+    counts neither for nor against the model. TRL leaves None out of the group's baseline and sets the advantage to zero
+    (a contract test in tests/training/test_rewards.py). The share of such completions is the figure
+    `verifier_failures`, so that it is never silent; figures of rewards and answers are means over the others.
 
     Args:
         config: weights, rule and tags.
@@ -84,9 +91,11 @@ class RouteReward:
         dropped: Sequence[int] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
-    ) -> list[float]:
-        """One reward per completion. `routes` … `dropped` are the columns added by `ReaLMTrainer`; without them the
-        prompts had no routes."""
+    ) -> list[float | None]:
+        """One reward per completion, None where the verifier failed.
+
+        `routes` … `dropped` are the columns added by `ReaLMTrainer`; without them the prompts had no routes.
+        """
         n = len(completions)
         shown = list(routes or [()] * n)
         texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
@@ -123,7 +132,7 @@ class RouteReward:
                 log_metric(name, value)
             if tau:
                 log_metric("tau", tau[0])
-        return [item.reward.total for item in scored]
+        return [item.paid for item in scored]
 
     def _reward(self, completion: Completion, verdict: Verdict, routes: Sequence[Route]) -> Reward:
         labels = [route.label for route in judged(self._config, routes)]
@@ -141,32 +150,50 @@ class RouteReward:
                 start = end
 
     def _measure(self) -> dict[str, float]:
-        """The figures of the batch by their names in metrics.jsonl; shares and means, so that they can be averaged."""
+        """The figures of the batch by their names in metrics.jsonl; shares and means, so that they can be averaged.
+
+        Where the verifier failed on every completion, figures of rewards and answers are left out.
+        """
         scored = [item for group in self.groups for item in group.scored]
+        judged = [item for item in scored if not item.verifier_failed]
         reasons = Counter(reason for item in scored for reason in item.completion.reasons)
         figures = {
             "p": fmean(group.p for group in self.groups),
-            "reward_format": fmean(item.reward.format for item in scored),
-            "reward_answer": fmean(item.reward.answer for item in scored),
-            "reward_scores": fmean(item.reward.scores for item in scored),
-            "accuracy": fmean(item.correct for item in scored),
             "routes_per_prompt": fmean(len(group.routes) for group in self.groups),
             "routes_dropped": fmean(group.dropped for group in self.groups),
             "zero_spread_groups": fmean(
-                len({item.reward.total for item in group.scored}) == 1 for group in self.groups
+                len({item.paid for item in group.scored} - {None}) <= 1 for group in self.groups
             ),
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
             "verifier_failures": fmean(item.verifier_failed for item in scored),
             **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
         }
-        alone = [item.correct for group in self.groups if not group.routes for item in group.scored]
+        if judged:
+            figures |= {
+                "reward_format": fmean(item.reward.format for item in judged),
+                "reward_answer": fmean(item.reward.answer for item in judged),
+                "reward_scores": fmean(item.reward.scores for item in judged),
+                "accuracy": fmean(item.correct for item in judged),
+            }
+        alone = [
+            item.correct
+            for group in self.groups
+            if not group.routes
+            for item in group.scored
+            if not item.verifier_failed
+        ]
         if alone:
             figures["accuracy_without_routes"] = fmean(alone)
         # Without routes there is nothing to score or to copy: such prompts would only water these two down.
         with_routes = [group for group in self.groups if group.routes]
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
-        wrong = [(item, group.routes) for group in with_routes for item in group.scored if not item.correct]
+        wrong = [
+            (item, group.routes)
+            for group in with_routes
+            for item in group.scored
+            if not item.correct and not item.verifier_failed
+        ]
         if wrong:
             answers = [(item.completion.answer, False, routes) for item, routes in wrong]
             figures["same_err"] = fmean(copied(self._pool, answers))

@@ -25,23 +25,34 @@ from realm.training.shared_prefix import causal_model
 #: Settings of generation that `roll_out` follows, and those that change nothing of what is sampled.
 _FOLLOWED = {"max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p"}
 _NEUTRAL = {"pad_token_id", "bos_token_id", "eos_token_id", "max_length", "disable_compile", "use_cache"}
+#: How the beginnings of the names of settings of assisted generation read, which takes an assistant to do anything.
+_ASSISTED = ("num_assistant_", "assistant_", "target_lookbehind")
+
+
+def resolved(config: GenerationConfig, model: nn.Module) -> GenerationConfig:
+    """The settings that `generate` samples with: what `config` leaves None is the model directory's, then the default.
+
+    Leans on transformers' private `_prepare_generation_config`, which is where `generate` does it.
+
+    Args:
+        config: TRL's.
+        model: the model of transformers, with or without adapters.
+    """
+    found: GenerationConfig = causal_model(model)._prepare_generation_config(config)[0]
+    return found
 
 
 def foreign_settings(config: GenerationConfig, model: nn.Module) -> str | None:
     """Which settings of generation, TRL's or the model directory's, `roll_out` does not know; None: it knows all.
 
-    Args:
-        config: TRL's, which wins over the model's own.
-        model: the model of transformers, with or without adapters.
+    Args: see `resolved`.
     """
-    own = getattr(causal_model(model), "generation_config", None)
-    settings = own.to_dict() if own is not None else {}
-    settings |= {name: value for name, value in config.to_dict().items() if value is not None}
+    settings = resolved(config, model).to_dict()
     unknown = [
         f"{name}: {value}"
         for name, value in sorted(settings.items())
         if name not in _FOLLOWED | _NEUTRAL
-        and not name.startswith(("_", "output_", "return_", "transformers_"))
+        and not name.startswith(("_", "output_", "return_", "transformers_", *_ASSISTED))
         # 1 is what penalties and numbers of beams are when they do nothing.
         and value
         and (value != 1 or name.startswith("min_"))
@@ -50,7 +61,7 @@ def foreign_settings(config: GenerationConfig, model: nn.Module) -> str | None:
 
 
 def warpers(config: GenerationConfig) -> LogitsProcessorList:
-    """What transformers' `generate` does to the scores before it samples, in its order."""
+    """What transformers' `generate` does to the scores before it samples, in its order; `config` is `resolved`."""
     steps = LogitsProcessorList()
     if config.temperature not in (None, 1.0):
         steps.append(TemperatureLogitsWarper(config.temperature))
@@ -80,15 +91,15 @@ def roll_out(
     Args:
         model: free of distributed wrappers.
         prompts: token ids, members of a group side by side.
-        config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `warpers` follows;
-            without `do_sample` the likeliest token is taken.
+        config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `warpers` follows, see
+            `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
         first_row: number of the first prompt in the whole batch.
 
     Raises:
         NotFiniteError: a probability is no number; the weights are spoilt.
     """
-    length = config.max_new_tokens
+    config = resolved(config, model)
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     groups = [(list(prompt), len(list(members))) for prompt, members in groupby(prompts)]
     return decode(
@@ -97,7 +108,7 @@ def roll_out(
         [count for _, count in groups],
         pad=config.pad_token_id,
         ends=set(ends),
-        max_new_tokens=length,
+        max_new_tokens=config.max_new_tokens,
         pick=_sampler(config, [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]),
     )
 

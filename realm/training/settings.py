@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import os
 import warnings
@@ -20,6 +21,14 @@ from realm.errors import ConfigError
 from realm.method.seeds import derive, rng
 
 
+def _not_unscored(record: logging.LogRecord) -> bool:
+    """False for TRL's warning that a completion has no reward: it prints prompt and completion as they are, each step.
+
+    The figure `verifier_failures` and `realm doctor` tell of it.
+    """
+    return "All reward functions returned None" not in str(record.msg)
+
+
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
@@ -34,6 +43,7 @@ class Quiet(Trainer):
 
     def be_quiet(self) -> None:
         """Take away the callbacks that print each log; `Recorder` tells of progress instead."""
+        logging.getLogger("trl.trainer.grpo_trainer").addFilter(_not_unscored)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 

@@ -41,6 +41,12 @@ _LOSS = {
     "grpo": "seq-mean-token-mean",
     "dr_grpo": "seq-mean-token-sum-norm",
 }
+#: Our optimizers as verl's `optimizer` and `optimizer_impl`.
+_OPTIMIZERS = {
+    "adamw_torch_fused": ("AdamW", "torch.optim"),
+    "adamw_torch": ("AdamW", "torch.optim"),
+    "adamw_8bit": ("AdamW8bit", "bitsandbytes.optim"),
+}
 _PLUGIN = "pkg://realm.training.verl_plugin"
 
 
@@ -197,6 +203,7 @@ def generations(config: Config) -> int:
 def verl_config(config: Config, folder: Path, context: int) -> str:
     """verl's configuration as YAML with comments: the run's settings by verl's names, the rest verl's defaults."""
     rl, lora, groups = config.training.rl, config.training.lora, groups_per_step(config)
+    optimizer, module = _OPTIMIZERS.get(rl.optimizer, _OPTIMIZERS["adamw_torch"])
     model: dict[str, Any] = {
         "path": config.model.path,
         "enable_gradient_checkpointing": rl.gradient_checkpointing,
@@ -233,7 +240,10 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
             "model": model,
             "actor": {
                 "optim": {
+                    "optimizer": optimizer,
+                    "optimizer_impl": module,
                     "lr": rl.learning_rate,
+                    "lr_scheduler_type": "constant" if rl.lr_schedule == "constant" else "cosine",
                     "lr_warmup_steps": rl.warmup_steps,
                     "weight_decay": rl.weight_decay,
                 },
@@ -264,6 +274,7 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
             "total_epochs": 1,
             "total_training_steps": generations(config),
             "save_freq": config.training.save_every,
+            "max_actor_ckpt_to_keep": config.training.keep_checkpoints,
             "test_freq": config.training.eval_every,
             "nnodes": 1,
             "n_gpus_per_node": 8,
@@ -275,6 +286,35 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
         "# Any key can be overridden there, e.g. trainer.nnodes=4.\n"
     )
     return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def without_counterpart(config: Config) -> list[str]:
+    """What of the run's settings verl cannot follow, a sentence each, with what it does instead."""
+    training, rl = config.training, config.training.rl
+    found: dict[str, str | bool | int] = {
+        "rl.lr_schedule": rl.lr_schedule == "linear" and "verl's decays as a cosine, to zero too",
+        "rl.optimizer": rl.optimizer not in _OPTIMIZERS and "verl trains with AdamW",
+        "rl.scale_rewards": rl.scale_rewards == "batch" and "verl divides by the deviation of the group",
+        "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
+        "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
+        "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
+        "rounds": training.recipe == "realm-r1" and training.rounds > 1 and "this is the RL stage of the first",
+        "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
+    }
+    lines = []
+    for key, instead in found.items():
+        if instead:
+            section, _, name = key.rpartition(".")
+            value = getattr(getattr(training, section) if section else training, name)
+            lines.append(f"training.{key} ({str(value).lower()}): {instead}")
+    if config.model.dtype != "float32":
+        lines.append(f"model.dtype ({config.model.dtype}): verl keeps the weights that it trains in float32")
+    if config.run.report_to:
+        lines.append(f"run.report_to ({', '.join(config.run.report_to)}): name them in trainer.logger")
+    return [
+        *lines,
+        "a completion that the verifier fails on: verl knows no missing reward; it earns none for its answer",
+    ]
 
 
 def start_command(folder: Path) -> str:

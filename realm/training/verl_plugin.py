@@ -134,6 +134,9 @@ def compute_score(
 ) -> dict[str, float]:
     """MRPV's two-stage reward of one completion as `score`, and its parts, which verl reports beside it.
 
+    verl knows no completion without a reward: one that the verifier failed on earns no answer reward here, and
+    `verifier_failed` says so (in our own trainer nothing is learned from it).
+
     Args:
         solution_str: the completion without special tokens.
         extra_info: its `labels` are those of the routes that the prompt shows, in order.

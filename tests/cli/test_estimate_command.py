@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from realm.training.estimate import Memory
+from realm.training.memory import Memory
 
 from .conftest import tree
 
@@ -31,11 +31,24 @@ def test_a_run_says_what_it_needs_and_does_not_probe(work: Path, realm: Realm) -
 
 def test_what_cannot_fit_is_not_started(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(work)
-    monkeypatch.setattr("realm.training.estimate.memory", lambda: Memory(100_000, "GPU"))
+    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(100_000, "GPU"))
     for arguments in ((), ("--estimate",)):
         result = realm("train", "config.yaml", *arguments)
         assert result.exit_code == 2
         assert "weights, gradients and optimizer states need" in result.stderr and "the GPU has 100 kB" in result.stderr
     assert tree(work) == before
-    monkeypatch.setattr("realm.training.estimate.memory", lambda: Memory(1_000_000, "GPU"))
+    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(10_000_000, "GPU"))
     assert realm("train", "config.yaml").exit_code == 0, "what may fit is started"
+
+
+def test_what_hardly_fits_is_not_started(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights and states fit; the caches of 64 completions of up to 2000 tokens do not, by far."""
+    before = tree(work)
+    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(1_000_000, "GPU"))
+    long = ("--set", "training.rl.max_completion_length=1500", "--set", "training.rl.batch_size=64")
+    for arguments in (long, (*long, "--estimate")):
+        result = realm("train", "config.yaml", *arguments)
+        assert result.exit_code == 2
+        assert "a step of RL is estimated to need" in result.stderr and "the GPU has 1.0 MB" in result.stderr
+    assert "peak     about" in result.stderr and "time" not in result.stderr, "told, not measured"
+    assert tree(work) == before

@@ -22,5 +22,6 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
     assert done.exit_code == 0, done.output
     assert {file.name for file in (work / "verl").iterdir()} == {"train.parquet", "validation.parquet", "verl.yaml"}
     assert "python -m verl.trainer.main_ppo" in done.stdout and "cold start" not in done.output
+    assert "verl has no counterpart: training.rl.bf16 (false): verl computes in bf16" in done.stderr
     again = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
     assert again.exit_code == 2 and "--overwrite" in again.output

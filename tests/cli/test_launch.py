@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+from torch.distributed.launcher.api import LaunchConfig
 from typer.testing import Result
 
-from realm.cli.launch import launch_command
+from realm.cli.launch import SHUTDOWN, launch_command, launch_here
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
+KINDS = {"ddp": "MULTI_GPU", "multi-node": "MULTI_GPU", "fsdp2": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}
 ARGUMENTS = ["train", "my.yaml", "--set", "run.seed=1", "--launch", "X", "--resume"]
 
 
@@ -41,6 +45,7 @@ def test_accelerate_reads_the_ready_files(file: Path) -> None:
     found = load_config_from_file(str(file))
     named = yaml.safe_load(file.read_text())
     assert found.num_processes == named["num_processes"] >= 2 and str(found.mixed_precision) == "no"
+    assert str(found.distributed_type).rpartition(".")[2] == KINDS[file.stem]
     known = vars(launch_command_parser().parse_args(["x"]))
     for section in ("deepspeed_config", "fsdp_config"):
         for key in named.get(section, {}):
@@ -62,6 +67,21 @@ def test_mistakes(work: Path, realm: Callable[..., Result], monkeypatch: pytest.
     result = realm("train", "config.yaml", "--launch", "--multi_gpu")
     assert result.exit_code == 2 and "leave --launch away" in result.output
     assert not (work / "runs").exists()
+
+
+def test_the_launcher_waits_for_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun kills what has not ended so many seconds after a SIGTERM; the user's own choice stays."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, command: became.append(command))
+    monkeypatch.setenv(SHUTDOWN[0], "60")
+    launch_here("--multi_gpu", ["train"])
+    assert os.environ[SHUTDOWN[0]] == "60"
+    monkeypatch.delenv(SHUTDOWN[0])
+    launch_here("--multi_gpu", ["train"])
+    assert len(became) == 2 and os.environ[SHUTDOWN[0]] == "600"
+    seam = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2)
+    assert seam.shutdown_timeout == 600, "torchrun reads it"
+    monkeypatch.delenv(SHUTDOWN[0])  # set above by what is tested
 
 
 def launched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,3 +123,31 @@ def test_two_processes_make_one_run(work: Path, realm: Callable[..., Result]) ->
     assert len(rows(work / "runs/two", "metrics.jsonl")) == 2
     finished = launched(work, *two, "--resume")
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_saves_and_the_run_goes_on(work: Path, realm: Callable[..., Result]) -> None:
+    """What a scheduler does: SIGTERM to the one process that it knows, while two are training."""
+    long = ("--set", "training.rl.steps=40", "--set", "training.save_every=100", "--set", "training.eval_every=100")
+    two = (*long, "--set", "training.rl.micro_batch_size=2", "--launch", f"{READY[0]} --num_processes 2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "realm", "train", "config.yaml", *two],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as launcher:
+        metrics = work / "runs/first/metrics.jsonl"
+        end = time.monotonic() + 180
+        while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 3):
+            assert launcher.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        launcher.send_signal(signal.SIGTERM)
+        said = launcher.communicate(timeout=120)[1]
+    done = len(rows(work / "runs/first", "metrics.jsonl"))
+    assert 3 <= done < 40 and f"RL step {done} is saved" in said
+    assert (work / f"runs/first/checkpoints/rl/round-0/checkpoint-{done}/seal.json").is_file()
+    assert json.loads((work / "runs/first/meta.json").read_text())["status"] == "interrupted"
+    again = launched(work, *two, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert [row["step"] for row in rows(work / "runs/first", "metrics.jsonl")] == list(range(1, 41))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,31 @@ def test_a_signal_saves_and_says_how_to_go_on(
     weights = "model/model.safetensors"
     assert (run / weights).read_bytes() == (work / "runs/straight" / weights).read_bytes()
     assert json.loads((run / "meta.json").read_text())["status"] == "done"
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_with_the_same_command(work: Path) -> None:
+    """SIGKILL to `realm train` itself: the command again, with --resume, ends as the straight one, bit for bit."""
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    often = ["--set", "training.rl.steps=30", "--set", "training.save_every=2", "--set", "training.eval_every=50"]
+    command = [sys.executable, "-m", "realm", "train", "config.yaml", *often]
+    output: dict[str, Any] = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "--out", "runs/straight"], check=True, timeout=180, **output)
+    run, straight = work / "runs/first", work / "runs/straight"
+    with subprocess.Popen(command, **output) as killed:
+        end = time.monotonic() + 120
+        while not list(run.glob("checkpoints/rl/round-0/checkpoint-*/seal.json")):
+            assert killed.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL and not (run / "model").exists()
+    assert json.loads((run / "meta.json").read_text())["status"] == "running", "it could not say that it ended"
+    subprocess.run([*command, "--resume"], check=True, timeout=180, **output)
+    for file in ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl"):
+        assert rows(run, file) == rows(straight, file), file
+    weights = "model/model.safetensors"
+    assert (run / weights).read_bytes() == (straight / weights).read_bytes()
 
 
 def test_a_second_ctrl_c_stops_at_once(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:

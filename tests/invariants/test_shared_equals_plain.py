@@ -18,9 +18,10 @@ SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "ac
 SAME_IN_ONE_MICRO_BATCH = ("kl", "clip_ratio/region_mean", "clip_ratio/low_min", "clip_ratio/high_max")
 
 
-def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any]) -> ReaLMTrainer:
-    config = tiny_config(tmp_path / share, student, rl={**rl, "shared_prefix": share}, save_every=100)
+def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **training: Any) -> ReaLMTrainer:
+    config = tiny_config(tmp_path / share, student, rl={**rl, "shared_prefix": share}, save_every=100, **training)
     model, tokenizer = load(student)
+    torch.manual_seed(0)  # fresh adapters are drawn
     task = TinyTask()
     renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
     trainer = make_grpo_trainer(
@@ -77,7 +78,29 @@ def test_shared_is_plain(tmp_path: Path, student: Path, rl: dict[str, Any]) -> N
                 assert row[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-4), name
     assert all(row["tokens_saved"] > 0.05 for row in ours[:3])
     assert len({row["reward"] for row in ours if "reward" in row}) > 1, "the runs must have learned from something"
-    before, wanted_weights = load(student)[0].state_dict(), plain.model.state_dict()
+    before = load(student)[0].state_dict()
+    assert_same_weights(shared, plain)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in plain.model.state_dict().items())
+
+
+@pytest.mark.parametrize("rl", [{}, {"micro_batch_size": 8, "num_iterations": 2, "beta": 0.05}], ids=["default", "kl"])
+def test_shared_is_plain_with_lora(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
+    """The same, for the adapters; under β > 0 the reference is the model without them."""
+    rl = {"learning_rate": 1e-2, **rl}
+    shared, plain = (run(tmp_path, student, share, rl, lora={"r": 4}) for share in ("auto", "off"))
+    for row, wanted in zip(shared.state.log_history, plain.state.log_history, strict=True):
+        for name in SAME:
+            if name in wanted:
+                assert row[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-4), name
+        assert ("kl" in row) is ("kl" in wanted)
+    assert all(row["tokens_saved"] > 0.05 for row in shared.state.log_history[:3])
+    assert_same_weights(shared, plain)
+    moved = [tensor for name, tensor in plain.model.state_dict().items() if "lora_B" in name]
+    assert moved and all(tensor.norm() > 1e-3 for tensor in moved), "adapters begin at zero"
+
+
+def assert_same_weights(shared: ReaLMTrainer, plain: ReaLMTrainer) -> None:
+    """Within 1e-4 of their norm."""
+    wanted = plain.model.state_dict()
     for name, tensor in shared.model.state_dict().items():
-        assert (tensor - wanted_weights[name]).norm() <= 1e-4 * wanted_weights[name].norm(), name
-    assert any(not torch.equal(before[name], tensor) for name, tensor in wanted_weights.items())
+        assert (tensor - wanted[name]).norm() <= 1e-4 * wanted[name].norm(), name

@@ -216,6 +216,11 @@ def test_a_kl_without_a_reference_and_a_baseline_without_routes_are_not_blamed(t
     _bank(run)
     _gap(run)
     assert findings(run, tmp_path) == []
+    (diagnosis,) = diagnose(read_report(tmp_path / "run"))
+    assert any("training.rl.beta is 0" in note and "KL is not measured" in note for note in diagnosis.notes)
+    run.config["training"]["rl"]["beta"] = 0.01
+    (diagnosis,) = diagnose(read_report(run.write(tmp_path / "run")))
+    assert not any("KL" in note for note in diagnosis.notes)
 
 
 def test_noise_is_no_finding(tmp_path: Path) -> None:

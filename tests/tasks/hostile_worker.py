@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -31,12 +32,27 @@ class Hostile:
             leaked.append(bytearray(900 << 20))
         if answer == "eat":
             leaked.append(bytearray(4 << 30))
+        if answer == "half":
+            # Every descriptor above those of the standard streams: one of them is that of the verdicts.
+            for number in range(3, 20):
+                with contextlib.suppress(OSError):
+                    os.write(number, b"[true, ")
+            if gold == "hang":
+                time.sleep(1000)
+        if answer == "flood":
+            while True:
+                for number in range(3, 20):
+                    with contextlib.suppress(OSError):
+                        os.write(number, b"x" * 4096)
         if answer == "torch":
             return "torch" in sys.modules
         return answer == gold
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "deaf":  # it never reads a pair
+        print('"ready"', flush=True)
+        time.sleep(1000)
     if sys.argv[1] == "python":
         _limit_memory()
         serve(Hostile(), float(sys.argv[3]))

@@ -95,6 +95,29 @@ def test_a_hang_costs_its_worker_and_its_neighbours_are_answered(hostile: None, 
         assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize(
+    ("what", "gold", "verdict"), [("half", "hang", TIMEOUT), ("half", "a", DIED), ("flood", "a", DIED)]
+)
+def test_half_a_line_costs_no_more_than_its_worker(hostile: None, what: str, gold: str, verdict: Verdict) -> None:
+    with VerifierPool("python", timeout=0.5, workers=2) as pool:
+        start = time.monotonic()
+        assert pool.verify([("a", "a"), (what, gold), ("b", "a"), (what, gold), ("a", "a")]) == [
+            RIGHT, verdict, WRONG, verdict, RIGHT,
+        ]  # fmt: skip
+        assert time.monotonic() - start < 10
+
+
+def test_a_worker_that_reads_nothing_is_given_up_at_its_deadline(
+    hostile: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pair is longer than what a pipe holds."""
+    with VerifierPool("python", timeout=0.5) as pool:
+        monkeypatch.setattr(pool, "_arguments", ["deaf", "[]", "0.5"])
+        start = time.monotonic()
+        assert pool.verify([("9" * (1 << 20), "a"), ("b", "a")]) == [TIMEOUT, TIMEOUT]
+        assert time.monotonic() - start < 10
+
+
 def test_a_worker_that_dies_is_an_error_of_its_pair_alone(hostile: None) -> None:
     with VerifierPool("python") as pool:
         assert pool.verify([("die", "a"), ("a", "a"), ("die", "die"), ("a", "b")]) == [DIED, RIGHT, DIED, WRONG]

@@ -1,11 +1,14 @@
 """Fixtures of the training tests: the tiny student is taught once a session."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny import TinyTask, save_student, tiny_bank
+from tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 from realm.bank.store import Bank
+from realm.training.grpo import ReaLMTrainer
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,15 @@ def task() -> TinyTask:
 @pytest.fixture
 def bank(task: TinyTask) -> Bank:
     return tiny_bank(task)
+
+
+@pytest.fixture
+def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., ReaLMTrainer]:
+    """A trainer of three steps; arguments: `share`, and settings of `training.rl`."""
+    from test_grpo import make_trainer
+
+    def make(share: str = "auto", **rl: Any) -> ReaLMTrainer:
+        config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})
+        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
+
+    return make

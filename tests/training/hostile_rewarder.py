@@ -8,6 +8,8 @@ import time
 
 from realm.tasks.workers import _limit_memory, serve
 
+leaked: list[bytearray] = []
+
 
 class Hostile:
     name = "hostile"
@@ -21,6 +23,8 @@ class Hostile:
                 os._exit(3)
             if what == "eat":
                 bytearray(4 << 30)
+            if what == "leak":
+                leaked.append(bytearray(900 << 20))
         return answer == gold
 
 

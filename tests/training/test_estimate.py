@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from realm.config import Config
 from realm.errors import ResourceError
 from realm.evaluation.models import load
 from realm.training import estimate as module
+from realm.training import memory as memory_module
 from realm.training.adapters import with_adapters
-from realm.training.estimate import Lengths, Memory, Outline, advice, describe, estimate, outline, prompt_lengths, size
+from realm.training.estimate import Lengths, Outline, advice, describe, estimate, outline, prompt_lengths, size
+from realm.training.memory import Memory, group_limits, memory
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
 
@@ -131,10 +134,102 @@ def test_what_cannot_fit_is_refused_with_what_would(
         module.refuse_what_cannot_fit(config, Memory(needed - 1, "RAM"))
     text = str(caught.value)
     assert size(needed) in text and "training.lora.r=16" in text and "adamw_8bit" in text and "micro_batch" not in text
+    assert "model.dtype=bfloat16 (" in text and "beta" not in text
     with pytest.raises(ResourceError, match="Take a smaller model; or spread it"):
         module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
+    # LoRA alone needs 82 MB, bf16 alone half of all.
+    with pytest.raises(ResourceError, match=r"with --set training.lora.r=16 --set model.dtype=bfloat16 \(") as caught:
+        module.refuse_what_cannot_fit(config, Memory(needed // 5, "GPU"))
+    assert "; or spread" in str(caught.value)
+    reference = tiny_config(tmp_path, medium, rl={"beta": 0.1})
+    with pytest.raises(ResourceError, match=r"--set training.rl.beta=0 \("):
+        module.refuse_what_cannot_fit(reference, Memory(needed, "RAM"))
     monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
     module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
+
+
+def test_what_hardly_fits_is_refused_with_what_would(
+    tmp_path: Path, medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where the peak, with every prompt read once, is 1.5 times the memory; up to there it is told."""
+    config = tiny_config(tmp_path, medium)
+    model, lengths = outline(config), Lengths(1000, 800.0, 200)
+    least = estimate(config, model, lengths, shared=True).peak
+    assert least < 0.7 * estimate(config, model, lengths).peak
+    module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.4), "GPU"))
+    assert "may not fit" in describe(config, model, lengths, Memory(int(least / 1.4), "GPU"))[-1]
+    with pytest.raises(ResourceError, match="a step of RL is estimated to need") as caught:
+        module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.6), "GPU"))
+    assert size(least) in str(caught.value) and "--set training.rl.micro_batch_size=4 (" in str(caught.value)
+    # What takes TRL's path is measured by it.
+    plain = tiny_config(tmp_path, medium, rl={"shared_prefix": "off"})
+    with pytest.raises(ResourceError):
+        module.refuse_what_hardly_fits(plain, model, lengths, Memory(int(least / 1.4), "GPU"))
+    monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    module.refuse_what_hardly_fits(plain, model, lengths, Memory(1000, "GPU"))
+
+
+def test_several_settings_together_where_none_alone_is_enough(tmp_path: Path, medium: Path) -> None:
+    config = tiny_config(tmp_path, medium)
+    model, lengths = outline(config), Lengths(1000, 800.0, 200)
+    small = tiny_config(tmp_path, medium, rl={"micro_batch_size": 1}, lora={"r": 16})
+    there = Memory(estimate(small, outline(small), lengths).peak, "GPU")
+    assert advice(config, model, lengths, there) == ["--set training.rl.micro_batch_size=1 --set training.lora.r=16"], (
+        "and nothing that it does without"
+    )
+
+
+def test_shorter_completions_count(tmp_path: Path, medium: Path) -> None:
+    config = tiny_config(tmp_path, medium, rl={"max_completion_length": 2000})
+    model, lengths = outline(config), Lengths(100, 80.0, 2000)
+    there = Memory(int(0.7 * estimate(config, model, lengths).peak), "GPU")
+    assert "--set training.rl.max_completion_length=1000" in advice(config, model, lengths, there)
+
+
+def test_memory_of_a_gpu_is_what_is_free_beside_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {0: (70 * GB, 80 * GB), 1: (GB, 80 * GB)}[device])
+    assert memory(tiny_config(tmp_path, tmp_path)) == Memory(70 * GB, "GPU")
+    beside = tiny_config(tmp_path, tmp_path, rl={"vllm": "colocate", "vllm_memory": 0.25})
+    assert memory(beside) == Memory(50 * GB, "GPU")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert memory(beside) == Memory(0, "GPU")
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limits"),
+    [
+        (
+            "0::/job/step\n",
+            {"job/memory.max": "4096\n", "job/memory.swap.max": "0\n", "memory.max": "max\n"},
+            (4096, 0),
+        ),
+        # A container: the path is the host's, the limit stands at the root.
+        ("0::/../../host/path\n", {"memory.max": "8192\n"}, (8192, None)),
+        ("7:cpu,cpuacct:/a\n6:memory:/a\n", {"memory/a/memory.limit_in_bytes": "512\n"}, (512, None)),
+        ("0::/\n", {"memory.max": "max\n"}, (None, None)),
+        ("nonsense", {}, (None, None)),
+    ],
+    ids=["v2", "container", "v1", "no-limit", "nonsense"],
+)
+def test_limits_of_control_groups(tmp_path: Path, own: str, files: dict[str, str], limits: Any) -> None:
+    (tmp_path / "cgroup").write_text(own)
+    for name, content in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(content)
+    found = list(group_limits(tmp_path / "fs", tmp_path / "cgroup"))
+    least = tuple(min((pair[i] for pair in found), default=1 << 62) for i in (0, 1))
+    assert least == tuple(1 << 62 if limit is None else limit for limit in limits)
+    assert not list(group_limits(tmp_path, tmp_path / "none"))
+
+
+def test_memory_of_a_process_is_within_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = memory(tiny_config(tmp_path, tmp_path)).limit
+    monkeypatch.setattr(memory_module, "group_limits", lambda: [(4096, 1024), (8192, 1 << 62)])
+    monkeypatch.setattr("psutil.swap_memory", lambda: SimpleNamespace(total=GB))
+    assert memory(tiny_config(tmp_path, tmp_path)) == Memory(5120, "RAM") and alone is not None and alone > 5120
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert memory(tiny_config(tmp_path, tmp_path)) == Memory(2560, "RAM")
 
 
 def test_what_may_not_fit_is_told_with_what_would(tmp_path: Path, medium: Path) -> None:

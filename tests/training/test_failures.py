@@ -14,14 +14,17 @@ from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, 
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError
+from realm.report.completions import sample_groups
 from realm.report.data import read_report
 from realm.report.doctor import diagnose
 from realm.run import RunFolder
 from realm.tasks import workers
 from realm.tasks.workers import VerifierPool
+from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint
 from realm.training.failures import explain
 from realm.training.grpo import ReaLMTrainer
+from realm.training.probe import probe
 from realm.training.recipes import train
 from realm.training.sft import ColdStartTrainer
 
@@ -158,6 +161,50 @@ def test_no_memory_for_an_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         go(tiny_config(tmp_path, student))
 
 
+@pytest.mark.parametrize("name", ["make_grpo_trainer", "load"])
+def test_no_memory_for_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, name: str) -> None:
+    """Where the trainer puts the model onto its device, or where the stage reads its weights."""
+    config = tiny_config(tmp_path, student)
+    original, calls = getattr(recipes, name), 0
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if name == "load" and calls == 1:  # that is `check`
+            return original(*args, **kwargs)
+        with monkeypatch.context() as patch:
+            patch.setattr("realm.training.grpo.grpo_rows", _allocate_on_a_gpu)
+            patch.setattr("realm.evaluation.models.find", _allocate_on_a_gpu)
+            return original(*args, **kwargs)
+
+    monkeypatch.setattr(recipes, name, fail)
+    with pytest.raises(ResourceError) as caught:
+        go(config)
+    said = str(caught.value)
+    assert said.startswith("RL step 1: out of memory before the first step: the model itself is too big")
+    assert "training.lora.r 16" in said and f"realm train {config.run_path} --resume" in said
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [("_generate_single_turn", "generation"), ("compute_loss", "the update")],
+)
+def test_no_memory_for_the_probe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, where: str, what: str
+) -> None:
+    """There is no run yet that could go on."""
+
+    def _generate_single_turn(*args: Any, **kwargs: Any) -> Any:
+        return _allocate()
+
+    monkeypatch.setattr(ReaLMTrainer, where, _generate_single_turn if where[0] == "_" else _allocate_on_a_gpu)
+    task = TinyTask()
+    with pool() as judges, pytest.raises(ResourceError) as caught:
+        probe(tiny_config(tmp_path, student), task, tiny_bank(task), judges, k=4)
+    assert str(caught.value).startswith(f"RL step 1: out of memory in {what}: lower training.rl.")
+    assert "--resume" not in str(caught.value) and str(caught.value).count("\n") == 0
+
+
 def test_what_is_clipped_is_measured_where_a_batch_is_used_twice(tmp_path: Path, student: Path) -> None:
     rl = {"num_iterations": 2, "epsilon": 1e-4, "learning_rate": 2e-2}
     rows = go(tiny_config(tmp_path, student, rl=rl)).read("metrics.jsonl")
@@ -221,8 +268,39 @@ def test_a_hostile_verifier_costs_a_worker_and_is_counted(
     assert len(rows) == 8 and (run.path / "model").is_dir()
     assert max(row["verifier_failures"] for row in rows) > 0
     assert max(row["accuracy"] for row in rows) > 0, "the other answers are judged as ever"
+    sampled = [item for row in run.read("completions.jsonl") for item in row["completions"]]
+    unknown = [item for item in sampled if item["answer"] == "1"]
+    assert unknown and all((item["correct"], item["reward"]) == (None, None) for item in unknown)
+    assert all(item["reward"] is not None for item in sampled if item["answer"] == "0")
+    shown = [
+        item for group in sample_groups(read_report(run.path).runs[0], 10**6, [])[0] for item in group["completions"]
+    ]
+    assert [item["correct"] for item in shown if item["answer"] == "1"] == [None] * len(unknown)
     (finding,) = (one for one in diagnose(read_report(run.path))[0].findings if one.check == "verifier")
     assert "task.verifier_timeout" in finding.settings and finding.weight == "harmful"
+
+
+def test_a_leaking_verifier_costs_workers_and_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path
+) -> None:
+    """A worker has 2 GB: the third answer of a kind that leaks 900 MB is judged by a fresh one."""
+    monkeypatch.setattr(workers, "_PROGRAM", (str(Path(__file__).with_name("hostile_rewarder.py")),))
+    monkeypatch.setenv("HOSTILE", "leak")
+    started = 0
+    original = workers._Worker.__init__
+
+    def count(self: Any, *args: Any) -> None:
+        nonlocal started
+        started += 1
+        original(self, *args)
+
+    monkeypatch.setattr(workers._Worker, "__init__", count)
+    with VerifierPool("python") as judge:
+        run = go(tiny_config(tmp_path, student, rl={"steps": 4}, eval_every=8), judge=judge)
+    straight = go(tiny_config(tmp_path / "straight", student, rl={"steps": 4}, eval_every=8))
+    rows = run.read("metrics.jsonl")
+    assert started > 2 and all(row["verifier_failures"] == 0 for row in rows)
+    assert [row["accuracy"] for row in rows] == [row["accuracy"] for row in straight.read("metrics.jsonl")]
 
 
 def test_the_reason_of_a_failure_is_kept_with_the_run(tmp_path: Path, student: Path) -> None:

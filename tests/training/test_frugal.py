@@ -1,132 +1,21 @@
 """What is left out of GRPO's arithmetic changes neither loss nor gradient, and is left out indeed."""
 
 import inspect
-import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from decoders import decoder
 from peft import LoraConfig, get_peft_model
-from test_grpo import make_trainer
-from tiny import TinyTask, tiny_config
+from tiny import WORDS
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from realm.bank.store import Bank
-from realm.training import frugal
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import ReaLMTrainer
 
 Make = Callable[..., ReaLMTrainer]
-
-
-@pytest.fixture
-def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
-    def make(share: str = "auto", **rl: Any) -> ReaLMTrainer:
-        config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})
-        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
-
-    return make
-
-
-def spy(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any] = lambda outputs: outputs) -> list[Any]:
-    """Every call of the shared path: whether with gradients, and its batch."""
-    calls: list[Any] = []
-    original = frugal.shared_outputs
-
-    def shared_outputs(model: Any, bare: Any, batch: Any) -> Any:
-        calls.append((torch.is_grad_enabled(), batch))
-        return change(original(model, bare, batch))
-
-    monkeypatch.setattr(frugal, "shared_outputs", shared_outputs)
-    return calls
-
-
-def logged(trainer: ReaLMTrainer, name: str) -> list[float]:
-    return [row[name] for row in trainer.state.log_history if name in row]
-
-
-# Is it used?
-
-
-def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
-    calls = spy(monkeypatch)
-    trainer = make()
-    trainer.train()
-    with_gradient = [batch for grad, batch in calls if grad]
-    assert len(calls) == len(with_gradient) + 1, "and one look at both paths, on the first batch"
-    assert len(with_gradient) == 3
-    assert all(len(batch.prefixes) <= 4 for batch in with_gradient), "distinct prompts of four groups"
-    saved = logged(trainer, "tokens_saved")
-    assert len(saved) == 3 and all(share > 0.3 for share in saved)
-
-
-def test_old_and_reference_model_share_too(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
-    calls = spy(monkeypatch)
-    make(beta=0.1, num_iterations=2, micro_batch_size=8, steps=2).train()
-    # One generation: 2 batches each of old and reference model, once looked at; 2 x 2 updates.
-    assert [grad for grad, _ in calls].count(True) == 4
-    assert [grad for grad, _ in calls].count(False) == 2 + 2 + 2
-
-
-def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
-    calls = spy(monkeypatch)
-    monkeypatch.setattr(frugal, "roll_out", None)
-    trainer = make("off")
-    trainer.train()
-    assert not calls and not logged(trainer, "tokens_saved")
-
-
-@pytest.mark.parametrize("wrong", [1.0, float("nan")])
-def test_wrong_log_probabilities_are_noticed(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make, wrong: float
-) -> None:
-    def spoil(outputs: Any) -> Any:
-        outputs.log_probs = outputs.log_probs + wrong
-        return outputs
-
-    calls = spy(monkeypatch, spoil)
-    trainer = make()
-    trainer.train()
-    assert len(calls) == 1
-    assert caplog.text.count("log-probabilities with shared prompts differ") == 1
-    assert all(share < 0.8 for share in logged(trainer, "tokens_saved"))
-
-
-def test_the_difference_is_logged(caplog: pytest.LogCaptureFixture, make: Make) -> None:
-    with caplog.at_level(logging.INFO, "realm.training.frugal"):
-        make().train()
-    assert caplog.text.count("log-probabilities with shared prompts differ by") == 1
-
-
-def test_gradient_checkpointing_takes_the_plain_path_and_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
-) -> None:
-    calls = spy(monkeypatch)
-    make(gradient_checkpointing=True).train()
-    assert not calls
-    assert caplog.text.count("training.rl.gradient_checkpointing: false") == 1
-
-
-def test_unfit_model_takes_the_plain_path_and_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
-) -> None:
-    monkeypatch.setattr(frugal, "unfit", lambda model: "it is round")
-    calls = spy(monkeypatch)
-    make().train()
-    assert not calls
-    assert caplog.text.count("Prompts are forwarded once per completion: it is round.") == 1
-    assert caplog.text.count("Completions are sampled by transformers' generate: it is round.") == 1
-
-
-def test_sharded_model_takes_the_plain_path(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
-    calls = spy(monkeypatch)
-    monkeypatch.setattr(FrugalGRPOTrainer, "_sharded", lambda self: True)
-    monkeypatch.setattr(frugal, "roll_out", None)
-    make().train()
-    assert not calls
 
 
 # Is it the same?
@@ -163,6 +52,16 @@ def assert_same_update(trainer: ReaLMTrainer, batch: dict[str, Any]) -> None:
     assert loss == pytest.approx(wanted_loss, abs=1e-6)
     for name, gradient in wanted.items():
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-8, name
+
+
+def with_lora(trainer: ReaLMTrainer) -> ReaLMTrainer:
+    """Adapters that do something are put into its model."""
+    base = trainer.model
+    del base.forward
+    add_fused_lm_head(base, outputs=("log_probs", "entropy"))
+    trainer.model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    trainer.model_wrapped = trainer.model
+    return trainer
 
 
 SPREAD = [0.5, -1.5, 0.5, 0.5, 1.0, -1.0, 1.0, -1.0]
@@ -203,13 +102,36 @@ def test_with_a_reference_model_every_row_counts(make: Make) -> None:
 
 
 def test_lora(make: Make) -> None:
-    trainer = make()
-    base = trainer.model
-    del base.forward
-    add_fused_lm_head(base, outputs=("log_probs", "entropy"))
-    trainer.model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
-    trainer.model_wrapped = trainer.model
+    trainer = with_lora(make())
     assert_same_update(trainer, batch_of(trainer, [0.0] * 8 + SPREAD))
+
+
+@pytest.mark.parametrize("adapters", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("family", ["llama", "smollm3", "gemma"])
+def test_other_families(make: Make, family: str, adapters: bool) -> None:
+    trainer = make()
+    trainer.model = trainer.model_wrapped = decoder(family, vocab_size=len(WORDS))
+    if adapters:
+        with_lora(trainer)
+    assert_same_update(trainer, batch_of(trainer, SPREAD * 2))
+    assert trainer._metrics["train"]["tokens_saved"][0] > 0.3, "prompts were shared"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"entropy_coef": 0.05, "_entropy_bonus_enabled": True}, {"top_entropy_quantile": 0.4}],
+    ids=["entropy-bonus", "top-entropy-quantile"],
+)
+def test_what_entropy_decides(make: Make, setting: dict[str, Any]) -> None:
+    """Settings of TRL's that no key of ours names: every row counts then, with or without an advantage."""
+    trainer = make()
+    for name, value in setting.items():
+        assert hasattr(trainer, name)
+        setattr(trainer, name, value)
+    batch = batch_of(trainer, [0.0] * 8 + SPREAD)
+    plain, _ = loss_and_gradients(make(), batch)
+    assert_same_update(trainer, batch)
+    assert loss_and_gradients(trainer, batch)[0] != pytest.approx(plain, rel=1e-3), "it changes the loss"
 
 
 def test_metrics_say_what_they_are_of(make: Make) -> None:

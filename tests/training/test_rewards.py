@@ -3,8 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_grpo import make_trainer
 from tiny import TinyTask, pool, tiny_config
 
+from realm.bank.store import Bank
 from realm.method.completion import REASONS
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
@@ -100,9 +102,9 @@ def test_plain_text_completions(reward: RouteReward, task: TinyTask) -> None:
     assert found == pytest.approx([1.6])
 
 
-def test_an_answer_the_verifier_failed_on_earns_nothing_for_it_and_is_counted(
-    tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def failing(tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch) -> RouteReward:
+    """Answer 1 is right, 2 times out, 3 breaks the verifier, 4 is unreadable and so wrong."""
     reasons = {"1": "", "2": "timeout", "3": "error: ValueError", "4": "unreadable"}
 
     def verify(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -111,8 +113,58 @@ def test_an_answer_the_verifier_failed_on_earns_nothing_for_it_and_is_counted(
     judge = pool()
     monkeypatch.setattr(judge, "verify", verify)
     questions = {question.id: question for question in task.rows("train")}
-    reward = RouteReward(tiny_config(tmp_path, tmp_path), questions, judge)
-    texts = [f"<think> x </think> <answer> {answer} </answer>" for answer in reasons]
-    rewards, logged = call(reward, [ask(task, "1")] * 4, texts, [()] * 4)
-    assert rewards == pytest.approx([1.6, 0.1, 0.1, 0.1])
+    return RouteReward(tiny_config(tmp_path, tmp_path), questions, judge)
+
+
+def said(*answers: int) -> list[str]:
+    return [f"<think> x </think> <answer> {answer} </answer>" for answer in answers]
+
+
+def test_an_answer_the_verifier_failed_on_is_left_out_and_counted(failing: RouteReward, task: TinyTask) -> None:
+    rewards, logged = call(failing, [ask(task, "1")] * 4, said(1, 2, 3, 4), [()] * 4)
+    assert rewards == [pytest.approx(1.6), None, None, pytest.approx(0.1)]
     assert logged["verifier_failures"] == 0.5
+    assert (logged["accuracy"], logged["accuracy_without_routes"]) == (0.5, 0.5), "of those that were judged"
+    assert logged["reward_format"] + logged["reward_answer"] + logged["reward_scores"] == pytest.approx(1.7 / 2)
+    assert logged["zero_spread_groups"] == 0.0
+    assert [item.paid for item in failing.groups[0].scored] == rewards
+    # Neither right nor wrong: it copied nobody's mistake.
+    _, logged = call(failing, [ask(task, "1")] * 4, said(1, 2, 3, 2), [ROUTES] * 4)
+    assert "same_err" not in logged and logged["zero_spread_groups"] == 1.0
+
+
+def test_where_the_verifier_fails_on_everything_nothing_is_said_of_answers(
+    failing: RouteReward, task: TinyTask
+) -> None:
+    rewards, logged = call(failing, [ask(task, "1")] * 4, said(2, 2, 3, 3), [()] * 4)
+    assert rewards == [None] * 4
+    assert logged["verifier_failures"] == 1.0 and logged["zero_spread_groups"] == 1.0
+    assert not {"accuracy", "accuracy_without_routes", "reward_answer"} & logged.keys()
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_seam_none_is_no_reward_and_no_advantage(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    student: Path,
+    task: TinyTask,
+    bank: Bank,
+    scale: str,
+) -> None:
+    """TRL with one reward function: the baseline is that of the other members, and a group of one has none."""
+    given = [1.0, None, 0.0, 0.0, 0.5, None, None, None, None, None, None, None, 0.3, 0.3, None, 0.3]
+    config = tiny_config(tmp_path, student, rl={"steps": 1, "scale_rewards": scale})
+    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    monkeypatch.setattr(RouteReward, "__call__", lambda self, **_: given)
+    batches = []
+    original = trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: batches.append(inputs) or original(model, inputs)  # type: ignore[method-assign,func-returns-value]
+    trainer.train()
+    found = batches[0]["advantages"].tolist()
+    assert [advantage == 0 for advantage in found] == [False, True, False, False] + [True] * 12
+    assert sum(found[:4]) == pytest.approx(0, abs=1e-5) and found[2] == found[3] < 0 < found[0]
+    if scale == "none":
+        assert found[0] == pytest.approx(2 / 3)
+    assert logs.rows[0]["reward"] == pytest.approx((1 + 0.5 + 0.9) / 7)
+    assert "returned None" not in caplog.text, "TRL would print prompts and completions"

@@ -10,7 +10,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from realm.evaluation.decode import decode
 from realm.training import rollout
-from realm.training.rollout import foreign_settings, roll_out, warpers
+from realm.training.rollout import foreign_settings, resolved, roll_out, warpers
 
 PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
 
@@ -60,8 +60,37 @@ def test_greedy_with_lora_is_generates() -> None:
 )
 def test_scores_are_warped_as_generate_does(options: dict[str, Any]) -> None:
     """The very numbers: transformers' own list for these settings, on the same scores."""
-    config = settings(**options)
+    assert_warped_alike(decoder("qwen3"), settings(**options))
+
+
+@pytest.mark.parametrize("own", [{"min_p": 0.3}, {"top_k": 3}, {"top_p": 0.5, "temperature": 0.7}, {}], ids=str)
+def test_what_trl_leaves_open_is_the_models_own_setting(own: dict[str, Any]) -> None:
+    """As `generate` has it: the file generation_config.json first, then transformers' defaults (top_k 50)."""
     model = decoder("qwen3")
+    for name, value in own.items():
+        setattr(model.generation_config, name, value)
+    open_settings = settings(top_k=None, top_p=None, temperature=None, min_p=None)
+    assert foreign_settings(open_settings, model) is None
+    assert_warped_alike(model, open_settings)
+    # What TRL states wins.
+    stated = settings(top_k=0, top_p=1.0, temperature=1.0, min_p=0.0)
+    assert {name: getattr(resolved(stated, model), name) for name in ("top_k", "top_p", "temperature", "min_p")} == {
+        "top_k": 0, "top_p": 1.0, "temperature": 1.0, "min_p": 0.0,
+    }  # fmt: skip
+
+
+def test_a_completion_follows_the_models_own_min_p() -> None:
+    """So high a min_p leaves nothing but the likeliest token: sampling is greedy."""
+    model = decoder("qwen3")
+    greedy = roll_out(model, PROMPTS, settings(do_sample=False), seed=0, step=0)
+    assert roll_out(model, PROMPTS, settings(), seed=0, step=0) != greedy
+    model.generation_config.min_p = 1.0
+    assert roll_out(model, PROMPTS, settings(), seed=0, step=0) == greedy
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"]))
+    assert roll_out(adapted, PROMPTS, settings(), seed=0, step=0) == greedy
+
+
+def assert_warped_alike(model: PreTrainedModel, config: GenerationConfig) -> None:
     theirs: LogitsProcessorList = model._get_logits_processor(
         generation_config=model._prepare_generation_config(config)[0],
         input_ids_seq_length=3,
@@ -71,7 +100,7 @@ def test_scores_are_warped_as_generate_does(options: dict[str, Any]) -> None:
     )
     scores = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
     ids = torch.zeros(4, 3, dtype=torch.long)
-    torch.testing.assert_close(warpers(config)(ids, scores), theirs(ids, scores), atol=0, rtol=0)
+    torch.testing.assert_close(warpers(resolved(config, model))(ids, scores), theirs(ids, scores), atol=0, rtol=0)
 
 
 def test_tokens_come_as_often_as_the_model_says() -> None:
@@ -140,6 +169,8 @@ def test_settings_that_are_not_followed_are_named() -> None:
     assert "cache_implementation: static" in str(foreign_settings(settings(cache_implementation="static"), model))
     model.generation_config.no_repeat_ngram_size = 2
     assert "no_repeat_ngram_size: 2" in str(foreign_settings(settings(), model))
+    model.generation_config.typical_p = 0.5
+    assert "typical_p: 0.5" in str(foreign_settings(settings(), model))
 
 
 def test_other_rows_do_not_change_a_row() -> None:

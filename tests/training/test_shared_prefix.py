@@ -1,5 +1,7 @@
 """Log-probabilities, entropies and gradients with shared prompts are those of the plain forward."""
 
+from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,12 +15,16 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -66,8 +72,16 @@ def assert_same(model: Any, ids: torch.Tensor, mask: torch.Tensor, completion: i
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("prompts", "group", "mixed"),
-    [([9], 1, False), ([40], 4, False), ([23, 7, 31], 3, False), ([23, 7, 31, 1, 2], 4, True), ([30, 12], 16, True)],
-    ids=["one-row", "one-group", "ragged", "ragged-and-broken-up", "groups-of-16"],
+    [
+        ([9], 1, False),
+        ([15, 22], 2, True),
+        ([40], 4, False),
+        ([23, 7, 31], 3, False),
+        ([23, 7, 31, 1, 2], 4, True),
+        ([18, 33], 8, False),
+        ([30, 12], 16, True),
+    ],
+    ids=["one-row", "pairs", "one-group", "ragged", "ragged-and-broken-up", "groups-of-8", "groups-of-16"],
 )
 def test_shared_is_plain(family: str, prompts: list[int], group: int, mixed: bool) -> None:
     assert_same(decoder(family), *micro_batch(prompts, group, 12, mixed=mixed), 12)
@@ -103,11 +117,40 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_path(family: str) -> None:
         scores = path(rounded, ids, mask, 12)
         errors.append(float((scores[0] - truth[0]).detach()[mask[:, -12:] == 1].abs().mean()))
         found = gradients(rounded, scores)
-        gradient_errors.append(
-            sum(float((found[name] - g).norm() / g.norm()) for name, g in truth_gradients.items()) / len(found)
-        )
+        gradient_errors.append({n: float((found[n] - g).norm() / g.norm()) for n, g in truth_gradients.items()})
     assert errors[1] <= 1.5 * errors[0] + 0.02
-    assert gradient_errors[1] <= 1.5 * gradient_errors[0] + 0.02
+    theirs, ours = gradient_errors
+    assert fmean(ours.values()) <= 1.5 * fmean(theirs.values()) + 0.02
+    # A single parameter's error is a matter of luck on both paths; none may be lost in it.
+    for name, error in ours.items():
+        assert error <= 2 * theirs[name] + 0.1, name
+
+
+def largest_kept(work: Callable[[], torch.Tensor]) -> int:
+    """Numbers in the largest tensor that is kept for the backward pass of what `work` returns."""
+    sizes = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        work().backward()
+    return max(sizes)
+
+
+def test_no_logits_are_kept() -> None:
+    """Rows x completion x vocabulary is the largest tensor of a forward by far, where there is one."""
+    model = decoder("qwen3", vocab_size=4000)
+    ids, mask = micro_batch([23, 31], 8, 12)
+    logits = 16 * 12 * 4000
+
+    def with_logits() -> torch.Tensor:
+        return model(input_ids=ids, attention_mask=mask).logits[:, -12:].log_softmax(-1).sum()
+
+    assert largest_kept(with_logits) >= logits
+    # The embedding, which is the head too, has 4000 x 32.
+    assert largest_kept(lambda: shared(model, ids, mask, 12)[0].sum()) <= 4000 * 32 < logits / 5
 
 
 def test_autocast() -> None:
@@ -188,6 +231,17 @@ SMALL = {name: value for name, value in SIZES.items() if name != "initializer_ra
         (lambda: decoder("qwen3", use_sliding_window=True, sliding_window=16, max_window_layers=1), "sliding"),
         (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=61, n_embd=16, n_layer=2, n_head=2)), "absolute"),
         (lambda: MambaForCausalLM(MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=2)), "cache"),
+        (
+            lambda: Qwen3NextForCausalLM(
+                Qwen3NextConfig(**SMALL, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8,
+                                shared_expert_intermediate_size=8, linear_num_key_heads=2, linear_num_value_heads=2,
+                                linear_key_head_dim=8, linear_value_head_dim=8)
+            ),
+            "recurrent",
+        ),
+        (
+            lambda: Lfm2ForCausalLM(Lfm2Config(**SMALL, layer_types=["conv", "full_attention"] * 2)), "recurrent",
+        ),
         (lambda: T5ForConditionalGeneration(T5Config(d_model=16, d_ff=16, num_layers=1, num_heads=2)), "no decoder"),
         (
             lambda: LlamaForCausalLM(
@@ -202,7 +256,8 @@ SMALL = {name: value for name, value in SIZES.items() if name != "initializer_ra
             "virtual",
         ),
     ],
-    ids=["gemma2", "gemma3", "mistral", "smollm3", "qwen3", "gpt2", "mamba", "t5", "dynamic-rope", "prompt-tuning"],
+    ids=["gemma2", "gemma3", "mistral", "smollm3", "qwen3", "gpt2", "mamba", "qwen3-next", "lfm2", "t5",
+         "dynamic-rope", "prompt-tuning"],
 )  # fmt: skip
 def test_unfit_models_are_recognised(model: Any, reason: str) -> None:
     assert reason in str(unfit(model()))

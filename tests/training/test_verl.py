@@ -23,7 +23,7 @@ from realm.evaluation.models import load
 from realm.training.grpo import grpo_rows
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.verl_export import export_verl, read_exported
+from realm.training.verl_export import export_verl, read_exported, verl_config, without_counterpart
 
 HAS_VERL = importlib.util.find_spec("verl") is not None
 needs_verl = pytest.mark.skipif(not HAS_VERL, reason="verl is not installed")
@@ -201,6 +201,35 @@ def test_feedback_cannot_be_exported(tmp_path: Path, student: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.rl\.sampler: dynamic .* even"):
         export_verl(config, TinyTask(), None, tmp_path / "verl", k=0)
     assert not (tmp_path / "verl").exists()
+
+
+def test_learning_rate_and_optimizer_by_verls_names(tmp_path: Path, student: Path) -> None:
+    for schedule, optimizer, wanted in (
+        ("constant", "adamw_torch_fused", ("constant", "AdamW", "torch.optim")),
+        ("cosine", "adamw_8bit", ("cosine", "AdamW8bit", "bitsandbytes.optim")),
+        # Neither has a counterpart, see below.
+        ("linear", "adafactor", ("cosine", "AdamW", "torch.optim")),
+    ):
+        config = tiny_config(tmp_path, student, rl={"lr_schedule": schedule, "optimizer": optimizer})
+        optim = yaml.safe_load(verl_config(config, tmp_path, CONTEXT))["actor_rollout_ref"]["actor"]["optim"]
+        assert (optim["lr_scheduler_type"], optim["optimizer"], optim["optimizer_impl"]) == wanted
+
+
+def test_what_verl_cannot_follow_is_said(tmp_path: Path, student: Path) -> None:
+    plain = tiny_config(tmp_path, student, rl={"bf16": True}, eval_questions=0)
+    (always,) = without_counterpart(plain)
+    assert "verifier fails" in always
+    rl = {"lr_schedule": "linear", "optimizer": "adafactor", "scale_rewards": "batch", "vllm": "colocate"}
+    other = tiny_config(tmp_path, student, rl=rl, recipe="realm-r1", rounds=2, lora={"r": 4, "dropout": 0.1})
+    other.model.dtype = "bfloat16"
+    other.run.report_to = ["wandb"]
+    said = without_counterpart(other)
+    assert [line.partition(" (")[0] for line in said[:-1]] == [
+        "training.rl.lr_schedule", "training.rl.optimizer", "training.rl.scale_rewards", "training.rl.bf16",
+        "training.rl.vllm", "training.lora.dropout", "training.rounds", "training.eval_questions", "model.dtype",
+        "run.report_to",
+    ]  # fmt: skip
+    assert said[0] == "training.rl.lr_schedule (linear): verl's decays as a cosine, to zero too"
 
 
 def test_what_cannot_be_exported(tmp_path: Path, plain_student: Path) -> None:

@@ -3,14 +3,19 @@
 vLLM itself needs a GPU and is not run here.
 """
 
+import copy
 import dataclasses
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from decoders import decoder
+from peft import LoraConfig, get_peft_model
 from test_grpo import make_trainer
 from tiny import CONTEXT, TinyTask, tiny_config
 from trl.generation.vllm_generation import VLLMGeneration
@@ -85,6 +90,27 @@ def test_seam_one_prompt_a_group_and_weights_synced(tmp_path: Path, student: Pat
         for start in range(0, 16, 4):
             assert prompts[start : start + 4] == [prompts[start]] * 4
     assert len({tuple(prompt) for prompts, _ in fake.asked for prompt in prompts}) > 3
+
+
+def test_seam_adapters_are_merged_into_what_is_sent() -> None:
+    """vLLM gets the weights with the adapters in them, by the base model's names; the model keeps its adapters."""
+    base = decoder("qwen3")
+    names = [name for name, _ in base.named_parameters()]
+    start = {name: tensor.detach().clone() for name, tensor in base.named_parameters()}
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    sender: Any = object.__new__(VLLMGeneration)
+    sender.model, sender._dist = model, SimpleNamespace(is_fsdp=False, gather_params=lambda _: nullcontext())
+    sender.mode = "server"
+    sent = {name: tensor.clone() for name, tensor in sender._iter_named_params()}
+    after = model.state_dict()
+    assert all(torch.allclose(tensor, before[name], atol=1e-6) for name, tensor in after.items()), "unmerged again"
+    merged = dict(copy.deepcopy(model).merge_and_unload().named_parameters())
+    assert sorted(sent) == sorted(names)
+    assert all(torch.allclose(tensor, merged[name], atol=1e-6) for name, tensor in sent.items())
+    adapted = [name for name in names if "q_proj.weight" in name or "down_proj" in name]
+    assert all(not torch.equal(sent[name], start[name]) for name in adapted) and len(adapted) == 8
+    assert "_iter_named_params" in inspect.getsource(VLLMGeneration.sync_weights)
 
 
 def test_seam_server_mode_takes_every_gth_prompt_and_caches_are_reset() -> None:
