@@ -30,8 +30,8 @@ def accuracies(folder: Path) -> Accuracies:
     return found
 
 
-def pooled_mean(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> Difference:
-    """Mean over seeds and questions with its interval over both.
+def pooled_means(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Means of bootstrap resamples over seeds and questions, shape (resamples,); equal seeds resample equally.
 
     Args:
         runs: a value for every question id, one mapping a seed; all hold the same questions.
@@ -39,18 +39,28 @@ def pooled_mean(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed
     Raises:
         ValueError: the seeds were not asked the same questions.
     """
-    ids = sorted(runs[0])
-    if any(sorted(run) != ids for run in runs):
-        raise ValueError("pooling needs the same questions for every seed")
-    values = np.array([[run[key] for key in ids] for run in runs])
+    values = _values(runs)
     source = np.random.default_rng(derive(seed, "pooled"))
     means = []
     for _ in range(resamples):
         rows = source.integers(0, len(values), len(values))
-        columns = source.integers(0, len(ids), len(ids))
+        columns = source.integers(0, values.shape[1], values.shape[1])
         means.append(values[rows][:, columns].mean())
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Difference(float(values.mean()), float(low), float(high))
+    return np.array(means)
+
+
+def _values(runs: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """The values of all runs, shape (seeds, questions)."""
+    ids = sorted(runs[0])
+    if any(sorted(run) != ids for run in runs):
+        raise ValueError("pooling needs the same questions for every seed")
+    return np.array([[run[key] for key in ids] for run in runs])
+
+
+def pooled_mean(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> Difference:
+    """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`."""
+    low, high = np.quantile(pooled_means(runs, resamples, seed), [0.025, 0.975])
+    return Difference(float(_values(runs).mean()), float(low), float(high))
 
 
 def subtract(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

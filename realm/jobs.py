@@ -6,22 +6,26 @@ running as many commands side by side.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO, NoReturn
+from typing import IO, Literal
 
 from realm.errors import UserError
+from realm.stopping import stoppable
 
+#: How a command is started.
+COMMAND = (sys.executable, "-m", "realm")
 #: Seconds between two looks at the processes.
 TICK = 0.5
+#: Seconds before SIGTERM: Ctrl-C reaches the jobs too, and one that came after SIGTERM would count as the second.
+_PAUSE = 0.3
+#: Seconds that a stopped process has to save what it has.
+GRACE = 30.0
 #: One thread, and no GPU: what is promised is a run on the CPU that can be repeated exactly.
 _CPU = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -35,20 +39,29 @@ class JobError(RuntimeError):
 
 @dataclass
 class Job:
-    """One command: `realm ARGUMENTS`, its output in the file `log`."""
+    """One command: `realm ARGUMENTS`, its output in the file `log`; started when the job `after` is done."""
 
     name: str
     arguments: Sequence[str]
     log: Path
+    after: Job | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     ended: float = 0.0
+    error: Exception | None = None
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["waiting", "running", "done", "failed"]:
+        if self.error is not None or (self.after is not None and self.after.state == "failed"):
+            return "failed"
         if self.process is None:
             return "waiting"
         return "done" if self.ended else "running"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be started."""
+        return self.state == "waiting" and (self.after is None or self.after.state == "done")
 
     @property
     def seconds(self) -> float:
@@ -60,7 +73,7 @@ class Job:
         output: IO[bytes]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "realm", *self.arguments],
+                [*COMMAND, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -69,53 +82,64 @@ class Job:
         self.started = time.monotonic()
 
     def poll(self) -> None:
-        """Note the end of the process. Raises `JobError` where it failed, `UserError` where the user can mend it."""
+        """Note the end of the process, and in `error` why it failed: a `UserError` where the user can mend it."""
         if self.process is None or self.ended or self.process.poll() is None:
             return
         self.ended = time.monotonic()
         if self.process.returncode:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = max((n for n, line in enumerate(lines) if line.startswith("error: ")), default=None)
-            if self.process.returncode == 2 and last is not None:
-                raise UserError(
-                    "\n".join([f"{self.name}: {lines[last].removeprefix('error: ')}", *lines[last + 1 :][:1]])
-                )
-            tail = lines[-8:]
-            raise JobError(
-                f"{self.name} failed with exit code {self.process.returncode}; all of its output is in {self.log}:\n"
-                + "\n".join(tail)
-            )
+            self.error = self._reason(self.process.returncode)
 
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-            self.process.kill()
+    def _reason(self, code: int) -> Exception:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = max((n for n, line in enumerate(lines) if line.startswith("error: ")), default=None)
+        if code == 2 and last is not None:
+            return UserError("\n".join([f"{self.name}: {lines[last].removeprefix('error: ')}", *lines[last + 1 :][:1]]))
+        tail = "\n".join(lines[-8:])
+        return JobError(f"{self.name} failed with exit code {code}; all of its output is in {self.log}:\n{tail}")
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = lambda: None) -> None:
+def run_jobs(
+    jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = lambda: None, *, keep_going: bool = False
+) -> None:
     """Run the jobs in order, at most `workers` at once; `on_tick` is called about twice a second.
 
+    Args:
+        keep_going: a job that fails says so in `Job.error`, and the others go on.
+
     Raises:
-        JobError, UserError: a job failed. The others are stopped, as on Ctrl-C and on SIGTERM.
+        JobError, UserError: a job failed. The others are stopped.
+        Stopped: by Ctrl-C or SIGTERM; every job has been told, and had `GRACE` seconds to save what it has.
     """
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
-        while any(job.state != "done" for job in jobs):
-            free = workers - sum(job.state == "running" for job in jobs)
-            for job in [job for job in jobs if job.state == "waiting"][:free]:
-                job.start()
-            time.sleep(TICK)
-            for job in jobs:
-                job.poll()
-            on_tick()
-    finally:
-        for job in jobs:
-            job.stop()
-        signal.signal(signal.SIGTERM, before)
+    with stoppable():
+        try:
+            while any(job.state in ("waiting", "running") for job in jobs):
+                free = workers - sum(job.state == "running" for job in jobs)
+                for job in [job for job in jobs if job.ready][:free]:
+                    job.start()
+                time.sleep(TICK)
+                for job in jobs:
+                    job.poll()
+                    if job.error is not None and not keep_going:
+                        raise job.error
+                on_tick()
+        finally:
+            _stop(jobs)
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """End as an exception does, so that no process is left behind."""
-    raise SystemExit(128 + number)
+def _stop(jobs: Sequence[Job]) -> None:
+    """Let no process stay behind: all are asked to end at once, and those that do not are killed."""
+    running = [job for job in jobs if job.process is not None and job.process.poll() is None]
+    if running:
+        time.sleep(_PAUSE)
+    deadline = time.monotonic() + GRACE
+    for job in running:
+        assert job.process is not None
+        job.process.terminate()
+    for job in running:
+        assert job.process is not None
+        try:
+            job.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            job.process.kill()
+            job.process.wait()
+        job.ended = time.monotonic()

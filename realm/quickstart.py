@@ -18,19 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 
 from realm.analysis.stats import statistics
 from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
+from realm.batch import (
+    FAST,
+    FAST_NOTE,
+    accuracies_so_far,
+    as_minutes,
+    as_number,
+    as_percent,
+    read_rows,
+    run_shown,
+    training_progress,
+    with_values,
+)
 from realm.comparison import accuracies, results_page
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, ResourceError
 from realm.evaluation.measures import paired_difference
 from realm.evaluation.models import load
-from realm.files import read_jsonl, write_atomic
-from realm.jobs import Job, run_jobs
+from realm.files import write_atomic
+from realm.jobs import Job
 from realm.method.seeds import derive
 from realm.report import write_report
 from realm.run import RunFolder, machine, versions
@@ -52,32 +63,6 @@ PAIRS = (
 )
 #: Expected share of the whole time: a step with routes in the prompt costs about twice one without.
 _WEIGHTS = {"realm-zero": 2.0, "realm-r1": 1.8, "grpo": 1.0, BASE: 0.3}
-#: Share of a training run's time that its final evaluation takes, roughly; only the shown time left rests on it.
-_EVALUATION = 0.15
-FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
-FAST = {
-    "training.rl.steps": 16,
-    "training.sft.steps": 6,
-    "training.eval_every": 8,
-    "training.eval_questions": 32,
-    "training.save_every": 8,
-    "training.sample_every": 4,
-    "task.max_test": 64,
-}
-#: Printed at most this often (seconds) where the output is no terminal.
-_PLAIN_EVERY = 20.0
-
-
-def _apply(config: Config, changes: dict[str, Any]) -> Config:
-    """A copy of the configuration with dotted keys replaced."""
-    tree = config.model_dump()
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        node = tree
-        for parent in parents:
-            node = node[parent]
-        node[last] = value
-    return Config.model_validate(tree)
 
 
 def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
@@ -94,49 +79,27 @@ def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
         changes: dict[str, Any] = {**shared, "run.name": recipe, "training.recipe": recipe}
         if recipe == "realm-r1":
             changes["training.rl.steps"] = training.rl.steps - training.sft.steps
-        configs[recipe] = _apply(config, changes)
-    configs[BASE] = _apply(config, {**shared, "run.name": BASE})
+        configs[recipe] = with_values(config, changes)
+    configs[BASE] = with_values(config, {**shared, "run.name": BASE})
     return configs
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return read_jsonl(path) if path.exists() else []
-
-
 class Watch:
-    """What the runs have written so far, as a table that is shown live or, without a terminal, printed now and then."""
+    """What the runs have written so far, as a table."""
 
-    def __init__(self, jobs: dict[str, Job], configs: dict[str, Config], folder: Path, console: Console) -> None:
-        self.jobs, self.configs, self.folder, self.console = jobs, configs, folder, console
+    def __init__(self, jobs: dict[str, Job], configs: dict[str, Config], folder: Path) -> None:
+        self.jobs, self.configs, self.folder = jobs, configs, folder
         self.started = time.monotonic()
-        self.printed = self.started
 
     def _progress(self, name: str) -> tuple[str, float, dict[str, Any]]:
         """Stage and step in words, share done in [0, 1], and the figures to show."""
-        job, config = self.jobs[name], self.configs[name]
+        job, folder = self.jobs[name], self.folder / name
         if job.state != "running":
-            return job.state, float(job.state == "done"), self._accuracies(name)
+            return job.state, float(job.state == "done"), dict(accuracies_so_far(folder))
         if name == BASE:
             return "evaluation", 0.5, {}
-        rows = _rows(self.folder / name / "metrics.jsonl")
-        sft = config.training.sft.steps if name == "realm-r1" else 0
-        last: dict[str, Any] = rows[-1] if rows else {"stage": "sft" if sft else "rl", "step": 0}
-        total = config.training.rl.steps + sft
-        # A step of the cold start costs about a tenth of one of RL.
-        done = last["step"] * 0.1 if last["stage"] == "sft" else sft * 0.1 + last["step"]
-        stage, steps = (last["stage"], sft) if last["stage"] == "sft" else ("rl", config.training.rl.steps)
-        if last["stage"] == "rl" and last["step"] >= config.training.rl.steps:
-            stage = "evaluation"
-        share = done / (total - sft * 0.9) * (1 - _EVALUATION)
-        figures = {"reward": last.get("reward"), "p": last.get("p"), **self._accuracies(name)}
-        return f"{stage} {last['step']}/{steps}", share, figures
-
-    def _accuracies(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for row in _rows(self.folder / name / "evaluations.jsonl"):
-            if row["split"] in ("validation", "test"):
-                found["with" if row["routes"] else "without"] = row["accuracy"]
-        return found
+        words, share, last = training_progress(self.configs[name], folder)
+        return words, share, {"reward": last.get("reward"), "p": last.get("p"), **accuracies_so_far(folder)}
 
     def render(self) -> Group:
         table = Table(box=None, padding=(0, 2))
@@ -146,31 +109,12 @@ class Watch:
         for name in self.jobs:
             stage, share, figures = self._progress(name)
             done += share * _WEIGHTS[name]
-            cells = [_number(figures.get("p")), _number(figures.get("reward"))]
-            table.add_row(name, stage, *cells, _percent(figures.get("without")), _percent(figures.get("with")))
+            cells = [as_number(figures.get("p")), as_number(figures.get("reward"))]
+            table.add_row(name, stage, *cells, as_percent(figures.get("without")), as_percent(figures.get("with")))
         share = done / sum(_WEIGHTS.values())
         elapsed = time.monotonic() - self.started
-        left = f"about {_minutes(elapsed * (1 - share) / share)} left" if share > 0.02 else "estimating the time left"
-        return Group(table, f"{share:.0%} done, {_minutes(elapsed)} elapsed, {left}")
-
-    def lines(self) -> None:
-        """Print the table now and then, for an output that is no terminal."""
-        if time.monotonic() - self.printed < _PLAIN_EVERY:
-            return
-        self.printed = time.monotonic()
-        self.console.print(self.render())
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+        left = f"about {as_minutes(elapsed * (1 - share) / share)} left" if share > 0.02 else "estimating the time left"
+        return Group(table, f"{share:.0%} done, {as_minutes(elapsed)} elapsed, {left}")
 
 
 def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]:
@@ -185,14 +129,9 @@ def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]
         else:
             arguments = ["train", str(path)]
         jobs[name] = Job(name, arguments, folder / "logs" / f"{name}.log")
-    watch = Watch(jobs, configs, folder, console)
+    watch = Watch(jobs, configs, folder)
     # No more than two, however many cores there are: each takes up to 2 GB.
-    workers = min(2, os.cpu_count() or 1)
-    if console.is_terminal:
-        with Live(watch.render(), console=console, refresh_per_second=2) as live:
-            run_jobs(list(jobs.values()), workers, lambda: live.update(watch.render()))
-    else:
-        run_jobs(list(jobs.values()), workers, watch.lines)
+    run_shown(list(jobs.values()), min(2, os.cpu_count() or 1), watch.render, console)
     return jobs
 
 
@@ -207,7 +146,7 @@ def _cost(folder: Path, jobs: dict[str, Job]) -> list[dict[str, Any]]:
 
 
 def _final_rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    rows = [row for row in _rows(folder / name / "evaluations.jsonl") if row["stage"] == "final"]
+    rows = [row for row in read_rows(folder / name / "evaluations.jsonl") if row["stage"] == "final"]
     keys = {"split", "routes", "n", "accuracy", "by_kind", "same_err", "scoring_accuracy"}
     return [
         {
@@ -270,7 +209,7 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     """
     started = time.monotonic()
     if fast:
-        config = _apply(config, FAST)
+        config = with_values(config, FAST)
     folder = config.run_path
     recipe_configs(config, folder)
     task = load_task(config)
@@ -323,7 +262,7 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
     console.print(table(rows))
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
-    console.print(f"{_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
+    console.print(f"{as_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
 
 
 def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, console: Console) -> Path:
@@ -341,9 +280,13 @@ def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, consol
     root = config.run_path
     folders = []
     for seed in range(config.run.seed, config.run.seed + seeds):
-        one = _apply(config, {"run.dir": str(root), "run.name": f"seed-{seed}", "run.seed": seed})
+        one = with_values(config, {"run.dir": str(root), "run.name": f"seed-{seed}", "run.seed": seed})
         done = (one.run_path / "summary.json").exists()
-        if done and not overwrite and load_config(one.run_path / "config.yaml") != _apply(one, FAST if fast else {}):
+        if (
+            done
+            and not overwrite
+            and load_config(one.run_path / "config.yaml") != with_values(one, FAST if fast else {})
+        ):
             raise ResourceError(
                 f"{one.run_path}: a finished run of other settings; give --overwrite, or choose another --out."
             )

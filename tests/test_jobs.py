@@ -11,6 +11,7 @@ import pytest
 from realm import jobs
 from realm.errors import UserError
 from realm.jobs import Job, JobError, run_jobs
+from realm.stopping import Stopped
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +51,21 @@ def test_another_failure_names_its_log_and_its_last_lines(tmp_path: Path, monkey
         run_jobs([bad], 1)
 
 
+def test_the_others_go_on_where_that_is_wanted_but_not_what_waits_for_the_failed(tmp_path: Path) -> None:
+    bad = Job("bad", ["report", str(tmp_path / "none")], tmp_path / "bad.log")
+    after = Job("after", ["--version"], tmp_path / "after.log", after=bad)
+    good = Job("good", ["--version"], tmp_path / "good.log")
+    last = Job("last", ["--version"], tmp_path / "last.log", after=good)
+    run_jobs([bad, after, last, good], 1, keep_going=True)
+    assert [job.state for job in (bad, after, good, last)] == ["failed", "failed", "done", "done"]
+    assert isinstance(bad.error, UserError)
+    assert after.process is None
+    assert last.started >= good.ended
+
+
 def test_sigterm_leaves_nothing_running(tmp_path: Path) -> None:
     slow = Job("slow", ["desk", "build-base", "--out", str(tmp_path / "model")], tmp_path / "slow.log")
-    with pytest.raises(SystemExit):
+    with pytest.raises(Stopped):
         run_jobs([slow], 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert slow.process is not None and slow.process.poll() is not None
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

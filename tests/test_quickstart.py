@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from realm import quickstart
+from realm.batch import FAST, with_values
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, ModelError, ResourceError
-from realm.quickstart import FAST, _apply, recipe_configs, run_quickstart, run_seeds
+from realm.quickstart import recipe_configs, run_quickstart, run_seeds
 
 DESK = Path(quickstart.__file__).parent / "desk" / "desk.yaml"
 
@@ -30,7 +31,7 @@ def test_the_cold_start_is_taken_from_the_common_budget(tmp_path: Path) -> None:
     # Nothing else differs between the recipes but their names.
     for name in ("realm-zero", "realm-r1"):
         changes: dict[str, Any] = {"run.name": "grpo", "training.recipe": "grpo", "training.rl.steps": 160}
-        assert _apply(found[name], changes) == found["grpo"]
+        assert with_values(found[name], changes) == found["grpo"]
 
 
 def test_no_room_for_rl_is_refused(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_finished_seeds_are_kept_if_their_settings_are_the_same(
     def pretend(one: Config, *, fast: bool, overwrite: bool, console: Console) -> Path:
         ran.append((one.run.seed, overwrite))
         one.run_path.mkdir(parents=True, exist_ok=True)
-        (one.run_path / "config.yaml").write_text(dump_config(_apply(one, FAST if fast else {})))
+        (one.run_path / "config.yaml").write_text(dump_config(with_values(one, FAST if fast else {})))
         (one.run_path / "summary.json").write_text(json.dumps({"seed": one.run.seed}))
         return one.run_path
 

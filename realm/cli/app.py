@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from realm.cli import bank, collect, desk, doctor, evaluate, export, quickstart, report, train
+from realm.cli import bank, collect, desk, doctor, evaluate, experiment, export, quickstart, report, train
 from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
 from realm.display import printable_lines
@@ -23,6 +23,8 @@ from realm.stopping import Stopped
 
 #: Commands that take --resume, so that Ctrl-C can say how to go on.
 RESUMABLE = ("collect", "train")
+#: Commands that go on where they were without being told.
+GOING_ON = ("experiment",)
 
 
 class Commands(TyperGroup):
@@ -60,6 +62,8 @@ def _go_on(arguments: list[str]) -> str:
     again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     if again and again[0] in RESUMABLE:
         return f"To go on where it was: {shlex.join(['realm', *again, '--resume'])}"
+    if again and again[0] in GOING_ON:
+        return f"To go on where it was: {shlex.join(['realm', *again])}"
     return f"To start again: {shlex.join(['realm', *again])}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
 
 
@@ -108,6 +112,7 @@ app.command(epilog="Example: realm train configs/gsm8k.yaml --model models/my-sl
     train.train
 )
 app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out runs/desk/eight-routes")(evaluate.evaluate)
+app.command(epilog="Example: realm experiment mrpv-alone --seeds 3 --jobs 2")(experiment.experiment)
 app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
 app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)
 app.add_typer(bank.app, name="bank")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from realm.cli.app import Commands, app
 
-COMMANDS = ("quickstart", "collect", "train", "evaluate", "report", "desk")
+COMMANDS = ("quickstart", "collect", "train", "evaluate", "experiment", "report", "desk")
 #: Libraries that take seconds to import; no help text needs them.
 HEAVY = {"torch", "transformers", "trl", "datasets", "numpy", "pandas", "yaml", "math_verify", "jinja2"}
 

@@ -1,0 +1,180 @@
+"""An experiment from its file to its page: run what is owed, compare, write."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.experiments import page, patterns
+from realm.experiments.facts import bank_facts, shown_routes
+from realm.experiments.findings import compose
+from realm.experiments.grid import Grid, make_grid
+from realm.experiments.page import Section
+from realm.experiments.plot import draw
+from realm.experiments.results import Outcomes, make_results
+from realm.experiments.runner import collect_banks, locked, run_cells, seconds_of
+from realm.experiments.spec import UNTRAINED, Spec, load
+from realm.files import write_atomic, writing
+from realm.tasks.registry import load_task
+
+#: Where the pages of the project's own experiments are.
+PROJECT_DOCS = Path("docs/results")
+_REPORT = "realm.report.experiment"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command line asks for.
+
+    Attributes:
+        file: of the experiment; its stem is the experiment's name.
+        out: folder of all experiments.
+        docs: folder of page and plot; None: that of the project where there is one, else that of the results. A fast
+            run's page always goes to the results.
+        seeds, workers: number of seeds, and of processes at once.
+        overrides: KEY=VALUE.
+        data: folder of real CoTs (kind `patterns`).
+        command: as it was typed, for the page.
+    """
+
+    file: Path
+    out: Path
+    docs: Path | None
+    seeds: int
+    workers: int
+    overrides: Sequence[str]
+    fast: bool
+    data: Path | None
+    command: str
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def folder(self) -> Path:
+        """Of results.json and report.html."""
+        return self.out / self.name
+
+    @property
+    def pages(self) -> Path:
+        if self.docs is not None:
+            return self.docs
+        return PROJECT_DOCS if PROJECT_DOCS.is_dir() and not self.fast else self.folder
+
+
+def conduct(order: Order, console: Console) -> Path:
+    """Run an experiment as far as it is owed, and write its results, plot and pages.
+
+    Returns:
+        The Markdown page.
+
+    Raises:
+        UserError: a mistake in the file or on the command line, before anything is written; or cells that failed for
+            reasons the user can mend.
+        JobError: cells failed otherwise; their logs are named.
+        Stopped: by Ctrl-C or SIGTERM; the same command goes on.
+    """
+    spec = load(order.file)
+    seeds = 1 if spec.kind == "patterns" else order.seeds
+    grid = make_grid(spec, order.file, order.out, seeds=seeds, overrides=order.overrides, fast=order.fast)
+    _check(spec, order.file, grid.common)
+    with locked(order.out):
+        console.print(f"realm experiment {order.name}: {spec.title}")
+        made = _patterns(spec, order, grid, console) if spec.kind == "patterns" else _cells(spec, order, grid, console)
+        return _write(spec, order, seconds_of(grid, order.out), *made, console)
+
+
+def _check(spec: Spec, file: Path, common: Config) -> None:
+    """Find out before anything is trained whether what is to be compared will be there.
+
+    Raises:
+        ConfigError: a split that is not evaluated, or a kind `bound` without what it needs.
+    """
+    if spec.kind == "patterns":
+        return
+    task = load_task(common)
+    known = common.evaluation.splits or [split for split in task.splits() if split not in ("train", "validation")]
+    for split, _ in (spec.headline, *spec.measures):
+        if split not in known:
+            raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {', '.join(known)}.")
+    if spec.kind == "bound" and not (spec.untrained and spec.pairs):
+        raise ConfigError(f"{file}: the kind `bound` needs `pairs`, and `untrained: true`.")
+    if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
+        raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
+
+
+Made = tuple[dict[str, Any], list[Section]]
+
+
+def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
+    """Run the cells and compare them."""
+    run_cells(grid, order.out, console, workers=order.workers)
+    console.print("comparing")
+    found = Outcomes(spec, grid)
+    results = make_results(spec, grid, found)
+    task = load_task(grid.common)
+    shown = shown_routes(grid, list(spec.arms), task)
+    facts = bank_facts(spec, grid, found, task) if spec.kind == "bound" else []
+    results["finding"] = compose(results, found, shown, facts, fast=order.fast)
+    more = [page.shown_section(shown), *([page.banks_section(facts)] if facts else [])]
+    return results, page.comparison(results, more)
+
+
+def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
+    """Analyse the errors of the desk's bank and of the files."""
+    collect_banks(grid.banks, order.out, console, workers=order.workers)
+    started = time.monotonic()
+    banks = {patterns.DESK: next(iter(grid.banks))}
+    if order.data is None:
+        console.print("without the real CoTs: give --data DIR, or set REALM_DATA_DIR")
+    banks |= patterns.import_files(spec, order.data, order.out.resolve(), console)
+    seed = grid.common.run.seed
+    found = patterns.analyse_banks(banks, seed, console)
+    results = patterns.make_results(found, seed)
+    results["finding"] = patterns.finding(found)
+    results["seconds"] = round(time.monotonic() - started, 1)
+    return results, [patterns.verdicts(found), patterns.kinds(found)]
+
+
+def _write(
+    spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], sections: Sequence[Section], console: Console
+) -> Path:
+    """Write results.json, plot and pages; the Markdown page's path is returned."""
+    results = {
+        "name": order.name,
+        "title": spec.title,
+        "question": spec.question,
+        "command": order.command,
+        "fast": order.fast,
+        "seconds": seconds,
+        **made,
+    }
+    for folder in (order.folder, order.pages):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(order.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    image, _ = draw(results, order.pages / order.name)
+    target = order.pages / f"{order.name}.md"
+    write_atomic(target, page.page(results, sections, image=image.name))
+    console.print(results["finding"], markup=False)
+    written = [str(target), *_report(results, order.folder)]
+    console.print(f"wrote {' and '.join(written)}", soft_wrap=True)
+    return target
+
+
+def _report(results: Mapping[str, Any], folder: Path) -> list[str]:
+    """The HTML page beside results.json, where this installation can make it."""
+    if find_spec(_REPORT) is None:
+        return []
+    return [str(import_module(_REPORT).write_experiment_page(dict(results), folder))]

@@ -1,0 +1,127 @@
+"""What the arms' prompts showed, and what their banks hold: facts that a finding needs beside the accuracies."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.experiments.grid import Cell, Grid
+from realm.experiments.results import Outcomes
+from realm.experiments.spec import UNTRAINED, Spec
+from realm.method import seeds
+from realm.method.routes import select
+from realm.run import RunFolder
+from realm.tasks.base import Question, Task
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The routes of an arm's RL prompts before fading: how many, share of wrong ones; and how many did not fit.
+
+    `dropped` is the mean per prompt over the whole stage, faded as it was.
+    """
+
+    arm: str
+    routes: float
+    wrong: float
+    dropped: float
+
+
+@dataclass(frozen=True)
+class BankFacts:
+    """A bank of the kind `bound`, means over the seeds: shares in [0, 1].
+
+    `teacher`: right CoTs among those on the questions of the headline's split · `student`: accuracy of the untrained
+    model there, without routes · `distance`: mean distance of two CoTs of a question (`realm.method.distance`).
+    """
+
+    name: str
+    teacher: float
+    student: float
+    distance: float
+    pair: tuple[str, str]
+
+    @property
+    def gap(self) -> float:
+        return self.teacher - self.student
+
+
+@functools.lru_cache(maxsize=1)
+def _bank(path: str) -> Bank:
+    return Bank.open(path)
+
+
+def shown_routes(grid: Grid, arms: Sequence[str], task: Task) -> list[Shown]:
+    """What each arm that showed routes in RL could show at its first step; the mean over seeds and training questions.
+
+    Errors as of `Bank.open`.
+    """
+    each: dict[str, list[tuple[float, float, float]]] = {arm: [] for arm in arms}
+    cells = [cell for cell in grid.cells if cell.arm in each]
+    for cell in sorted(cells, key=lambda cell: cell.config.bank.path or ""):  # a bank is read once for all its cells
+        found = _shown(cell, task.rows("train"))
+        if found is not None:
+            each[cell.arm].append(found)
+    return [Shown(arm, *map(fmean, zip(*found, strict=True))) for arm, found in each.items() if found]
+
+
+def _shown(cell: Cell, questions: Sequence[Question]) -> tuple[float, float, float] | None:
+    """(routes, share of wrong ones, routes dropped) of one cell; None where it showed no route in RL."""
+    if cell.trained is None or not Path(cell.config.bank.path or "").is_dir():
+        return None
+    rows = [row for row in RunFolder(cell.trained).read("metrics.jsonl") if row["stage"] == "rl"]
+    if not any(row.get("routes_per_prompt") for row in rows):
+        return None
+    labels = [label for question in questions for label in _labels(cell.config, question.id)]
+    if not labels:
+        return None
+    dropped = fmean(row.get("routes_dropped") or 0.0 for row in rows)
+    return len(labels) / len(questions), labels.count(0) / len(labels), dropped
+
+
+def _labels(config: Config, question_id: str) -> list[int]:
+    """Labels of the routes that the first step would show of a question, as `realm.method.routes.draw` chooses them."""
+    settings = config.routes
+    assert config.bank.path is not None
+    chosen = select(
+        sorted(_bank(config.bank.path).routes(question_id), key=lambda route: route.id),
+        settings.k,
+        settings.selection,
+        seeds.rng(config.run.seed, "select", question_id, 0),
+        error_ratio=settings.error_ratio,
+        error_range=settings.error_range,
+    )
+    return [route.label for route in chosen]
+
+
+def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[BankFacts]:
+    """The bank of every pair of an experiment of the kind `bound`; both arms of a pair share one.
+
+    Needs the untrained model among the arms.
+    """
+    split = found.headline[0]
+    facts = []
+    for arm, against in spec.pairs:
+        cells = [cell for cell in grid.of(arm) if cell.trained is not None]
+        teacher = fmean(_teacher(str(cell.config.bank.path), task.rows(split)) for cell in cells)
+        student = fmean(fmean(run.values()) for run in found.of(UNTRAINED, (split, False)))
+        distance = fmean(_distance(cell) for cell in cells)
+        facts.append(BankFacts(spec.arms[arm].bank or "base's", teacher, student, distance, (arm, against)))
+    return facts
+
+
+def _teacher(bank: str, questions: Sequence[Question]) -> float:
+    return fmean(route.label for question in questions for route in _bank(bank).routes(question.id))
+
+
+def _distance(cell: Cell) -> float:
+    """Mean distance of two CoTs of a question, as the training noted it."""
+    assert cell.trained is not None
+    stats = json.loads((cell.trained / "bank_stats.json").read_text(encoding="utf-8"))
+    return float(stats["redundancy"]["mean_distance"])

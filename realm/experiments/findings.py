@@ -1,0 +1,198 @@
+"""The finding of an experiment: one paragraph, composed from its figures by rule, that claims nothing beyond them.
+
+A difference counts as shown where its p-value, corrected over the pairs of its measure, is below `LEVEL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from realm.batch import FAST_NOTE
+from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.results import Outcomes, cell_of
+from realm.experiments.spec import UNTRAINED
+from realm.experiments.statistics import Compared, holm
+
+LEVEL = 0.05
+#: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
+_OFF = 0.03
+#: Routes dropped per prompt from which on the finding speaks of it.
+_DROPPED = 0.01
+
+Results = Mapping[str, Any]
+
+
+def against_best(found: Outcomes) -> tuple[str, dict[str, tuple[Compared, float]]]:
+    """The best trained arm of the headline measure, and the difference of every other one from it, with corrected p."""
+    arms = [arm for arm in found.arms if arm != UNTRAINED]
+    best = max(arms, key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
+    others = [arm for arm in arms if arm != best]
+    tests = [found.compare(arm, best, found.headline) for arm in others]
+    corrected = holm([test.p for test in tests])
+    return best, {arm: (test, p) for arm, test, p in zip(others, tests, corrected, strict=True)}
+
+
+def compose(
+    results: Results, found: Outcomes, shown: Sequence[Shown] = (), facts: Sequence[BankFacts] = (), *, fast: bool
+) -> str:
+    """The paragraph.
+
+    Args:
+        results: all of results.json but the finding.
+        found: the outcomes it rests on.
+        shown: what the prompts showed; routes that did not fit are spoken of.
+        facts: of the banks, in an experiment of the kind `bound`.
+        fast: whether steps and questions were cut down.
+    """
+    best, others = against_best(found)
+    parts = [FAST_NOTE] if fast else []
+    parts.append(_best(results, best))
+    parts += _differences(results)
+    if results["axis"]:
+        parts.append(_axis(results["axis"], best, others))
+    if facts:
+        parts += _bound(results, facts)
+    parts += _gap(results, best, found)
+    parts += _really(results, shown)
+    parts += _dropped(shown)
+    parts.append(_seeds(results["seeds"]))
+    return " ".join(parts)
+
+
+def _percent(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['mean']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['difference']:+.1f} points ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+
+
+def _best(results: Results, best: str) -> str:
+    headline = results["headline"]
+    label = next(row["label"] for row in results["measures"] if row["name"] == headline)
+    names = [row["name"] for row in results["arms"]]
+    text = f"On {label}, {best} has the highest accuracy, {_percent(cell_of(results, best, headline))}"
+    if len(names) == 1 or names == [UNTRAINED, best]:
+        text = f"On {label}, {best} reaches {_percent(cell_of(results, best, headline))}"
+    if UNTRAINED in names:
+        text += f"; the untrained model has {_percent(cell_of(results, UNTRAINED, headline))}"
+    return f"{text}."
+
+
+def _differences(results: Results) -> list[str]:
+    """Which of the differences asked for are shown, and which are not."""
+    rows = [row for row in results["pairs"] if row["measure"] == results["headline"]]
+    if not rows:
+        return []
+    sure = [row for row in rows if row["p_corrected"] < LEVEL]
+    unsure = [row for row in rows if row["p_corrected"] >= LEVEL]
+    parts = []
+    if sure:
+        which = "The difference asked for is" if len(rows) == 1 else f"Of {len(rows)} differences {len(sure)}"
+        verb = "" if len(rows) == 1 else " is" if len(sure) == 1 else " are"
+        parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_list(sure)}.")
+    if unsure:
+        words = "Not shown" if sure else "No difference is shown" if len(rows) > 1 else "The difference is not shown"
+        parts.append(f"{words} (p ≥ {LEVEL} after correction): {_list(unsure)}.")
+    return parts
+
+
+def _list(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{row['arm']} − {row['against']} {_points(row)}" for row in rows)
+
+
+def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
+    """Over which part of the axis nothing is shown to be lost, and where accuracy is below the best."""
+    values: dict[str, float] = axis["values"]
+    below = {arm for arm, (test, p) in others.items() if p < LEVEL and test.difference < 0}
+    order = sorted(values, key=lambda arm: values[arm])
+    kept = [arm for arm in order if arm not in below]
+    numbers = [f"{values[arm]:g}" for arm in kept]
+    start = f"Along {axis['label']}, the best is at {values[best]:g}"
+    if not below:
+        return f"{start}, and no other value is shown to be worse."
+    whole = kept == order[order.index(kept[0]) : order.index(kept[-1]) + 1]
+    where = f"from {numbers[0]} to {numbers[-1]}" if whole and len(kept) > 2 else " and ".join(numbers)
+    left = f"the values {where} cannot be told from it" if len(kept) > 1 else "every other value is shown to be worse"
+    worse = "; ".join(
+        f"{values[arm]:g} by {-100 * others[arm][0].difference:.1f} points" for arm in order if arm in below
+    )
+    return f"{start}; {left}, and below it are {worse}." if len(kept) > 1 else f"{start}; {left}: {worse}."
+
+
+def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
+    """Whether the gain of wrong routes goes with the gap between teacher and student, and with the CoTs' distance."""
+    gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
+    texts = [
+        f"{one.name} (gap {100 * one.gap:+.1f} points, distance {one.distance:.2f}) {_points(gains[one.pair])}"
+        for one in sorted(facts, key=lambda one: one.gap)
+    ]
+    parts = [
+        "Gain of wrong routes over right ones only, by the gap between the teacher's accuracy and the untrained "
+        f"student's: {'; '.join(texts)}."
+    ]
+    for name, values in (("gap", [one.gap for one in facts]), ("distance", [one.distance for one in facts])):
+        parts.append(f"The gain {_order(values, [gains[one.pair]['difference'] for one in facts])} with the {name}.")
+    parts.append(f"{len(facts)} banks are too few to establish more than this order.")
+    return parts
+
+
+def _order(values: Sequence[float], gains: Sequence[float]) -> str:
+    """How gains go with values, by the sign of every pair of banks (Kendall)."""
+    agree = oppose = 0
+    for i in range(len(values)):
+        for j in range(i):
+            product = (values[i] - values[j]) * (gains[i] - gains[j])
+            agree += product > 0
+            oppose += product < 0
+    total = len(values) * (len(values) - 1) // 2
+    if agree == total:
+        return "rises in every pair of banks"
+    if oppose == total:
+        return "falls in every pair of banks"
+    return f"rises in {agree} and falls in {oppose} of {total} pairs of banks"
+
+
+def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
+    """What routes in the prompt still add, for the best arm and over all arms."""
+    split = found.headline[0]
+    rows = {row["arm"]: row for row in results["gaps"] if row["split"] == split and row["arm"] != UNTRAINED}
+    if best not in rows:
+        return []
+    mine = rows[best]
+    text = (
+        f"Routes in the prompt change {best}'s accuracy on {split} by {_points({**mine, 'difference': mine['mean']})}"
+    )
+    if len(rows) > 1:
+        ends = sorted(rows.values(), key=lambda row: row["mean"])
+        low, high = ends[0], ends[-1]
+        text += (
+            f"; over the arms this gap goes from {100 * low['mean']:+.1f} ({low['arm']}) to {100 * high['mean']:+.1f} "
+            f"points ({high['arm']})"
+        )
+    return [f"{text}."]
+
+
+def _really(results: Results, shown: Sequence[Shown]) -> list[str]:
+    """Where a share of wrong routes was asked for that the bank could not give."""
+    asked = {row["name"]: row["set"].get("routes.error_ratio") for row in results["arms"]}
+    off = [one for one in shown if (share := asked[one.arm]) is not None and abs(share - one.wrong) > _OFF]
+    if not off:
+        return []
+    texts = ", ".join(f"{one.arm} {100 * one.wrong:.0f} %" for one in off)
+    return [f"Some questions lack CoTs of one label, so that the share of wrong routes really was: {texts}."]
+
+
+def _dropped(shown: Sequence[Shown]) -> list[str]:
+    lost = [one for one in shown if one.dropped >= _DROPPED]
+    if not lost:
+        return []
+    texts = ", ".join(f"{one.arm} {one.dropped:.2f}" for one in lost)
+    return [f"Routes did not all fit the student's context; dropped per prompt: {texts}."]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return "One seed: the intervals say nothing of what another seed would give."
+    return f"{len(seeds)} seeds: the part of the seeds in every interval is rough."

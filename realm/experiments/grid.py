@@ -1,0 +1,213 @@
+"""From the file of an experiment to its cells: one training run for every arm and seed, named by what it is.
+
+A cell's folder ends in a hash over its resolved configuration, without the run's name and place and with the bank
+replaced by what it is collected with. So an equal cell is trained once, whichever experiment below the same folder
+asks for it, and a cell whose settings were changed is another one. The same holds for banks and evaluations.
+
+Accuracy with routes is compared only where all arms are shown the same routes. An arm that trains with other routes
+(another k, selection or bank) is therefore evaluated once more, with those of `base`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realm.batch import FAST, with_values
+from realm.config import Config, load_config
+from realm.errors import ConfigError
+from realm.experiments.spec import UNTRAINED, Spec
+
+#: Settings of the embedded desk, as `realm train` without CONFIG uses them.
+DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
+#: What decides which CoTs a bank holds.
+_COLLECTED = ("task", "teachers", "guidance")
+#: Hexadecimal digits of a hash in a folder's name.
+_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed.
+
+    Attributes:
+        config: of the training; of the evaluation for the untrained model.
+        trained: folder of the training run; None for the untrained model.
+        evaluated: folder of the evaluation that is compared: `trained`, or one of its own.
+        evaluation: settings of that evaluation; None where it is the training's own.
+    """
+
+    arm: str
+    seed: int
+    config: Config
+    trained: Path | None
+    evaluated: Path
+    evaluation: Config | None
+
+
+@dataclass
+class Grid:
+    """All cells of an experiment, and the banks to be collected for them: folder -> settings."""
+
+    common: Config
+    cells: list[Cell] = field(default_factory=list)
+    banks: dict[Path, Config] = field(default_factory=dict)
+
+    def of(self, arm: str) -> list[Cell]:
+        """The cells of an arm in the order of the seeds."""
+        return [cell for cell in self.cells if cell.arm == arm]
+
+
+def base_config(spec: Spec, file: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that the arms change: file, then `base`, then `overrides` (KEY=VALUE of the command line).
+
+    Raises:
+        ConfigError: a key is unknown or a value out of range; names the experiment's file where it comes from there.
+    """
+    _load(spec, f"{file}: base", _texts(spec.base))
+    return load_config(spec.config or DESK, [*_texts(spec.base), *overrides])
+
+
+def make_grid(
+    spec: Spec, file: Path, out: Path, *, seeds: int, overrides: Sequence[str] = (), fast: bool = False
+) -> Grid:
+    """Resolve every arm for every seed; nothing is written.
+
+    Args:
+        file: of the experiment; named in errors.
+        out: folder below which cells and banks lie, whole or yet to be made.
+        seeds: their number; the first is `run.seed` of the base.
+        overrides: KEY=VALUE for all arms that do not set the key themselves.
+        fast: cap steps and questions, to see that everything works.
+
+    Raises:
+        ConfigError: see `base_config`; or arms answer different questions.
+    """
+    out = out.resolve()
+    first = base_config(spec, file, overrides).run.seed
+    grid = Grid(_resolve(spec, file, None, first, overrides, fast))
+    for seed in range(first, first + seeds):
+        common = _with_bank(_resolve(spec, file, None, seed, overrides, fast), out, grid.banks)
+        if spec.untrained:
+            folder = _folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
+            grid.cells.append(Cell(UNTRAINED, seed, common, None, folder, common))
+        for arm in spec.arms:
+            config = _with_bank(_resolve(spec, file, arm, seed, overrides, fast), out, grid.banks)
+            _check_questions(file, arm, config, common)
+            grid.cells.append(_cell(arm, config, common, out, grid.banks))
+    return grid
+
+
+def _resolve(spec: Spec, file: Path, arm: str | None, seed: int, overrides: Sequence[str], fast: bool) -> Config:
+    texts = [*_texts(spec.base), *overrides]
+    where = f"{file}: base"
+    if arm is not None:
+        settings = spec.arms[arm]
+        bank = spec.banks[settings.bank] if settings.bank else {}
+        texts += [*_texts(bank), *_texts(settings.set)]
+        where = f"{file}: arms.{arm}"
+    config = _load(spec, where, [*texts, f"run.seed={seed}"])
+    return with_values(config, _caps(config)) if fast else config
+
+
+def _texts(values: Mapping[str, Any]) -> list[str]:
+    """Overrides as `load_config` takes them: KEY=VALUE, the value as YAML on one line."""
+    return [f"{key}={_yaml(value)}" for key, value in values.items()]
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
+
+
+def _load(spec: Spec, where: str, texts: Sequence[str]) -> Config:
+    try:
+        return load_config(spec.config or DESK, texts)
+    except ConfigError as error:
+        lines = [f"{where}: {line.removeprefix('--set ')}" for line in str(error).splitlines()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _caps(config: Config) -> dict[str, Any]:
+    """The fast settings, where they are below those configured."""
+    found = {}
+    for key, most in FAST.items():
+        value: Any = config
+        for part in key.split("."):
+            value = getattr(value, part)
+        found[key] = most if value is None else min(value, most)
+    return found
+
+
+def _check_questions(file: Path, arm: str, config: Config, common: Config) -> None:
+    if config.task != common.task or config.evaluation.splits != common.evaluation.splits:
+        raise ConfigError(
+            f"{file}: arms.{arm}: `task` and `evaluation.splits` must be those of `base`, so that all arms answer the "
+            "same questions; set them there."
+        )
+
+
+def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
+    """The configuration with the path of its bank; one that is to be collected is noted in `banks`."""
+    if config.bank.path is not None:
+        return config
+    tree = config.model_dump(mode="json")
+    wanted = {name: tree[name] for name in _COLLECTED}
+    wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"], "seed": config.run.seed}
+    for path in (config.task.path, config.task.test_path, config.guidance.comments):
+        wanted[f"content of {path}"] = _content(path)
+    folder = out / "banks" / _hash(wanted)
+    banks.setdefault(folder, config)
+    return with_values(config, {"bank.path": str(folder)})
+
+
+def _cell(arm: str, config: Config, common: Config, out: Path, banks: Mapping[Path, Config]) -> Cell:
+    seed = config.run.seed
+    name = _hash(_tree(config, banks))
+    trained = _folder(out / "cells", arm, seed, name)
+    config = with_values(config, {"run.dir": str(trained.parent), "run.name": trained.name})
+    if config.routes == common.routes and config.bank.path == common.bank.path:
+        return Cell(arm, seed, config, trained, trained, None)
+    changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
+    evaluation = with_values(config, {**changes, "model.path": str(trained / "model")})
+    key = _hash([name, _evaluation_hash(evaluation, banks, model="trained")])
+    return Cell(arm, seed, config, trained, _folder(out / "evaluations", arm, seed, key), evaluation)
+
+
+def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | None = None) -> str:
+    """Hash over what decides an evaluation; `model` stands for the model's path where that is no part of it."""
+    tree = _tree(config, banks)
+    limit = config.evaluation.max_completion_length or config.training.rl.max_completion_length
+    if model is not None:
+        tree["model"]["path"] = model
+    names = ("task", "model", "bank", "routes", "prompt", "evaluation")
+    return _hash({**{name: tree[name] for name in names}, "limit": limit, "seed": config.run.seed})
+
+
+def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
+    """The configuration as far as it decides an outcome: without name and place, a collected bank by its hash."""
+    tree = config.model_dump(mode="json")
+    del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
+    path = Path(config.bank.path or "")
+    tree["bank"]["path"] = path.name if path in banks else [str(path), _content(str(path))]
+    return tree
+
+
+def _content(path: str | None) -> str:
+    """Digest of a file, so that another content makes another cell; empty where it is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else ""
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def _folder(parent: Path, name: str, seed: int, digest: str) -> Path:
+    """The folder of a cell: the one of its hash that is there already, under whatever arm's name, or a new one."""
+    there = sorted(parent.glob(f"*-seed{seed}-{digest}"))
+    return there[0] if there else parent / f"{name}-seed{seed}-{digest}"

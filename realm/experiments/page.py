@@ -1,0 +1,185 @@
+"""The Markdown page of an experiment, written from results.json and never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from realm.batch import FAST_NOTE, as_minutes
+from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.spec import UNTRAINED
+
+Results = Mapping[str, Any]
+
+_ABOUT = (
+    "Accuracy in per cent, the mean over the seeds, with 95 % bootstrap intervals over questions *and* seeds; in "
+    "brackets each seed. With few seeds their part of an interval is rough, and rather too narrow. Questions are taken "
+    "for independent: those that rest on one rule rise and fall together, so there the truth is less certain. With "
+    "routes, all arms are shown the same ones."
+)
+_PAIRED = (
+    "In points, paired by seed and question, with 95 % intervals; p two-sided from the same resamples, corrected by "
+    "Holm's method over the differences of one column; bold below 0.05."
+)
+
+
+class Section(NamedTuple):
+    """A titled table with the sentences above it."""
+
+    title: str
+    text: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def comparison(results: Results, more: Sequence[Section] = ()) -> list[Section]:
+    """The sections of an experiment that trains; `more` of this one alone go before the cost."""
+    return [_accuracy(results), _differences(results), _gaps(results), _kinds(results), *more, _cost(results)]
+
+
+def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
+    """The whole page.
+
+    Args:
+        results: as in results.json.
+        sections: its tables; those without a row are left out.
+        image: file name of the plot beside the page.
+    """
+    versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
+    seeds = ", ".join(map(str, results["seeds"]))
+    lines = [f"# {results['title']}", "", results["question"], ""]
+    if results["fast"]:
+        lines += [f"**{FAST_NOTE}**", ""]
+    lines += [
+        f"Written by `{results['command']}`. Seeds {seeds}; {as_minutes(results['seconds'])} of processes of one "
+        f"thread; {results['machine']}; {versions}.",
+        "",
+        *_budget(results["budget"]),
+        "## Finding",
+        "",
+        results["finding"],
+        "",
+        f"![{results['title']}]({image})",
+        "",
+    ]
+    for section in sections:
+        if section.rows:
+            lines += _lines(section)
+    return "\n".join(lines)
+
+
+def _lines(section: Section) -> list[str]:
+    rule = "|---" * len(section.header) + "|"
+    rows = [f"| {' | '.join(row)} |" for row in (section.header, *section.rows)]
+    text = [section.text, ""] if section.text else []
+    return [f"## {section.title}", "", *text, rows[0], rule, *rows[1:], ""]
+
+
+def _budget(budget: Mapping[str, Any]) -> list[str]:
+    """The steps of the arms in one line; nothing where nothing was trained."""
+    if not budget:
+        return []
+    steps: int | str = budget["steps"]
+    text = f"optimizer steps: {steps}"
+    if isinstance(steps, int):
+        text = f"every arm takes {steps} optimizer steps"
+    each = f"{budget['completions_per_step']} completions in RL, {budget['examples_per_step']} examples in SFT"
+    return [f"Budget: {text}, of {each}; all start from the same model and answer the same questions.", ""]
+
+
+def _percent(row: Mapping[str, Any]) -> str:
+    each = ", ".join(f"{100 * value:.1f}" for value in row["seeds"].values())
+    return f"**{100 * row['mean']:.1f}** ({100 * row['low']:.1f} to {100 * row['high']:.1f}) [{each}]"
+
+
+def _points(value: float, low: float, high: float, *, bold: bool) -> str:
+    mark = "**" if bold else ""
+    return f"{mark}{100 * value:+.1f}{mark} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _labels(results: Results) -> dict[str, str]:
+    return {row["name"]: row["label"] for row in results["measures"]}
+
+
+def _accuracy(results: Results) -> Section:
+    cells = {(row["arm"], row["measure"]): row for row in results["cells"]}
+    labels = _labels(results)
+    rows = [[row["name"], *(_percent(cells[row["name"], measure]) for measure in labels)] for row in results["arms"]]
+    return Section("Accuracy", _ABOUT, ["", *labels.values()], rows)
+
+
+def _differences(results: Results) -> Section:
+    labels = _labels(results)
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in results["pairs"]:
+        bold = row["p_corrected"] < 0.05
+        text = f"{_points(row['difference'], row['low'], row['high'], bold=bold)}, p {_p(row['p_corrected'])}"
+        found.setdefault((row["arm"], row["against"]), {})[row["measure"]] = text
+    rows = [[f"{arm} − {other}", *(texts[measure] for measure in labels)] for (arm, other), texts in found.items()]
+    return Section("Differences", _PAIRED, ["", *labels.values()], rows)
+
+
+def _p(value: float) -> str:
+    return "1" if value >= 0.9995 else f"{value:.3f}" if value >= 0.0005 else "< 0.0005"
+
+
+def _gaps(results: Results) -> Section:
+    splits = list(dict.fromkeys(row["split"] for row in results["gaps"]))
+    cells = {(row["arm"], row["split"]): row for row in results["gaps"]}
+    rows = []
+    for arm in dict.fromkeys(row["arm"] for row in results["gaps"]):
+        found = [cells[arm, split] for split in splits]
+        texts = [_points(row["mean"], row["low"], row["high"], bold=row["low"] > 0 or row["high"] < 0) for row in found]
+        rows.append([arm, *texts])
+    text = "`autonomy_gap`, accuracy with − without routes, in points; bold where the interval leaves out zero."
+    return Section("What routes in the prompt still add", text, ["", *splits], rows)
+
+
+def _kinds(results: Results) -> Section:
+    kinds = sorted({row["kind"] for row in results["kinds"]})
+    cells = {(row["arm"], row["kind"]): row["mean"] for row in results["kinds"]}
+    arms = list(dict.fromkeys(row["arm"] for row in results["kinds"]))
+    rows = [[arm, *(f"{100 * cells[arm, kind]:.0f}" if (arm, kind) in cells else "" for kind in kinds)] for arm in arms]
+    text = f"{_labels(results)[results['headline']]}, in per cent."
+    return Section("By kind of question", text, ["", *kinds], rows)
+
+
+def _cost(results: Results) -> Section:
+    names = ("steps", "completions", "tokens", "teacher_tokens", "seconds")
+    rows = []
+    for row in results["cost"]:
+        figures = [f"{round(row[name]):,}" if row[name] is not None else "" for name in names]
+        rows.append([row["arm"], str(row["seed"]), *figures])
+    text = "Tokens through the student; seconds of training on one thread, without evaluation."
+    return Section("What each training took", text, ["", "seed", *(name.replace("_", " ") for name in names)], rows)
+
+
+def shown_section(shown: Sequence[Shown]) -> Section:
+    """What the RL prompts of every arm showed."""
+    rows = [[one.arm, f"{one.routes:.2f}", f"{100 * one.wrong:.1f}", f"{one.dropped:.2f}"] for one in shown]
+    text = (
+        "Routes per prompt before fading and the share of wrong ones, in per cent, over the training questions; and "
+        "how many per prompt the student's context had no room for."
+    )
+    return Section("What the prompts showed", text, ["", "routes", "wrong", "dropped"], rows)
+
+
+def banks_section(facts: Sequence[BankFacts]) -> Section:
+    """The banks of the kind `bound`."""
+    rows = [
+        [
+            one.name,
+            f"{100 * one.teacher:.1f}",
+            f"{100 * one.student:.1f}",
+            f"{100 * one.gap:+.1f}",
+            f"{one.distance:.2f}",
+            f"{one.pair[0]} − {one.pair[1]}",
+        ]
+        for one in facts
+    ]
+    text = (
+        "On the questions of the headline: right CoTs of the teacher and accuracy of the untrained model "
+        f"(`{UNTRAINED}`, without routes) in per cent, and their difference in points; mean distance of two CoTs of a "
+        "question."
+    )
+    return Section("Banks", text, ["", "teacher", "student", "gap", "distance", "gain of wrong routes"], rows)

@@ -1,0 +1,168 @@
+"""Runs what an experiment still owes: banks first, then every cell in a process of its own, resumable anywhere.
+
+Below the folder of all experiments lie `banks/`, `cells/` (training runs, and the untrained model's evaluation),
+`evaluations/` (of cells trained with other routes than the common ones), `configs/` and `logs/`. What is whole is never
+done again; a training that was stopped goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from realm.batch import read_rows, run_shown
+from realm.config import Config, dump_config
+from realm.errors import ResourceError, UserError
+from realm.experiments.grid import Cell, Grid
+from realm.experiments.watch import Watch
+from realm.files import append_jsonl, write_atomic, writing
+from realm.jobs import Job, JobError
+
+#: Seconds that every process took, one row for each start of it.
+SECONDS = "seconds.jsonl"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make the folder of all experiments, and let no other process work there while the block lasts.
+
+    Raises:
+        ResourceError: another process does.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ResourceError(
+                f"{out}: another experiment is running there; wait for it, or choose another --out."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run or the evaluation in a folder is whole."""
+    try:
+        return bool(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["status"] == "done")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def run_cells(grid: Grid, out: Path, console: Console, *, workers: int) -> None:
+    """Do what is still owed of the grid, at most `workers` processes at once.
+
+    Raises:
+        UserError, JobError: cells failed; all others are finished, and the message names the logs.
+        Stopped: by Ctrl-C or SIGTERM; what was under way is saved as far as it can be.
+    """
+    collect_banks(grid.banks, out, console, workers=workers)
+    jobs = _cell_jobs(grid.cells, out)
+    if not jobs:
+        console.print("every cell is finished already")
+        return
+    console.print(f"{len(grid.cells)} cells, {len(_owed(grid.cells))} of them owed, below {out}")
+    watch = Watch(grid.cells, jobs, finished)
+    _run(list(jobs.values()), out, console, workers, watch.render)
+
+
+def collect_banks(banks: Mapping[Path, Config], out: Path, console: Console, *, workers: int) -> None:
+    """Collect every bank that is not there whole; errors as of `run_cells`."""
+    jobs = {}
+    for folder, config in banks.items():
+        if folder.exists():
+            continue
+        name = f"bank-{folder.name}"
+        arguments = ["collect", str(_write_config(out, name, config)), "--out", str(_partial(folder)), "--resume"]
+        jobs[folder] = Job(name, arguments, out / "logs" / f"{name}.log")
+    if not jobs:
+        return
+    with writing(out):
+        (out / "banks").mkdir(exist_ok=True)
+    console.print(f"collecting {len(jobs)} bank{'s' if len(jobs) > 1 else ''} of CoTs")
+
+    def words() -> str:
+        return f"banks: {sum(job.state == 'done' for job in jobs.values())} of {len(jobs)} collected"
+
+    try:
+        _run(list(jobs.values()), out, console, workers, words)
+    finally:
+        for folder, job in jobs.items():
+            if job.state == "done":
+                _partial(folder).rename(folder)  # only a whole bank has its name
+
+
+def _partial(bank: Path) -> Path:
+    return bank.with_name(f"{bank.name}.partial")
+
+
+def _run(jobs: Sequence[Job], out: Path, console: Console, workers: int, render: Callable[[], Any]) -> None:
+    try:
+        run_shown(jobs, workers, render, console, keep_going=True)
+    finally:
+        rows = [{"job": job.name, "seconds": round(job.seconds, 1)} for job in jobs if job.process is not None]
+        append_jsonl(out / SECONDS, *rows)
+    errors = [job.error for job in jobs if job.error is not None]
+    if not errors:
+        return
+    logs = ", ".join(str(job.log) for job in jobs if job.error is not None)
+    text = (
+        f"{len(errors)} of {len(jobs)} jobs failed, the others are finished; logs: {logs}. The first: {errors[0]}\n"
+        "Run the same command again to retry what failed."
+    )
+    raise UserError(text) if all(isinstance(error, UserError) for error in errors) else JobError(text)
+
+
+def _owed(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if not finished(cell.evaluated)]
+
+
+def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:
+    """The jobs of all cells that are not finished, by the folder they fill."""
+    jobs: dict[Path, Job] = {}
+    for cell in _owed(cells):
+        if cell.trained is not None and cell.trained not in jobs and not finished(cell.trained):
+            jobs[cell.trained] = _training(cell, cell.trained, out)
+        if cell.evaluation is not None and cell.evaluated not in jobs:
+            jobs[cell.evaluated] = _evaluation(cell, out, jobs.get(cell.trained) if cell.trained else None)
+    return jobs
+
+
+def _training(cell: Cell, folder: Path, out: Path) -> Job:
+    path = _write_config(out, folder.name, cell.config)
+    resume = ["--resume"] if (folder / "meta.json").exists() else []
+    return Job(folder.name, ["train", str(path), *resume], out / "logs" / f"{folder.name}.log")
+
+
+def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
+    name = f"{cell.evaluated.parent.name}-{cell.evaluated.name}"
+    assert cell.evaluation is not None
+    path = _write_config(out, name, cell.evaluation)
+    arguments = ["evaluate", str(path), "--out", str(cell.evaluated), "--overwrite"]
+    return Job(name, arguments, out / "logs" / f"{name}.log", after=after)
+
+
+def _write_config(out: Path, name: str, config: Config) -> Path:
+    path = out / "configs" / f"{name}.yaml"
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    write_atomic(path, dump_config(config))
+    return path
+
+
+def seconds_of(grid: Grid, out: Path) -> float:
+    """Seconds that the processes of this grid's cells and banks took in all, over every start of them."""
+    names = {f"bank-{folder.name}" for folder in grid.banks}
+    for cell in grid.cells:
+        names |= {f"{cell.evaluated.parent.name}-{cell.evaluated.name}", *([cell.trained.name] if cell.trained else [])}
+    return round(sum(row["seconds"] for row in read_rows(out / SECONDS) if row["job"] in names), 1)

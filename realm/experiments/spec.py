@@ -1,0 +1,175 @@
+"""The YAML of an experiment: the question, the arms as overrides of one configuration, and what is compared.
+
+The packaged ones lie beside this file. Every key is described in docs/howto/experiments.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from realm.errors import ConfigError
+
+PACKAGED = Path(__file__).parent
+#: The untrained model in tables and plots.
+UNTRAINED = "base"
+#: Names become parts of folder names and of table cells.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$")]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Overrides with dotted keys: `{training: {rl: {steps: 5}}}` and `{training.rl.steps: 5}` are the same."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+Overrides = Annotated[
+    dict[str, Any], BeforeValidator(lambda value: flatten(value) if isinstance(value, Mapping) else value)
+]
+#: A split, and whether the prompts show routes.
+Measure = tuple[str, Literal["without", "with"]]
+
+
+class Part(BaseModel):
+    """A part of the file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Arm(Part):
+    """One way to train, compared with the others."""
+
+    bank: str | None = Field(None, description="One of `banks`; without it, that of `base`.")
+    set: Overrides = Field({}, description="What this arm changes.")
+
+
+class Axis(Part):
+    """A number for every arm, where the arms are points of one scale."""
+
+    label: str
+    values: dict[Name, float]
+
+
+class File(Part):
+    """A file of real CoTs to be analysed (kind `patterns`)."""
+
+    file: str = Field(description="Its name in the folder given with --data.")
+    verifier: Literal["exact", "number", "choice", "math", "python"]
+
+
+class Spec(Part):
+    """An experiment as its file states it."""
+
+    title: str
+    question: str = Field(description="What is asked, with the paper's claim, in one sentence.")
+    kind: Literal["train", "bound", "patterns"] = Field(
+        "train",
+        description="train: arms are trained and compared; bound: pairs are also held against the gap between teacher "
+        "and student; patterns: no training, the errors of banks are analysed.",
+    )
+    config: str | None = Field(None, description="Configuration file that `base` changes; default: the desk's.")
+    base: Overrides = Field({}, description="What all arms have in common.")
+    untrained: bool = Field(True, description="Evaluate the untrained model too, as the arm `base`.")
+    banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")
+    arms: dict[Name, Arm] = {}
+    axis: Axis | None = None
+    pairs: list[tuple[str, str]] = Field([], description="Differences to test: [arm, against].")
+    measures: list[Measure] = Field([], description="Empty: every held-out split, without and with routes.")
+    headline: Measure = Field(("test", "without"), description="What the finding speaks of.")
+    files: dict[Name, File] = Field({}, description="Real CoTs (kind patterns).")
+
+    @field_validator("arms")
+    @classmethod
+    def _free_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        if UNTRAINED in arms:
+            raise ValueError(f"`{UNTRAINED}` is the untrained model; give the arm another name")
+        return arms
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Spec:
+        if (self.kind == "patterns") == bool(self.arms):
+            raise ValueError("`arms` are what is trained: a kind `patterns` has none, any other kind needs some")
+        if self.files and self.kind != "patterns":
+            raise ValueError("`files` belong to the kind `patterns`")
+        for name, arm in self.arms.items():
+            if arm.bank is not None and arm.bank not in self.banks:
+                raise ValueError(f"arms.{name}.bank: no bank {arm.bank!r} among {_names(self.banks)}")
+        known = [*self.arms, *([UNTRAINED] if self.untrained else [])]
+        for pair in self.pairs:
+            for name in pair:
+                if name not in known:
+                    raise ValueError(f"pairs: no arm {name!r} among {_names(known)}")
+        if self.axis is not None and self.axis.values.keys() != self.arms.keys():
+            raise ValueError(f"axis.values needs one number for each of {_names(self.arms)}")
+        if self.measures and self.headline not in self.measures:
+            raise ValueError("headline: is none of `measures`")
+        return self
+
+
+def _names(names: Any) -> str:
+    return ", ".join(names) or "none"
+
+
+def packaged() -> dict[str, Path]:
+    """The packaged experiments by name."""
+    return {path.stem: path for path in sorted(PACKAGED.glob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a packaged experiment, or the path of one's own.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    known = packaged()
+    if name in known:
+        return known[name]
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name)
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {_names(known)}, or give a YAML file of your own."
+    raise ConfigError(f"no experiment {name!r}; {hint}")
+
+
+def load(path: Path) -> Spec:
+    """Read and validate the file of an experiment.
+
+    Raises:
+        ConfigError: it cannot be read, is not YAML, or has an unknown key or a bad value; names the file and the key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path}: cannot read the experiment ({reason}).") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with title, question and arms, found {type(content).__name__}.")
+    try:
+        return Spec.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_line(path, dict(item)) for item in error.errors())) from error
+
+
+def _line(path: Path, item: dict[str, Any]) -> str:
+    """One problem that pydantic found, as a line."""
+    key = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key.rpartition(".")[2], {**Spec.model_fields, **Arm.model_fields}, 1, 0.5)
+        return f"{path}: unknown key {key}{f'; did you mean {near[0]}?' if near else '.'}"
+    if item["type"] == "missing":
+        return f"{path}: {key} is missing."
+    message = item["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(item["input"], dict) else f", found {item['input']!r:.60}"
+    return f"{path}: {f'{key}: ' if key else ''}{message}{found}."

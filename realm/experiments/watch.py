@@ -1,0 +1,94 @@
+"""What the cells of an experiment have come to, while they run: done, running with stage and step, left, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+
+from realm.batch import accuracies_so_far, as_minutes, as_number, as_percent, training_progress
+from realm.experiments.grid import Cell
+from realm.jobs import Job
+
+#: What an evaluation costs in training runs, roughly; only the shown time left rests on it.
+_EVALUATION = 0.15
+
+
+class Watch:
+    """The running cells as a table, and a line on all of them.
+
+    Args:
+        cells: of the experiment.
+        jobs: those of the cells that are owed, by the folder they fill.
+        finished: whether the run or evaluation in a folder is whole.
+    """
+
+    def __init__(self, cells: Sequence[Cell], jobs: Mapping[Path, Job], finished: Callable[[Path], bool]) -> None:
+        self._cells = list({cell.evaluated: cell for cell in cells}.values())
+        self._jobs = jobs
+        self._kept = sum(finished(cell.evaluated) for cell in self._cells)
+        self._owed = [cell for cell in self._cells if self._folders(cell)]
+        self._started = time.monotonic()
+
+    def _folders(self, cell: Cell) -> list[Path]:
+        """What is owed of a cell: the folders of its training and of its own evaluation."""
+        folders = ([cell.trained] if cell.trained else []) + [cell.evaluated]
+        return [folder for folder in dict.fromkeys(folders) if folder in self._jobs]
+
+    def _share(self, folder: Path, cell: Cell) -> float:
+        """Share of a job that is done, in [0, 1]."""
+        job = self._jobs[folder]
+        if job.state in ("done", "failed"):
+            return 1.0
+        if job.state == "waiting" or folder != cell.trained:
+            return 0.0
+        return training_progress(cell.config, folder)[1]
+
+    def render(self) -> Group:
+        """The table of what runs, and the line below it."""
+        table = Table(box=None, padding=(0, 2))
+        for column in ("cell", "stage", "reward", "without routes", "with routes"):
+            table.add_column(column, justify="left" if column in ("cell", "stage") else "right")
+        done = total = 0.0
+        for cell in self._owed:
+            for folder in self._folders(cell):
+                weight = 1.0 if folder == cell.trained else _EVALUATION
+                share = self._share(folder, cell)
+                total += weight
+                done += weight * share
+                if self._jobs[folder].state == "running":
+                    table.add_row(f"{cell.arm} seed {cell.seed}", *self._figures(cell, folder))
+        return Group(table, self._line(done / total if total else 1.0))
+
+    def _figures(self, cell: Cell, folder: Path) -> list[str]:
+        if folder != cell.trained:
+            return ["evaluation", "", "", ""]
+        words, _, last = training_progress(cell.config, folder)
+        found = accuracies_so_far(folder)
+        return [
+            words,
+            as_number(last.get("reward")),
+            as_percent(found.get("without")),
+            as_percent(found.get("with")),
+        ]
+
+    def _line(self, share: float) -> str:
+        states = [self._state(cell) for cell in self._owed]
+        parts = [f"{self._kept + states.count('done')} of {len(self._cells)} cells done"]
+        parts += [f"{states.count(state)} {state}" for state in ("running", "failed") if state in states]
+        parts.append(f"{states.count('waiting')} left")
+        elapsed = time.monotonic() - self._started
+        parts.append(f"{as_minutes(elapsed)} elapsed")
+        if 0.02 < share < 1:
+            parts.append(f"about {as_minutes(elapsed * (1 - share) / share)} left")
+        return ", ".join(parts)
+
+    def _state(self, cell: Cell) -> str:
+        """The worst news of a cell's jobs: failed, running, waiting, done."""
+        states = {self._jobs[folder].state for folder in self._folders(cell)}
+        if states == {"done", "waiting"}:
+            return "running"  # trained, and soon evaluated
+        return next(state for state in ("failed", "running", "waiting", "done") if state in states)

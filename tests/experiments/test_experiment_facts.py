@@ -1,0 +1,55 @@
+"""What prompts showed and what banks hold, from a bank whose figures are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from realm.batch import with_values
+from realm.config import Config
+from realm.experiments.facts import BankFacts, Shown, bank_facts, shown_routes
+from realm.experiments.grid import Cell, Grid
+from realm.experiments.results import Outcomes
+from realm.experiments.spec import Spec
+from tests.experiments.sample import Invented
+from tests.training.tiny import TinyTask, tiny_bank
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    """Two arms on one bank of four CoTs a question, two of them wrong; the first showed routes, the second none."""
+    tiny_bank(TinyTask()).save(tmp_path / "bank")
+    grid = Grid(Config())
+    for arm, shown in (("mixed", 2.0), ("none", 0.0)):
+        folder = tmp_path / arm
+        folder.mkdir()
+        rows = [{"stage": "rl", "step": 1, "routes_per_prompt": shown, "routes_dropped": 0.5}, {"stage": "sft"}]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "bank_stats.json").write_text(json.dumps({"redundancy": {"mean_distance": 0.4}}))
+        changes: dict[str, Any] = {"bank.path": str(tmp_path / "bank"), "routes.k": 3}
+        changes |= {"routes.selection": "error_ratio", "routes.error_ratio": 0.0}
+        grid.cells.append(Cell(arm, 0, with_values(grid.common, changes), folder, folder, None))
+    return grid
+
+
+def test_routes_shown_are_those_that_training_draws(grid: Grid) -> None:
+    # Of the three that were to be right only two are there: the third place is filled with a wrong one.
+    assert shown_routes(grid, ["mixed", "none"], TinyTask()) == [Shown("mixed", 3.0, pytest.approx(1 / 3), 0.5)]
+
+
+def test_facts_of_the_bank_of_a_pair(grid: Grid) -> None:
+    spec = Spec(
+        title="t",
+        question="q",
+        kind="bound",
+        banks={"A": {}},
+        arms={"mixed": {"bank": "A"}, "none": {"bank": "A"}},  # type: ignore[dict-item]
+        pairs=[("mixed", "none")],
+    )
+    found = Invented({"base": 0.25}, questions=400)
+    (facts,) = bank_facts(spec, grid, cast(Outcomes, found), TinyTask())
+    assert facts == BankFacts("A", 0.5, pytest.approx(0.25, abs=0.06), 0.4, ("mixed", "none"))
+    assert facts.gap == pytest.approx(0.25, abs=0.06)

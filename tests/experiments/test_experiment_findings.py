@@ -1,0 +1,87 @@
+"""The finding says what the figures show, what they do not, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.findings import compose
+from tests.experiments.sample import Invented, pair, results
+
+
+def finding(**more: Any) -> str:
+    found = more.pop("found", Invented())
+    settings = {"shown": (), "facts": (), "fast": False}
+    settings |= {key: more.pop(key) for key in list(more) if key in settings}
+    return compose(results(**more), found, **settings)
+
+
+def test_best_arm_differences_and_gap() -> None:
+    text = finding(axis=None)
+    assert text.startswith("On test, without routes, mid has the highest accuracy, 62.0 % (58.0 to 66.0); the untr")
+    assert "Of 2 differences 1 is shown (p < 0.05 after correction): mid − base +32.0 points (+27.0 to +37.0)." in text
+    assert "Not shown (p ≥ 0.05 after correction): mid − low +2.0 points" in text
+    assert "Routes in the prompt change mid's accuracy on test by +20.0 points (+10.0 to +30.0)" in text
+    assert text.endswith("3 seeds: the part of the seeds in every interval is rough.")
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        ((0.2, 0.3), "No difference is shown (p ≥ 0.05 after correction): mid − base"),
+        ((0.01, 0.02), "Of 2 differences 2 are shown (p < 0.05 after correction): mid − base"),
+        ((0.01,), "The difference asked for is shown (p < 0.05 after correction): mid − base"),
+        ((0.5,), "The difference is not shown (p ≥ 0.05 after correction): mid − base"),
+    ],
+)
+def test_the_words_for_differences(p: tuple[float, ...], words: str) -> None:
+    against = ["base", "low"]
+    text = finding(pairs=[pair("mid", other, "test/without", 0.1, one) for other, one in zip(against, p, strict=False)])
+    assert words in text
+    assert ("Not shown" in text) is False
+
+
+@pytest.mark.parametrize(
+    ("low", "mid", "high", "words"),
+    [
+        (0.6, 0.61, 0.2, "0.5; the values 0 and 0.5 cannot be told from it, and below it are 1 by"),
+        (0.61, 0.61, 0.62, "1, and no other value is shown to be worse."),
+        (0.2, 0.9, 0.3, "0.5; every other value is shown to be worse: 0 by"),
+        (0.6, 0.2, 0.61, "1; the values 0 and 1 cannot be told from it, and below it are 0.5 by"),
+    ],
+)
+def test_where_on_the_axis_it_degrades(low: float, mid: float, high: float, words: str) -> None:
+    found = Invented({"base": 0.1, "low": low, "mid": mid, "high": high})
+    assert f"Along dose, the best is at {words}" in finding(found=found)
+
+
+def test_gains_of_negatives_are_held_against_the_banks() -> None:
+    pairs = [pair(arm, "base", "test/without", gain, 0.01) for arm, gain in (("low", 0.1), ("mid", 0.2), ("high", 0.3))]
+    facts = [
+        BankFacts(name, teacher, 0.3, distance, (arm, "base"))
+        for name, arm, teacher, distance in (("A", "low", 0.4, 0.9), ("B", "mid", 0.6, 0.5), ("C", "high", 0.8, 0.1))
+    ]
+    text = finding(pairs=pairs, facts=facts)
+    assert "A (gap +10.0 points, distance 0.90) +10.0 points (+5.0 to +15.0); B (gap +30.0" in text
+    assert "The gain rises in every pair of banks with the gap." in text
+    assert "The gain falls in every pair of banks with the distance." in text
+    assert "3 banks are too few" in text
+    mixed = finding(pairs=[pairs[1], pairs[0], pairs[2]], facts=[facts[0], facts[2], facts[1]])
+    assert "with the gap." in mixed
+    pairs[0] = pair("low", "base", "test/without", 0.25, 0.01)
+    assert "The gain rises in 2 and falls in 1 of 3 pairs of banks with the gap." in finding(pairs=pairs, facts=facts)
+
+
+def test_what_the_prompts_could_not_show_is_told() -> None:
+    arms = [{"name": name, "set": {"routes.error_ratio": 0.0} if name == "low" else {}} for name in Invented().arms]
+    shown = [Shown("low", 4.0, 0.12, 0.0), Shown("mid", 3.5, 0.5, 0.5)]
+    text = finding(arms=arms, shown=shown)
+    assert "the share of wrong routes really was: low 12 %." in text
+    assert "dropped per prompt: mid 0.50." in text
+
+
+def test_fast_runs_and_single_seeds_say_so() -> None:
+    assert finding(fast=True).startswith("A fast run")
+    assert finding(seeds=[0]).endswith("One seed: the intervals say nothing of what another seed would give.")

@@ -1,0 +1,141 @@
+"""From file to cells: what is shared, what is another cell, and with which routes an arm is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm.errors import ConfigError
+from realm.experiments.grid import Cell, Grid, make_grid
+from realm.experiments.spec import load
+
+WriteSpec = Callable[..., Path]
+
+
+def grid_of(path: Path, out: Path, **more: Any) -> Grid:
+    return make_grid(load(path), path, out, **{"seeds": 1, **more})
+
+
+def cell_of(path: Path, out: Path, arm: str, **more: Any) -> Cell:
+    return grid_of(path, out, **more).of(arm)[0]
+
+
+def digest(folder: Path | None) -> str:
+    assert folder is not None
+    return folder.name.rpartition("-")[2]
+
+
+def test_a_cell_for_every_arm_and_seed(write_spec: WriteSpec, tmp_path: Path) -> None:
+    grid = grid_of(write_spec(), tmp_path, seeds=3, overrides=["run.seed=7"])
+    assert [(cell.arm, cell.seed) for cell in grid.cells] == [
+        (arm, seed) for seed in (7, 8, 9) for arm in ("base", "plain", "r1")
+    ]
+    assert len({cell.evaluated for cell in grid.cells}) == 9
+    assert len(grid.banks) == 3
+    for cell in grid.cells:
+        assert cell.config.run.seed == cell.seed
+        assert cell.config.bank.path in map(str, grid.banks)
+
+
+def test_equal_settings_are_one_cell_under_any_arms_name(write_spec: WriteSpec, tmp_path: Path) -> None:
+    first = cell_of(write_spec(), tmp_path, "r1")
+    assert first.trained is not None
+    assert first.trained.name.startswith("r1-seed0-")
+    first.trained.mkdir(parents=True)
+    other = write_spec("other.yaml", arms={"again": {"set": {"training": {"recipe": "realm-r1"}}}}, pairs=[])
+    assert cell_of(other, tmp_path, "again").trained == first.trained
+    assert cell_of(other, tmp_path, "again").config == first.config
+
+
+@pytest.mark.parametrize(
+    "setting", ["training.rl.learning_rate=1e-4", "reward.rule=brier", "guidance.probability=0.9", "bank.samples=9"]
+)
+def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, setting: str) -> None:
+    one, other = (cell_of(write_spec(), tmp_path, "r1", overrides=text) for text in ([], [setting]))
+    assert digest(one.trained) != digest(other.trained)
+    banks = [next(iter(grid_of(write_spec(), tmp_path, overrides=text).banks)) for text in ([], [setting])]
+    assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
+
+
+def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
+    here = cell_of(
+        write_spec(), tmp_path / "here", "r1", overrides=["run.name=x", "run.dir=y", "evaluation.bootstrap=100"]
+    )
+    there = cell_of(write_spec(), tmp_path / "there", "r1")
+    assert digest(here.trained) == digest(there.trained)
+
+
+def test_another_content_of_a_file_makes_another_bank(write_spec: WriteSpec, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.md"
+    folders = set()
+    for text in ("one rule", "another rule"):
+        rules.write_text(text)
+        folders |= set(grid_of(write_spec(), tmp_path, overrides=[f"guidance.comments={rules}"]).banks)
+    assert len(folders) == 2
+
+
+def test_arms_with_routes_of_their_own_are_evaluated_with_the_common_ones(
+    write_spec: WriteSpec, tmp_path: Path
+) -> None:
+    arms = {
+        "plain": {"set": {"training.recipe": "grpo"}},
+        "two": {"set": {"routes.k": 2, "routes.selection": "diverse"}},
+        "guided": {"bank": "guided"},
+    }
+    path = write_spec(arms=arms, banks={"guided": {"guidance.probability": 1.0}}, pairs=[])
+    grid = grid_of(path, tmp_path)
+    common = grid.common
+    plain, two, guided = (grid.of(arm)[0] for arm in arms)
+    assert plain.evaluated == plain.trained
+    assert plain.evaluation is None
+    for cell in (two, guided):
+        assert cell.evaluation is not None and cell.evaluated != cell.trained
+        assert cell.evaluation.routes == common.routes
+        assert cell.evaluation.bank.path == plain.config.bank.path
+        assert cell.evaluation.model.path == str(cell.trained) + "/model"
+    assert two.config.routes.k == 2
+    assert guided.config.bank.path != plain.config.bank.path
+    assert len(grid.banks) == 2
+
+
+def test_the_command_line_holds_where_an_arm_says_nothing(write_spec: WriteSpec, tmp_path: Path) -> None:
+    arms = {"few": {"set": {"training.rl.steps": 3}}, "usual": {}}
+    path = write_spec(arms=arms, pairs=[], base={"training.rl.steps": 9, "routes.k": 3})
+    grid = grid_of(path, tmp_path, overrides=["training.rl.steps=5"])
+    assert [grid.of(arm)[0].config.training.rl.steps for arm in arms] == [3, 5]
+    assert {cell.config.routes.k for cell in grid.cells} == {3}
+
+
+def test_fast_caps_and_never_raises(write_spec: WriteSpec, tmp_path: Path) -> None:
+    arms = {"none": {"set": {"training.sft.steps": 0, "training.rl.steps": 500}}}
+    training = cell_of(write_spec(arms=arms, pairs=[]), tmp_path, "none", fast=True).config.training
+    assert (training.sft.steps, training.rl.steps) == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": {"training.rl.stepz": 3}}, r"mine\.yaml: base: .*unknown key training\.rl\.stepz; did you mean"),
+        (
+            {"arms": {"r1": {"set": {"routes.k": -1}}, "plain": {}}},
+            r"mine\.yaml: arms\.r1: routes\.k=-1: routes\.k: Input should be greater",
+        ),
+        (
+            {"arms": {"r1": {"set": {"task.max_test": 3}}, "plain": {}}},
+            r"mine\.yaml: arms\.r1: `task` and `evaluation\.splits` must be those of `base`",
+        ),
+    ],
+)
+def test_a_bad_override_is_named_with_file_and_arm(
+    write_spec: WriteSpec, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        grid_of(write_spec(**changes), tmp_path)
+
+
+def test_a_bad_option_of_the_command_line_is_not_blamed_on_the_file(write_spec: WriteSpec, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--set routes\.kk=3: unknown key"):
+        grid_of(write_spec(), tmp_path, overrides=["routes.kk=3"])

@@ -1,0 +1,51 @@
+"""Every packaged experiment resolves: each of its keys and values is one that the configuration knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realm.experiments.grid import make_grid
+from realm.experiments.spec import load, packaged
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
+    path = packaged()[name]
+    spec = load(path)
+    grid = make_grid(spec, path, tmp_path, seeds=2)
+    assert [cell.arm for cell in grid.cells[: len(grid.cells) // 2]] == ["base", *spec.arms]
+    fast = make_grid(spec, path, tmp_path, seeds=2, fast=True)
+    trained = [cell.config.training for cell in fast.cells if cell.trained]
+    assert all(training.rl.steps <= 16 and training.sft.steps <= 6 for training in trained)
+
+
+def test_arms_of_one_experiment_are_different_runs(tmp_path: Path) -> None:
+    for name in ("error-ratio", "routes", "rule-injection", "bound"):
+        grid = make_grid(load(packaged()[name]), packaged()[name], tmp_path, seeds=1)
+        folders = [cell.trained for cell in grid.cells if cell.trained]
+        assert len(set(folders)) == len(folders), name
+
+
+def folders(name: str, out: Path) -> dict[str, str]:
+    """The trained cells of an experiment with one seed: arm -> hash."""
+    cells = make_grid(load(packaged()[name]), packaged()[name], out, seeds=1).cells
+    return {cell.arm: cell.trained.name.rpartition("-")[2] for cell in cells if cell.trained}
+
+
+def test_what_experiments_have_in_common_is_trained_once(tmp_path: Path) -> None:
+    baselines = folders("baselines", tmp_path)
+    assert folders("mrpv-alone", tmp_path).items() <= baselines.items()
+    shared = {folders("autonomy", tmp_path)["realm-r1"], folders("schedules", tmp_path)["cosine"]}
+    shared |= {folders("rule-injection", tmp_path)["rho-50"], baselines["realm-r1"]}
+    assert len(shared) == 1
+    assert folders("autonomy", tmp_path)["adaptive"] == folders("schedules", tmp_path)["adaptive"]
+
+
+def test_the_example_in_the_docs_resolves(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "experiments.md").read_text(encoding="utf-8")
+    path = tmp_path / "more-routes.yaml"
+    path.write_text(text.split("```yaml\n")[1].split("```")[0])
+    grid = make_grid(load(path), path, tmp_path, seeds=3)
+    assert [grid.of(arm)[0].config.routes.k for arm in ("two", "four")] == [2, 4]

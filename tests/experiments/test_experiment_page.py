@@ -1,0 +1,79 @@
+"""The Markdown page and the plot: every table, every figure, and the same bytes for the same results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.page import banks_section, comparison, page, shown_section
+from realm.experiments.plot import STYLES, draw
+from tests.experiments.sample import results
+
+
+def written(**changes: Any) -> str:
+    found = results(**changes)
+    return page(found, comparison(found), image="sample.svg")
+
+
+def test_head() -> None:
+    text = written()
+    assert text.startswith("# A sample\n\nWhich?\n")
+    assert "Written by `realm experiment sample`. Seeds 0, 1, 2; 2:05 min of processes of one thread;" in text
+    assert "python 3.11, torch 2." in text
+    assert "Budget: every arm takes 5 optimizer steps, of 96 completions in RL, 32 examples in SFT;" in text
+    assert "## Finding\n\nIt was found.\n\n![A sample](sample.svg)" in text
+    assert "figures mean little" not in text
+    assert "**A fast run" in written(fast=True)
+
+
+def test_unequal_budgets_are_told_by_arm() -> None:
+    budget = {"steps": "low 5, mid 7", "completions_per_step": 96, "examples_per_step": 32}
+    assert "Budget: optimizer steps: low 5, mid 7, of 96" in written(budget=budget)
+
+
+def test_tables() -> None:
+    lines = written().splitlines()
+    assert "|  | test, without routes | test, with routes |" in lines
+    assert "| mid | **62.0** (58.0 to 66.0) [61.0, 62.0, 63.0] | **82.0** (78.0 to 86.0) [81.0, 82.0, 83.0] |" in lines
+    assert "| mid − base | **+32.0** (+27.0 to +37.0), p 0.003 | **+32.0** (+27.0 to +37.0), p 0.003 |" in lines
+    assert "| mid − low | +2.0 (-3.0 to +7.0), p 0.400 | +2.0 (-3.0 to +7.0), p 0.400 |" in lines
+    assert "| high | **+20.0** (+10.0 to +30.0) |" in lines
+    assert "|  | bin | left |" in lines
+    assert "| mid | 50 |  |" in lines
+    assert "| mid | 0 | 5 | 480 | 12,345 |  | 61 |" in lines
+
+
+def test_few_seeds_are_said_to_be_rough() -> None:
+    assert "With few seeds their part of an interval is rough" in written()
+
+
+def test_empty_tables_are_left_out() -> None:
+    text = written(pairs=[], gaps=[], kinds=[], cost=[])
+    assert text.count("\n## ") == 2  # finding and accuracy
+
+
+def test_tables_of_some_experiments_alone() -> None:
+    shown = shown_section([Shown("low", 4.0, 0.125, 0.5)])
+    banks = banks_section([BankFacts("A", 0.7, 0.3, 0.42, ("low", "mid"))])
+    text = page(results(), [shown, banks], image="i.svg")
+    assert "| low | 4.00 | 12.5 | 0.50 |" in text
+    assert "| A | 70.0 | 30.0 | +40.0 | 0.42 | low − mid |" in text
+
+
+@pytest.mark.parametrize("changes", [{}, {"axis": None}])
+def test_the_plot_is_the_same_for_the_same_results(tmp_path: Path, changes: dict[str, Any]) -> None:
+    drawn = [draw(results(**changes), tmp_path / name) for name in ("first", "second")]
+    (svg, png), (again, _) = drawn
+    content = svg.read_text()
+    assert content == again.read_text()
+    assert "<dc:date>" not in content
+    for colour, _ in STYLES.values():
+        assert colour.lower() in content.lower()
+    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_without_and_with_routes_differ_in_more_than_colour() -> None:
+    assert STYLES[False][1] != STYLES[True][1]

@@ -1,0 +1,195 @@
+"""What is run and what is kept: sharing, resuming after a stop, failures, and what comes out in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from realm.errors import ConfigError, DataError, ResourceError, UserError
+from realm.experiments.conduct import Order, conduct
+from realm.experiments.runner import locked
+from realm.stopping import Stopped
+
+WriteSpec = Callable[..., Path]
+Started = Callable[[], list[str]]
+
+
+def order(file: Path, **more: Any) -> Order:
+    settings: dict[str, Any] = {
+        "out": Path("x"), "docs": None, "seeds": 2, "workers": 2, "fast": False, "data": None,
+        "overrides": ["evaluation.bootstrap=200"], "command": "realm experiment mine.yaml",
+    }  # fmt: skip
+    return Order(file, **{**settings, **more})
+
+
+def run(file: Path, **more: Any) -> dict[str, Any]:
+    one = order(file, **more)
+    conduct(one, Console(quiet=True))
+    content: dict[str, Any] = json.loads((one.folder / "results.json").read_text())
+    return content
+
+
+def arms_started(lines: list[str]) -> list[str]:
+    return sorted(line.rpartition("-")[0] for line in lines if not line.startswith("collect"))
+
+
+def test_everything_is_run_once_and_then_kept(write_spec: WriteSpec, started: Started) -> None:
+    file = write_spec()
+    run(file)
+    lines = started()
+    assert sum(line.startswith("collect") for line in lines) == 2
+    assert arms_started(lines) == [
+        "evaluate cells-base-seed0", "evaluate cells-base-seed1",
+        "train plain-seed0", "train plain-seed1", "train r1-seed0", "train r1-seed1",
+    ]  # fmt: skip
+    again = run(file)
+    assert started() == []
+    assert again["seconds"] > 0
+    run(file, seeds=3)
+    assert arms_started(started()) == ["evaluate cells-base-seed2", "train plain-seed2", "train r1-seed2"]
+
+
+def test_another_experiment_trains_only_what_is_new(write_spec: WriteSpec, started: Started) -> None:
+    run(write_spec(), seeds=1)
+    started()
+    arms = {"grpo": {"set": {"training.recipe": "grpo"}}, "zero": {"set": {"training.recipe": "realm-zero"}}}
+    found = run(write_spec("other.yaml", arms=arms, pairs=[["zero", "grpo"]]), seeds=1)
+    assert arms_started(started()) == ["train zero-seed0"]
+    assert {row["arm"] for row in found["cells"]} == {"base", "grpo", "zero"}
+
+
+def test_an_arm_with_routes_of_its_own_is_trained_and_then_evaluated(write_spec: WriteSpec, started: Started) -> None:
+    arms = {"two": {"set": {"training.recipe": "realm-zero", "routes.k": 2}}}
+    found = run(write_spec(arms=arms, pairs=[["two", "base"]]), seeds=1)
+    assert arms_started(started()) == ["evaluate cells-base-seed0", "evaluate evaluations-two-seed0", "train two-seed0"]
+    cell = next(row for row in found["cells"] if (row["arm"], row["measure"]) == ("two", "test/without"))
+    assert cell["mean"] == pytest.approx(0.55, abs=0.25)
+
+
+def test_a_stopped_experiment_goes_on_where_it_was(
+    write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_SLOW", "r1-seed0")
+    file = write_spec()
+
+    def stop_when_half_done() -> None:
+        while not any(path.name == "metrics.jsonl" for path in Path("x").glob("cells/r1-seed0-*/*")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=stop_when_half_done)
+    watcher.start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        conduct(order(file), Console(quiet=True))
+    watcher.join()
+    assert time.monotonic() - began < 30  # the cell itself would have taken a minute
+    (half,) = Path("x").glob("cells/r1-seed0-*")
+    assert json.loads((half / "meta.json").read_text())["status"] == "running"
+    assert len((half / "metrics.jsonl").read_text().splitlines()) == 4
+    monkeypatch.delenv("STAND_IN_SLOW")
+    started()
+    run(file)
+    resumed = [line for line in started() if "r1-seed0" in line]
+    assert len(resumed) == 1 and resumed[0].endswith("--resume")
+    assert json.loads((half / "meta.json").read_text())["resumed_at"] == 4
+    straight = run(file, out=Path("straight"))
+    assert straight["cells"] == json.loads(Path("x/mine/results.json").read_text())["cells"]
+
+
+def test_a_failed_cell_lets_the_others_finish_and_is_tried_again(
+    write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_FAILS", "plain-seed0")
+    file = write_spec()
+    with pytest.raises(UserError, match=r"(?s)1 of 6 jobs failed.*logs/plain-seed0-\w+\.log.*no luck.*same command"):
+        conduct(order(file, workers=1), Console(quiet=True))
+    assert len(arms_started(started())) == 6
+    assert not Path("x/mine").exists()
+    monkeypatch.delenv("STAND_IN_FAILS")
+    assert len(run(file)["cells"]) == 3 * 4
+    assert arms_started(started()) == ["train plain-seed0"]
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(write_spec: WriteSpec, started: Started) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.yaml: no split 'tset' is evaluated; there are test, ood, unc"):
+        conduct(order(write_spec(headline=["tset", "without"])), Console(quiet=True))
+    with pytest.raises(ConfigError, match="the kind `bound` needs `pairs`"):
+        conduct(order(write_spec(kind="bound", untrained=False)), Console(quiet=True))
+    assert started() == []
+    assert not Path("x").exists()
+
+
+def test_a_measure_that_no_cell_took_is_told(write_spec: WriteSpec, started: Started) -> None:
+    with pytest.raises(DataError, match=r"uncommented/with: not every cell has it; all have test/without, "):
+        conduct(order(write_spec(headline=["uncommented", "with"]), seeds=1), Console(quiet=True))
+
+
+def test_two_experiments_never_work_in_one_folder(write_spec: WriteSpec, started: Started) -> None:
+    with locked(Path("x")), pytest.raises(ResourceError, match="another experiment is running there"):
+        conduct(order(write_spec()), Console(quiet=True))
+
+
+def test_progress_without_a_terminal(
+    write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("realm.batch.PLAIN_EVERY", 0.0)
+    conduct(order(write_spec(), workers=1), Console(width=100, force_terminal=False))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "banks: 1 of 2 collected" in printed
+    assert "6 cells, 6 of them owed" in printed
+    assert "3 of 6 cells done, 1 running, 2 left" in printed
+    assert "elapsed" in printed
+
+
+def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Started) -> None:
+    found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
+    assert list(found) == [
+        "name", "title", "question", "command", "fast", "seconds", "seeds", "machine", "versions", "budget", "arms",
+        "measures", "headline", "cells", "gaps", "pairs", "axis", "kinds", "cost", "curves", "finding",
+    ]  # fmt: skip
+    assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
+    assert found["machine"] == "a machine"
+    assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
+    assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]
+    assert found["measures"][1]["label"] == "ood, with routes"
+    assert found["arms"][1] == {"name": "plain", "set": {"training.recipe": "grpo"}}
+    for cell in found["cells"]:
+        assert cell["mean"] == pytest.approx(sum(cell["seeds"].values()) / 2)
+        assert cell["low"] <= cell["mean"] <= cell["high"]
+    (first, _) = found["pairs"]
+    assert first["p_corrected"] == first["p"] < 0.05  # one pair: nothing to correct; 80 % against 40 %
+    assert found["gaps"] == []  # no split has both
+    assert {row["kind"] for row in found["kinds"]} == {"bin"}
+    figures = {"steps": 8, "completions": 96, "tokens": 1000, "teacher_tokens": None, "seconds": 1.0}
+    assert found["cost"][0] == {"arm": "plain", "seed": 0, **figures}
+    # Steps are counted on over the stages.
+    assert found["curves"][0] == {
+        "arm": "plain", "seed": 0, "measure": "without", "points": [[0, 0.5], [4, 0.5], [8, 0.5]],
+    }  # fmt: skip
+
+
+def test_gaps_are_paired(write_spec: WriteSpec, started: Started) -> None:
+    found = run(write_spec())
+    gap = next(row for row in found["gaps"] if (row["arm"], row["split"]) == ("r1", "ood"))
+    means = {row["measure"]: row["mean"] for row in found["cells"] if row["arm"] == "r1"}
+    assert gap["mean"] == pytest.approx(means["ood/with"] - means["ood/without"])
+
+
+def test_pages_go_where_they_belong(write_spec: WriteSpec, started: Started, tmp_path: Path) -> None:
+    file = write_spec()
+    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("x/mine/mine.md")
+    Path("docs/results").mkdir(parents=True)
+    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("docs/results/mine.md")
+    assert conduct(order(file, seeds=1, fast=True), Console(quiet=True)) == Path("x/mine/mine.md")
+    assert conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True)) == tmp_path / "here" / "mine.md"
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"mine.md", "mine.svg", "mine.png"}
