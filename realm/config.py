@@ -38,21 +38,6 @@ from realm.sections import (
 )
 
 
-def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a tree of mappings with dotted keys replaced; a section that is no mapping stays as it is."""
-    copy = {key: changed(value, {}) if isinstance(value, Mapping) else value for key, value in tree.items()}
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        node: Any = copy
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                break
-        else:
-            node[last] = value
-    return copy
-
-
 class Config(Section):
     """The whole configuration."""
 
@@ -73,13 +58,17 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _as_the_recipe_has_it(cls, tree: Any) -> Any:
+    @model_validator(mode="after")
+    def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
-        training = tree.get("training") if isinstance(tree, dict) else None
-        fixed = recipe_settings(str(training.get("recipe"))) if isinstance(training, dict) else {}
-        return changed(tree, fixed) if fixed else tree
+        for key, value in recipe_settings(self.training.recipe).items():
+            *parents, last = key.split(".")
+            section: Any = self
+            for parent in parents:
+                section = getattr(section, parent)
+            if getattr(section, last) != value:
+                setattr(section, last, value)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -94,6 +83,14 @@ class Config(Section):
             raise ValueError(
                 "evaluation.vote needs completions to choose from and to show: expected evaluation.samples >= 2 and "
                 f"routes.k >= 1, found {self.evaluation.samples} and {self.routes.k}"
+            )
+        if self.evaluation.vote and not self.prompt.judge:
+            raise ValueError(
+                "evaluation.vote needs scores to weigh by, and prompt.judge is false: no routes are scored"
+            )
+        if self.task.name == "desk" and (self.task.path or self.task.test_path):
+            raise ValueError(
+                "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )
         if self.task.name == "jsonl" and self.task.verifier == "choice" and len(self.task.choices) < 2:
             raise ValueError("task.choices needs at least two entries for the verifier `choice`")
@@ -228,12 +225,50 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
+    before = _recipe(tree)
     for assignment in overrides:
         _set(tree, assignment)
+    if _recipe(tree) != before:
+        _release(tree, before, overrides)
     try:
-        return Config.model_validate(_expand(tree, where))
+        config = Config.model_validate(_expand(tree, where))
     except ValidationError as error:
         raise _explain(error, where, overrides) from error
+    _refuse_against_recipe(config, overrides)
+    return config
+
+
+def _recipe(tree: Mapping[str, Any]) -> str:
+    training = tree.get("training")
+    return str(training.get("recipe")) if isinstance(training, Mapping) else ""
+
+
+def _key(assignment: str) -> str:
+    return assignment.partition("=")[0].strip()
+
+
+def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> None:
+    """Take out what `recipe` fixed when the file was resolved: another one must not inherit it."""
+    given = {_key(text) for text in overrides}
+    for key, value in recipe_settings(recipe).items():
+        *parents, last = key.split(".")
+        node: Any = tree
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict) and key not in given and node.get(last) == value:
+            del node[last]
+
+
+def _refuse_against_recipe(config: Config, overrides: Sequence[str]) -> None:
+    """Raise `ConfigError` for an override of what the recipe fixes; a value in a file gives way to the recipe."""
+    fixed = recipe_settings(config.training.recipe)
+    for text in overrides:
+        key = _key(text)
+        if key in fixed and yaml.safe_load(text.partition("=")[2]) != fixed[key]:
+            raise ConfigError(
+                f"--set {text}: the recipe {config.training.recipe} fixes {key} at {fixed[key]}; leave it out, or take "
+                "another training.recipe."
+            )
 
 
 def dump_config(config: Config) -> str:

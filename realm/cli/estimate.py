@@ -26,8 +26,17 @@ def refuse(config: Config) -> None:
     from realm.training.estimate import refuse_what_cannot_fit
     from realm.training.memory import memory
 
+    if not has_rl(config):
+        return
     with suppress(ModelError, ConfigError):  # told by the checks that follow, together with what else is wrong
         refuse_what_cannot_fit(config, memory(config))
+
+
+def has_rl(config: Config) -> bool:
+    """Whether the recipe has RL: the estimate is one of RL, beside which supervised training is small."""
+    from realm.recipes import plan
+
+    return any(stage.kind == "rl" for stage in plan(config))
 
 
 def _main_process() -> bool:
@@ -44,6 +53,8 @@ def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
     from realm.training.estimate import outline, refuse_what_hardly_fits
     from realm.training.memory import memory
 
+    if not has_rl(config):
+        return
     with suppress(ModelError):  # there is no estimate, and trained it may be all the same
         refuse_what_hardly_fits(config, outline(config), _lengths(config, task, bank), memory(config))
 
@@ -64,7 +75,6 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     if not _main_process():
         return
     from realm.errors import ModelError
-    from realm.recipes import plan
     from realm.training.estimate import describe, outline
     from realm.training.memory import memory
 
@@ -73,8 +83,8 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     except ModelError as error:  # trained it may be all the same
         typer.echo(f"no estimate: {error}", err=True)
         return
-    if not any(stage.kind == "rl" for stage in plan(config)):
-        return  # the figures are those of RL, beside which supervised training is small
+    if not has_rl(config):
+        return
     for line in describe(config, model, _lengths(config, task, bank), memory(config)):
         typer.echo(line, err=True)
 
@@ -86,7 +96,7 @@ def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool
     from realm.training.probe import probe
 
     stages = plan(config)
-    if not any(stage.kind == "rl" for stage in stages):
+    if not has_rl(config):
         typer.echo(f"time     not measured: the recipe {config.training.recipe} has no RL", err=True)
         return
     found = probe(config, task, bank, pool, k=stages[-1].k)

@@ -1,7 +1,7 @@
 """The recipes: which stages of training a student goes through, one file each, by the names of `training.recipe`.
 
 A recipe is its `stages` and, where it has any, its SETTINGS: keys of the configuration that make it what it is, and
-that hold whatever else is configured.
+that hold whatever else a file configures (`--set` of another value is refused).
 """
 
 from __future__ import annotations

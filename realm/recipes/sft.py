@@ -1,7 +1,8 @@
-"""`sft`: supervised fine-tuning on every CoT of the bank, right or wrong (plain CoT distillation, arXiv 2212.08410).
+"""`sft`: supervised fine-tuning on the CoTs of the bank, right or wrong (plain CoT distillation, arXiv 2212.08410).
 
 The question goes in without routes, the teacher's reasoning and its own answer come out. Nobody has judged the CoTs:
-the student learns the teacher's mistakes with its skills.
+the student learns the teacher's mistakes with its skills. Our choice: questions take turns, and each time one of a
+question's CoTs is drawn by lot.
 """
 
 from __future__ import annotations

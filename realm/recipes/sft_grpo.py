@@ -1,6 +1,6 @@
 """`sft+grpo`: the cold start of realm-r1 without any route, then plain GRPO: the fair rival of realm-r1.
 
-Both see the same right CoTs for the same number of steps, so that a difference between them is what routes and their
+Both see the same right CoTs for the same steps and rounds, so that a difference between them is what routes and their
 fading add.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from realm.recipes import realm_r1
 from realm.recipes.stage import Stage
 
 if TYPE_CHECKING:
@@ -17,5 +18,4 @@ SETTINGS: dict[str, Any] = {"training.sft.empty_share": 1.0}
 
 
 def stages(config: Config) -> list[Stage]:
-    training = config.training
-    return [Stage("sft", 0, training.sft.steps, 0), Stage("rl", 0, training.rl.steps, 0)]
+    return [Stage(stage.kind, stage.round, stage.steps, 0) for stage in realm_r1.stages(config)]

@@ -74,6 +74,12 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
                 f"{', '.join(trackers) or 'none is installed'}."
             )
     stages = plan(config)
+    if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
+        raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
+    if not all(stage.steps for stage in stages):
+        raise ConfigError(
+            f"training.sft.steps: the recipe {config.training.recipe} is nothing but SFT; allow it steps."
+        )
     questions = task.rows("train")
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")
@@ -101,8 +107,10 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     renderer.check()
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
+    rl = any(stage.kind == "rl" for stage in stages)
     with hushed():
-        grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)
+        if rl:
+            grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)
         if config.training.rl.internalize.weight and sharded():
             raise ConfigError(
                 "training.rl.internalize.weight: with sharded weights (FSDP, ZeRO-3) every process must forward the "
@@ -169,8 +177,8 @@ def train(
 
 
 def by_instructors(config: Config) -> bool:
-    """Whether SFT teaches what the teacher writes for the student's own errors."""
-    return config.training.sft.taught in ("tailored", "contrast")
+    """Whether the recipe has SFT and it teaches what the teacher writes for the student's own errors."""
+    return config.training.sft.taught in ("tailored", "contrast") and any(stage.kind == "sft" for stage in plan(config))
 
 
 def teacher_tokens(config: Config, run: RunFolder, task: Task, bank: Bank | None) -> int:
@@ -178,13 +186,18 @@ def teacher_tokens(config: Config, run: RunFolder, task: Task, bank: Bank | None
 
     As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
     """
+    tailored_tokens = 0
     if by_instructors(config):
-        return int(json.loads((run.path / "instructors" / "cost.json").read_text(encoding="utf-8"))["teacher_tokens"])
-    if bank is None or all(stage.kind == "rl" and not stage.k for stage in plan(config)):
-        return 0
+        found = json.loads((run.path / "instructors" / "cost.json").read_text(encoding="utf-8"))
+        tailored_tokens = int(found["teacher_tokens"])
+    taught = config.training.sft.taught
+    # By contrast the teacher is shown right CoTs of the bank, which cost something too.
+    reads = [stage.k > 0 or (stage.kind == "sft" and taught != "tailored") for stage in plan(config)]
+    if bank is None or not any(reads):
+        return tailored_tokens
     cots = [cot for question in task.rows("train") for cot in bank.cots(question.id)]
     uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    counted = sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
+    counted = tailored_tokens + sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
     if not uncounted:
         return counted
     tokenizer = load_tokenizer(config.model.path)

@@ -60,7 +60,9 @@ def taught_cots(config: Config, renderer: Renderer, bank: Bank) -> dict[str, lis
     longest = [1.0] * config.routes.k  # the most scores that can follow
     taught: dict[str, list[CoT]] = {}
     for question_id in renderer.questions:
-        wanted = [cot for cot in bank.cots(question_id) if cot.label == 1 or sft.taught == "all"]
+        # As for routes, a CoT that is cut, empty, refused or unjudged is none, whatever the recipe.
+        usable = [cot for cot in bank.cots(question_id) if cot.usable]
+        wanted = [cot for cot in usable if cot.label == 1 or sft.taught == "all"]
         fitting = [cot for cot in wanted if len(_completion_ids(renderer, cot, longest)) <= room]
         if sft.taught == "distinct":
             fitting = list({cot.text: cot for cot in reversed(fitting)}.values())
@@ -108,7 +110,8 @@ def _example(config: Config, renderer: Renderer, taught: Sequence[CoT], source: 
         others = [route for route in renderer.routes(question_id) if route.id != cot.id]
         shown = select(
             others,
-            source.randint(1, renderer.k),
+            # A synthesizer reads k routes at inference too; elsewhere routes fade, so that any number may come.
+            source.randint(1, renderer.k) if config.prompt.judge else renderer.k,
             settings.selection,
             source,
             error_ratio=settings.error_ratio,

@@ -8,12 +8,13 @@ from typing import Any, get_args
 import pytest
 from tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
 
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
-from realm.sections import Recipe
+from realm.sections import Recipe, TrainingConfig
 from realm.training.recipes import check, train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
@@ -45,7 +46,7 @@ def test_every_recipe_has_a_file_of_its_own() -> None:
         ("synthesizer-rl", [("rl", 0, 6, 3)]),
         ("instructors", [("sft", 0, 4, 0), ("sft", 1, 4, 0)]),
         ("instructors-contrast", [("sft", 0, 4, 0), ("sft", 1, 4, 0)]),
-        ("sft+grpo", [("sft", 0, 4, 0), ("rl", 0, 6, 0)]),
+        ("sft+grpo", [("sft", 0, 4, 0), ("rl", 0, 6, 0), ("sft", 1, 4, 0), ("rl", 1, 6, 0)]),
         ("realm-zero", [("rl", 0, 6, 3)]),
         ("realm-r1", [("sft", 0, 4, 3), ("rl", 0, 6, 3), ("sft", 1, 4, 3), ("rl", 1, 6, 3)]),
     ],
@@ -114,3 +115,62 @@ def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
     )
     if recipe.startswith("synthesizer"):
         assert all(row["scoring_accuracy"] is None for row in run.read("evaluations.jsonl")), "nobody is asked to judge"
+
+
+def test_a_recipe_leaves_nothing_of_itself_to_the_next(tmp_path: Path) -> None:
+    """A run's resolved configuration holds what its recipe fixed; taken for another recipe it must not."""
+    file = tmp_path / "config.yaml"
+    for recipe in ("synthesizer", "mrpv", "instructors"):
+        file.write_text(dump_config(load_config(None, [f"training.recipe={recipe}"])))
+        assert load_config(file, ["training.recipe=realm-r1"]) == load_config(None, ["training.recipe=realm-r1"])
+    assert not load_config(file, ["training.recipe=realm-r1", "prompt.judge=false"]).prompt.judge
+
+
+@pytest.mark.parametrize(("recipe", "value"), [("mrpv", "fade.schedule=linear"), ("rft", "training.sft.taught=all")])
+def test_a_setting_against_the_recipe_is_refused(recipe: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--set {value}: the recipe {recipe} fixes {value.partition('=')[0]} at"):
+        load_config(None, [f"training.recipe={recipe}", value])
+
+
+def test_the_settings_hold_in_python_too() -> None:
+    assert Config(training=TrainingConfig(recipe="mrpv")).fade.schedule == "constant"
+
+
+def test_unusable_cots_teach_nobody(tmp_path: Path, task: TinyTask) -> None:
+    bank, question = Bank(), task.rows("train")[0]
+    made = [
+        CoT(question.id, "a plus b", question.answer, 1, "tiny", sample=0, problem="cut"),
+        CoT(question.id, "", "", 0, "tiny", sample=1, problem="empty"),
+        CoT(question.id, "is odd", "1", None, "tiny", sample=2, reason="timeout"),
+        CoT(question.id, "is even", question.answer, 1, "tiny", sample=3),
+    ]
+    bank.append(made)
+    for recipe in ("sft", "rft", "realm-r1"):
+        found = taught(configured(tmp_path, recipe), task, bank)
+        assert {example.taught.id for example in found} == {made[3].id}
+
+
+def test_a_synthesizer_is_always_shown_k_routes(tmp_path: Path, task: TinyTask, bank: Bank) -> None:
+    config = configured(tmp_path, "synthesizer")
+    config.routes.k = 3  # of four CoTs, of which one is taught
+    assert {len(example.routes) for example in taught(config, task, bank)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "said"),
+    [
+        ("rft", {"rounds": 2}, "training.rounds: the recipe rft has one round only"),
+        ("rft", {"sft": {"steps": 0}}, "training.sft.steps: the recipe rft is nothing but SFT"),
+    ],
+)
+def test_what_a_recipe_cannot_do_is_refused(
+    tmp_path: Path, student: Path, task: TinyTask, bank: Bank, recipe: str, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
+
+
+def test_the_fair_rival_has_as_many_rounds_and_may_do_without_sft(tmp_path: Path) -> None:
+    for more in ({"rounds": 2}, {"sft": {"steps": 0}}):
+        mine, rival = (plan(configured(tmp_path, recipe, **more)) for recipe in ("realm-r1", "sft+grpo"))
+        assert [(s.kind, s.round, s.steps) for s in mine] == [(s.kind, s.round, s.steps) for s in rival]
