@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,8 +25,9 @@ from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
 
 #: Version of the layout below, raised when a reader of old folders would misread new ones.
 FORMAT = 1
-#: The bank is not made by the training run, may have cost a teacher's fees, and so survives `overwrite`.
-KEPT = "bank"
+#: Banks may have cost a teacher's fees, and so survive `overwrite`: the one that a run learns from, not made by the
+#: run, and the one of what instructors wrote for the student's errors.
+KEPT = ("bank", "instructors/bank")
 #: What may differ from the interrupted run on resume, because the trajectory stays the one that was configured.
 FREE_ON_RESUME = (
     "run.dir", "run.report_to", "evaluation", "training.save_every", "training.keep_checkpoints", "training.log_every",
@@ -103,7 +104,7 @@ class RunFolder:
 
         Args:
             template_hash: hash of the prompt's wording and tags, kept in meta.json.
-            overwrite: a run of this name is deleted, all but its bank.
+            overwrite: a run of this name is deleted, all but its banks (`KEPT`).
             resume: a run of this name is continued; its configuration must be the same in all that decides the result.
 
         Raises:
@@ -119,9 +120,7 @@ class RunFolder:
             return run
         with writing(path):
             # A hidden file is a write that was cut short when an earlier process was killed.
-            used = path.exists() and (
-                not path.is_dir() or any(item.name != KEPT and item.name[0] != "." for item in path.iterdir())
-            )
+            used = path.exists() and (not path.is_dir() or any(item.name[0] != "." for item in run._replaceable(path)))
         if used:
             run._clear(overwrite)
         fresh = not path.exists()
@@ -166,13 +165,20 @@ class RunFolder:
             )
         with writing(self.path):
             # meta.json goes last, so that a deletion that was cut short can be repeated.
-            for item in sorted(self.path.iterdir(), key=lambda item: item.name == "meta.json"):
-                if item.name == KEPT:
-                    continue
+            for item in sorted(self._replaceable(self.path), key=lambda item: item.name == "meta.json"):
                 if item.is_dir() and not item.is_symlink():
                     shutil.rmtree(item)
                 else:
                     item.unlink()
+
+    def _replaceable(self, folder: Path) -> Iterator[Path]:
+        """What is in a folder of the run but for what is kept: files, links and whole folders."""
+        kept = [self.path / name for name in KEPT if (self.path / name).exists()]
+        for item in folder.iterdir():
+            if not item.is_symlink() and any(item in path.parents for path in kept):
+                yield from self._replaceable(item)
+            elif item not in kept:
+                yield item
 
     def check_resume(self, config: Config) -> None:
         """Find out whether the run here can be continued with `config`; nothing is written.
@@ -259,11 +265,15 @@ class RunFolder:
         path = self.path / file
         return read_jsonl(path) if path.exists() else []
 
-    def keep(self, file: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Rewrite `<run>/<file>` atomically with the records that are `wanted`; nothing happens where it is missing."""
+    def keep(self, file: str, wanted: Callable[[dict[str, Any]], bool], more: Iterable[dict[str, Any]] = ()) -> None:
+        """Rewrite `<run>/<file>` atomically with the records that are `wanted`, and `more` after them.
+
+        Nothing happens where the file is missing and there is nothing more.
+        """
+        records = [*filter(wanted, self.read(file)), *more]
         path = self.path / file
-        if path.exists():
-            write_atomic(path, "".join(to_line(record) for record in read_jsonl(path) if wanted(record)))
+        if records or path.exists():
+            write_atomic(path, "".join(map(to_line, records)))
 
     def rewind(self, stage: Literal["base", "sft", "rl"], round_: int, step: int) -> None:
         """Cut off the records beyond a checkpoint, which the resumed run is going to write again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ def test_overwrite_takes_all_but_the_bank(config: Config) -> None:
     RunFolder.create(config, overwrite=True)
     assert sorted(item.name for item in run.path.iterdir()) == ["bank", "config.yaml", "meta.json"]
     assert (run.path / "bank" / "cots.jsonl").read_text() == "{}\n"
+
+
+def test_overwrite_keeps_what_instructors_wrote(config: Config, tmp_path: Path) -> None:
+    run = RunFolder.create(config)
+    replies = run.path / "instructors" / "bank" / "cots.jsonl"
+    replies.parent.mkdir(parents=True)
+    replies.write_text("{}\n")
+    (run.path / "instructors" / "examples-0.jsonl").write_text("{}\n")
+    RunFolder.create(config, overwrite=True)
+    assert [item.name for item in (run.path / "instructors").iterdir()] == ["bank"]
+    assert replies.read_text() == "{}\n"
+    # Killed after the deletion: the name is free.
+    (run.path / "meta.json").unlink()
+    (run.path / "config.yaml").unlink()
+    RunFolder.create(config)
+    shutil.rmtree(replies.parent)
+    RunFolder.create(config, overwrite=True)
+    assert not (run.path / "instructors").exists()
 
 
 def test_a_folder_with_only_a_bank_is_free(config: Config) -> None:

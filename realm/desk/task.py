@@ -79,7 +79,7 @@ class DeskTask:
             self._rows[split] = self._draw(seed, split, accept, seen)
         self._told = frozenset(seen)
         self._rows["train"] = self._rows["train"][:max_train]
-        for split in ("test", "ood", "uncommented"):
+        for split in self._rows.keys() - {"train"}:
             self._rows[split] = self._rows[split][:max_test]
 
     def _draw(self, seed: int, split: str, accept: Callable[[Case], bool], seen: set[str]) -> list[Question]:

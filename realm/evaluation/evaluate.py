@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Record = dict[str, Any]
+#: What an evaluation writes, the summaries last: where they are, the records that they rest on are there too.
+_FILES = ("predictions.jsonl", "evaluations.jsonl")
 
 
 def completion_limit(config: Config) -> int:
@@ -257,10 +259,11 @@ def evaluate_directory(
 ) -> list[Record]:
     """Evaluate a model directory or Hub name on the held-out splits, without routes and with those of the bank.
 
-    Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records); rows of an earlier
-    evaluation of the same stage there are replaced. A summary with routes also holds `autonomy_gap`, accuracy with −
-    without, paired by question, with `autonomy_gap_low` and `autonomy_gap_high` (95 %). With `evaluation.vote` one
-    without routes holds what `realm.evaluation.voting.summarise_votes` says too, and its records an entry `vote`.
+    Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records) when all is done; rows of
+    an earlier evaluation of the same stage there are replaced then, and stay if this one does not end. A summary with
+    routes also holds `autonomy_gap`, accuracy with − without, paired by question, with `autonomy_gap_low` and
+    `autonomy_gap_high` (95 %). With `evaluation.vote` one without routes holds what
+    `realm.evaluation.voting.summarise_votes` says too, and its records an entry `vote`.
 
     Args:
         bank: the CoTs of the held-out questions; None evaluates without routes only.
@@ -287,21 +290,22 @@ def evaluate_directory(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(out)
-    for file in ("evaluations.jsonl", "predictions.jsonl"):
-        folder.keep(file, lambda row: row.get("stage") != stage)
+    for file in _FILES:
+        folder.read(file)  # one that cannot be read is told before the work, not after it
     where = {"stage": stage, "round": round_, "step": step}
     passes = [
         (split, shown)
         for split, rows in splits.items()
         for shown in (False, True)
-        if not shown or _has_routes(bank, rows, config)
+        if not shown or has_routes(bank, rows, config)
     ]
     vote = config.evaluation.vote
     total, done = sum(len(splits[split]) * (2 if vote and not shown else 1) for split, shown in passes), 0
     voter = Voter(
         model, tokenizer, task, pool, config, limit=limit, length=completion_limit(config), seed=config.run.seed
     )
-    summaries = []
+    summaries: list[Record] = []
+    predictions: list[Record] = []
     without: dict[str, float] = {}
     for split, shown in passes:
 
@@ -336,11 +340,13 @@ def evaluate_directory(
             names = ("autonomy_gap", "autonomy_gap_low", "autonomy_gap_high")
             summary.update(zip(names, gap, strict=True))
         without = accuracies
-        folder.append("predictions.jsonl", *({**where, **record} for record in records))
-        folder.append("evaluations.jsonl", {**where, **summary})
+        predictions += ({**where, **record} for record in records)
         summaries.append({**where, **summary})
+    for file, found in zip(_FILES, (predictions, summaries), strict=True):
+        folder.keep(file, lambda row: row.get("stage") != stage, found)
     return summaries
 
 
-def _has_routes(bank: Bank | None, rows: Sequence[Question], config: Config) -> bool:
+def has_routes(bank: Bank | None, rows: Sequence[Question], config: Config) -> bool:
+    """Whether an evaluation with routes would show any: the bank has some for one of the questions."""
     return bank is not None and config.routes.k > 0 and any(bank.routes(question.id) for question in rows)

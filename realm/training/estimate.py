@@ -19,6 +19,8 @@ from realm.config import Config
 from realm.errors import ModelError, ResourceError
 from realm.evaluation.models import load_outline
 from realm.evaluation.prompts import encode
+from realm.method.schedule import Schedule
+from realm.recipes import plan
 from realm.training.adapters import with_adapters
 from realm.training.memory import Memory
 from realm.training.renderer import Renderer
@@ -66,13 +68,14 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on one process; `update` and `rollout` come and go, never both at once."""
+    """Bytes on one process; `update` and `rollout` come and go, never both at once. `rows`: of the update."""
 
     weights: int
     gradients: int
     optimizer: int
     reference: int
     update: int
+    rows: int
     rollout: int
     tokens_per_step: int
 
@@ -115,22 +118,23 @@ def outline(config: Config) -> Outline:
 
 
 def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
-    """Measured on the first questions with all their routes, as at the first step."""
-    ids = list(renderer.questions)[:SAMPLE]
-    tokens = [len(encode(renderer.tokenizer, renderer.render(id_, 0, 0.0).messages)) for id_ in ids]
+    """Measured on the first questions with all their routes, as at the first step of a fade from p = 1."""
+    ids, always = list(renderer.questions)[:SAMPLE], Schedule("constant")
+    shown = [renderer.render(id_, 0, 0.0, schedule=always) for id_ in ids]
+    tokens = [len(encode(renderer.tokenizer, found.messages)) for found in shown]
     return Lengths(max(tokens), fmean(tokens), config.training.rl.max_completion_length)
 
 
 def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
-    """What each process needs for a step of RL; the cold start's shorter rows need less.
+    """What each process needs for a step of RL or, where there is a cold start and it needs more, for one of that.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
 
     Args:
         shared: prompts are read once for their groups wherever the settings allow it, whatever the model allows: the
-            least that the run may need. Otherwise TRL's own path.
+            least that the run may need. Otherwise TRL's own path. The cold start shares none.
     """
-    rl = config.training.rl
+    rl, sft = config.training.rl, config.training.sft
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     zero2 = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "2"
     parts = processes if sharded() else 1
@@ -141,12 +145,18 @@ def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool =
     copies = 2 if processes > 1 and state_parts == 1 else 1
     reference = model.weights if rl.beta > 0 and not config.training.lora.r else 0
     shared = shared and rl.shared_prefix == "auto" and not sharded()
+    sharing = shared and not rl.gradient_checkpointing
+    updates = [(_update(config, model, lengths, rl.micro_batch_size, sharing), rl.micro_batch_size)]
+    if _cold_start(config):
+        updates.append((_update(config, model, lengths, sft.micro_batch_size, False), sft.micro_batch_size))
+    update, rows = max(updates)
     return Estimate(
         weights=model.weights // parts,
         gradients=copies * model.trained_bytes // state_parts,
         optimizer=optimizer // state_parts,
         reference=reference // parts,
-        update=_update(config, model, lengths, shared and not rl.gradient_checkpointing),
+        update=update,
+        rows=rows,
         rollout=_rollout(config, model, rl.batch_size // processes, lengths, shared),
         tokens_per_step=int(rl.batch_size * (lengths.mean + lengths.completion)),
     )
@@ -156,10 +166,14 @@ def _number(config: Config) -> int:
     return 4 if config.model.dtype == "float32" else 2
 
 
-def _update(config: Config, model: Outline, lengths: Lengths, shared: bool) -> int:
-    """Bytes kept for the backward pass of one micro-batch."""
+def _cold_start(config: Config) -> bool:
+    return any(stage.kind == "sft" for stage in plan(config))
+
+
+def _update(config: Config, model: Outline, lengths: Lengths, rows: int, shared: bool) -> int:
+    """Bytes kept for the backward pass of one micro-batch of so many rows."""
     rl = config.training.rl
-    rows, length = rl.micro_batch_size, lengths.longest + lengths.completion
+    length = lengths.longest + lengths.completion
     size = _MIXED if rl.bf16 and config.model.dtype == "float32" else _number(config)
     layer = sum(factor * getattr(model, name) for name, factor in _KEPT.items())
     # Going back, one layer's gradients are there too. Under checkpointing every layer keeps its input, and one at a
@@ -218,7 +232,7 @@ def refuse_what_hardly_fits(config: Config, model: Outline, lengths: Lengths, th
         return estimate(changed, _outlined(config, model, changed), _cut(config, lengths, changed), shared=True).peak
 
     if there.limit is not None and not _offloaded() and (needed := need(config)) > CLEARLY * there.limit:
-        raise _refusal(config, "a step of RL is estimated to need", needed, there, need)
+        raise _refusal(config, "a step is estimated to need", needed, there, need)
 
 
 def _refusal(config: Config, what: str, needed: int, there: Memory, need: Callable[[Config], int]) -> ResourceError:
@@ -289,12 +303,7 @@ def _combined(config: Config, changes: list[Change], need: Callable[[Config], in
 def _smaller(config: Config) -> tuple[list[Change], list[Change]]:
     """Changes that need less memory, from those that change least of what is learned to those that do most: each for
     itself, and those that can be put together."""
-    rl = config.training.rl
-    halves = []
-    micro = rl.micro_batch_size
-    while micro % 2 == 0:
-        micro //= 2
-        halves.append({"training.rl.micro_batch_size": micro})
+    rl, halves = config.training.rl, _halves(config)
     checkpointing = [{"training.rl.gradient_checkpointing": True}] if not rl.gradient_checkpointing else []
     eight_bit = [{"training.rl.optimizer": "adamw_8bit"}] if rl.optimizer not in ("adamw_8bit", "adafactor") else []
     no_reference = [{"training.rl.beta": 0.0}] if rl.beta > 0 and not config.training.lora.r else []
@@ -304,6 +313,19 @@ def _smaller(config: Config) -> tuple[list[Change], list[Change]]:
     both = [halves[-1] | checkpointing[0]] if halves and checkpointing else []
     single = halves + checkpointing + both + eight_bit + no_reference + adapters + half + shorter
     return single, halves[-1:] + checkpointing + no_reference + adapters + half + shorter
+
+
+def _halves(config: Config) -> list[Change]:
+    """Ever smaller micro-batches, those of RL and of a cold start together: each is halved as long as it is even."""
+    whole = {"training.rl.micro_batch_size": config.training.rl.micro_batch_size}
+    if _cold_start(config):
+        whole["training.sft.micro_batch_size"] = config.training.sft.micro_batch_size
+    halves: list[Change] = []
+    now = whole
+    while any(rows % 2 == 0 for rows in now.values()):
+        now = {key: rows if rows % 2 else rows // 2 for key, rows in now.items()}
+        halves.append({key: rows for key, rows in now.items() if rows != whole[key]})
+    return halves
 
 
 def _union(changes: Iterable[Change]) -> Change:
@@ -349,7 +371,7 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
     lines = [
         f"model    {model.parameters / 1e6:,.1f} M parameters ({config.model.dtype}), {what}",
         f"fixed    {' · '.join(fixed)}",
-        f"update   {size(found.update)} for {rl.micro_batch_size} x ({lengths.longest} + {lengths.completion}) tokens",
+        f"update   {size(found.update)} for {found.rows} x ({lengths.longest} + {lengths.completion}) tokens",
         f"rollout  {size(found.rollout)} for the caches of {rows} completions"
         if rl.vllm == "off"
         else f"rollout  by vLLM ({rl.vllm}), not counted",

@@ -11,15 +11,17 @@ makes no error, or the teacher's replies hold no example, positive CoTs of the b
 What is left in a folder, so that no sample is paid for twice and a resumed run learns the same:
 
     errors-<round>.jsonl     the student's errors, with the right responses
-    bank/                    the teacher's replies, as a bank (its labels mean nothing: nobody knows the golds)
+    bank/                    the teacher's replies, as a bank (its labels mean nothing: nobody knows the golds); it
+                             outlives a run that is overwritten, and gives the next one what that asks word for word
     examples-<round>.jsonl   what is taught; written last, and read from then on
-    cost.json                requests and completion tokens of the teacher, over all rounds
+    cost.json                completion tokens of the replies that the run rests on, over all rounds, and all requests
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -95,10 +97,11 @@ def tailored(
             found = _errors(config, model, tokenizer, task, pool, renderer, source)
             right = _right_responses(config, bank, [row["id"] for row in found], source) if contrast else {}
             write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
-        mistakes = _mistakes(task, errors)
-        written = _ask(config, task, pool, tokenizer, folder, mistakes, seed)
+        written = _ask(config, task, pool, tokenizer, folder, _mistakes(task, errors), seed)
         lessons = _teachable(renderer, task, written) or _fallback(renderer, task, bank, round_)
         write_atomic(path, "".join(map(to_line, lessons)))
+    while not path.is_file():  # the teacher may take longer than any process waits at a barrier (half an hour)
+        time.sleep(1)
     wait_for_all()
     examples = {row["id"]: example for row in read_jsonl(path) if (example := _example(renderer, row)) is not None}
     if not examples:
@@ -184,9 +187,16 @@ def _ask(
             _write_cost(folder, 0, 0)
         return []
     guidance = make_guidance(config, task)
-    sources = make_sources(config, task, guidance, mistakes=mistakes)
-    asked = [mistake.asked() for mistake in mistakes.values()]
-    plan = Plan(sources, guidance, asked, config.training.instructors.examples, seed)
+    every = {id_: mistake for file in folder.glob("errors-*.jsonl") for id_, mistake in _mistakes(task, file).items()}
+    sources = make_sources(config, task, guidance, mistakes=every)
+
+    def planned(mistakes: Mapping[str, Mistake]) -> Plan:
+        asked = [mistake.asked() for mistake in mistakes.values()]
+        return Plan(sources, guidance, asked, config.training.instructors.examples, seed)
+
+    plan, whole = planned(mistakes), planned(every)
+    # What an overwritten run was given for other errors, or by another teacher, is no part of this one.
+    ours = {job.key for source in whole.sources for job in whole.jobs(source)}
     path = folder / "bank"
     there = (path / "bank.json").is_file()
     replies = BankFolder.open(path) if there else BankFolder.create(path, bank_info(config, task, guidance))
@@ -195,6 +205,8 @@ def _ask(
         _LOG.warning("%s: %d of %d examples were not written (see ledger.jsonl)", path, tally.left, plan.size)
     tokens, found = 0, []
     for cot in replies.scan():
+        if cot.id not in ours:
+            continue
         known = cot.completion_tokens
         tokens += len(tokenizer(cot.text, add_special_tokens=False)["input_ids"]) if known is None else known
         if cot.question_id in mistakes:

@@ -35,8 +35,8 @@ from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
 
-#: A thought that speaks of the routes makes no sense where there are none.
-_SPEAKS_OF_ROUTES = re.compile(r"\broutes?\b", re.IGNORECASE)
+#: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
+_ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
 
 
 def without_scores(text: str, tags: Tags) -> str:
@@ -45,9 +45,16 @@ def without_scores(text: str, tags: Tags) -> str:
     return (text[: opening.start()] if opening else text).rstrip()
 
 
-def readable(item: Scored) -> bool:
-    """Whether a completion is whole, could be parsed, and makes sense without the routes."""
-    return item.completion.format_ok and not _SPEAKS_OF_ROUTES.search(item.completion.think)
+def readable(item: Scored, question: str) -> bool:
+    """Whether a completion is whole, could be parsed, and makes sense where the question stands alone."""
+    return item.completion.format_ok and not speaks_of_routes(item.completion.think, question)
+
+
+def speaks_of_routes(think: str, question: str) -> bool:
+    """Whether a thinking names routes that are not the question's own (of a bus, say): the word, or one by its number,
+    where the question has no such word or number."""
+    own = set(_ROUTE.findall(question))
+    return not set(_ROUTE.findall(think)) <= own | ({""} if own else set())
 
 
 def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int]:
@@ -83,7 +90,7 @@ def moved(
         for item in group.scored:
             text = without_scores(item.text, renderer.tags)
             key = (group.question.id, text)
-            fit = readable(item) and (wrong_too or (item.correct and key not in seen))
+            fit = readable(item, group.question.question) and (wrong_too or (item.correct and key not in seen))
             if not group.routes or not fit:
                 rows.append(None)
                 continue
@@ -162,7 +169,8 @@ class InternalizingTrainer(FrugalGRPOTrainer):
 
     def _alone(self, model: Any, inputs: dict[str, Any], live: torch.Tensor) -> torch.Tensor:
         """(rows,) the loss of each moved completion of a micro-batch, `live` being their rows."""
-        old = self._log_probs
+        # TRL keeps them where the policy that sampled is not the one of now: num_iterations above 1, vLLM.
+        old = inputs.get("old_per_token_logps", self._log_probs)
         part = {name: value[live] for name, value in inputs.items() if name.startswith(("alone", "prompt", "compl"))}
         ids = torch.cat([part["alone_prompt_ids"], part["alone_ids"]], 1)
         mask = torch.cat([part["alone_prompt_mask"], part["alone_mask"]], 1)
@@ -173,9 +181,9 @@ class InternalizingTrainer(FrugalGRPOTrainer):
             shown = torch.cat([part["prompt_ids"], part["completion_ids"]], 1)
             shown_mask = torch.cat([part["prompt_mask"], part["completion_mask"]], 1)
             with torch.no_grad():
-                teacher = _predictions(bare, shown, shown_mask, part["completion_ids"].shape[1])
+                teacher = _predictions(bare, shown, shown_mask, part["completion_ids"].shape[1], self.temperature)
             with self.accelerator.autocast():
-                student = _predictions(bare, ids, mask, width)
+                student = _predictions(bare, ids, mask, width, self.temperature)
             return divergence(student, teacher, _common(part))
         log_probs, _, _ = self._get_per_token_logps_and_entropies(bare, ids, mask, width)
         if self.internalize.by == "sft":
@@ -185,11 +193,11 @@ class InternalizingTrainer(FrugalGRPOTrainer):
         return surrogate(log_probs, old.detach()[live], inputs["advantages"][live], common, self.epsilon_high)
 
 
-def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> torch.Tensor:
-    """(B, keep, V) log-probabilities of every token for the last `keep` places."""
+def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:
+    """(B, keep, V) log-probabilities of every token for the last `keep` places, at the temperature of sampling."""
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits
-    found: torch.Tensor = logits[:, :-1].float().log_softmax(-1)
+    found: torch.Tensor = (logits[:, :-1].float() / temperature).log_softmax(-1)
     return found
 
 

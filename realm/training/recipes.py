@@ -25,7 +25,7 @@ from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ResourceError
-from realm.evaluation.evaluate import evaluate_model
+from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.evaluation.models import context_length, load, load_tokenizer, prompt_limit
 from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
@@ -34,7 +34,7 @@ from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
-from realm.tasks.base import Task
+from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters, with_adapters
 from realm.training.checkpoints import Checkpoints, last_checkpoint, publish
@@ -338,21 +338,31 @@ class _Runner:
         )
 
     def _evaluate_base(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """The validation figures of the untrained student, unless an earlier start of the run has them already."""
+        """The validation figures of the untrained student, unless an earlier start of the run has them already.
+
+        None where weights are spread: they are placed when training begins, and before nobody can forward.
+        """
+        if sharded():
+            return
         done = {row["routes"] for row in self.run_folder.read("evaluations.jsonl") if row["stage"] == "base"}
         if self.config.training.eval_questions and len(done) < len(self._ways()):
             self.run_folder.keep("evaluations.jsonl", lambda row: row["stage"] != "base")
             self._evaluate(model, tokenizer, "base", 0, 0)
 
     def _ways(self) -> dict[str, bool]:
-        """Evaluations without routes and, where there are any, with them."""
-        return {"without": False, "with": True} if self.bank and self.config.routes.k else {"without": False}
+        """Evaluations without routes and, where the bank has any for the questions asked, with them."""
+        shown = has_routes(self.bank, self._validation(), self.config)
+        return {"without": False, "with": True} if shown else {"without": False}
+
+    def _validation(self) -> list[Question]:
+        """The questions of every evaluation in training."""
+        return self.task.rows("validation")[: self.config.training.eval_questions]
 
     def _evaluate(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stage: str, round_: int, step: int
     ) -> dict[str, float | None]:
         """Evaluate on the first validation questions, add the rows, and return the accuracies by the way of asking."""
-        questions = self.task.rows("validation")[: self.config.training.eval_questions]
+        questions = self._validation()
         accuracies: dict[str, float | None] = {}
         for name, with_routes in self._ways().items():
             if not questions:

@@ -81,12 +81,21 @@ class Renderer:
         """Every route the bank holds for the question."""
         return [] if self._bank is None else self._bank.routes(question_id)
 
-    def render(self, question_id: str, step: int, tau: float, success: float | None = None) -> Rendered:
+    def render(
+        self,
+        question_id: str,
+        step: int,
+        tau: float,
+        success: float | None = None,
+        *,
+        schedule: Schedule | None = None,
+    ) -> Rendered:
         """The prompt of the question at optimizer step `step` (from 0) and progress `tau` in [0, 1].
 
         Args:
             success: in [0, 1], what the schedule `adaptive` follows; some prompts are then probes without routes. None:
                 nobody feeds back, p is the most it can be and there are no probes.
+            schedule: instead of that of the configuration.
 
         Raises:
             ModelError: the question alone does not fit the context.
@@ -99,7 +108,7 @@ class Renderer:
                 self.routes(question_id),
                 k=self.k,
                 strategy=settings.selection,
-                schedule=self._schedule,
+                schedule=schedule or self._schedule,
                 granularity=self._config.fade.granularity,
                 tau=tau,
                 seed=self.seed,

@@ -49,6 +49,6 @@ def test_what_hardly_fits_is_not_started(work: Path, realm: Realm, monkeypatch: 
     for arguments in (long, (*long, "--estimate")):
         result = realm("train", "config.yaml", *arguments)
         assert result.exit_code == 2
-        assert "a step of RL is estimated to need" in result.stderr and "the GPU has 1.0 MB" in result.stderr
+        assert "a step is estimated to need" in result.stderr and "the GPU has 1.0 MB" in result.stderr
     assert "peak     about" in result.stderr and "time" not in result.stderr, "told, not measured"
     assert tree(work) == before

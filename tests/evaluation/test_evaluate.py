@@ -348,6 +348,35 @@ def test_evaluating_again_replaces_only_its_own_stage(
     assert [row["stage"] for row in read_jsonl(tmp_path / "predictions.jsonl")] == ["base"] * 2 + ["final"] * 2
 
 
+def test_an_evaluation_that_does_not_end_leaves_the_earlier_one(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.evaluation.splits = ["ood"]
+    out = tmp_path / "out"
+    directory(model_directory, config, bank, out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    evaluate = module.evaluate_model
+
+    def stopped(*args: Any, with_routes: bool, **more: Any) -> Any:
+        if with_routes:
+            raise KeyboardInterrupt
+        return evaluate(*args, with_routes=with_routes, **more)
+
+    monkeypatch.setattr(module, "evaluate_model", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        directory(model_directory, config, bank, out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_files_that_cannot_be_added_to_are_told_before_the_work(
+    model_directory: Path, config: Config, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "predictions.jsonl").write_text("torn\n{}\n")
+    monkeypatch.setattr(module, "evaluate_model", lambda *_, **__: pytest.fail("evaluated"))
+    with pytest.raises(DataError, match=r"predictions\.jsonl:1"):
+        directory(model_directory, config, bank, tmp_path)
+
+
 @pytest.mark.parametrize("routes", ["no bank", "empty bank", "k = 0"])
 def test_without_routes_to_show_there_is_one_pass(
     routes: str, model_directory: Path, config: Config, bank: Bank, tmp_path: Path
@@ -396,14 +425,10 @@ def test_routes_that_do_not_fit_are_dropped_and_counted(
 def test_full_disk(
     model_directory: Path, config: Config, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Path.open
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def full(path: Path, mode: str = "r", **more: Any) -> Any:
-        if path.name == "predictions.jsonl" and "a" in mode:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(path, mode, **more)
-
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResourceError, match=r"predictions\.jsonl: cannot write \(No space left"):
         directory(model_directory, config, bank, tmp_path)
 

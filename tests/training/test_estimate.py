@@ -158,7 +158,7 @@ def test_what_hardly_fits_is_refused_with_what_would(
     assert least < 0.7 * estimate(config, model, lengths).peak
     module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.4), "GPU"))
     assert "may not fit" in describe(config, model, lengths, Memory(int(least / 1.4), "GPU"))[-1]
-    with pytest.raises(ResourceError, match="a step of RL is estimated to need") as caught:
+    with pytest.raises(ResourceError, match="a step is estimated to need") as caught:
         module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.6), "GPU"))
     assert size(least) in str(caught.value) and "--set training.rl.micro_batch_size=4 (" in str(caught.value)
     # What takes TRL's path is measured by it.
@@ -177,6 +177,28 @@ def test_several_settings_together_where_none_alone_is_enough(tmp_path: Path, me
     assert advice(config, model, lengths, there) == ["--set training.rl.micro_batch_size=1 --set training.lora.r=16"], (
         "and nothing that it does without"
     )
+
+
+def test_the_cold_start_counts(tmp_path: Path, medium: Path) -> None:
+    lengths = Lengths(1000, 800.0, 200)
+
+    def made(recipe: str, rl: int, sft: int) -> Config:
+        sizes = {"rl": {"micro_batch_size": rl}, "sft": {"batch_size": 64, "micro_batch_size": sft}}
+        return tiny_config(tmp_path, medium, recipe=recipe, **sizes)
+
+    config = made("realm-r1", 4, 64)
+    model = outline(config)
+    found, alone = estimate(config, model, lengths), estimate(made("realm-zero", 4, 64), model, lengths)
+    assert found.update == pytest.approx(16 * alone.update, rel=0.01) and (found.rows, alone.rows) == (64, 4)
+    assert estimate(made("realm-r1", 4, 2), model, lengths) == alone
+    assert "for 64 x (1000 + 200) tokens" in describe(config, model, lengths, Memory(None, "GPU"))[2]
+    shared = estimate(config, model, lengths, shared=True)
+    assert shared.update == found.update, "no prompt is shared in the cold start"
+    smaller = estimate(made("realm-r1", 1, 16), model, lengths).peak
+    assert advice(config, model, lengths, Memory(smaller, "GPU"))[:2] == [
+        "--set training.rl.micro_batch_size=1 --set training.sft.micro_batch_size=16",
+        "--set training.rl.micro_batch_size=1 --set training.sft.micro_batch_size=8",
+    ]
 
 
 def test_shorter_completions_count(tmp_path: Path, medium: Path) -> None:
@@ -253,6 +275,9 @@ def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -
     shown = prompt_lengths(config, Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT))
     alone = prompt_lengths(config, Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT, k=0))
     assert shown.longest >= shown.mean > alone.mean + 4 * 8
+    config.fade.p_start = 0.0
+    faded = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
+    assert prompt_lengths(config, faded) == shown, "a later step may show what the first does not"
 
 
 PROBE = """

@@ -166,6 +166,57 @@ def test_a_second_start_pays_nothing_and_learns_the_same(
     assert len(teacher.asked) == asked + 2
 
 
+def test_replies_of_an_overwritten_run_are_used_where_they_fit(
+    config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder as `--overwrite` leaves it: with nothing but the bank of the replies."""
+    folder = tmp_path / "here"
+
+    def again(**options: Any) -> list[Example]:
+        for item in folder.iterdir():
+            if item.is_file():
+                item.unlink()
+        return build(config, task, bank, folder, **options)
+
+    first = build(config, task, bank, folder)
+    cost = json.loads((folder / "cost.json").read_text())
+    assert again() == first
+    assert len(teacher.asked) == cost["requests"] > 0
+    assert json.loads((folder / "cost.json").read_text()) == cost
+    # Other errors: what was written for the first ones is neither taught nor counted.
+    other = build(config, task, bank, tmp_path / "there", seed=4)
+    tokens = json.loads((tmp_path / "there" / "cost.json").read_text())["teacher_tokens"]
+    assert again(seed=4) == other
+    assert json.loads((folder / "cost.json").read_text())["teacher_tokens"] == tokens
+    # Nor is what another teacher wrote for the same errors.
+    asked, there = len(teacher.asked), {cot.id for cot in Bank.open(folder / "bank").all()}
+    monkeypatch.setattr(teacher, "parameters", {"temperature": 0.5})
+    found = again()
+    assert len(teacher.asked) - asked == 2 * len(errors(folder))
+    assert there.isdisjoint(example.question_id for example in found)
+
+
+def test_other_processes_wait_for_the_file_before_the_barrier(
+    config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    first = build(config, task, bank, folder)
+    examples, text = folder / "examples-0.jsonl", (folder / "examples-0.jsonl").read_text()
+    examples.unlink()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            examples.write_text(text)
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(instructors.time, "sleep", sleep)
+    monkeypatch.setattr(instructors, "wait_for_all", lambda: waits.append(-1))
+    assert build(config, task, bank, folder) == first
+    assert waits == [1, 1, 1, -1]
+
+
 def test_seed_round_and_count(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
     first = build(config, task, bank, tmp_path / "one")
     assert build(config, task, bank, tmp_path / "two") == first

@@ -18,7 +18,7 @@ from realm.method.reward import Reward
 from realm.method.routes import Route
 from realm.sections import InternalizeSettings
 from realm.training.grpo import ReaLMTrainer
-from realm.training.internalize import as_tensors, moved, own_mean, up_to, without_scores
+from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
@@ -53,6 +53,26 @@ def group(renderer: Renderer, *items: Scored, routes: tuple[Route, ...] = ROUTES
 )
 def test_the_scores_go(text: str, kept: str) -> None:
     assert without_scores(text, TAGS) == kept
+
+
+@pytest.mark.parametrize(
+    ("think", "question", "found"),
+    [
+        ("2 plus 3 is odd", "2 plus 3", False),
+        ("route 1 is right", "2 plus 3", True),
+        ("Both Routes say so", "2 plus 3", True),
+        ("the reroute is rooted", "2 plus 3", False),
+        ("the shorter route takes 5 hours", "Two routes lead to the town.", False),
+        ("the bus of route 7 is late", "Which bus of Route 7 is late?", False),
+        ("the route is 3 km long", "How long is route 7?", False),
+        ("route 7 is late, as route 2 says", "Is route 7 late?", True),
+        ("route 1 is right", "Which route is shorter?", True),
+    ],
+)
+def test_a_thought_that_speaks_of_routes_is_told_from_the_question_s_own_word(
+    think: str, question: str, found: bool
+) -> None:
+    assert speaks_of_routes(think, question) == found
 
 
 def test_only_right_readable_distinct_completions_with_routes_move(renderer: Renderer) -> None:
@@ -167,16 +187,17 @@ def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None
         torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=1e-3)
 
 
-def predictions(model: torch.nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
+def predictions(model: torch.nn.Module, prompt: list[int], completion: list[int], temperature: float) -> torch.Tensor:
     """(C, V) log-probabilities of every token at each place of the completion, by the plain model."""
-    logits: torch.Tensor = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0]
+    logits: torch.Tensor = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0] / temperature
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
 
 @pytest.mark.parametrize("by", ["distill", "policy"])
-def test_the_other_losses_by_hand(make: Make, by: str) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_other_losses_by_hand(make: Make, by: str, temperature: float) -> None:
     """Each over the tokens that both completions share: all but the scores and the end."""
-    trainer = make(1.0, by)
+    trainer = make(1.0, by, temperature=temperature)
     batch = generated(trainer)
     both = gradients(trainer, batch)
     trainer.internalize = InternalizeSettings()
@@ -184,7 +205,7 @@ def test_the_other_losses_by_hand(make: Make, by: str) -> None:
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
     rows = moves(trainer, batch, wrong_too=by == "policy")
-    assert sum(row is not None for row in rows) > 1
+    assert any(row is not None for row in rows)
     model.zero_grad()
     for number, row in enumerate(rows):
         if row is None:
@@ -192,8 +213,8 @@ def test_the_other_losses_by_hand(make: Make, by: str) -> None:
         prompt, completion = sampled(batch, number)
         shared = len(row[1]) - 1
         assert completion[:shared] == row[1][:shared]
-        alone = predictions(model, *row)[:shared]
-        shown = predictions(model, prompt, completion)[:shared].detach()
+        alone = predictions(model, *row, temperature)[:shared]
+        shown = predictions(model, prompt, completion, temperature)[:shared].detach()
         if by == "distill":
             loss = torch.nn.functional.kl_div(alone, shown, log_target=True, reduction="none").sum(-1).mean()
         else:
@@ -205,6 +226,29 @@ def test_the_other_losses_by_hand(make: Make, by: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=2e-3)
+
+
+def test_a_batch_that_is_learned_from_again_is_held_against_the_policy_that_sampled_it(make: Make) -> None:
+    trainer = make(1.0, "policy", num_iterations=2)
+    model = trainer.model
+    assert isinstance(model, torch.nn.Module)
+    batch = generated(trainer)
+    assert "old_per_token_logps" in batch
+
+    def term() -> Any:
+        """Its gradient alone."""
+        trainer.internalize = InternalizeSettings(weight=1.0, by="policy")
+        both = gradients(trainer, batch)
+        trainer.internalize = InternalizeSettings()
+        plain = gradients(trainer, batch)
+        return torch.cat([(both[name] - plain[name]).flatten() for name in plain])
+
+    # Twice as likely to be sampled: half the ratio, and below 1 nothing is clipped.
+    batch["old_per_token_logps"] += 5.0
+    far = term()
+    batch["old_per_token_logps"] += 0.6931472
+    assert far.abs().max() > 0
+    torch.testing.assert_close(term(), far / 2, atol=1e-6, rtol=1e-3)
 
 
 def test_micro_batches_add_up_to_the_batch(make: Make) -> None:

@@ -10,10 +10,11 @@ from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.evaluation.models import load
 from realm.recipes import plan
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint, seal
-from realm.training.recipes import check, train
+from realm.training.recipes import _Runner, check, train
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
@@ -95,6 +96,39 @@ def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:
 def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, student: Path, bank: Bank) -> None:
     run = go(tiny_config(tmp_path, student, recipe="grpo"), bank)
     assert {row["routes"] for row in run.read("evaluations.jsonl")} == {0, 4}
+
+
+def runner(config: Config, bank: Bank | None) -> _Runner:
+    return _Runner(config, new_run(config), TinyTask(), bank, pool(), None)
+
+
+def test_with_routes_only_where_the_questions_asked_have_some(tmp_path: Path, student: Path, bank: Bank) -> None:
+    config = tiny_config(tmp_path, student)
+    made = runner(config, bank)
+    assert made._ways() == {"without": False, "with": True}
+    made.bank = Bank()
+    made.bank.append(cot for row in TinyTask().rows("train") for cot in bank.cots(row.id))
+    assert made._ways() == {"without": False}
+    asked, later = TinyTask().rows("validation")[3:5]
+    made.bank.append(bank.cots(later.id))
+    assert made._ways() == {"without": False}, "four questions are asked"
+    made.bank.append(bank.cots(asked.id))
+    assert made._ways() == {"without": False, "with": True}
+
+
+def test_the_untrained_student_is_not_evaluated_where_weights_are_spread(
+    tmp_path: Path, student: Path, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    made = runner(tiny_config(tmp_path, student), bank)
+    monkeypatch.setattr(made, "_evaluate", lambda *where: asked.append(where))
+    model, tokenizer = load(student)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    made._evaluate_base(model, tokenizer)
+    assert not asked
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    made._evaluate_base(model, tokenizer)
+    assert len(asked) == 1
 
 
 def test_model_without_chat_template(tmp_path: Path, plain_student: Path, bank: Bank) -> None:
