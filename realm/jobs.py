@@ -1,7 +1,7 @@
-"""Several commands of `realm` at once, each a process of its own with one thread, and what becomes of them.
+"""Several commands of `realm` at once, each a process of its own, and what becomes of them.
 
 A tiny model is fastest on one thread, and with one thread its arithmetic is exactly repeatable; the cores are used by
-running as many commands side by side.
+running as many commands side by side. Commands that need more (`Job.tiny`) have what this process has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -24,8 +25,10 @@ COMMAND = (sys.executable, "-m", "realm")
 TICK = 0.5
 #: Seconds before SIGTERM: Ctrl-C reaches the jobs too, and one that came after SIGTERM would count as the second.
 _PAUSE = 0.3
-#: Seconds that a stopped process has to save what it has.
-GRACE = 30.0
+#: Seconds that a stopped process has to save what it has, and those of a training whose step or checkpoint is long.
+GRACE, LONG_GRACE = 30.0, 600.0
+#: Exit code of `realm collect` where samples are still owed.
+_OWED = 3
 #: One thread, and no GPU: what is promised is a run on the CPU that can be repeated exactly.
 _CPU = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -39,12 +42,19 @@ class JobError(RuntimeError):
 
 @dataclass
 class Job:
-    """One command: `realm ARGUMENTS`, its output in the file `log`; started when the job `after` is done."""
+    """One command: `realm ARGUMENTS`, its output in the file `log`; started when the job `after` is done.
+
+    Attributes:
+        tiny: it has one thread and no GPU; else those of this process.
+        grace: seconds that it has to save what it has, once it is stopped.
+    """
 
     name: str
     arguments: Sequence[str]
     log: Path
     after: Job | None = None
+    tiny: bool = True
+    grace: float = GRACE
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     ended: float = 0.0
@@ -77,7 +87,7 @@ class Job:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **_CPU},
+                env={**os.environ, **(_CPU if self.tiny else {})},
             )
         self.started = time.monotonic()
 
@@ -95,6 +105,8 @@ class Job:
         if code == 2 and last is not None:
             return UserError("\n".join([f"{self.name}: {lines[last].removeprefix('error: ')}", *lines[last + 1 :][:1]]))
         tail = "\n".join(lines[-8:])
+        if code == _OWED and self.arguments[0] == "collect":
+            return UserError(f"{self.name}: samples are still owed; all of its output is in {self.log}:\n{tail}")
         return JobError(f"{self.name} failed with exit code {code}; all of its output is in {self.log}:\n{tail}")
 
 
@@ -108,7 +120,8 @@ def run_jobs(
 
     Raises:
         JobError, UserError: a job failed. The others are stopped.
-        Stopped: by Ctrl-C or SIGTERM; every job has been told, and had `GRACE` seconds to save what it has.
+        Stopped: by Ctrl-C or SIGTERM; every job has been told, and had its `grace` to save what it has, or less where
+            a second signal came.
     """
     with stoppable():
         try:
@@ -127,19 +140,26 @@ def run_jobs(
 
 
 def _stop(jobs: Sequence[Job]) -> None:
-    """Let no process stay behind: all are asked to end at once, and those that do not are killed."""
+    """Let no process stay behind: all are asked to end at once, and those that do not are killed.
+
+    A second Ctrl-C kills them at once.
+    """
     running = [job for job in jobs if job.process is not None and job.process.poll() is None]
-    if running:
-        time.sleep(_PAUSE)
-    deadline = time.monotonic() + GRACE
-    for job in running:
-        assert job.process is not None
-        job.process.terminate()
-    for job in running:
-        assert job.process is not None
-        try:
-            job.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            job.process.kill()
-            job.process.wait()
-        job.ended = time.monotonic()
+    try:
+        if running:
+            time.sleep(_PAUSE)
+        began = time.monotonic()
+        for job in running:
+            assert job.process is not None
+            job.process.terminate()
+        for job in running:
+            assert job.process is not None
+            with suppress(subprocess.TimeoutExpired):
+                job.process.wait(max(0.0, began + job.grace - time.monotonic()))
+    finally:
+        for job in running:
+            assert job.process is not None
+            if job.process.poll() is None:
+                job.process.kill()
+                job.process.wait()
+            job.ended = time.monotonic()

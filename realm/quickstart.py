@@ -48,7 +48,7 @@ from realm.run import RunFolder, machine, versions
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-from realm.teacher.collect import bank_info, collect, make_plan
+from realm.teacher.collect import bank_info, collect, costly, make_plan
 
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
@@ -212,6 +212,12 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
         config = with_values(config, FAST)
     folder = config.run_path
     recipe_configs(config, folder)
+    bank = folder / "bank"
+    if (bank / "bank.json").exists() and costly(bank):
+        raise ResourceError(
+            f"{bank}: holds CoTs that did not come from the scripted teacher, and the quickstart would replace them. "
+            "Move that bank away, or choose another --out."
+        )
     task = load_task(config)
     make_plan(config, task)
     load(config.model.path, config.model.dtype)
@@ -230,10 +236,10 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
     console.print(f"realm quickstart: {', '.join(RECIPES)} on the returns desk, into {folder}")
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
-    if (folder / "bank").exists():
+    if (folder / "bank" / "bank.json").exists():
         shutil.rmtree(folder / "bank")  # an earlier quickstart's, which cost nothing
     collected = BankFolder.create(folder / "bank", bank_info(config, task))
-    with VerifierPool(task.verifier.name) as pool:
+    with VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
         collect(config, task, collected, pool)
     bank = Bank.open(collected.path)
     stats = statistics(bank.groups())

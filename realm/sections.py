@@ -43,6 +43,9 @@ class TaskConfig(Section):
         None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
     )
     test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    split_seed: int | None = Field(
+        None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
+    )
     verifier: Literal["exact", "number", "choice", "math", "python"] = Field(
         "exact", description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own)."
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,50 @@ def test_the_others_go_on_where_that_is_wanted_but_not_what_waits_for_the_failed
     assert isinstance(bad.error, UserError)
     assert after.process is None
     assert last.started >= good.ended
+
+
+def test_only_tiny_commands_are_kept_from_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", "import os; print(dict(os.environ))"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    batch = [Job(str(tiny), [], tmp_path / f"{tiny}.log", tiny=tiny) for tiny in (True, False)]
+    run_jobs(batch, 2)
+    small, large = (job.log.read_text() for job in batch)
+    assert "'CUDA_VISIBLE_DEVICES': ''" in small and "'OMP_NUM_THREADS': '1'" in small
+    assert "'CUDA_VISIBLE_DEVICES': '5'" in large and "'OMP_NUM_THREADS': '7'" in large
+
+
+def test_samples_that_are_owed_are_the_users_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", "print('stopped by the budget'); exit(3)"))
+    owed = Job("bank", ["collect"], tmp_path / "bank.log")
+    with pytest.raises(UserError, match=r"(?s)^bank: samples are still owed.*stopped by the budget"):
+        run_jobs([owed], 1)
+    with pytest.raises(JobError, match="exit code 3"):
+        run_jobs([Job("run", ["train"], tmp_path / "run.log")], 1)
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_job_has_its_grace_and_a_second_signal_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", DEAF))
+    job = Job("deaf", [], tmp_path / "deaf.log", grace=60.0 if again else 0.5)
+
+    def stop() -> None:
+        if job.log.read_text():
+            if again:
+                signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+                signal.setitimer(signal.ITIMER_REAL, 1.0)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        run_jobs([job], 1, stop)
+    assert 0.5 < time.monotonic() - began < 20
+    assert job.process is not None and job.process.poll() == -signal.SIGKILL
 
 
 def test_sigterm_leaves_nothing_running(tmp_path: Path) -> None:

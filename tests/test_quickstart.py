@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from realm import quickstart
+from realm.bank.cot import CoT
+from realm.bank.folder import BankFolder
 from realm.batch import FAST, with_values
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, ModelError, ResourceError
@@ -78,3 +80,14 @@ def test_finished_seeds_are_kept_if_their_settings_are_the_same(
         run_seeds(config(tmp_path), seeds=3, fast=False, overwrite=False, console=quiet)
     run_seeds(config(tmp_path), seeds=1, fast=False, overwrite=True, console=quiet)
     assert ran[3:] == [(0, True)]
+
+
+def test_a_bank_that_was_paid_for_is_never_replaced(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    bank = settings.run_path / "bank"
+    with BankFolder.create(bank, {"teachers": {"big": {"kind": "openai"}}}).writer() as writer:
+        writer.write([CoT("q", "text", "1", 1, teacher="big")])
+    before = (bank / "cots.jsonl").read_bytes()
+    with pytest.raises(ResourceError, match="did not come from the scripted teacher"):
+        run_quickstart(settings, fast=True, overwrite=True, console=Console(quiet=True))
+    assert (bank / "cots.jsonl").read_bytes() == before

@@ -13,8 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from realm.config import Config
-from realm.errors import ConfigError
+from realm.errors import ConfigError, DataError
 from realm.experiments import page, patterns
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
@@ -25,6 +24,7 @@ from realm.experiments.results import Outcomes, make_results
 from realm.experiments.runner import collect_banks, locked, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
+from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
 #: Where the pages of the project's own experiments are.
@@ -88,30 +88,47 @@ def conduct(order: Order, console: Console) -> Path:
     spec = load(order.file)
     seeds = 1 if spec.kind == "patterns" else order.seeds
     grid = make_grid(spec, order.file, order.out, seeds=seeds, overrides=order.overrides, fast=order.fast)
-    _check(spec, order.file, grid.common)
+    _check(spec, order.file, grid)
     with locked(order.out):
         console.print(f"realm experiment {order.name}: {spec.title}")
         made = _patterns(spec, order, grid, console) if spec.kind == "patterns" else _cells(spec, order, grid, console)
         return _write(spec, order, seconds_of(grid, order.out), *made, console)
 
 
-def _check(spec: Spec, file: Path, common: Config) -> None:
+def _check(spec: Spec, file: Path, grid: Grid) -> None:
     """Find out before anything is trained whether what is to be compared will be there.
 
     Raises:
         ConfigError: a split that is not evaluated, or a kind `bound` without what it needs.
+        DataError: seeds would be asked different questions.
     """
     if spec.kind == "patterns":
         return
+    common = grid.common
     task = load_task(common)
     known = common.evaluation.splits or [split for split in task.splits() if split not in ("train", "validation")]
-    for split, _ in (spec.headline, *spec.measures):
+    for split, _ in (spec.headline, *spec.measures, *sorted(spec.asked)):
         if split not in known:
             raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {', '.join(known)}.")
     if spec.kind == "bound" and not (spec.untrained and spec.pairs):
         raise ConfigError(f"{file}: the kind `bound` needs `pairs`, and `untrained: true`.")
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
+    _check_questions(grid, task, known)
+
+
+def _check_questions(grid: Grid, task: Task, splits: Sequence[str]) -> None:
+    """Every seed is to be asked the same questions: outcomes are pooled over the seeds, question by question."""
+    wanted = {split: [question.id for question in task.rows(split)] for split in splits}
+    others = {cell.seed: cell.config for cell in grid.cells if cell.seed != grid.common.run.seed}
+    for seed, config in others.items():
+        other = load_task(config)
+        for split, ids in wanted.items():
+            if [question.id for question in other.rows(split)] != ids:
+                raise DataError(
+                    f"split {split!r}: seed {seed} would be asked other questions than the first seed, so the seeds "
+                    "cannot be pooled; give the questions of the test a file of their own (task.test_path)."
+                )
 
 
 Made = tuple[dict[str, Any], list[Section]]
@@ -132,10 +149,11 @@ def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
 
 
 def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
-    """Analyse the errors of the desk's bank and of the files."""
+    """Analyse the errors of the desk's bank, or of the one that is configured, and of the files."""
     collect_banks(grid.banks, order.out, console, workers=order.workers)
     started = time.monotonic()
-    banks = {patterns.DESK: next(iter(grid.banks))}
+    own = grid.common.bank.path
+    banks = {patterns.DESK: next(iter(grid.banks))} if own is None else {Path(own).name: Path(own)}
     if order.data is None:
         console.print("without the real CoTs: give --data DIR, or set REALM_DATA_DIR")
     banks |= patterns.import_files(spec, order.data, order.out.resolve(), console)

@@ -14,6 +14,7 @@ from realm.config import Config
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
+from realm.experiments.statistics import Outcome, paired
 from realm.method import seeds
 from realm.method.routes import select
 from realm.run import RunFolder
@@ -38,7 +39,8 @@ class BankFacts:
     """A bank of the kind `bound`, means over the seeds: shares in [0, 1].
 
     `teacher`: right CoTs among those on the questions of the headline's split · `student`: accuracy of the untrained
-    model there, without routes · `distance`: mean distance of two CoTs of a question (`realm.method.distance`).
+    model there, without routes · `distance`: mean distance of two CoTs of a question (`realm.method.distance`) ·
+    `low`, `high`: 95 % interval of the gap, over questions and seeds.
     """
 
     name: str
@@ -46,6 +48,8 @@ class BankFacts:
     student: float
     distance: float
     pair: tuple[str, str]
+    low: float
+    high: float
 
     @property
     def gap(self) -> float:
@@ -101,23 +105,33 @@ def _labels(config: Config, question_id: str) -> list[int]:
 
 
 def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[BankFacts]:
-    """The bank of every pair of an experiment of the kind `bound`; both arms of a pair share one.
+    """The banks of an experiment of the kind `bound`, each with the first pair whose first arm learned from it.
 
     Needs the untrained model among the arms.
     """
     split = found.headline[0]
-    facts = []
-    for arm, against in spec.pairs:
+    students = found.of(UNTRAINED, (split, False))
+    student = fmean(fmean(run.values()) for run in students)
+    facts: dict[str, BankFacts] = {}
+    for arm, against, _ in spec.pairs:
+        name = spec.arms[arm].bank or "base's"
+        if name in facts:
+            continue
         cells = [cell for cell in grid.of(arm) if cell.trained is not None]
-        teacher = fmean(_teacher(str(cell.config.bank.path), task.rows(split)) for cell in cells)
-        student = fmean(fmean(run.values()) for run in found.of(UNTRAINED, (split, False)))
+        teachers = [_teacher(str(cell.config.bank.path), task.rows(split)) for cell in cells]
+        asked = set.intersection(*(set(run) for run in teachers))
+        teachers = [{key: run[key] for key in run if key in asked} for run in teachers]
+        gap = paired(teachers, students, found.resamples, found.seed)
+        teacher = fmean(fmean(run.values()) for run in teachers)
         distance = fmean(_distance(cell) for cell in cells)
-        facts.append(BankFacts(spec.arms[arm].bank or "base's", teacher, student, distance, (arm, against)))
-    return facts
+        facts[name] = BankFacts(name, teacher, student, distance, (arm, against), gap.low, gap.high)
+    return list(facts.values())
 
 
-def _teacher(bank: str, questions: Sequence[Question]) -> float:
-    return fmean(route.label for question in questions for route in _bank(bank).routes(question.id))
+def _teacher(bank: str, questions: Sequence[Question]) -> Outcome:
+    """The share of right CoTs of every question that has some."""
+    routes = {question.id: _bank(bank).routes(question.id) for question in questions}
+    return {key: fmean(route.label for route in found) for key, found in routes.items() if found}
 
 
 def _distance(cell: Cell) -> float:

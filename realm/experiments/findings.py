@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realm.batch import FAST_NOTE
+from realm.comparison import Compared
 from realm.experiments.facts import BankFacts, Shown
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
-from realm.experiments.statistics import Compared, holm
+from realm.experiments.statistics import holm
 
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
@@ -81,8 +82,25 @@ def _best(results: Results, best: str) -> str:
 
 
 def _differences(results: Results) -> list[str]:
-    """Which of the differences asked for are shown, and which are not."""
-    rows = [row for row in results["pairs"] if row["measure"] == results["headline"]]
+    """Which of the differences asked for are shown, and which are not: in the headline, or where alone they are asked.
+
+    Then those of the other measures that the finding is to tell.
+    """
+    headline, labels = results["headline"], {row["name"]: row["label"] for row in results["measures"]}
+    usual = {(row["arm"], row["against"]) for row in results["pairs"] if row["measure"] == headline}
+    elsewhere = [
+        {**row, "where": f" ({labels[row['measure']]})"}
+        for row in results["pairs"]
+        if (row["arm"], row["against"]) not in usual
+    ]
+    parts = _told([*(row for row in results["pairs"] if row["measure"] == headline), *elsewhere])
+    for measure in results.get("also", ()):
+        told = _told([row for row in results["pairs"] if row["measure"] == measure])
+        parts += [f"On {labels[measure]}:", *told] if told else []
+    return parts
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
     sure = [row for row in rows if row["p_corrected"] < LEVEL]
@@ -99,7 +117,7 @@ def _differences(results: Results) -> list[str]:
 
 
 def _list(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(f"{row['arm']} − {row['against']} {_points(row)}" for row in rows)
+    return "; ".join(f"{row['arm']} − {row['against']}{row.get('where', '')} {_points(row)}" for row in rows)
 
 
 def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
@@ -122,36 +140,39 @@ def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compare
 
 
 def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
-    """Whether the gain of wrong routes goes with the gap between teacher and student, and with the CoTs' distance."""
+    """Whether the gain of wrong routes goes with the gap between teacher and student."""
     gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
     texts = [
-        f"{one.name} (gap {100 * one.gap:+.1f} points, distance {one.distance:.2f}) {_points(gains[one.pair])}"
+        f"{one.name} (gap {100 * one.gap:+.1f} points) {_points(gains[one.pair])}"
         for one in sorted(facts, key=lambda one: one.gap)
     ]
-    parts = [
+    return [
         "Gain of wrong routes over right ones only, by the gap between the teacher's accuracy and the untrained "
-        f"student's: {'; '.join(texts)}."
+        f"student's: {'; '.join(texts)}.",
+        _order(facts, [gains[one.pair]["difference"] for one in facts]),
+        f"{len(facts)} banks are too few to establish more than this order.",
     ]
-    for name, values in (("gap", [one.gap for one in facts]), ("distance", [one.distance for one in facts])):
-        parts.append(f"The gain {_order(values, [gains[one.pair]['difference'] for one in facts])} with the {name}.")
-    parts.append(f"{len(facts)} banks are too few to establish more than this order.")
-    return parts
 
 
-def _order(values: Sequence[float], gains: Sequence[float]) -> str:
-    """How gains go with values, by the sign of every pair of banks (Kendall)."""
-    agree = oppose = 0
-    for i in range(len(values)):
-        for j in range(i):
-            product = (values[i] - values[j]) * (gains[i] - gains[j])
+def _order(facts: Sequence[BankFacts], gains: Sequence[float]) -> str:
+    """How gains go with the gap, by the sign of every pair of banks (Kendall) whose gaps' intervals lie apart."""
+    agree = oppose = total = 0
+    for i, one in enumerate(facts):
+        for j, other in enumerate(facts[:i]):
+            if one.low <= other.high and other.low <= one.high:
+                continue
+            product = (one.gap - other.gap) * (gains[i] - gains[j])
+            total += 1
             agree += product > 0
             oppose += product < 0
-    total = len(values) * (len(values) - 1) // 2
+    if not total:
+        return "The intervals of the gaps overlap, so that the banks cannot be ordered."
+    which = "whose gaps' intervals lie apart"
     if agree == total:
-        return "rises in every pair of banks"
+        return f"The gain rises with the gap in every pair of banks {which}."
     if oppose == total:
-        return "falls in every pair of banks"
-    return f"rises in {agree} and falls in {oppose} of {total} pairs of banks"
+        return f"The gain falls with the gap in every pair of banks {which}."
+    return f"Of {total} pairs of banks {which}, the gain rises with the gap in {agree} and falls in {oppose}."
 
 
 def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
@@ -194,5 +215,5 @@ def _dropped(shown: Sequence[Shown]) -> list[str]:
 
 def _seeds(seeds: Sequence[int]) -> str:
     if len(seeds) == 1:
-        return "One seed: the intervals say nothing of what another seed would give."
+        return "One seed: intervals and p-values say nothing of what another seed would give."
     return f"{len(seeds)} seeds: the part of the seeds in every interval is rough."

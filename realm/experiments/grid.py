@@ -1,11 +1,15 @@
 """From the file of an experiment to its cells: one training run for every arm and seed, named by what it is.
 
 A cell's folder ends in a hash over its resolved configuration, without the run's name and place and with the bank
-replaced by what it is collected with. So an equal cell is trained once, whichever experiment below the same folder
-asks for it, and a cell whose settings were changed is another one. The same holds for banks and evaluations.
+replaced by what it is collected with, and over the content of the files that it names. So an equal cell is trained
+once, whichever experiment below the same folder asks for it, and a cell whose settings were changed is another one. The
+same holds for banks and evaluations.
 
 Accuracy with routes is compared only where all arms are shown the same routes. An arm that trains with other routes
 (another k, selection or bank) is therefore evaluated once more, with those of `base`.
+
+All seeds answer the same questions: a file's questions are split by the first seed. A teacher that costs something is
+asked once for all seeds.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import yaml
 from realm.batch import FAST, with_values
 from realm.config import Config, load_config
 from realm.errors import ConfigError
+from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 
 #: Settings of the embedded desk, as `realm train` without CONFIG uses them.
@@ -87,19 +92,26 @@ def make_grid(
         fast: cap steps and questions, to see that everything works.
 
     Raises:
-        ConfigError: see `base_config`; or arms answer different questions.
+        ConfigError: see `base_config`; or arms are evaluated differently.
     """
     out = out.resolve()
     first = base_config(spec, file, overrides).run.seed
-    grid = Grid(_resolve(spec, file, None, first, overrides, fast))
+
+    def resolve(arm: str | None, seed: int) -> Config:
+        config = _resolve(spec, file, arm, seed, overrides, fast)
+        if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
+            config = with_values(config, {"task.split_seed": first})
+        return config
+
+    grid = Grid(resolve(None, first))
     for seed in range(first, first + seeds):
-        common = _with_bank(_resolve(spec, file, None, seed, overrides, fast), out, grid.banks)
+        common = _with_bank(resolve(None, seed), out, grid.banks)
         if spec.untrained:
             folder = _folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
             grid.cells.append(Cell(UNTRAINED, seed, common, None, folder, common))
         for arm in spec.arms:
-            config = _with_bank(_resolve(spec, file, arm, seed, overrides, fast), out, grid.banks)
-            _check_questions(file, arm, config, common)
+            config = _with_bank(resolve(arm, seed), out, grid.banks)
+            _check_evaluation(file, arm, config, common)
             grid.cells.append(_cell(arm, config, common, out, grid.banks))
     return grid
 
@@ -144,12 +156,23 @@ def _caps(config: Config) -> dict[str, Any]:
     return found
 
 
-def _check_questions(file: Path, arm: str, config: Config, common: Config) -> None:
-    if config.task != common.task or config.evaluation.splits != common.evaluation.splits:
+def _check_evaluation(file: Path, arm: str, config: Config, common: Config) -> None:
+    if config.task != common.task or config.evaluation != common.evaluation:
         raise ConfigError(
-            f"{file}: arms.{arm}: `task` and `evaluation.splits` must be those of `base`, so that all arms answer the "
-            "same questions; set them there."
+            f"{file}: arms.{arm}: `task` and `evaluation` must be those of `base`, so that all arms answer the same "
+            "questions in the same way; set them there."
         )
+    if _limit(config) != _limit(common):
+        raise ConfigError(
+            f"{file}: arms.{arm}: training.rl.max_completion_length must be that of `base` ({_limit(common)}), as it "
+            f"also cuts the completions that are compared; found {_limit(config)}. Set it there, or set "
+            "evaluation.max_completion_length there."
+        )
+
+
+def _limit(config: Config) -> int:
+    """Tokens that a completion of the evaluation may have."""
+    return config.evaluation.max_completion_length or config.training.rl.max_completion_length
 
 
 def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
@@ -158,12 +181,17 @@ def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
         return config
     tree = config.model_dump(mode="json")
     wanted = {name: tree[name] for name in _COLLECTED}
-    wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"], "seed": config.run.seed}
-    for path in (config.task.path, config.task.test_path, config.guidance.comments):
-        wanted[f"content of {path}"] = _content(path)
+    wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
+    wanted["seed"] = None if _costly(config) else config.run.seed
+    wanted["content"] = {key: value for key, value in contents(config).items() if key != "model.path"}
     folder = out / "banks" / _hash(wanted)
     banks.setdefault(folder, config)
     return with_values(config, {"bank.path": str(folder)})
+
+
+def _costly(config: Config) -> bool:
+    """Whether CoTs are asked of a teacher that takes money or time: one bank of it then serves all seeds."""
+    return any(teacher.kind != "scripted" and teacher.share for teacher in config.teachers.values())
 
 
 def _cell(arm: str, config: Config, common: Config, out: Path, banks: Mapping[Path, Config]) -> Cell:
@@ -182,11 +210,11 @@ def _cell(arm: str, config: Config, common: Config, out: Path, banks: Mapping[Pa
 def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | None = None) -> str:
     """Hash over what decides an evaluation; `model` stands for the model's path where that is no part of it."""
     tree = _tree(config, banks)
-    limit = config.evaluation.max_completion_length or config.training.rl.max_completion_length
     if model is not None:
         tree["model"]["path"] = model
-    names = ("task", "model", "bank", "routes", "prompt", "evaluation")
-    return _hash({**{name: tree[name] for name in names}, "limit": limit, "seed": config.run.seed})
+        del tree["content"]["model.path"]
+    names = ("task", "model", "bank", "routes", "prompt", "evaluation", "content")
+    return _hash({**{name: tree[name] for name in names}, "limit": _limit(config), "seed": config.run.seed})
 
 
 def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
@@ -194,13 +222,9 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
     path = Path(config.bank.path or "")
-    tree["bank"]["path"] = path.name if path in banks else [str(path), _content(str(path))]
+    tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
+    tree["content"] = contents(config)
     return tree
-
-
-def _content(path: str | None) -> str:
-    """Digest of a file, so that another content makes another cell; empty where it is none."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else ""
 
 
 def _hash(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from realm.batch import FAST_NOTE, as_minutes
+from realm.comparison import interval_words
 from realm.experiments.facts import BankFacts, Shown
 from realm.experiments.spec import UNTRAINED
 
@@ -17,10 +18,7 @@ _ABOUT = (
     "for independent: those that rest on one rule rise and fall together, so there the truth is less certain. With "
     "routes, all arms are shown the same ones."
 )
-_PAIRED = (
-    "In points, paired by seed and question, with 95 % intervals; p two-sided from the same resamples, corrected by "
-    "Holm's method over the differences of one column; bold below 0.05."
-)
+_CORRECTED = "corrected by Holm's method over the differences of one column; bold below 0.05."
 
 
 class Section(NamedTuple):
@@ -115,8 +113,13 @@ def _differences(results: Results) -> Section:
         bold = row["p_corrected"] < 0.05
         text = f"{_points(row['difference'], row['low'], row['high'], bold=bold)}, p {_p(row['p_corrected'])}"
         found.setdefault((row["arm"], row["against"]), {})[row["measure"]] = text
-    rows = [[f"{arm} − {other}", *(texts[measure] for measure in labels)] for (arm, other), texts in found.items()]
-    return Section("Differences", _PAIRED, ["", *labels.values()], rows)
+    rows = [
+        [f"{arm} − {other}", *(texts.get(measure, "") for measure in labels)] for (arm, other), texts in found.items()
+    ]
+    seeds = len(results["seeds"])
+    p = "the larger one of that bootstrap and of a t-test over the seeds" if seeds > 1 else "of that bootstrap"
+    text = f"In points, paired by seed and question, {interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
+    return Section("Differences", text, ["", *labels.values()], rows)
 
 
 def _p(value: float) -> str:
@@ -131,7 +134,10 @@ def _gaps(results: Results) -> Section:
         found = [cells[arm, split] for split in splits]
         texts = [_points(row["mean"], row["low"], row["high"], bold=row["low"] > 0 or row["high"] < 0) for row in found]
         rows.append([arm, *texts])
-    text = "`autonomy_gap`, accuracy with − without routes, in points; bold where the interval leaves out zero."
+    text = (
+        f"`autonomy_gap`, accuracy with − without routes, in points, {interval_words(len(results['seeds']))}; bold "
+        "where the interval leaves out zero."
+    )
     return Section("What routes in the prompt still add", text, ["", *splits], rows)
 
 
@@ -171,7 +177,7 @@ def banks_section(facts: Sequence[BankFacts]) -> Section:
             one.name,
             f"{100 * one.teacher:.1f}",
             f"{100 * one.student:.1f}",
-            f"{100 * one.gap:+.1f}",
+            _points(one.gap, one.low, one.high, bold=False),
             f"{one.distance:.2f}",
             f"{one.pair[0]} − {one.pair[1]}",
         ]
@@ -179,7 +185,7 @@ def banks_section(facts: Sequence[BankFacts]) -> Section:
     ]
     text = (
         "On the questions of the headline: right CoTs of the teacher and accuracy of the untrained model "
-        f"(`{UNTRAINED}`, without routes) in per cent, and their difference in points; mean distance of two CoTs of a "
-        "question."
+        f"(`{UNTRAINED}`, without routes) in per cent, and their difference in points with its 95 % interval; mean "
+        "distance of two CoTs of a question."
     )
     return Section("Banks", text, ["", "teacher", "student", "gap", "distance", "gain of wrong routes"], rows)

@@ -11,13 +11,15 @@ from statistics import fmean
 from typing import Any
 
 from realm.batch import read_rows
-from realm.comparison import accuracies, pooled_mean, subtract
+from realm.comparison import Compared, accuracies, pooled_mean
 from realm.errors import DataError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.spec import UNTRAINED, Spec
-from realm.experiments.statistics import Compared, Outcome, holm, paired
+from realm.experiments.statistics import Outcome, holm, paired
 from realm.run import RunFolder, position
 
+#: The fewest resamples: p-values that are corrected over many pairs need a low floor.
+RESAMPLES = 2000
 #: A split, and whether routes are shown.
 Key = tuple[str, bool]
 
@@ -26,7 +28,8 @@ class Outcomes:
     """The outcome of every question, by arm and measure; one mapping a seed."""
 
     def __init__(self, spec: Spec, grid: Grid) -> None:
-        self.resamples, self.seed = grid.common.evaluation.bootstrap, grid.common.run.seed
+        self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap)
+        self.seed = grid.common.run.seed
         self.arms = list(dict.fromkeys(cell.arm for cell in grid.cells))
         self._found = {arm: [_outcome(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}
         self.seeds = list(dict.fromkeys(cell.seed for cell in grid.cells))
@@ -37,6 +40,9 @@ class Outcomes:
             self.measures = [self._known(key) for key in wanted]
         split, ways = spec.headline
         self.headline = self._known((split, ways == "with"))
+        self.also = [self._known((split, ways == "with")) for split, ways in spec.also]
+        for split, ways in spec.asked:
+            self._known((split, ways == "with"))
 
     def _known(self, key: Key) -> Key:
         if key not in self.measures:
@@ -72,11 +78,12 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
     return {
         "seeds": found.seeds,
         "machine": "; ".join(dict.fromkeys(meta["machine"] for meta in metas)),
-        "versions": metas[0]["versions"],
+        "versions": _versions([meta["versions"] for meta in metas]),
         "budget": _budget(grid),
         "arms": [{"name": arm, "set": _settings(spec, arm)} for arm in found.arms],
         "measures": [_measure(key) for key in found.measures],
         "headline": measure_name(found.headline),
+        "also": [measure_name(key) for key in found.also],
         "cells": [_cell(found, arm, key) for arm in found.arms for key in found.measures],
         "gaps": _gaps(found),
         "pairs": _pairs(spec, found),
@@ -85,6 +92,13 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         "cost": _costs(grid),
         "curves": [curve for cell in grid.cells if cell.trained for curve in _curves(cell, cell.trained)],
     }
+
+
+def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Package -> version; all of them where cells were made with different ones."""
+    packages = dict.fromkeys(package for one in each for package in one)
+    found = {name: dict.fromkeys(one[name] for one in each if name in one) for name in packages}
+    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def _budget(grid: Grid) -> dict[str, Any]:
@@ -125,8 +139,8 @@ def _gaps(found: Outcomes) -> list[dict[str, Any]]:
     for split in dict.fromkeys(split for split, _ in found.measures):
         if (split, False) in found.measures and (split, True) in found.measures:
             for arm in found.arms:
-                sides = zip(found.of(arm, (split, True)), found.of(arm, (split, False)), strict=True)
-                gap = pooled_mean([subtract(*side) for side in sides], found.resamples, found.seed)
+                sides = found.of(arm, (split, True)), found.of(arm, (split, False))
+                gap = paired(*sides, found.resamples, found.seed)
                 rows.append({"arm": arm, "split": split, "mean": gap.difference, "low": gap.low, "high": gap.high})
     return rows
 
@@ -135,9 +149,10 @@ def _pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
     """The differences asked for, p-values corrected over the pairs of one measure."""
     rows = []
     for key in found.measures:
-        tests = [found.compare(arm, against, key) for arm, against in spec.pairs]
+        pairs = [(pair.arm, pair.against) for pair in spec.pairs if pair.of(key)]
+        tests = [found.compare(*pair, key) for pair in pairs]
         corrected = holm([test.p for test in tests])
-        for (arm, against), test, p in zip(spec.pairs, tests, corrected, strict=True):
+        for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
             row = {"arm": arm, "against": against, "measure": measure_name(key)}
             rows.append({**row, **test._asdict(), "p_corrected": p})
     return rows

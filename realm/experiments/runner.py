@@ -23,7 +23,7 @@ from realm.errors import ResourceError, UserError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.watch import Watch
 from realm.files import append_jsonl, write_atomic, writing
-from realm.jobs import Job, JobError
+from realm.jobs import LONG_GRACE, Job, JobError
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
@@ -84,7 +84,7 @@ def collect_banks(banks: Mapping[Path, Config], out: Path, console: Console, *, 
             continue
         name = f"bank-{folder.name}"
         arguments = ["collect", str(_write_config(out, name, config)), "--out", str(_partial(folder)), "--resume"]
-        jobs[folder] = Job(name, arguments, out / "logs" / f"{name}.log")
+        jobs[folder] = Job(name, arguments, out / "logs" / f"{name}.log", tiny=_tiny(config))
     if not jobs:
         return
     with writing(out):
@@ -116,8 +116,11 @@ def _run(jobs: Sequence[Job], out: Path, console: Console, workers: int, render:
     if not errors:
         return
     logs = ", ".join(str(job.log) for job in jobs if job.error is not None)
+    skipped = ", ".join(job.name for job in jobs if job.process is None)
+    left = f"; not started, as what they need failed: {skipped}" if skipped else ""
     text = (
-        f"{len(errors)} of {len(jobs)} jobs failed, the others are finished; logs: {logs}. The first: {errors[0]}\n"
+        f"{len(errors)} of {len(jobs)} jobs failed, the others are finished{left}; logs: {logs}. "
+        f"The first: {errors[0]}\n"
         "Run the same command again to retry what failed."
     )
     raise UserError(text) if all(isinstance(error, UserError) for error in errors) else JobError(text)
@@ -141,7 +144,8 @@ def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:
 def _training(cell: Cell, folder: Path, out: Path) -> Job:
     path = _write_config(out, folder.name, cell.config)
     resume = ["--resume"] if (folder / "meta.json").exists() else []
-    return Job(folder.name, ["train", str(path), *resume], out / "logs" / f"{folder.name}.log")
+    log = out / "logs" / f"{folder.name}.log"
+    return Job(folder.name, ["train", str(path), *resume], log, tiny=_tiny(cell.config), grace=LONG_GRACE)
 
 
 def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
@@ -149,7 +153,12 @@ def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
     assert cell.evaluation is not None
     path = _write_config(out, name, cell.evaluation)
     arguments = ["evaluate", str(path), "--out", str(cell.evaluated), "--overwrite"]
-    return Job(name, arguments, out / "logs" / f"{name}.log", after=after)
+    return Job(name, arguments, out / "logs" / f"{name}.log", after=after, tiny=_tiny(cell.config))
+
+
+def _tiny(config: Config) -> bool:
+    """Whether a cell has one thread and no GPU: the desk's figures are then the same on every machine."""
+    return config.task.name == "desk"
 
 
 def _write_config(out: Path, name: str, config: Config) -> Path:

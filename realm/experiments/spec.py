@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -38,6 +38,18 @@ Overrides = Annotated[
 ]
 #: A split, and whether the prompts show routes.
 Measure = tuple[str, Literal["without", "with"]]
+
+
+class Pair(NamedTuple):
+    """A difference to test: arm − against, in every measure or in `measure` (`test/with`) alone."""
+
+    arm: str
+    against: str
+    measure: Annotated[str, Field(pattern=r"^[^/]+/(with|without)$")] | None = None
+
+    def of(self, key: tuple[str, bool]) -> bool:
+        """Whether it is tested in this measure: a split, and whether routes are shown."""
+        return self.measure in (None, f"{key[0]}/{'with' if key[1] else 'without'}")
 
 
 class Part(BaseModel):
@@ -74,8 +86,8 @@ class Spec(Part):
     question: str = Field(description="What is asked, with the paper's claim, in one sentence.")
     kind: Literal["train", "bound", "patterns"] = Field(
         "train",
-        description="train: arms are trained and compared; bound: pairs are also held against the gap between teacher "
-        "and student; patterns: no training, the errors of banks are analysed.",
+        description="train: arms are trained and compared; bound: the first pair of every bank is also held "
+        "against the gap between teacher and student; patterns: no training, the errors of banks are analysed.",
     )
     config: str | None = Field(None, description="Configuration file that `base` changes; default: the desk's.")
     base: Overrides = Field({}, description="What all arms have in common.")
@@ -83,9 +95,10 @@ class Spec(Part):
     banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")
     arms: dict[Name, Arm] = {}
     axis: Axis | None = None
-    pairs: list[tuple[str, str]] = Field([], description="Differences to test: [arm, against].")
+    pairs: list[Pair] = Field([], description="Differences to test: [arm, against], or with SPLIT/with as a third.")
     measures: list[Measure] = Field([], description="Empty: every held-out split, without and with routes.")
     headline: Measure = Field(("test", "without"), description="What the finding speaks of.")
+    also: list[Measure] = Field([], description="Measures whose differences the finding tells besides.")
     files: dict[Name, File] = Field({}, description="Real CoTs (kind patterns).")
 
     @field_validator("arms")
@@ -106,14 +119,22 @@ class Spec(Part):
                 raise ValueError(f"arms.{name}.bank: no bank {arm.bank!r} among {_names(self.banks)}")
         known = [*self.arms, *([UNTRAINED] if self.untrained else [])]
         for pair in self.pairs:
-            for name in pair:
+            for name in (pair.arm, pair.against):
                 if name not in known:
                     raise ValueError(f"pairs: no arm {name!r} among {_names(known)}")
         if self.axis is not None and self.axis.values.keys() != self.arms.keys():
             raise ValueError(f"axis.values needs one number for each of {_names(self.arms)}")
         if self.measures and self.headline not in self.measures:
             raise ValueError("headline: is none of `measures`")
+        if self.measures and not self.asked <= set(self.measures):
+            raise ValueError("`also` and the measures of `pairs` must be among `measures`")
         return self
+
+    @property
+    def asked(self) -> set[Measure]:
+        """The measures that `also` and single pairs name."""
+        ones = (pair.measure.rpartition("/") for pair in self.pairs if pair.measure)
+        return {*self.also, *((split, "with" if ways == "with" else "without") for split, _, ways in ones)}
 
 
 def _names(names: Any) -> str:

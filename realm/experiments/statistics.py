@@ -1,49 +1,27 @@
-"""Intervals, differences and p-values over seeds and questions, from the outcome of every question.
+"""Differences between arms over seeds and questions, and the correction of their p-values.
 
-Everything rests on one bootstrap (`realm.comparison.pooled_means`): in every resample the seeds are drawn with
-replacement and so are the questions, the same ones for both sides of a difference. With few seeds the part of the
-seeds is rough: five of them have 126 different resamples, and the interval tends to be too narrow.
+Everything rests on `realm.comparison.tested`: a bootstrap that draws the seeds and the questions, the same ones for
+both sides of a difference, held against a t-test over the seeds; the more cautious of the two counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-import numpy as np
-
-from realm.comparison import pooled_means, subtract
+from realm.comparison import Compared, subtract, tested
 
 #: Share of right completions of every question id.
 Outcome = Mapping[str, float]
 
 
-class Compared(NamedTuple):
-    """A mean difference with its 95 % interval and two-sided p-value."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
 def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int) -> Compared:
-    """Mean of a − b, paired by seed and question, with interval and p-value.
-
-    The p-value is twice the share of resamples on the far side of zero, at least 1 / (resamples + 1): no smaller one
-    can be shown by so many resamples.
+    """Mean of a − b, paired by seed and question, with interval and p-value as of `tested`.
 
     Raises:
         ValueError: the runs hold different questions.
         KeyError: b lacks a question of a.
     """
-    runs = [subtract(one, other) for one, other in zip(a, b, strict=True)]
-    means = pooled_means(runs, resamples, seed)
-    low, high = np.quantile(means, [0.025, 0.975])
-    far = min(float(np.mean(means <= 0)), float(np.mean(means >= 0)))
-    p = min(1.0, max(2 * far, 1 / (resamples + 1)))
-    mean = float(np.mean([list(run.values()) for run in runs]))
-    return Compared(mean, float(low), float(high), p)
+    return tested([subtract(one, other) for one, other in zip(a, b, strict=True)], resamples, seed)
 
 
 def holm(values: Sequence[float]) -> list[float]:

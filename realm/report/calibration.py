@@ -70,6 +70,8 @@ def judged_routes(path: Path, notes: list[str]) -> dict[str, list[Judged]]:
         judged: Judged = []
         for completion in items(row.get("completions")):
             scores = completion.get("scores")
+            if scores == []:  # not asked to judge (prompt.judge: false)
+                continue
             read = [share(score) for score in scores] if isinstance(scores, list) else []
             read += [None] * (len(labels) - len(read))
             judged += zip(read[: len(labels)], map(int, labels), strict=True)

@@ -43,9 +43,11 @@ Pass = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Answered:
-    """What is kept of an answered question: a fingerprint of its text and gold, and the share of right completions."""
+    """What is kept of an answered question: a fingerprint of its text and gold, one of the routes shown with it, and
+    the share of right completions."""
 
     asked: int
+    shown: int
     accuracy: float
 
 
@@ -81,7 +83,7 @@ def page_context(a: Path, b: Path) -> dict[str, Any]:
     first, second = report.runs
     notes = report.notes
     answers = [read_answers(run.folder / "predictions.jsonl", notes) for run in report.runs]
-    passes = common_passes(a, b, *answers)
+    passes = same_routes(a, b, common_passes(a, b, *answers), *answers, notes=notes)
     for split, shown in passes:
         ours, theirs = ({key: one.accuracy for key, one in side[split, shown].items()} for side in answers)
         found = paired_difference(ours, theirs, seed=derive(0, "comparison"))
@@ -176,7 +178,9 @@ def read_answers(path: Path, notes: list[str]) -> Answers:
     for where, key, row, completions in _rows(path, notes):
         right = sum(item.get("correct") is True for item in completions)
         asked = derive(0, text(row.get("question")), text(row.get("gold")))
-        found.setdefault(where, {})[key] = Answered(asked, right / len(completions))
+        # The same id may name another CoT in another bank.
+        routes = [f"{route.get('id')} {route.get('answer')} {route.get('label')}" for route in items(row.get("shown"))]
+        found.setdefault(where, {})[key] = Answered(asked, derive(0, *routes), right / len(completions))
     return found
 
 
@@ -208,6 +212,30 @@ def common_passes(a: Path, b: Path, ours: Answers, theirs: Answers) -> list[Pass
                 f"only in the second, {other} of the same id with another text. Evaluate both on the same questions."
             )
     return common
+
+
+def same_routes(
+    a: Path, b: Path, passes: Sequence[Pass], ours: Answers, theirs: Answers, *, notes: list[str]
+) -> list[Pass]:
+    """The passes in which both runs were shown the same routes; a note tells of those left out.
+
+    Raises:
+        DataError: none is left.
+    """
+    kept = []
+    for split, shown in passes:
+        left, right = ours[split, shown], theirs[split, shown]
+        other = sum(left[key].shown != right[key].shown for key in left)
+        if other:
+            notes.append(
+                f"{split_title(split)}, with routes: not compared, as {other} of {len(left)} questions were shown "
+                "other routes in the second run. `realm evaluate` both with the same routes and bank."
+            )
+        else:
+            kept.append((split, shown))
+    if not kept:
+        raise DataError(f"{a} and {b} have nothing to compare: {notes[-1]}")
+    return kept
 
 
 def _named(answers: Answers) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from realm.comparison import Compared
 from realm.experiments.results import Key
-from realm.experiments.statistics import Compared, Outcome, paired
+from realm.experiments.statistics import Outcome, paired
 
 SEEDS = (0, 1, 2)
 SKILL = {"base": 0.3, "low": 0.6, "mid": 0.62, "high": 0.2}
@@ -19,6 +20,7 @@ class Invented:
         self.arms, self.skill, self.questions = list(skill), skill, questions
         self.headline: Key = ("test", False)
         self.seeds = list(SEEDS)
+        self.resamples, self.seed = 200, 0
 
     def of(self, arm: str, key: Key) -> list[Outcome]:
         runs = []

@@ -60,18 +60,42 @@ def test_where_on_the_axis_it_degrades(low: float, mid: float, high: float, word
 def test_gains_of_negatives_are_held_against_the_banks() -> None:
     pairs = [pair(arm, "base", "test/without", gain, 0.01) for arm, gain in (("low", 0.1), ("mid", 0.2), ("high", 0.3))]
     facts = [
-        BankFacts(name, teacher, 0.3, distance, (arm, "base"))
-        for name, arm, teacher, distance in (("A", "low", 0.4, 0.9), ("B", "mid", 0.6, 0.5), ("C", "high", 0.8, 0.1))
+        BankFacts(name, 0.3 + gap, 0.3, 0.5, (arm, "base"), gap - 0.05, gap + 0.05)
+        for name, arm, gap in (("A", "low", 0.1), ("B", "mid", 0.3), ("C", "high", 0.5))
     ]
     text = finding(pairs=pairs, facts=facts)
-    assert "A (gap +10.0 points, distance 0.90) +10.0 points (+5.0 to +15.0); B (gap +30.0" in text
-    assert "The gain rises in every pair of banks with the gap." in text
-    assert "The gain falls in every pair of banks with the distance." in text
+    assert "A (gap +10.0 points) +10.0 points (+5.0 to +15.0); B (gap +30.0" in text
+    assert "The gain rises with the gap in every pair of banks whose gaps' intervals lie apart." in text
+    assert "distance" not in text
     assert "3 banks are too few" in text
-    mixed = finding(pairs=[pairs[1], pairs[0], pairs[2]], facts=[facts[0], facts[2], facts[1]])
-    assert "with the gap." in mixed
     pairs[0] = pair("low", "base", "test/without", 0.25, 0.01)
-    assert "The gain rises in 2 and falls in 1 of 3 pairs of banks with the gap." in finding(pairs=pairs, facts=facts)
+    assert "Of 3 pairs of banks whose gaps' intervals lie apart, the gain rises with the gap in 2 and falls in 1." in (
+        finding(pairs=pairs, facts=facts)
+    )
+
+
+def test_banks_whose_gaps_overlap_are_not_ordered() -> None:
+    pairs = [pair(arm, "base", "test/without", gain, 0.01) for arm, gain in (("low", 0.1), ("mid", 0.2))]
+    facts = [
+        BankFacts(name, 0.3 + gap, 0.3, 0.5, (arm, "base"), gap - 0.05, gap + 0.05)
+        for name, arm, gap in (("A", "low", 0.1), ("B", "mid", 0.19))
+    ]
+    text = finding(pairs=pairs, facts=facts)
+    assert "The intervals of the gaps overlap, so that the banks cannot be ordered." in text
+    assert "rises" not in text and "falls" not in text
+
+
+def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
+    pairs = [
+        pair("mid", "base", "test/without", 0.3, 0.01),
+        pair("mid", "base", "test/with", 0.1, 0.2),
+        pair("mid", "low", "test/with", 0.2, 0.01),  # asked there alone
+    ]
+    text = finding(pairs=pairs, also=["test/with"])
+    assert "Of 2 differences 2 are shown (p < 0.05 after correction): mid − base +30.0 points" in text
+    assert "mid − low (test, with routes) +20.0 points" in text
+    assert "On test, with routes: Of 2 differences 1 is shown (p < 0.05 after correction): mid − low +20.0" in text
+    assert "On test, with routes:" not in finding(pairs=pairs)
 
 
 def test_what_the_prompts_could_not_show_is_told() -> None:
@@ -84,4 +108,4 @@ def test_what_the_prompts_could_not_show_is_told() -> None:
 
 def test_fast_runs_and_single_seeds_say_so() -> None:
     assert finding(fast=True).startswith("A fast run")
-    assert finding(seeds=[0]).endswith("One seed: the intervals say nothing of what another seed would give.")
+    assert finding(seeds=[0]).endswith("One seed: intervals and p-values say nothing of what another seed would give.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from realm.errors import ConfigError
 from realm.experiments.grid import Cell, Grid, make_grid
 from realm.experiments.spec import load
+from realm.tasks.registry import load_task
 
 WriteSpec = Callable[..., Path]
 
@@ -125,7 +127,15 @@ def test_fast_caps_and_never_raises(write_spec: WriteSpec, tmp_path: Path) -> No
         ),
         (
             {"arms": {"r1": {"set": {"task.max_test": 3}}, "plain": {}}},
-            r"mine\.yaml: arms\.r1: `task` and `evaluation\.splits` must be those of `base`",
+            r"mine\.yaml: arms\.r1: `task` and `evaluation` must be those of `base`",
+        ),
+        (
+            {"arms": {"r1": {"set": {"evaluation.samples": 3}}, "plain": {}}},
+            r"mine\.yaml: arms\.r1: `task` and `evaluation` must be those of `base`",
+        ),
+        (
+            {"arms": {"r1": {"set": {"training.rl.max_completion_length": 33}}, "plain": {}}},
+            r"mine\.yaml: arms\.r1: training\.rl\.max_completion_length must be that of `base` .*found 33",
         ),
     ],
 )
@@ -139,3 +149,61 @@ def test_a_bad_override_is_named_with_file_and_arm(
 def test_a_bad_option_of_the_command_line_is_not_blamed_on_the_file(write_spec: WriteSpec, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--set routes\.kk=3: unknown key"):
         grid_of(write_spec(), tmp_path, overrides=["routes.kk=3"])
+
+
+def questions_file(folder: Path, count: int = 40) -> list[str]:
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"What is {n}?", "answer": str(n)}) + "\n" for n in range(count)))
+    return ["task.name=jsonl", f"task.path={rows}", "task.test_size=9"]
+
+
+def test_all_seeds_answer_the_same_questions(write_spec: WriteSpec, tmp_path: Path) -> None:
+    own = questions_file(tmp_path)
+    cells = grid_of(write_spec(), tmp_path, seeds=3, overrides=[*own, "run.seed=4"]).cells
+    assert {cell.config.task.split_seed for cell in cells} == {4}
+    found = [[question.id for question in load_task(cell.config).rows("test")] for cell in cells]
+    assert all(ids == found[0] for ids in found)
+    chosen = grid_of(write_spec(), tmp_path, seeds=2, overrides=[*own, "task.split_seed=9"]).cells
+    assert {cell.config.task.split_seed for cell in chosen} == {9}
+
+
+def test_a_teacher_that_costs_something_is_asked_once_for_all_seeds(write_spec: WriteSpec, tmp_path: Path) -> None:
+    paid = ["teachers={big: {kind: openai, model: m}}"]
+    grid = grid_of(write_spec(), tmp_path, seeds=3, overrides=paid)
+    assert len(grid.banks) == 1
+    assert next(iter(grid.banks.values())).run.seed == 0
+    assert {cell.config.bank.path for cell in grid.cells} == {str(folder) for folder in grid.banks}
+    assert len({digest(cell.trained) for cell in grid.of("r1")}) == 3
+
+
+def test_another_content_of_bank_model_or_questions_makes_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
+    bank, model = tmp_path / "bank", tmp_path / "student"
+    for folder, file in ((bank, "cots.jsonl"), (model, "model.safetensors")):
+        folder.mkdir()
+        (folder / file).write_text("first")
+    texts = [*questions_file(tmp_path), f"bank.path={bank}", f"model.path={model}"]
+
+    def digests() -> tuple[str, str]:
+        grid = grid_of(write_spec(), tmp_path, overrides=texts)
+        return digest(grid.of("r1")[0].trained), digest(grid.of("base")[0].evaluated)
+
+    seen = {digests()}
+    (bank / "README.md").write_text("nothing rests on it")
+    assert {digests()} == seen
+    for change in (
+        lambda: (bank / "cots.jsonl").write_text("second, longer"),
+        lambda: (model / "model.safetensors").write_text("second, longer"),
+        lambda: questions_file(tmp_path, 41),
+    ):
+        change()
+        seen.add(digests())
+    assert len({trained for trained, _ in seen}) == len({evaluated for _, evaluated in seen}) == 4
+
+
+def test_an_evaluation_keeps_its_name_when_its_model_is_there(write_spec: WriteSpec, tmp_path: Path) -> None:
+    path = write_spec(arms={"two": {"set": {"routes.k": 2}}}, pairs=[])
+    cell = cell_of(path, tmp_path, "two")
+    assert cell.trained is not None and cell.evaluated != cell.trained
+    (cell.trained / "model").mkdir(parents=True)
+    (cell.trained / "model" / "config.json").write_text("{}")
+    assert cell_of(path, tmp_path, "two").evaluated == cell.evaluated

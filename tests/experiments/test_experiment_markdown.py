@@ -50,6 +50,14 @@ def test_few_seeds_are_said_to_be_rough() -> None:
     assert "With few seeds their part of an interval is rough" in written()
 
 
+def test_the_page_says_what_its_intervals_and_p_values_rest_on() -> None:
+    assert "the t interval of the 3 seeds' mean differences" in written()
+    assert "the larger one of that bootstrap and of a t-test over the seeds" in written()
+    one = written(seeds=[0])
+    assert "one seed says nothing of what another would give" in one
+    assert "t-test" not in one
+
+
 def test_empty_tables_are_left_out() -> None:
     text = written(pairs=[], gaps=[], kinds=[], cost=[])
     assert text.count("\n## ") == 2  # finding and accuracy
@@ -57,10 +65,10 @@ def test_empty_tables_are_left_out() -> None:
 
 def test_tables_of_some_experiments_alone() -> None:
     shown = shown_section([Shown("low", 4.0, 0.125, 0.5)])
-    banks = banks_section([BankFacts("A", 0.7, 0.3, 0.42, ("low", "mid"))])
+    banks = banks_section([BankFacts("A", 0.7, 0.3, 0.42, ("low", "mid"), 0.3, 0.5)])
     text = page(results(), [shown, banks], image="i.svg")
     assert "| low | 4.00 | 12.5 | 0.50 |" in text
-    assert "| A | 70.0 | 30.0 | +40.0 | 0.42 | low − mid |" in text
+    assert "| A | 70.0 | 30.0 | +40.0 (+30.0 to +50.0) | 0.42 | low − mid |" in text
 
 
 @pytest.mark.parametrize("changes", [{}, {"axis": None}])

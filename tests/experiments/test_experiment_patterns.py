@@ -83,6 +83,17 @@ def test_without_any_pair_there_is_nothing_to_tell(tmp_path: Path) -> None:
         patterns.make_results({}, 0)
 
 
+def test_a_bank_of_ones_own_takes_the_place_of_the_desks(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = patterns.import_files(load(spec), tmp_path / "data", tmp_path, QUIET)["habit"]
+    order = Order(spec, Path("x"), None, 5, 1, [f"bank.path={own}"], False, None, "realm experiment")
+    conduct(order, QUIET)
+    results = json.loads(Path("x/mine/results.json").read_text())
+    assert [row["arm"] for row in results["cells"]] == [own.name]
+
+
 @pytest.mark.slow
 def test_the_desks_own_bank_is_analysed(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -91,3 +91,13 @@ def test_same_err_is_drawn_over_training_and_of_the_validation_questions(tmp_pat
     for run in report.runs:
         run.metrics = [{**row, "same_err": None} for row in run.metrics]
     assert [figure.title for figure in copying_figures(report)] == [validated.title]
+
+
+def test_completions_that_were_not_asked_to_judge_are_left_out(tmp_path: Path) -> None:
+    row = {"split": "test", "stage": "final", "shown": [{"label": 1}]}
+    rows = [
+        {**row, "completions": [{"scores": []}]},  # prompt.judge: false
+        {**row, "completions": [{"scores": [None]}, {"scores": [0.9]}]},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    assert judged_routes(tmp_path / "p.jsonl", []) == {"test": [[(None, 1), (0.9, 1)]]}

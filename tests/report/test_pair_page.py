@@ -96,6 +96,24 @@ def test_runs_asked_different_questions_are_refused(
         write_comparison(*runs)
 
 
+def test_runs_shown_other_routes_are_compared_without_routes_alone(runs: tuple[Path, Path]) -> None:
+    def other(row: dict[str, Any]) -> None:
+        if row["routes"]:
+            row["shown"][0]["id"] = "another"
+
+    def compared() -> list[str]:
+        return [part["title"].partition(", ")[2] for part in page_context(*runs)["disagreements"]]
+
+    assert compared() == ["without routes", "with routes"]
+    rewrite(runs[1], other)
+    assert compared() == ["without routes"]
+    assert any("with routes: not compared" in note for note in page_context(*runs)["notes"])
+    for run in runs:
+        rewrite(run, lambda row: bool(row["routes"]))
+    with pytest.raises(DataError, match=r"nothing to compare: .*other routes"):
+        page_context(*runs)
+
+
 def test_a_quickstart_or_the_same_run_twice_is_refused(tmp_path: Path, runs: tuple[Path, Path]) -> None:
     folder = fake_run.quickstart(tmp_path / "q", steps=60)
     with pytest.raises(DataError, match="Name one of its runs: grpo, realm-zero, realm-r1"):

@@ -225,3 +225,15 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
 def test_the_registry_gives_the_configured_task(write: Write) -> None:
     task = load_task(Config(task=settings(write(numbers(20)))))
     assert (task.name, task.verifier.name) == ("jsonl", "number")
+
+
+@pytest.mark.parametrize("name", ["jsonl", "gsm8k"])
+def test_the_split_may_have_a_seed_of_its_own(write: Write, name: str) -> None:
+    task = {**settings(write(numbers(60))).model_dump(), "name": name}
+
+    def test_ids(seed: int, split_seed: int | None) -> set[str]:
+        tree = {"run": {"seed": seed}, "task": {**task, "split_seed": split_seed}}
+        return ids(load_task(Config.model_validate(tree)).rows("test"))
+
+    assert test_ids(1, 5) == test_ids(2, 5) == test_ids(5, None)
+    assert test_ids(1, None) != test_ids(2, None)

@@ -1,0 +1,56 @@
+"""Digests of the files, banks and models that a configuration only names: another content is another cell."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from realm.config import Config
+from realm.sections import PACKAGED_BASE
+
+_PACKAGED = Path(__file__).parent.parent / "desk" / "base"
+#: Files of banks and models that no outcome rests on.
+_ASIDE = ("README.md", "ledger.jsonl")
+#: Name, size in bytes and time of change in ns.
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def content(path: str | None) -> str:
+    """Digest of a file, or of the files in a folder, by name and size; empty where there is neither (a name of a hub).
+
+    Hidden files and folders within are left out.
+    """
+    if not path:
+        return ""
+    place = Path(path).expanduser()
+    files = [place] if place.is_file() else _files(place)
+    stamp = tuple((str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in files)
+    return _digest(stamp) if stamp else ""
+
+
+def contents(config: Config) -> dict[str, str]:
+    """Digests of what the task, the comments and the student are read from, by what they are."""
+    model = config.model.path
+    return {
+        "task.path": content(config.task.path),
+        "task.test_path": content(config.task.test_path),
+        "guidance.comments": content(config.guidance.comments),
+        "model.path": content(str(_PACKAGED) if model == PACKAGED_BASE else model),
+    }
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [file for file in folder.iterdir() if file.is_file() and file.name not in _ASIDE]
+    return sorted(file for file in found if not file.name.startswith("."))
+
+
+@functools.lru_cache(maxsize=64)  # every cell asks, and weights are large
+def _digest(stamp: Stamp) -> str:
+    found = hashlib.sha256()
+    for path, size, _ in stamp:
+        with Path(path).open("rb") as file:
+            found.update(f"{Path(path).name}\0{size}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return found.hexdigest()

@@ -1,0 +1,37 @@
+"""Student's t: quantiles and p-values against the printed tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from realm.evaluation.t_test import beyond, quantile, t_test
+
+
+@pytest.mark.parametrize(
+    ("df", "p", "expected"),
+    [
+        (1, 0.05, 12.7062), (2, 0.05, 4.3027), (3, 0.05, 3.1824), (4, 0.05, 2.7764), (5, 0.05, 2.5706),
+        (9, 0.05, 2.2622), (30, 0.05, 2.0423), (120, 0.05, 1.9799), (1, 0.01, 63.6567), (4, 0.01, 4.6041),
+        (7, 0.1, 1.8946),
+    ],
+)  # fmt: skip
+def test_quantiles_of_the_tables(df: int, p: float, expected: float) -> None:
+    assert quantile(df, p) == pytest.approx(expected, abs=6e-5)
+    assert beyond(quantile(df, p), df) == pytest.approx(p)
+
+
+def test_p_values() -> None:
+    assert beyond(0.0, 3) == beyond(0.0, 4) == 1.0
+    assert beyond(1.0, 1) == pytest.approx(0.5)  # a Cauchy distribution: 1 - 2/pi * atan(1)
+    assert beyond(-2.0, 2) == beyond(2.0, 2) == pytest.approx(1 - 2 / 6**0.5)
+
+
+def test_a_mean_by_hand() -> None:
+    low, high, p = t_test([1.0, 2.0, 3.0])  # standard error 1 / sqrt(3), t = 3.4641
+    assert (low, high) == (pytest.approx(2 - 2.48414, abs=1e-4), pytest.approx(2 + 2.48414, abs=1e-4))
+    assert p == pytest.approx(0.0742, abs=1e-4)
+
+
+def test_equal_values_leave_no_doubt() -> None:
+    assert t_test([0.5, 0.5]) == (0.5, 0.5, 0.0)
+    assert t_test([0.0, 0.0]) == (0.0, 0.0, 1.0)
