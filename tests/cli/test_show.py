@@ -15,6 +15,7 @@ from realm.config import Config, field_names, load_config
 def test_what_is_shown_reads_back_as_the_same_configuration(tmp_path: Path) -> None:
     config = Config()
     config.task.choices = ["yes: #1", "no", "null", "", " x\ny"]
+    config.task.name = "jsonl"
     config.task.path = "~"
     config.run.name = "1e5"
     config.prompt.system = "# not a comment: “‹ὅ"

@@ -94,7 +94,9 @@ def test_wrong_log_probabilities_are_noticed(
     trainer = make()
     trainer.train()
     assert len(calls) == 1
-    assert caplog.text.count("log-probabilities with shared prompts differ") == 1
+    # What agrees is told at the level INFO, which another test may have switched on.
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert sum("log-probabilities with shared prompts differ" in message for message in warned) == 1
     assert all(share < 0.8 for share in logged(trainer, "tokens_saved"))
 
 
@@ -139,7 +141,9 @@ def test_a_reference_without_adapters_does_not_stand_for_the_policy(
 
     calls = spy(monkeypatch, spoil_adapted)
     trainer.train()
-    assert caplog.text.count("log-probabilities with shared prompts differ") == 1
+    # What agrees is told at the level INFO, which another test may have switched on.
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert sum("log-probabilities with shared prompts differ" in message for message in warned) == 1
     assert not any(grad for grad, _ in calls), "the policy takes the plain path"
     assert len(calls) == 2 + 3, "one look at each, and the reference three times"
 
