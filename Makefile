@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# The fast tests run in this many processes, file by file.
+# The tests run in this many processes, file by file.
 WORKERS ?= 2
 # A tiny model on many threads spends its time on waiting for them.
 export OMP_NUM_THREADS ?= 1
@@ -60,7 +60,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
