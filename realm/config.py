@@ -34,8 +34,8 @@ from realm.sections import (
     Section,
     TaskConfig,
     TeacherConfig,
-    TrainingConfig,
 )
+from realm.training_sections import TrainingConfig
 
 
 class Config(Section):

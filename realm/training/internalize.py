@@ -30,10 +30,10 @@ from transformers import PreTrainedTokenizerBase
 
 from realm.evaluation.prompts import encode
 from realm.method.prompt import Tags
-from realm.sections import InternalizeSettings
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
+from realm.training_sections import InternalizeSettings
 
 #: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
 _ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
