@@ -173,7 +173,8 @@ class RunFolder:
 
     def _replaceable(self, folder: Path) -> Iterator[Path]:
         """What is in a folder of the run but for what is kept: files, links and whole folders."""
-        kept = [self.path / name for name in KEPT if (self.path / name).exists()]
+        # `realm collect --overwrite` puts a bank aside beside the new one.
+        kept = [path for name in KEPT for path in (self.path / name, *self.path.glob(f"{name}.old-*")) if path.exists()]
         for item in folder.iterdir():
             if not item.is_symlink() and any(item in path.parents for path in kept):
                 yield from self._replaceable(item)

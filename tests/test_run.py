@@ -55,8 +55,9 @@ def test_overwrite_takes_all_but_the_bank(config: Config) -> None:
     (run.path / "checkpoints" / "rl").mkdir(parents=True)
     (run.path / "bank").mkdir()
     (run.path / "bank" / "cots.jsonl").write_text("{}\n")
+    (run.path / "bank.old-1").mkdir()  # put aside by `realm collect --overwrite`
     RunFolder.create(config, overwrite=True)
-    assert sorted(item.name for item in run.path.iterdir()) == ["bank", "config.yaml", "meta.json"]
+    assert sorted(item.name for item in run.path.iterdir()) == ["bank", "bank.old-1", "config.yaml", "meta.json"]
     assert (run.path / "bank" / "cots.jsonl").read_text() == "{}\n"
 
 
