@@ -192,7 +192,12 @@ def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
             f"; over the arms this gap goes from {100 * low['mean']:+.1f} ({low['arm']}) to {100 * high['mean']:+.1f} "
             f"points ({high['arm']})"
         )
-    return [f"{text}."]
+    asked = [row for row in results["gap_pairs"] if row["split"] == split]
+    sure = [row for row in asked if row["p_corrected"] < LEVEL]
+    differ = (
+        f"Gaps shown to differ: {_list(sure)}." if sure else "No gap is shown to differ from one it was held against."
+    )
+    return [f"{text}.", *([differ] if asked else [])]
 
 
 def _really(results: Results, shown: Sequence[Shown]) -> list[str]:

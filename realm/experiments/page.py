@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from realm.batch import FAST_NOTE, as_minutes
@@ -32,7 +32,8 @@ class Section(NamedTuple):
 
 def comparison(results: Results, more: Sequence[Section] = ()) -> list[Section]:
     """The sections of an experiment that trains; `more` of this one alone go before the cost."""
-    return [_accuracy(results), _differences(results), _gaps(results), _kinds(results), *more, _cost(results)]
+    measured = [_accuracy(results), _differences(results), _gaps(results), _gap_differences(results), _kinds(results)]
+    return [*measured, *more, _cost(results)]
 
 
 def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
@@ -107,19 +108,26 @@ def _accuracy(results: Results) -> Section:
 
 
 def _differences(results: Results) -> Section:
+    text = f"In points, paired by seed and question, {_how_tested(results)}"
     labels = _labels(results)
+    return Section("Differences", text, ["", *labels.values()], _tested(results["pairs"], "measure", labels))
+
+
+def _tested(rows: Sequence[Mapping[str, Any]], by: str, columns: Iterable[str]) -> list[list[str]]:
+    """A line for each pair of arms, and in each column its difference there."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for row in results["pairs"]:
+    for row in rows:
         bold = row["p_corrected"] < 0.05
         text = f"{_points(row['difference'], row['low'], row['high'], bold=bold)}, p {_p(row['p_corrected'])}"
-        found.setdefault((row["arm"], row["against"]), {})[row["measure"]] = text
-    rows = [
-        [f"{arm} − {other}", *(texts.get(measure, "") for measure in labels)] for (arm, other), texts in found.items()
-    ]
+        found.setdefault((row["arm"], row["against"]), {})[row[by]] = text
+    columns = list(columns)
+    return [[f"{arm} − {other}", *(texts.get(key, "") for key in columns)] for (arm, other), texts in found.items()]
+
+
+def _how_tested(results: Results) -> str:
     seeds = len(results["seeds"])
     p = "the larger one of that bootstrap and of a t-test over the seeds" if seeds > 1 else "of that bootstrap"
-    text = f"In points, paired by seed and question, {interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
-    return Section("Differences", text, ["", *labels.values()], rows)
+    return f"{interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
 
 
 def _p(value: float) -> str:
@@ -139,6 +147,15 @@ def _gaps(results: Results) -> Section:
         "where the interval leaves out zero."
     )
     return Section("What routes in the prompt still add", text, ["", *splits], rows)
+
+
+def _gap_differences(results: Results) -> Section:
+    splits = list(dict.fromkeys(row["split"] for row in results["gap_pairs"]))
+    text = (
+        "One arm's gap minus the other's, in points (negative: routes are needed less, or help less), paired by seed "
+        f"and question, {_how_tested(results)}"
+    )
+    return Section("Differences of these gaps", text, ["", *splits], _tested(results["gap_pairs"], "split", splits))
 
 
 def _kinds(results: Results) -> Section:

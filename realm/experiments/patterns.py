@@ -98,6 +98,7 @@ def make_results(found: Mapping[str, Patterns], seed: int) -> dict[str, Any]:
             for name, (mean, low, high) in shares.items()
         ],
         "gaps": [],
+        "gap_pairs": [],
         "pairs": [],
         "axis": None,
         "kinds": [

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from realm.batch import read_rows
-from realm.comparison import Compared, accuracies, pooled_mean
+from realm.comparison import Compared, accuracies, pooled_mean, subtract, tested
 from realm.errors import DataError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.spec import UNTRAINED, Spec
@@ -58,6 +58,21 @@ class Outcomes:
         """The difference of two arms, paired by seed and question."""
         return paired(self.of(arm, key), self.of(against, key), self.resamples, self.seed)
 
+    def with_gap(self) -> list[str]:
+        """The splits that were measured both without and with routes."""
+        splits = dict.fromkeys(split for split, _ in self.measures)
+        return [split for split in splits if {(split, False), (split, True)} <= set(self.measures)]
+
+    def gap(self, arm: str, split: str) -> list[Outcome]:
+        """What routes change at every question, with − without; one mapping a seed."""
+        return [
+            subtract(*sides) for sides in zip(self.of(arm, (split, True)), self.of(arm, (split, False)), strict=True)
+        ]
+
+    def test(self, differences: Sequence[Outcome]) -> Compared:
+        """Their mean, with interval and p-value."""
+        return tested(differences, self.resamples, self.seed)
+
 
 def measure_name(key: Key) -> str:
     """`test/without`, for example."""
@@ -86,6 +101,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         "also": [measure_name(key) for key in found.also],
         "cells": [_cell(found, arm, key) for arm in found.arms for key in found.measures],
         "gaps": _gaps(found),
+        "gap_pairs": _gap_pairs(spec, found),
         "pairs": _pairs(spec, found),
         "axis": spec.axis.model_dump() if spec.axis else None,
         "kinds": _kinds(grid, found),
@@ -136,12 +152,25 @@ def _cell(found: Outcomes, arm: str, key: Key) -> dict[str, Any]:
 def _gaps(found: Outcomes) -> list[dict[str, Any]]:
     """`autonomy_gap`: accuracy with − without routes, paired by seed and question."""
     rows = []
-    for split in dict.fromkeys(split for split, _ in found.measures):
-        if (split, False) in found.measures and (split, True) in found.measures:
-            for arm in found.arms:
-                sides = found.of(arm, (split, True)), found.of(arm, (split, False))
-                gap = paired(*sides, found.resamples, found.seed)
-                rows.append({"arm": arm, "split": split, "mean": gap.difference, "low": gap.low, "high": gap.high})
+    for split in found.with_gap():
+        for arm in found.arms:
+            gap = found.test(found.gap(arm, split))
+            rows.append({"arm": arm, "split": split, "mean": gap.difference, "low": gap.low, "high": gap.high})
+    return rows
+
+
+def _gap_pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
+    """How much smaller or larger one arm's gap is than another's, of the pairs that are asked in every measure."""
+    pairs = [(pair.arm, pair.against) for pair in spec.pairs if pair.measure is None]
+    rows = []
+    for split in found.with_gap():
+        tests = [
+            found.test([subtract(*gaps) for gaps in zip(found.gap(arm, split), found.gap(other, split), strict=True)])
+            for arm, other in pairs
+        ]
+        corrected = holm([test.p for test in tests])
+        for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
+            rows.append({"arm": arm, "against": against, "split": split, **test._asdict(), "p_corrected": p})
     return rows
 
 

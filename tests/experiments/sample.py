@@ -68,6 +68,10 @@ def results(**changes: Any) -> dict[str, Any]:
         "headline": "test/without",
         "cells": cells,
         "gaps": [{"arm": arm, "split": "test", "mean": 0.2, "low": 0.1, "high": 0.3} for arm in SKILL],
+        "gap_pairs": [
+            {"arm": "mid", "against": "low", "split": "test", "difference": -0.12, "low": -0.2, "high": -0.05,
+             "p": 0.01, "p_corrected": 0.02},
+        ],
         "pairs": [
             pair("mid", "base", "test/without", 0.32, 0.003),
             pair("mid", "low", "test/without", 0.02, 0.4),

@@ -24,7 +24,14 @@ def test_best_arm_differences_and_gap() -> None:
     assert "Of 2 differences 1 is shown (p < 0.05 after correction): mid − base +32.0 points (+27.0 to +37.0)." in text
     assert "Not shown (p ≥ 0.05 after correction): mid − low +2.0 points" in text
     assert "Routes in the prompt change mid's accuracy on test by +20.0 points (+10.0 to +30.0)" in text
+    assert "Gaps shown to differ: mid − low -12.0 points (-20.0 to -5.0)." in text
     assert text.endswith("3 seeds: the part of the seeds in every interval is rough.")
+
+
+def test_gaps_that_are_not_shown_to_differ() -> None:
+    unsure = {"arm": "mid", "against": "low", "split": "test", "difference": -0.1, "low": -0.2, "high": 0.0}
+    assert "No gap is shown to differ" in finding(gap_pairs=[unsure | {"p": 0.05, "p_corrected": 0.05}])
+    assert "shown to differ" not in finding(gap_pairs=[])
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,14 @@ def test_the_page_says_what_its_intervals_and_p_values_rest_on() -> None:
     assert "t-test" not in one
 
 
+def test_gaps_are_compared() -> None:
+    text = written()
+    assert "## Differences of these gaps" in text
+    assert "| mid − low | **-12.0** (-20.0 to -5.0), p 0.020 |" in text
+
+
 def test_empty_tables_are_left_out() -> None:
-    text = written(pairs=[], gaps=[], kinds=[], cost=[])
+    text = written(pairs=[], gaps=[], gap_pairs=[], kinds=[], cost=[])
     assert text.count("\n## ") == 2  # finding and accuracy
 
 

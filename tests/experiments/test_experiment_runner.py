@@ -215,7 +215,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
         "name", "title", "question", "command", "fast", "seconds", "seeds", "machine", "versions", "budget", "arms",
-        "measures", "headline", "also", "cells", "gaps", "pairs", "axis", "kinds", "cost", "curves", "finding",
+        "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis", "kinds", "cost", "curves",
+        "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert found["machine"] == "a machine"
@@ -244,6 +245,10 @@ def test_gaps_are_paired(write_spec: WriteSpec, started: Started) -> None:
     gap = next(row for row in found["gaps"] if (row["arm"], row["split"]) == ("r1", "ood"))
     means = {row["measure"]: row["mean"] for row in found["cells"] if row["arm"] == "r1"}
     assert gap["mean"] == pytest.approx(means["ood/with"] - means["ood/without"])
+    gaps = {row["arm"]: row["mean"] for row in found["gaps"] if row["split"] == "test"}
+    between = next(row for row in found["gap_pairs"] if row["split"] == "test")
+    assert between["difference"] == pytest.approx(gaps[between["arm"]] - gaps[between["against"]])
+    assert between["low"] <= between["difference"] <= between["high"]
 
 
 def test_pages_go_where_they_belong(write_spec: WriteSpec, started: Started, tmp_path: Path) -> None:
