@@ -10,6 +10,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from realm.evaluation.cache import GrowingLayer, SharedCache, UnsharedError, attending, check, give_up, shareable
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -32,7 +34,8 @@ def decode(
 ) -> list[list[int]]:
     """Token ids of `repeats[i]` completions for each prompt i (end token included), those of a prompt side by side.
 
-    Works on every architecture with a dynamic cache, sliding windows and recurrent states included.
+    Works on every architecture with a dynamic cache, sliding windows and recurrent states included. Where the past is
+    keys and values of every token, a prompt's are held once for all of its completions (`SharedCache`).
 
     Args:
         prompts: token ids, none empty.
@@ -48,21 +51,28 @@ def decode(
     # Not every architecture takes both; those without position_ids read the mask.
     known = inspect.signature(model.forward).parameters
     cache = DynamicCache(config=model.config)
-    cache.layers = [_GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    fixed: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
-    if "logits_to_keep" in known:
-        fixed["logits_to_keep"] = 1
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    fixed: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
     def logits(inputs: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         extra = {"position_ids": positions} if "position_ids" in known else {}
-        last: torch.Tensor = model(input_ids=inputs, attention_mask=mask, **extra, **fixed).logits[:, -1]
+        # A shared cache knows itself where its prompts are padded.
+        seen = None if isinstance(cache, SharedCache) else mask
+        with attending(model, cache):
+            found = model(
+                input_ids=inputs, attention_mask=seen, past_key_values=cache, use_cache=True, **extra, **fixed
+            )
+        last: torch.Tensor = found.logits[:, -1]
         return last
 
     scores = logits(batch, positions)
     positions = positions[:, -1:]
     if any(count != 1 for count in repeats):
         owner = torch.tensor([i for i, count in enumerate(repeats) for _ in range(count)], device=device)
-        cache.batch_select_indices(owner)
+        if "position_ids" in known and shareable(model, cache):
+            cache = SharedCache(cache, owner, mask)
+        else:
+            cache.batch_select_indices(owner)
         scores, mask, positions = scores[owner], mask[owner], positions[owner]
     found: list[list[int]] = [[] for _ in range(sum(repeats))]
     rows = torch.arange(len(found))
@@ -81,7 +91,14 @@ def decode(
             chosen, mask, positions = chosen[kept], mask[kept], positions[kept]
         positions = positions + 1
         mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
-        scores = logits(chosen[:, None], positions)
+        try:
+            scores = logits(chosen[:, None], positions)
+            if isinstance(cache, SharedCache):
+                first = int(rows[0])
+                check(model, [*prompts[int(owner[first])], *found[first]], scores[0])
+        except UnsharedError as error:
+            give_up(model, error)
+            return decode(model, prompts, repeats, pad=pad, ends=ends, max_new_tokens=max_new_tokens, pick=pick)
     return found
 
 
@@ -95,38 +112,3 @@ def quantile(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     # Rounding must not carry the draw to the total: behind it are only tokens of probability zero.
     points = torch.minimum(draws * total, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, points[:, None], right=True)[:, 0]
-
-
-class _GrowingLayer(DynamicLayer):
-    """A cache layer with spare room: the only change is that a new token does not copy the whole cache.
-
-    On a CPU that copying takes half of the time of a tiny model's decoding (transformers concatenates).
-    """
-
-    _room = 64
-    _store: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        old = self.get_seq_length()
-        new = old + key_states.shape[-2]
-        if self._store is None or self._store[0].shape[-2] < new:
-            self._store = (self._roomy(key_states, self.keys, new), self._roomy(value_states, self.values, new))
-        stored_keys, stored_values = self._store
-        stored_keys[..., old:new, :] = key_states
-        stored_values[..., old:new, :] = value_states
-        self.keys, self.values = stored_keys[..., :new, :], stored_values[..., :new, :]
-        return self.keys, self.values
-
-    def _roomy(self, states: torch.Tensor, kept: torch.Tensor | None, length: int) -> torch.Tensor:
-        store = states.new_empty(*states.shape[:-2], length + self._room, states.shape[-1])
-        if kept is not None and kept.numel():
-            store[..., : kept.shape[-2], :] = kept
-        return store
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        super().batch_select_indices(indices)
-        self._store = None

@@ -1,0 +1,162 @@
+"""Decoding with prompts held once gives the scores of decoding with prompts repeated, and is what really happens."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
+
+from realm.evaluation import cache
+from realm.evaluation.decode import decode
+
+VOCABULARY, END, LENGTH = 41, 1, 12
+PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16], [17, 18, 19, 20]]
+REPEATS = [5, 1, 3, 2]
+FAMILIES: dict[str, tuple[Any, Any]] = {
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "gemma": (GemmaForCausalLM, GemmaConfig),
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config),
+}
+
+
+def model_of(family: str = "qwen3", **settings: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model_class, config_class = FAMILIES[family]
+    sizes = {
+        "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "eos_token_id": END,
+        "bos_token_id": None, "pad_token_id": 0, "initializer_range": 0.3,
+    }  # fmt: skip
+    if family != "smollm3":
+        sizes["head_dim"] = 8
+    model: PreTrainedModel = model_class(config_class(**{**sizes, **settings}))
+    return model.eval()
+
+
+def decoded(
+    model: PreTrainedModel, prompts: list[list[int]] = PROMPTS, repeats: list[int] = REPEATS
+) -> tuple[list[list[int]], dict[tuple[int, int], torch.Tensor]]:
+    """Rows that end one after the other, so that groups shrink and leave; and every score, by (row, step)."""
+    scores: dict[tuple[int, int], torch.Tensor] = {}
+
+    def pick(found: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        scores.update({(row, step): score for row, score in zip(rows.tolist(), found, strict=True)})
+        # Not the likeliest: members of a group must differ.
+        chosen = 2 + (found.argsort(-1)[torch.arange(len(rows)), -1 - rows % 3]) % (VOCABULARY - 2)
+        ends = step == (3 + 5 * rows) % LENGTH
+        return torch.where(ends, END, chosen)
+
+    return decode(model, prompts, repeats, pad=0, ends={END}, max_new_tokens=LENGTH, pick=pick), scores
+
+
+def repeated(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
+    """The same with a plain cache."""
+    with monkeypatch.context() as patch:
+        patch.setattr("realm.evaluation.decode.shareable", lambda *_: False)
+        return decoded(model, **more)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_scores_are_those_of_repeated_prompts(family: str, heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(family, num_key_value_heads=heads)
+    tokens, scores = decoded(model)
+    expected_tokens, expected = repeated(model, monkeypatch)
+    assert cache._CHECKED[model] is True
+    assert tokens == expected_tokens
+    assert len({len(row) for row in tokens}) > 4, "rows must have ended at different times"
+    assert scores.keys() == expected.keys()
+    for place, score in scores.items():
+        torch.testing.assert_close(score, expected[place], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "repeats"), [([PROMPTS[0]], [4]), ([[3], [4]], [2, 2]), (PROMPTS[:2], [1, 6])], ids=str
+)
+def test_other_batches(prompts: list[list[int]], repeats: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One group, prompts of one token, prompts without padding, a group of one."""
+    model = model_of()
+    tokens, scores = decoded(model, prompts, repeats)
+    expected_tokens, expected = repeated(model, monkeypatch, prompts=prompts, repeats=repeats)
+    assert tokens == expected_tokens
+    for place, score in scores.items():
+        torch.testing.assert_close(score, expected[place], atol=2e-5, rtol=1e-5)
+
+
+def test_bfloat16_differs_by_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of().bfloat16()
+    scores, expected = decoded(model)[1], repeated(model, monkeypatch)[1]
+    assert cache._CHECKED[model] is True
+    first = [place for place in scores if place[1] <= 1]  # tokens chosen later may differ
+    for place in first:
+        torch.testing.assert_close(scores[place], expected[place], atol=0.15, rtol=0.05)
+
+
+def test_a_prompt_is_held_once_and_leaves_with_its_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[tuple[int, int]] = []
+    attend = cache._attend
+
+    def spy(module: Any, query: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
+        layer = key.realm_layer
+        assert len(layer.places.owner) == len(query) == len(key)
+        held.append((len(layer.prompt_keys), len(query)))
+        return attend(module, query, key, *args, **kwargs)
+
+    monkeypatch.setitem(cache.AttentionInterface._global_mapping, cache._NAME, spy)
+    decoded(model_of())
+    assert held[0] == (len(PROMPTS), sum(REPEATS) - 1)  # one row ends with its first token
+    assert held == sorted(held, reverse=True)
+    assert held[-1][0] < len(PROMPTS)
+
+
+def test_the_models_own_attention_is_back_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    decoded(model)
+    assert model.config._attn_implementation == "sdpa"
+    monkeypatch.setattr(cache.SharedCache, "update", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        decoded(model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_scores_that_differ_are_noticed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    model = model_of()
+    expected = repeated(model, monkeypatch)[0]
+    attend = cache._attend
+    calls = []
+
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return attend(*args, **{**kwargs, "scaling": 0.05})
+
+    monkeypatch.setitem(cache.AttentionInterface._global_mapping, cache._NAME, wrong)
+    with caplog.at_level(logging.INFO, logger="realm"):
+        assert decoded(model)[0] == expected
+    assert "with their prompts repeated, which is slower: scores differ by" in caplog.text
+    assert len(calls) == model.config.num_hidden_layers, "one step, and never again"
+    assert decoded(model)[0] == expected
+    assert len(calls) == model.config.num_hidden_layers
+
+
+def test_what_it_does_not_know_takes_the_plain_path(caplog: pytest.LogCaptureFixture) -> None:
+    eager = model_of(attn_implementation="eager")
+    assert decoded(eager)[0] == decoded(model_of())[0]
+    assert eager not in cache._CHECKED
+    dropping = model_of(attention_dropout=0.5).train()
+    decoded(dropping)
+    assert cache._CHECKED[dropping] is False
+    assert "shared prompts do not know (keys changed after the cache, dropout" in caplog.text
