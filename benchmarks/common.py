@@ -167,11 +167,14 @@ def sides(device: str, prompt: int, completion: int, group: int) -> Sides:
 
 
 def in_turns(
-    trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int, measured: Sides = BOTH
+    trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int, measured: Sides = BOTH, *, warm: bool = False
 ) -> dict[str, Any]:
-    """Times of `work` on TRL's path and ours, in turns, after a warm-up of both; medians, ratio, and every time."""
+    """Times of `work` on TRL's path and ours, in turns; medians, ratio, and every time.
+
+    A turn of both comes first and is not counted, unless they are `warm` already.
+    """
     times: dict[str, list[float]] = {"trl": [], "ours": []}
-    for turn in range(repeats + 1):
+    for turn in range(warm, repeats + 1):
         for name, share in measured:
             trainer._share = share
             spent = seconds(work)
