@@ -37,6 +37,10 @@ class InternalizeSettings(Section):
     by: Literal["sft", "distill", "policy"] = Field(
         "sft", description="Learn right completions themselves, their distribution with routes, or all by advantage."
     )
+    schedule: Literal["constant", "rising", "falling"] = Field(
+        "constant",
+        description="The weight over the RL steps: as it is, from 0 up to it, or from it down to 0 (linear).",
+    )
 
 
 class RLSettings(Section):

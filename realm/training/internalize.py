@@ -6,7 +6,8 @@ alone (method, 5.3). Here completions of a batch are moved to the prompt without
     prompt      question, routes, instruction        ->   question, instruction
     completion  <think> … <answer> … <scores> …      ->   <think> … <answer> … <end>
 
-and a term is added to GRPO's loss, with B the completions of the batch, so that it fades as the routes do:
+and a term is added to GRPO's loss, with B the completions of the batch, so that it fades as the routes do (its weight
+may rise or fall besides, `schedule`):
 
     weight / B · Σ over the moved completions of 1/|o| Σ_t l_t
 
@@ -149,7 +150,10 @@ class InternalizingTrainer(FrugalGRPOTrainer):
         sampled = [ids[:length] for ids, length in whole]
         rows = moved(groups, sampled, renderer, wrong_too=self.internalize.by == "policy")
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        return as_tensors(rows, int(pad), self.accelerator.device)
+        tensors = as_tensors(rows, int(pad), self.accelerator.device)
+        tokens = tensors["alone_prompt_mask"].sum() + tensors["alone_mask"].sum()
+        self.state.num_input_tokens_seen += int(self.accelerator.gather(tokens).sum())
+        return tensors
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -165,7 +169,13 @@ class InternalizingTrainer(FrugalGRPOTrainer):
         if not len(live):
             return loss
         rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
-        return loss + self.internalize.weight / rows * self._alone(model, inputs, live).sum()
+        return loss + self._weight() / rows * self._alone(model, inputs, live).sum()
+
+    def _weight(self) -> float:
+        tau = self.state.global_step / max(1, self.state.max_steps)
+        return (
+            self.internalize.weight * {"constant": 1.0, "rising": tau, "falling": 1.0 - tau}[self.internalize.schedule]
+        )
 
     def _alone(self, model: Any, inputs: dict[str, Any], live: torch.Tensor) -> torch.Tensor:
         """(rows,) the loss of each moved completion of a micro-batch, `live` being their rows."""

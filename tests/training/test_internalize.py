@@ -259,8 +259,27 @@ def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
         torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "weights_at"), [("constant", [2, 2, 2]), ("rising", [0, 1, 2]), ("falling", [2, 1, 0])]
+)
+def test_the_weight_follows_its_schedule(schedule: str, weights_at: list[float], make: Make) -> None:
+    trainer, plain = make(2.0), make(0.0)
+    trainer.state.max_steps = 4
+    batch = generated(trainer)
+    grpo = gradients(plain, batch)
+    for step, weight in zip((0, 2, 4), weights_at, strict=True):
+        trainer.internalize = InternalizeSettings(weight=2.0, schedule=schedule)  # type: ignore[arg-type]
+        trainer.state.global_step = step
+        found = gradients(trainer, batch)
+        trainer.internalize = InternalizeSettings(weight=2.0)
+        full = gradients(trainer, batch)
+        for name, value in found.items():
+            mixed = grpo[name] + weight / 2 * (full[name] - grpo[name])
+            torch.testing.assert_close(value, mixed, atol=2e-5, rtol=1e-3)
+
+
 def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
-    trained = {}
+    trained, spent = {}, {}
     for weight in (0.0, 2.0):
         folder = tmp_path / str(weight)
         folder.mkdir()
@@ -270,6 +289,8 @@ def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, t
             trained[weight] = weights(train(config, run=run, task=task, bank=bank, pool=judge))
         shares = [row["internalized"] for row in run.read("metrics.jsonl")]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
+        spent[weight] = run.read("metrics.jsonl")[0]["tokens"]
         if weight:
             assert shares[-1] == 0, "nothing is left to move where no route is shown any more"
     assert any(not torch.equal(trained[0.0][name], trained[2.0][name]) for name in trained[0.0])
+    assert spent[2.0] > spent[0.0], "the first step is the same but for the moved completions"
