@@ -5,6 +5,8 @@ How files are written so that a kill at any moment leaves nothing torn: `realm.f
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import platform
@@ -46,10 +48,20 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in ("realm-slm", "torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
         try:
-            found[name] = version(name)
+            found[name] = version(name) + (f" (sources {sources()})" if name == "realm-slm" else "")
         except PackageNotFoundError:
             continue
     return found
+
+
+@functools.cache
+def sources() -> str:
+    """Eight hex digits of the package's own modules: two runs of one version may be of different code."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def machine() -> str:

@@ -14,7 +14,9 @@ from realm.recipes.stage import Stage
 if TYPE_CHECKING:
     from realm.config import Config
 
-SETTINGS: dict[str, Any] = {"prompt.judge": False, "training.sft.empty_share": 0.0}
+SETTINGS: dict[str, Any] = {
+    "prompt.judge": False, "training.sft.taught": "positive", "training.sft.empty_share": 0.0,
+}  # fmt: skip
 
 
 def stages(config: Config) -> list[Stage]:

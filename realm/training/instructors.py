@@ -10,6 +10,7 @@ makes no error, or the teacher's replies hold no example, positive CoTs of the b
 
 What is left in a folder, so that no sample is paid for twice and a resumed run learns the same:
 
+    sampled-<round>.json     what the student's answers took: completions, tokens through it, seconds
     errors-<round>.jsonl     the student's errors, with the right responses
     bank/                    the teacher's replies, as a bank (its labels mean nothing: nobody knows the golds); it
                              outlives a run that is overwritten, and gives the next one what that asks word for word
@@ -38,7 +39,7 @@ from realm.config import Config
 from realm.errors import DataError
 from realm.evaluation.generate import generate
 from realm.evaluation.judging import verify_once
-from realm.evaluation.prompts import evaluation_prompts
+from realm.evaluation.prompts import encode, evaluation_prompts
 from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.completion import parse
 from realm.method.seeds import derive, rng
@@ -94,7 +95,8 @@ def tailored(
         errors = folder / f"errors-{round_}.jsonl"
         if not errors.is_file():
             source = derive(seed, "instructors", round_)
-            found = _errors(config, model, tokenizer, task, pool, renderer, source)
+            found, spent = _errors(config, model, tokenizer, task, pool, renderer, source)
+            write_atomic(folder / f"sampled-{round_}.json", json.dumps(spent) + "\n")
             right = _right_responses(config, bank, [row["id"] for row in found], source) if contrast else {}
             write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
         written = _ask(config, task, pool, tokenizer, folder, _mistakes(task, errors), seed)
@@ -122,8 +124,12 @@ def _errors(
     pool: VerifierPool,
     renderer: Renderer,
     seed: int,
-) -> list[Row]:
-    """What the student gets wrong of a draw of training questions; not what the verifier could not finish with."""
+) -> tuple[list[Row], dict[str, float]]:
+    """What the student gets wrong of a draw of training questions, and what asking it took.
+
+    What the verifier could not finish with is no error.
+    """
+    began = time.monotonic()
     questions = task.rows("train")
     asked = rng(seed, "questions").sample(questions, min(config.training.instructors.questions, len(questions)))
     prompts = evaluation_prompts(asked, None, task, config, tokenizer, renderer.limit, seed)
@@ -141,11 +147,20 @@ def _errors(
     model.to(device)  # type: ignore[arg-type]
     parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
     verdicts = verify_once(pool, [(item.answer, question.answer) for item, question in zip(parsed, asked, strict=True)])
-    return [
+    wrong = [
         {"id": question.id, "response": item.think, "answer": item.answer or ""}
         for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
         if not verdict.correct and verdict.reason in ("", "unreadable")
     ]
+    read = sum(len(encode(tokenizer, prompt.messages)) for prompt in prompts)
+    tokens = read + sum(found.tokens for (found,) in completions)
+    return wrong, {"completions": len(asked), "tokens": tokens, "seconds": round(time.monotonic() - began, 3)}
+
+
+def sampled(folder: Path) -> dict[str, float]:
+    """What sampling the student took in all rounds of a folder: completions, tokens through it, seconds."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("sampled-*.json"))]
+    return {name: sum(row[name] for row in rows) for name in ("completions", "tokens", "seconds")}
 
 
 def _right_responses(config: Config, bank: Bank, questions: Sequence[str], seed: int) -> dict[str, str]:

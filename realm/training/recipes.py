@@ -40,7 +40,7 @@ from realm.training.adapters import below_adapters, with_adapters
 from realm.training.checkpoints import Checkpoints, last_checkpoint, publish
 from realm.training.failures import explain
 from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
-from realm.training.instructors import tailored
+from realm.training.instructors import sampled, tailored
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
@@ -152,8 +152,9 @@ def train(
         facts = run.path / "bank_stats.json"
         if bank is not None and main_process() and not (resume and facts.is_file()):
             # For the report: what the run learned from, also where the bank is gone or has grown.
-            found = statistics(bank.groups(), seed=config.run.seed)
-            patterns = analyse(bank.groups(), seed=config.run.seed, limit=PATTERNS_LIMIT).as_dict(clusters=5)
+            groups = [(question, bank.cots(question.id)) for question in task.rows("train")]
+            found = statistics(groups, seed=config.run.seed)
+            patterns = analyse(groups, seed=config.run.seed, limit=PATTERNS_LIMIT).as_dict(clusters=5)
             write_atomic(facts, json.dumps({**found, "patterns": patterns}) + "\n")
         stages = plan(config)
         goals = [*(stage.folder(run.path) / "model" for stage in stages[:-1]), final]
@@ -171,6 +172,9 @@ def train(
         return final
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
+    if by_instructors(config):
+        for name, value in sampled(run.path / "instructors").items():
+            spent[name] += value
     spent["teacher_tokens"] = teacher_tokens(config, run, task, bank)
     write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
     return final

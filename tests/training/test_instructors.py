@@ -30,7 +30,7 @@ from realm.teacher.base import Ask, Reply
 from realm.teacher.instructing import Written
 from realm.teacher.plan import Source
 from realm.training import instructors
-from realm.training.instructors import tailored
+from realm.training.instructors import sampled, tailored
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, tokenize
 
@@ -130,6 +130,11 @@ def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, t
             "requests": requests,
             "teacher_tokens": 10 * requests,
         }
+        spent = sampled(tmp_path / "here")
+        assert spent["completions"] == (round_ + 1) * config.training.instructors.questions
+        assert spent["tokens"] > 2 * spent["completions"]
+        assert spent["seconds"] > 0
+    assert sampled(tmp_path / "nowhere") == {"completions": 0, "tokens": 0, "seconds": 0}
 
 
 def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
@@ -280,7 +285,8 @@ def test_without_errors_positive_cots_are_taught(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(instructors, "_errors", lambda *_: [])
+    nothing = {"completions": 0, "tokens": 0, "seconds": 0.0}
+    monkeypatch.setattr(instructors, "_errors", lambda *_: ([], nothing))
     with caplog.at_level(logging.WARNING):
         found = build(config, task, bank, tmp_path / "here", count=100)
     assert "positive CoTs of the bank are taught" in caplog.text
