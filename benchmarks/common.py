@@ -131,7 +131,8 @@ def too_large(device: str, prompt: int, completion: int, group: int) -> str | No
     """
     rl = {"micro_batch_size": group, "batch_size": group, "num_generations": group, "shared_prefix": "off"}
     dtype = "bfloat16" if device == "cuda" else "float32"
-    config = Config.model_validate({"model": {"dtype": dtype}, "training": {"rl": rl}})
+    # Of a recipe without a cold start, whose micro-batches would count.
+    config = Config.model_validate({"model": {"dtype": dtype}, "training": {"recipe": "grpo", "rl": rl}})
     shape = SIZES[device]
     with torch.device("meta"):
         model = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True))

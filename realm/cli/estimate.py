@@ -26,14 +26,12 @@ def refuse(config: Config) -> None:
     from realm.training.estimate import refuse_what_cannot_fit
     from realm.training.memory import memory
 
-    if not has_rl(config):
-        return
     with suppress(ModelError, ConfigError):  # told by the checks that follow, together with what else is wrong
         refuse_what_cannot_fit(config, memory(config))
 
 
 def has_rl(config: Config) -> bool:
-    """Whether the recipe has RL: the estimate is one of RL, beside which supervised training is small."""
+    """Whether the recipe has RL, of which the probe measures two steps."""
     from realm.recipes import plan
 
     return any(stage.kind == "rl" for stage in plan(config))
@@ -53,8 +51,6 @@ def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
     from realm.training.estimate import outline, refuse_what_hardly_fits
     from realm.training.memory import memory
 
-    if not has_rl(config):
-        return
     with suppress(ModelError):  # there is no estimate, and trained it may be all the same
         refuse_what_hardly_fits(config, outline(config), _lengths(config, task, bank), memory(config))
 
@@ -82,8 +78,6 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
         model = outline(config)
     except ModelError as error:  # trained it may be all the same
         typer.echo(f"no estimate: {error}", err=True)
-        return
-    if not has_rl(config):
         return
     for line in describe(config, model, _lengths(config, task, bank), memory(config)):
         typer.echo(line, err=True)

@@ -1,7 +1,9 @@
 """`grpo`: reinforcement learning on the questions alone, no CoT anywhere (DeepSeekMath, arXiv 2402.03300).
 
-The paper: G completions a question, advantages relative to their group, clipping. Our choice: the reward of MRPV at
-k = 0 (format and answer), so that a completion earns here what it earns in the other recipes.
+The paper: G completions a question, advantages relative to their group, clipping, a KL term. Our choices, the same for
+every recipe with RL: the reward of MRPV at k = 0 (format and answer), so that a completion earns here what it earns in
+the other recipes; no KL term (`training.rl.beta: 0`), and the loss is averaged over the tokens of the batch
+(`loss_type: dapo`, arXiv 2503.14476), both as TRL has them by default.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`sft`: supervised fine-tuning on the CoTs of the bank, right or wrong (plain CoT distillation, arXiv 2212.08410).
+"""`sft`: supervised fine-tuning on the CoTs of the bank, right or wrong (CoT distillation, arXiv 2212.08410).
 
-The question goes in without routes, the teacher's reasoning and its own answer come out. Nobody has judged the CoTs:
-the student learns the teacher's mistakes with its skills. Our choice: questions take turns, and each time one of a
-question's CoTs is drawn by lot.
+The paper: a small model is fine-tuned on the CoTs that a large one wrote; the question goes in, reasoning and answer
+come out. Our choices: nobody has judged the CoTs, so that the student learns the teacher's mistakes with its skills
+(`rft` keeps the right ones); questions take turns, and each time one of a question's CoTs is drawn by lot.
 """
 
 from __future__ import annotations

@@ -126,13 +126,16 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
 
 
 def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
-    """What each process needs for a step of RL or, where there is a cold start and it needs more, for one of that.
+    """What each process needs for a step of RL or, where the recipe has SFT and that needs more, for one of SFT.
+
+    Without RL nothing is sampled, and tokens are those of a step of SFT. The second forward of `internalize` is not
+    counted.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
 
     Args:
         shared: prompts are read once for their groups wherever the settings allow it, whatever the model allows: the
-            least that the run may need. Otherwise TRL's own path. The cold start shares none.
+            least that the run may need. Otherwise TRL's own path. SFT shares none.
     """
     rl, sft = config.training.rl, config.training.sft
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -143,13 +146,14 @@ def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool =
     optimizer = 2 * model.trained if eight_bit else int(_STATES[rl.optimizer] * model.trained_bytes)
     # DDP sends gradients in buckets of their own.
     copies = 2 if processes > 1 and state_parts == 1 else 1
-    reference = model.weights if rl.beta > 0 and not config.training.lora.r else 0
+    trains_by_rl = _has(config, "rl")
+    reference = model.weights if trains_by_rl and rl.beta > 0 and not config.training.lora.r else 0
     shared = shared and rl.shared_prefix == "auto" and not sharded()
     sharing = shared and not rl.gradient_checkpointing
-    updates = [(_update(config, model, lengths, rl.micro_batch_size, sharing), rl.micro_batch_size)]
-    if _cold_start(config):
-        updates.append((_update(config, model, lengths, sft.micro_batch_size, False), sft.micro_batch_size))
-    update, rows = max(updates)
+    micro = [(rl.micro_batch_size, sharing)] if trains_by_rl else []
+    micro += [(sft.micro_batch_size, False)] if _has(config, "sft") else []
+    update, rows = max((_update(config, model, lengths, rows, sharing), rows) for rows, sharing in micro)
+    batch = rl.batch_size if trains_by_rl else sft.batch_size
     return Estimate(
         weights=model.weights // parts,
         gradients=copies * model.trained_bytes // state_parts,
@@ -157,8 +161,8 @@ def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool =
         reference=reference // parts,
         update=update,
         rows=rows,
-        rollout=_rollout(config, model, rl.batch_size // processes, lengths, shared),
-        tokens_per_step=int(rl.batch_size * (lengths.mean + lengths.completion)),
+        rollout=_rollout(config, model, batch // processes, lengths, shared) if trains_by_rl else 0,
+        tokens_per_step=int(batch * (lengths.mean + lengths.completion)),
     )
 
 
@@ -166,8 +170,9 @@ def _number(config: Config) -> int:
     return 4 if config.model.dtype == "float32" else 2
 
 
-def _cold_start(config: Config) -> bool:
-    return any(stage.kind == "sft" for stage in plan(config))
+def _has(config: Config, kind: str) -> bool:
+    """Whether the recipe has a stage of this kind, `sft` or `rl`."""
+    return any(stage.kind == kind for stage in plan(config))
 
 
 def _update(config: Config, model: Outline, lengths: Lengths, rows: int, shared: bool) -> int:
@@ -194,14 +199,14 @@ def _rollout(config: Config, model: Outline, rows: int, lengths: Lengths, shared
     """Bytes of the KV cache of all completions of a process, and of one layer reading the prompts."""
     if config.training.rl.vllm != "off":
         return 0
-    cache = 2 * model.layers * model.keys * (lengths.longest + lengths.completion)
     reading = lengths.longest * (4 * model.hidden + 3 * model.inner)
     prompts = ceil(rows / config.training.rl.num_generations) if shared else rows
-    return (rows * cache + prompts * reading) * _number(config)
+    cached = prompts * lengths.longest + rows * lengths.completion
+    return (2 * model.layers * model.keys * cached + prompts * reading) * _number(config)
 
 
 def _offloaded() -> bool:
-    """Whether weights or states are moved to another memory on purpose: that is not counted here."""
+    """Whether weights or states are moved to another memory on purpose, which is not counted."""
     return os.environ.get("FSDP_OFFLOAD_PARAMS") == "true" or os.environ.get(
         "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none"
     ) not in ("none", "")
@@ -304,9 +309,10 @@ def _smaller(config: Config) -> tuple[list[Change], list[Change]]:
     """Changes that need less memory, from those that change least of what is learned to those that do most: each for
     itself, and those that can be put together."""
     rl, halves = config.training.rl, _halves(config)
+    reference = rl.beta > 0 and not config.training.lora.r and _has(config, "rl")
     checkpointing = [{"training.rl.gradient_checkpointing": True}] if not rl.gradient_checkpointing else []
     eight_bit = [{"training.rl.optimizer": "adamw_8bit"}] if rl.optimizer not in ("adamw_8bit", "adafactor") else []
-    no_reference = [{"training.rl.beta": 0.0}] if rl.beta > 0 and not config.training.lora.r else []
+    no_reference = [{"training.rl.beta": 0.0}] if reference else []
     adapters = [{"training.lora.r": 16}] if not config.training.lora.r else []
     half = [{"model.dtype": "bfloat16"}] if config.model.dtype == "float32" else []
     shorter = [{"training.rl.max_completion_length": ceil(rl.max_completion_length / 2)}]
@@ -317,8 +323,10 @@ def _smaller(config: Config) -> tuple[list[Change], list[Change]]:
 
 def _halves(config: Config) -> list[Change]:
     """Ever smaller micro-batches, those of RL and of a cold start together: each is halved as long as it is even."""
-    whole = {"training.rl.micro_batch_size": config.training.rl.micro_batch_size}
-    if _cold_start(config):
+    whole = {}
+    if _has(config, "rl"):
+        whole["training.rl.micro_batch_size"] = config.training.rl.micro_batch_size
+    if _has(config, "sft"):
         whole["training.sft.micro_batch_size"] = config.training.sft.micro_batch_size
     halves: list[Change] = []
     now = whole
@@ -359,6 +367,7 @@ def size(number: float) -> str:
 def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
     """The estimate as lines of text."""
     rl, found = config.training.rl, estimate(config, model, lengths)
+    steps = sum(stage.steps for stage in plan(config) if stage.kind == ("rl" if _has(config, "rl") else "sft"))
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     what = "all trained" if model.trained == model.parameters else f"{model.trained / 1e6:,.1f} M of them adapters"
     fixed = [
@@ -366,18 +375,18 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
         for name in ("weights", "gradients", "optimizer", "reference")
         if getattr(found, name)
     ]
-    rows = rl.batch_size // processes
+    rollout = f"{size(found.rollout)} for the caches of {rl.batch_size // processes} completions"
+    if rl.vllm != "off":
+        rollout = f"by vLLM ({rl.vllm}), not counted"
     limit = f" of {size(there.limit)} {there.kind}" if there.limit else ""
     lines = [
         f"model    {model.parameters / 1e6:,.1f} M parameters ({config.model.dtype}), {what}",
         f"fixed    {' · '.join(fixed)}",
         f"update   {size(found.update)} for {found.rows} x ({lengths.longest} + {lengths.completion}) tokens",
-        f"rollout  {size(found.rollout)} for the caches of {rows} completions"
-        if rl.vllm == "off"
-        else f"rollout  by vLLM ({rl.vllm}), not counted",
+        *([f"rollout  {rollout}"] if _has(config, "rl") else []),
         f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}",
         f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "
-        f"{found.tokens_per_step * rl.steps:,} over {rl.steps} steps",
+        f"{found.tokens_per_step * steps:,} over {steps} steps",
     ]
     fitting = advice(config, model, lengths, there)
     if there.limit is not None and found.peak > there.limit:

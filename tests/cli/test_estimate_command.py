@@ -29,6 +29,21 @@ def test_a_run_says_what_it_needs_and_does_not_probe(work: Path, realm: Realm) -
     assert "peak     about" in result.stderr and "measured" not in result.stderr
 
 
+def test_supervised_recipes_are_estimated_and_refused_too(
+    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = ("--set", "training.rl.max_completion_length=200")
+    sft = ("train", "config.yaml", "--set", "training.recipe=rft", *longer)
+    result = realm(*sft, "--estimate")
+    assert result.exit_code == 0, result.output
+    words = [line.split()[0] for line in result.stderr.splitlines() if line]
+    assert words == ["model", "fixed", "update", "peak", "tokens", "time"]
+    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(100_000, "GPU"))
+    result = realm(*sft)
+    assert result.exit_code == 2
+    assert "weights, gradients and optimizer states need" in result.stderr
+
+
 def test_what_cannot_fit_is_not_started(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(work)
     monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(100_000, "GPU"))

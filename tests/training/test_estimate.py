@@ -201,6 +201,23 @@ def test_the_cold_start_counts(tmp_path: Path, medium: Path) -> None:
     ]
 
 
+def test_without_rl_nothing_is_sampled(tmp_path: Path, medium: Path) -> None:
+    lengths = Lengths(1000, 800.0, 200)
+    sizes = {"rl": {"beta": 0.1}, "sft": {"batch_size": 64, "micro_batch_size": 64, "steps": 7}}
+    config = tiny_config(tmp_path, medium, recipe="rft", **sizes)
+    model = outline(config)
+    found = estimate(config, model, lengths)
+    assert (found.rollout, found.reference, found.rows, found.tokens_per_step) == (0, 0, 64, 64_000)
+    cold = estimate(tiny_config(tmp_path, medium, recipe="realm-r1", **sizes), model, lengths)
+    assert (found.update, found.optimizer) == (cold.update, cold.optimizer)
+    lines = describe(config, model, lengths, Memory(None, "GPU"))
+    assert [line.split()[0] for line in lines] == ["model", "fixed", "update", "peak", "tokens"]
+    assert "448,000 over 7 steps" in lines[-1]
+    ways = advice(config, model, lengths, Memory(found.peak // 2, "GPU"))
+    assert ways[0] == "--set training.sft.micro_batch_size=16"
+    assert not any("rl.micro_batch_size" in way or "beta" in way for way in ways)
+
+
 def test_shorter_completions_count(tmp_path: Path, medium: Path) -> None:
     config = tiny_config(tmp_path, medium, rl={"max_completion_length": 2000})
     model, lengths = outline(config), Lengths(100, 80.0, 2000)
