@@ -1,9 +1,10 @@
-"""Sampling one group without vLLM: TRL's `generate` against one prefill and a cache repeated for the group.
+"""Sampling one group without vLLM: TRL's `generate` against one prefill and one copy of the prompt for the group.
 
     OMP_NUM_THREADS=1 python benchmarks/rollout.py [--quick] [--device cuda] [--prompt 800 1600] [--profile]
 
 With random weights hardly a completion ends early, so that both decode C tokens for all G rows: what is saved is the
-reading of the prompt alone. Decoding reads the cache of each row as TRL's does.
+reading of the prompt, at first and at every token after. The keys and values that are held, G (P + C) tokens against
+P + G C, shrink by the column `bound`.
 """
 
 from __future__ import annotations
