@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -143,9 +143,10 @@ def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
     task = load_task(grid.common)
     shown = shown_routes(grid, list(spec.arms), task)
     facts = bank_facts(spec, grid, found, task) if spec.kind == "bound" else []
-    results["finding"] = compose(results, found, shown, facts, fast=order.fast)
-    more = [page.shown_section(shown), *([page.banks_section(facts)] if facts else [])]
-    return results, page.comparison(results, more)
+    results["shown"] = [asdict(one) for one in shown]
+    results["banks"] = [asdict(one) for one in facts]
+    results["finding"] = compose(results, found, shown, facts, fast=order.fast, tell=spec.tell)
+    return results, page.comparison(results)
 
 
 def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
@@ -162,7 +163,7 @@ def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
     results = patterns.make_results(found, seed)
     results["finding"] = patterns.finding(found)
     results["seconds"] = round(time.monotonic() - started, 1)
-    return results, [patterns.verdicts(found), patterns.kinds(found)]
+    return results, [patterns.verdicts(results), patterns.kinds(found)]
 
 
 def _write(
@@ -173,6 +174,7 @@ def _write(
         "name": order.name,
         "title": spec.title,
         "question": spec.question,
+        "kind": spec.kind,
         "command": order.command,
         "fast": order.fast,
         "seconds": seconds,

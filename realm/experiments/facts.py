@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -38,22 +38,20 @@ class Shown:
 class BankFacts:
     """A bank of the kind `bound`, means over the seeds: shares in [0, 1].
 
-    `teacher`: right CoTs among those on the questions of the headline's split · `student`: accuracy of the untrained
-    model there, without routes · `distance`: mean distance of two CoTs of a question (`realm.method.distance`) ·
-    `low`, `high`: 95 % interval of the gap, over questions and seeds.
+    `teacher`: right CoTs among those on the questions of the headline's split that have some · `student`: accuracy of
+    the untrained model on the same questions, without routes · `gap`: teacher − student, paired by question and seed,
+    `low` to `high` its 95 % interval · `distance`: mean distance of two CoTs of a question (`realm.method.distance`) ·
+    `pair`: (arm, against), whose difference is the gain of wrong routes.
     """
 
     name: str
     teacher: float
     student: float
-    distance: float
-    pair: tuple[str, str]
+    gap: float
     low: float
     high: float
-
-    @property
-    def gap(self) -> float:
-        return self.teacher - self.student
+    distance: float
+    pair: tuple[str, str]
 
 
 @functools.lru_cache(maxsize=1)
@@ -111,7 +109,6 @@ def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[Bank
     """
     split = found.headline[0]
     students = found.of(UNTRAINED, (split, False))
-    student = fmean(fmean(run.values()) for run in students)
     facts: dict[str, BankFacts] = {}
     for arm, against, _ in spec.pairs:
         name = spec.arms[arm].bank or "base's"
@@ -120,12 +117,18 @@ def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[Bank
         cells = [cell for cell in grid.of(arm) if cell.trained is not None]
         teachers = [_teacher(str(cell.config.bank.path), task.rows(split)) for cell in cells]
         asked = set.intersection(*(set(run) for run in teachers))
-        teachers = [{key: run[key] for key in run if key in asked} for run in teachers]
-        gap = paired(teachers, students, found.resamples, found.seed)
-        teacher = fmean(fmean(run.values()) for run in teachers)
+        right, answered = _on(asked, teachers), _on(asked, students)
+        teacher, student = (fmean(fmean(run.values()) for run in runs) for runs in (right, answered))
+        gap = paired(right, answered, found.resamples, found.seed)
         distance = fmean(_distance(cell) for cell in cells)
-        facts[name] = BankFacts(name, teacher, student, distance, (arm, against), gap.low, gap.high)
+        between = gap.difference, gap.low, gap.high
+        facts[name] = BankFacts(name, teacher, student, *between, distance, (arm, against))
     return list(facts.values())
+
+
+def _on(questions: Set[str], runs: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of these questions alone."""
+    return [{key: run[key] for key in questions} for run in runs]
 
 
 def _teacher(bank: str, questions: Sequence[Question]) -> Outcome:

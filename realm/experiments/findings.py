@@ -6,6 +6,7 @@ A difference counts as shown where its p-value, corrected over the pairs of its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from realm.batch import FAST_NOTE
@@ -24,18 +25,37 @@ _DROPPED = 0.01
 Results = Mapping[str, Any]
 
 
-def against_best(found: Outcomes) -> tuple[str, dict[str, tuple[Compared, float]]]:
-    """The best trained arm of the headline measure, and the difference of every other one from it, with corrected p."""
-    arms = [arm for arm in found.arms if arm != UNTRAINED]
-    best = max(arms, key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
-    others = [arm for arm in arms if arm != best]
-    tests = [found.compare(arm, best, found.headline) for arm in others]
+def best_arm(found: Outcomes) -> str:
+    """The best trained arm of the headline measure."""
+    return max(_trained(found), key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
+
+
+def _trained(found: Outcomes) -> list[str]:
+    return [arm for arm in found.arms if arm != UNTRAINED]
+
+
+def against_best(found: Outcomes, best: str) -> dict[str, tuple[Compared, float]]:
+    """The difference of every other trained arm from the best one in the headline measure, with corrected p.
+
+    Corrected over all pairs of arms: the best one is chosen from the same figures, and might have been any other.
+    """
+    pairs = [  # the best arm's pairs are arm − best
+        (one, other) if other == best else (other, one) for one, other in combinations(_trained(found), 2)
+    ]
+    tests = [found.compare(*pair, found.headline) for pair in pairs]
     corrected = holm([test.p for test in tests])
-    return best, {arm: (test, p) for arm, test, p in zip(others, tests, corrected, strict=True)}
+    rows = zip(pairs, tests, corrected, strict=True)
+    return {arm: (test, p) for (arm, against), test, p in rows if against == best}
 
 
 def compose(
-    results: Results, found: Outcomes, shown: Sequence[Shown] = (), facts: Sequence[BankFacts] = (), *, fast: bool
+    results: Results,
+    found: Outcomes,
+    shown: Sequence[Shown] = (),
+    facts: Sequence[BankFacts] = (),
+    *,
+    fast: bool,
+    tell: str | None = None,
 ) -> str:
     """The paragraph.
 
@@ -45,13 +65,16 @@ def compose(
         shown: what the prompts showed; routes that did not fit are spoken of.
         facts: of the banks, in an experiment of the kind `bound`.
         fast: whether steps and questions were cut down.
+        tell: `curves`: say which arms fall from their best while they train.
     """
-    best, others = against_best(found)
+    best = best_arm(found)
     parts = [FAST_NOTE] if fast else []
     parts.append(_best(results, best))
     parts += _differences(results)
     if results["axis"]:
-        parts.append(_axis(results["axis"], best, others))
+        parts.append(_axis(results["axis"], best, against_best(found, best)))
+    if tell == "curves":
+        parts += _falls(results["training"])
     if facts:
         parts += _bound(results, facts)
     parts += _gap(results, best, found)
@@ -149,30 +172,55 @@ def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
     return [
         "Gain of wrong routes over right ones only, by the gap between the teacher's accuracy and the untrained "
         f"student's: {'; '.join(texts)}.",
-        _order(facts, [gains[one.pair]["difference"] for one in facts]),
+        _order(facts, [gains[one.pair] for one in facts]),
         f"{len(facts)} banks are too few to establish more than this order.",
     ]
 
 
-def _order(facts: Sequence[BankFacts], gains: Sequence[float]) -> str:
-    """How gains go with the gap, by the sign of every pair of banks (Kendall) whose gaps' intervals lie apart."""
-    agree = oppose = total = 0
-    for i, one in enumerate(facts):
-        for j, other in enumerate(facts[:i]):
-            if one.low <= other.high and other.low <= one.high:
-                continue
-            product = (one.gap - other.gap) * (gains[i] - gains[j])
-            total += 1
-            agree += product > 0
-            oppose += product < 0
-    if not total:
-        return "The intervals of the gaps overlap, so that the banks cannot be ordered."
+def _order(facts: Sequence[BankFacts], gains: Sequence[Mapping[str, Any]]) -> str:
+    """How gains go with the gap, by the sign of every pair of banks (Kendall) whose intervals lie apart in both."""
+    spans = [((one.low, one.high), (gain["low"], gain["high"])) for one, gain in zip(facts, gains, strict=True)]
+    signs = [
+        side * _side(gain, other_gain)
+        for (gap, gain), (other_gap, other_gain) in combinations(spans, 2)
+        if (side := _side(gap, other_gap))
+    ]
     which = "whose gaps' intervals lie apart"
-    if agree == total:
-        return f"The gain rises with the gap in every pair of banks {which}."
-    if oppose == total:
-        return f"The gain falls with the gap in every pair of banks {which}."
-    return f"Of {total} pairs of banks {which}, the gain rises with the gap in {agree} and falls in {oppose}."
+    if not signs:
+        return "The intervals of the gaps overlap, so that the banks cannot be ordered."
+    if not any(signs):
+        return f"In every pair of banks {which} the gains' intervals overlap, so that no order of the gains is shown."
+    if len(set(signs)) == 1:
+        return f"The gain {'rises' if signs[0] > 0 else 'falls'} with the gap in every pair of banks {which}."
+    text = f"the gain rises with the gap in {signs.count(1)} and falls in {signs.count(-1)}"
+    unsure = f"; in {signs.count(0)} the gains' intervals overlap" if 0 in signs else ""
+    return f"Of {len(signs)} pairs of banks {which}, {text}{unsure}."
+
+
+def _side(one: tuple[float, float], other: tuple[float, float]) -> int:
+    """1 where the first interval lies above the other, −1 where below, 0 where they overlap."""
+    return (one[0] > other[1]) - (one[1] < other[0])
+
+
+def _falls(training: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which arms fall from their best while they train, and which are not shown to; without routes."""
+    rows = [row for row in training if row["measure"] == "without"]
+    if not rows:
+        return []
+    if all(row["seeds"] == 1 for row in rows):
+        return ["With one seed it cannot be told which arms fall from their best while they train."]
+    fallen = [
+        f"{row['arm']} from step {row['falls']['step']:g} (there {100 * row['falls']['difference']:.1f} points below "
+        f"its best, step {row['best']['step']:g})"
+        for row in rows
+        if row["falls"]
+    ]
+    kept = ", ".join(row["arm"] for row in rows if not row["falls"])
+    start = "While training, on validation without routes,"
+    if not fallen:
+        return [f"{start} no arm is shown to fall from its best."]
+    left = f"; not shown to fall: {kept}" if kept else ""
+    return [f"{start} these are shown to fall from their best: {'; '.join(fallen)}{left}."]
 
 
 def _gap(results: Results, best: str, found: Outcomes) -> list[str]:

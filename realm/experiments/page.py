@@ -7,16 +7,20 @@ from typing import Any, NamedTuple
 
 from realm.batch import FAST_NOTE, as_minutes
 from realm.comparison import interval_words
-from realm.experiments.facts import BankFacts, Shown
 from realm.experiments.spec import UNTRAINED
 
 Results = Mapping[str, Any]
 
+_SEEDS = (
+    "the mean over the seeds, with 95 % bootstrap intervals over questions *and* seeds; in brackets each seed. With "
+    "few seeds their part of an interval is rough, and rather too narrow."
+)
+_ONE_SEED = (
+    "of one seed, with 95 % bootstrap intervals over questions: they say nothing of what another seed would give."
+)
 _ABOUT = (
-    "Accuracy in per cent, the mean over the seeds, with 95 % bootstrap intervals over questions *and* seeds; in "
-    "brackets each seed. With few seeds their part of an interval is rough, and rather too narrow. Questions are taken "
-    "for independent: those that rest on one rule rise and fall together, so there the truth is less certain. With "
-    "routes, all arms are shown the same ones."
+    "Questions are taken for independent: those that rest on one rule rise and fall together, so there the truth is "
+    "less certain. With routes, all arms are shown the same ones."
 )
 _CORRECTED = "corrected by Holm's method over the differences of one column; bold below 0.05."
 
@@ -30,10 +34,10 @@ class Section(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def comparison(results: Results, more: Sequence[Section] = ()) -> list[Section]:
-    """The sections of an experiment that trains; `more` of this one alone go before the cost."""
+def comparison(results: Results) -> list[Section]:
+    """The sections of an experiment that trains."""
     measured = [_accuracy(results), _differences(results), _gaps(results), _gap_differences(results), _kinds(results)]
-    return [*measured, *more, _cost(results)]
+    return [*measured, _training(results), _shown(results), _banks(results), _cost(results)]
 
 
 def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
@@ -50,8 +54,7 @@ def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
     if results["fast"]:
         lines += [f"**{FAST_NOTE}**", ""]
     lines += [
-        f"Written by `{results['command']}`. Seeds {seeds}; {as_minutes(results['seconds'])} of processes of one "
-        f"thread; {results['machine']}; {versions}.",
+        f"Written by `{results['command']}`. Seeds {seeds}; {_took(results)}; {results['machine']}; {versions}.",
         "",
         *_budget(results["budget"]),
         "## Finding",
@@ -65,6 +68,16 @@ def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
         if section.rows:
             lines += _lines(section)
     return "\n".join(lines)
+
+
+def _took(results: Results) -> str:
+    """The time in words: of all processes where arms were trained, else of the analysis."""
+    of = "of analysis" if results["kind"] == "patterns" else f"of processes{_one_thread(results)}"
+    return f"{as_minutes(results['seconds'])} {of}"
+
+
+def _one_thread(results: Results) -> str:
+    return " of one thread" if results["threads"] == 1 else ""
 
 
 def _lines(section: Section) -> list[str]:
@@ -104,7 +117,8 @@ def _accuracy(results: Results) -> Section:
     cells = {(row["arm"], row["measure"]): row for row in results["cells"]}
     labels = _labels(results)
     rows = [[row["name"], *(_percent(cells[row["name"], measure]) for measure in labels)] for row in results["arms"]]
-    return Section("Accuracy", _ABOUT, ["", *labels.values()], rows)
+    text = f"Accuracy in per cent, {_SEEDS if len(results['seeds']) > 1 else _ONE_SEED} {_ABOUT}"
+    return Section("Accuracy", text, ["", *labels.values()], rows)
 
 
 def _differences(results: Results) -> Section:
@@ -173,13 +187,43 @@ def _cost(results: Results) -> Section:
     for row in results["cost"]:
         figures = [f"{round(row[name]):,}" if row[name] is not None else "" for name in names]
         rows.append([row["arm"], str(row["seed"]), *figures])
-    text = "Tokens through the student; seconds of training on one thread, without evaluation."
+    on = " on one thread" if results["threads"] == 1 else ""
+    text = f"Tokens through the student; seconds of training{on}, without evaluation."
     return Section("What each training took", text, ["", "seed", *(name.replace("_", " ") for name in names)], rows)
 
 
-def shown_section(shown: Sequence[Shown]) -> Section:
+def _training(results: Results) -> Section:
+    """Validation accuracy at the start, at its best and at the end; and where it is shown to be below its best."""
+    found = {(row["arm"], row["measure"]): row for row in results["training"]}
+    ways = list(dict.fromkeys(row["measure"] for row in results["training"]))
+    arms = dict.fromkeys(row["arm"] for row in results["training"])
+    rows = [[arm, *(text for way in ways for text in _course(found.get((arm, way))))] for arm in arms]
+    text = (
+        "Accuracy in per cent on the first `training.eval_questions` validation questions, the mean over the seeds. "
+        "The best step is picked by these figures, which favours it. *Falls from* is the first later step that is "
+        "below the best by more than a 95 % margin (t over the seeds' differences), every step tested alone; empty "
+        "where none is shown to be, as with one seed. With routes are those of the arm itself."
+    )
+    header = [f"{part}, {way}" for way in ways for part in ("start", "best", "end", "falls from")]
+    return Section("While training", text, ["", *header], rows)
+
+
+def _course(row: Mapping[str, Any] | None) -> list[str]:
+    """Four cells: start, best, end, falls from."""
+    if row is None:
+        return [""] * 4
+    start, best, end = (f"{100 * row[name]['mean']:.1f}" for name in ("start", "best", "end"))
+    fall = row["falls"]
+    margin = f"step {fall['step']:g} ({-100 * fall['high']:+.1f} to {-100 * fall['low']:+.1f})" if fall else ""
+    return [start, f"{best} (step {row['best']['step']:g})", end, margin]
+
+
+def _shown(results: Results) -> Section:
     """What the RL prompts of every arm showed."""
-    rows = [[one.arm, f"{one.routes:.2f}", f"{100 * one.wrong:.1f}", f"{one.dropped:.2f}"] for one in shown]
+    rows = [
+        [row["arm"], f"{row['routes']:.2f}", f"{100 * row['wrong']:.1f}", f"{row['dropped']:.2f}"]
+        for row in results["shown"]
+    ]
     text = (
         "Routes per prompt before fading and the share of wrong ones, in per cent, over the training questions; and "
         "how many per prompt the student's context had no room for."
@@ -187,22 +231,24 @@ def shown_section(shown: Sequence[Shown]) -> Section:
     return Section("What the prompts showed", text, ["", "routes", "wrong", "dropped"], rows)
 
 
-def banks_section(facts: Sequence[BankFacts]) -> Section:
+def _banks(results: Results) -> Section:
     """The banks of the kind `bound`."""
     rows = [
         [
-            one.name,
-            f"{100 * one.teacher:.1f}",
-            f"{100 * one.student:.1f}",
-            _points(one.gap, one.low, one.high, bold=False),
-            f"{one.distance:.2f}",
-            f"{one.pair[0]} − {one.pair[1]}",
+            row["name"],
+            f"{100 * row['teacher']:.1f}",
+            f"{100 * row['student']:.1f}",
+            _points(row["gap"], row["low"], row["high"], bold=False),
+            f"{row['distance']:.2f}",
+            " − ".join(row["pair"]),
         ]
-        for one in facts
+        for row in results["banks"]
     ]
     text = (
-        "On the questions of the headline: right CoTs of the teacher and accuracy of the untrained model "
-        f"(`{UNTRAINED}`, without routes) in per cent, and their difference in points with its 95 % interval; mean "
-        "distance of two CoTs of a question."
+        "On the questions of the headline that have CoTs: right CoTs of the teacher and accuracy of the untrained "
+        f"model (`{UNTRAINED}`, without routes) in per cent, and their difference in points, paired by question, with "
+        "its 95 % interval; mean distance of two CoTs of a question. Banks that differ in the comments' probability "
+        "(`guidance.probability`) differ in the gap and in the share of wrong routes at once: the two move together, "
+        "and what goes with the one cannot be told from what goes with the other."
     )
     return Section("Banks", text, ["", "teacher", "student", "gap", "distance", "gain of wrong routes"], rows)

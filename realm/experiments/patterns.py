@@ -84,7 +84,9 @@ def make_results(found: Mapping[str, Patterns], seed: int) -> dict[str, Any]:
     if not shares:
         raise DataError("no bank has enough wrong CoTs of one question to be analysed.")
     return {
+        "value": MEASURE,
         "seeds": [seed],
+        "threads": None,
         "machine": machine(),
         "versions": versions(),
         "budget": {},
@@ -108,6 +110,24 @@ def make_results(found: Mapping[str, Patterns], seed: int) -> dict[str, Any]:
         ],
         "cost": [],
         "curves": [],
+        "verdicts": [_verdict(name, one) for name, one in found.items()],
+    }
+
+
+def _verdict(name: str, one: Patterns) -> dict[str, Any]:
+    """The figures behind a verdict; None for what the CoTs do not allow to tell. Habit shares are [mean, low, high]."""
+    test, rules = _test(one), one.rules
+    return {
+        "bank": name,
+        "verdict": one.verdict,
+        "wrong": one.wrong,
+        "analysed": one.analysed,
+        "agree": test.observed if test else None,
+        "by_chance": test.null if test else None,
+        "habit_share": test.habit_share if test else None,
+        "p": test.p if test else None,
+        # Too few wrong CoTs may stand against a right step that several questions share.
+        "by_rules": rules.across.habit_share if rules is not None and one.coverage >= COVERAGE else None,
     }
 
 
@@ -116,12 +136,21 @@ def finding(found: Mapping[str, Patterns]) -> str:
     return " ".join(f"{name}: {one.sentence}" for name, one in found.items())
 
 
-def verdicts(found: Mapping[str, Patterns]) -> Section:
+def verdicts(results: Mapping[str, Any]) -> Section:
     """The figures behind every verdict."""
-    rows = []
-    for name, one in found.items():
-        counts = [f"{one.wrong:,}", f"{one.analysed:,}"]
-        rows.append([name, f"**{one.verdict}**", *counts, *_agreement(_test(one)), _rules(one)])
+    rows = [
+        [
+            row["bank"],
+            f"**{row['verdict']}**",
+            f"{row['wrong']:,}",
+            f"{row['analysed']:,}",
+            *("–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("agree", "by_chance")),
+            _share(row["habit_share"]),
+            "–" if row["p"] is None else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001",
+            _share(row["by_rules"]),
+        ]
+        for row in results["verdicts"]
+    ]
     text = (
         "Wrong CoTs in all and those analysed; the share of pairs of wrong answers to one question that are equal, and "
         "what independent near misses would give; habit share by answers with its 95 % interval and p-value; habit "
@@ -132,25 +161,9 @@ def verdicts(found: Mapping[str, Patterns]) -> Section:
     return Section("Verdicts", text, header, rows)
 
 
-def _agreement(test: Test | None) -> Sequence[str]:
-    if test is None or test.observed is None or test.null is None or test.p is None:
-        return ["–"] * 4
-    p = f"{test.p:.3f}" if test.p >= 0.001 else "< 0.001"
-    return [f"{100 * test.observed:.1f} %", f"{100 * test.null:.1f} %", _share(test), p]
-
-
-def _rules(one: Patterns) -> str:
-    """The habit share by rules; a dash where too few wrong CoTs stand against a shared right step to count."""
-    if one.rules is None or one.coverage < COVERAGE:
-        return "–"
-    return _share(one.rules.across)
-
-
-def _share(test: Test) -> str:
-    if test.habit_share is None:
-        return "–"
-    share, low, high = test.habit_share
-    return f"{share:.2f} ({low:.2f} to {high:.2f})"
+def _share(found: Sequence[float] | None) -> str:
+    """A habit share with its interval; a dash where there is none."""
+    return "–" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
 
 
 def kinds(found: Mapping[str, Patterns]) -> Section:

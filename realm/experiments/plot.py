@@ -1,5 +1,7 @@
 """The plot of an experiment by matplotlib: means with 95 % intervals, a faint dot for every seed, a panel each split.
 
+Where banks are held against the gap between teacher and student, the plot is of that instead.
+
 Without and with routes have the colours of Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which readers
 with any colour vision tell apart, and markers of their own. Equal results give equal bytes.
 """
@@ -15,6 +17,7 @@ from realm.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Colour and marker by whether routes are shown.
 STYLES = {False: ("#0072B2", "o"), True: ("#E69F00", "D")}
@@ -36,7 +39,7 @@ Results = Mapping[str, Any]
 
 
 def draw(results: Results, stem: Path) -> tuple[Path, Path]:
-    """Write `<stem>.svg` and `<stem>.png` and return their paths.
+    """Write `<stem>.svg` and `<stem>.png` and return their paths: accuracies, or of banks the gain over the gap.
 
     Args:
         results: as in results.json.
@@ -46,27 +49,55 @@ def draw(results: Results, stem: Path) -> tuple[Path, Path]:
         ResourceError: the disk refuses.
     """
     import matplotlib
-    from matplotlib.figure import Figure
 
-    splits = list(dict.fromkeys(row["split"] for row in results["measures"]))
-    rows = 0.34 * len(results["arms"]) + 1.1 if results["axis"] is None else 2.9
     with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(_WIDTH * len(splits) + 0.8, max(rows, 2.0)), layout="constrained")
-        panels = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
-        for panel, split in zip(panels, splits, strict=True):
-            panel.set_title(split, loc="left", fontsize=10)
-            measures = [row for row in results["measures"] if row["split"] == split]
-            _rows(panel, results, measures) if results["axis"] is None else _curve(panel, results, measures)
-        if results["axis"] is not None:
-            panels[0].set_ylabel("accuracy in per cent")
-        if any(row["routes"] for row in results["measures"]):
-            handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+        figure = _gains(results) if results.get("banks") else _accuracies(results)
         paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
         with writing(paths[0]):
             figure.savefig(paths[0], metadata={"Date": None, "Creator": "realm"})
             figure.savefig(paths[1], dpi=150, metadata={"Software": "realm"})
     return paths
+
+
+def _accuracies(results: Results) -> Figure:
+    """A panel for each split: a row for every arm, or a curve over the axis."""
+    from matplotlib.figure import Figure
+
+    splits = list(dict.fromkeys(row["split"] for row in results["measures"]))
+    rows = 0.34 * len(results["arms"]) + 1.1 if results["axis"] is None else 2.9
+    figure = Figure(figsize=(_WIDTH * len(splits) + 0.8, max(rows, 2.0)), layout="constrained")
+    panels = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+    for panel, split in zip(panels, splits, strict=True):
+        panel.set_title(split, loc="left", fontsize=10)
+        measures = [row for row in results["measures"] if row["split"] == split]
+        _rows(panel, results, measures) if results["axis"] is None else _curve(panel, results, measures)
+    if results["axis"] is not None:
+        panels[0].set_ylabel("accuracy in per cent")
+    if any(row["routes"] for row in results["measures"]):
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def _gains(results: Results) -> Figure:
+    """The gain of wrong routes in the headline over the gap of every bank, both in points with 95 % intervals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH + 1.4, 3.2), layout="constrained")
+    panel = figure.subplots()
+    gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
+    colour, marker = STYLES[False]
+    for bank in results["banks"]:
+        gain = gains[tuple(bank["pair"])]
+        x, y = 100 * bank["gap"], 100 * gain["difference"]
+        across = ([x - 100 * bank["low"]], [100 * bank["high"] - x])
+        along = ([y - 100 * gain["low"]], [100 * gain["high"] - y])
+        panel.errorbar([x], [y], along, across, color=colour, marker=marker, markersize=5, linewidth=1.4, capsize=2.5)
+        panel.annotate(bank["name"], (x, y), (5, 5), textcoords="offset points")
+    panel.axhline(0, color="#8a929b", linewidth=1)
+    panel.set_xlabel("gap between teacher and untrained student in points")
+    panel.set_ylabel("gain of wrong routes in points")
+    return figure
 
 
 def _cells(results: Results, measure: str) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,9 @@ from typing import Any
 from realm.batch import read_rows
 from realm.comparison import Compared, accuracies, pooled_mean, subtract, tested
 from realm.errors import DataError
+from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
+from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.experiments.statistics import Outcome, holm, paired
 from realm.run import RunFolder, position
@@ -90,8 +92,11 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         DataError: a measure that the file asks for was not taken, or a file of a cell cannot be read.
     """
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
+    curves = [curve for cell in grid.cells if cell.trained for curve in _curves(cell, cell.trained)]
     return {
+        "value": "accuracy",
         "seeds": found.seeds,
+        "threads": 1 if tiny(grid.common) else None,
         "machine": "; ".join(dict.fromkeys(meta["machine"] for meta in metas)),
         "versions": _versions([meta["versions"] for meta in metas]),
         "budget": _budget(grid),
@@ -106,7 +111,8 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         "axis": spec.axis.model_dump() if spec.axis else None,
         "kinds": _kinds(grid, found),
         "cost": _costs(grid),
-        "curves": [curve for cell in grid.cells if cell.trained for curve in _curves(cell, cell.trained)],
+        "curves": curves,
+        "training": courses(curves),
     }
 
 

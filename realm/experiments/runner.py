@@ -84,7 +84,7 @@ def collect_banks(banks: Mapping[Path, Config], out: Path, console: Console, *, 
             continue
         name = f"bank-{folder.name}"
         arguments = ["collect", str(_write_config(out, name, config)), "--out", str(_partial(folder)), "--resume"]
-        jobs[folder] = Job(name, arguments, out / "logs" / f"{name}.log", tiny=_tiny(config))
+        jobs[folder] = Job(name, arguments, out / "logs" / f"{name}.log", tiny=tiny(config))
     if not jobs:
         return
     with writing(out):
@@ -145,7 +145,7 @@ def _training(cell: Cell, folder: Path, out: Path) -> Job:
     path = _write_config(out, folder.name, cell.config)
     resume = ["--resume"] if (folder / "meta.json").exists() else []
     log = out / "logs" / f"{folder.name}.log"
-    return Job(folder.name, ["train", str(path), *resume], log, tiny=_tiny(cell.config), grace=LONG_GRACE)
+    return Job(folder.name, ["train", str(path), *resume], log, tiny=tiny(cell.config), grace=LONG_GRACE)
 
 
 def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
@@ -153,10 +153,10 @@ def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
     assert cell.evaluation is not None
     path = _write_config(out, name, cell.evaluation)
     arguments = ["evaluate", str(path), "--out", str(cell.evaluated), "--overwrite"]
-    return Job(name, arguments, out / "logs" / f"{name}.log", after=after, tiny=_tiny(cell.config))
+    return Job(name, arguments, out / "logs" / f"{name}.log", after=after, tiny=tiny(cell.config))
 
 
-def _tiny(config: Config) -> bool:
+def tiny(config: Config) -> bool:
     """Whether a cell has one thread and no GPU: the desk's figures are then the same on every machine."""
     return config.task.name == "desk"
 

@@ -99,6 +99,9 @@ class Spec(Part):
     measures: list[Measure] = Field([], description="Empty: every held-out split, without and with routes.")
     headline: Measure = Field(("test", "without"), description="What the finding speaks of.")
     also: list[Measure] = Field([], description="Measures whose differences the finding tells besides.")
+    tell: Literal["curves"] | None = Field(
+        None, description="curves: the finding also says which arms fall from their best while they train."
+    )
     files: dict[Name, File] = Field({}, description="Real CoTs (kind patterns).")
 
     @field_validator("arms")

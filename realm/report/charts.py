@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from realm.report.palette import LOOKS
 from realm.report.svg import (
     MINUS,
     Scale,
@@ -201,10 +202,15 @@ def line_chart(
     return svg(width, height, summary, *parts)
 
 
+def _broken(style: int) -> str:
+    """The class of the lines of a style that shares its colour with another's."""
+    return " broken" if LOOKS[style].broken else ""
+
+
 def _draw(one: Series, x: Scale, y: Scale) -> Iterator[Markup]:
     for stretch, dashed in _stretches(one):
         if len(stretch) > 1:
-            kind = " over" if one.over else " dashed" if dashed else ""
+            kind = " over" if one.over else " dashed" if dashed else _broken(one.style)
             yield path([(x(point.x), y(point.y)) for point in stretch], f"line c{one.style}{kind}")
     for point in one.dots:
         yield element(
@@ -312,7 +318,7 @@ def sparkline(style: int, values: Sequence[float], top: float, title: str) -> Ma
     if len(values) < 2:
         return Markup("")
     x, y = Scale(0, len(values) - 1, 2, 94), Scale(0, top or 1.0, 20, 3)
-    line_ = path([(x(index), y(value)) for index, value in enumerate(values)], f"line c{style}")
+    line_ = path([(x(index), y(value)) for index, value in enumerate(values)], f"line c{style}{_broken(style)}")
     hover = element("title", title)
     return svg(96, 22, title, hover, line(2, 20, 94, 20, "grid"), line_)
 

@@ -12,12 +12,14 @@ from realm.display import printable
 from realm.files import write_atomic
 from realm.report.data import number, text
 from realm.report.experiment_data import Experiment, read_experiment, shown
+from realm.report.experiment_facts import banks_table, shown_table, training_table, verdict_table, words
 from realm.report.experiment_figures import (
-    arm_style,
     curve_figures,
     gap_figures,
+    gap_pair_figures,
     headline_figures,
     measure_figures,
+    own_style,
     p_value,
     pair_figures,
 )
@@ -63,47 +65,57 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "question": found.question,
         "finding": found.finding,
         "fast": found.fast,
+        "words": words(found),
         "headline_figures": headline_figures(found),
+        "trains": found.kind != "patterns",
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(
             swatch(WITHOUT, solid=False), swatch(WITH)
         ),
-        "coloured": any(_own_style(found, arm) is not None for arm in found.arms),
+        "coloured": any(own_style(found, arm) is not None for arm in found.arms),
         "results_table": results_table(found),
         "measure_figures": measure_figures(found),
         "curve_figures": curve_figures(found),
+        "training": training_table(found),
         "pair_figures": pair_figures(found),
         "pair_table": pair_table(found),
         "gap_figures": gap_figures(found),
+        "gap_pair_figures": gap_pair_figures(found),
+        "verdicts": verdict_table(found),
+        "shown": shown_table(found),
+        "banks": banks_table(found),
         "kinds": kind_table(found),
         "cost": cost_table(found),
         "cost_by_seed": cost_by_seed(found),
         "arms": settings_table(found),
         "facts": _facts(found),
     }
-    context["contents"] = [(anchor, name) for anchor, name, key in _CONTENTS if context[key]]
+    context["contents"] = [(anchor, name) for anchor, name, keys in _CONTENTS if any(context[key] for key in keys)]
     return context
 
 
-#: (anchor, name, what must be there) of the sections.
+#: (anchor, name, what must be there, one at least) of the sections.
 _CONTENTS = (
-    ("result", "Result", "headline_figures"),
-    ("differences", "Differences", "pair_figures"),
-    ("measures", "Measures", "measure_figures"),
-    ("training", "Training", "curve_figures"),
-    ("gaps", "Autonomy gap", "gap_figures"),
-    ("kinds", "Kinds", "kinds"),
-    ("cost", "Cost", "cost"),
-    ("arms", "Arms", "arms"),
-    ("setup", "Setup", "title"),
+    ("result", "Result", ("headline_figures",)),
+    ("verdicts", "Verdicts", ("verdicts",)),
+    ("differences", "Differences", ("pair_figures",)),
+    ("measures", "Measures", ("measure_figures",)),
+    ("training", "Training", ("curve_figures", "training")),
+    ("gaps", "Autonomy gap", ("gap_figures", "gap_pair_figures")),
+    ("kinds", "Kinds", ("kinds",)),
+    ("shown", "Prompts", ("shown",)),
+    ("banks", "Banks", ("banks",)),
+    ("cost", "Cost", ("cost",)),
+    ("arms", "Arms", ("arms",)),
+    ("setup", "Setup", ("title",)),
 )
 
 
 def _subtitle(found: Experiment) -> str:
-    seeds = found.facts.get("seeds")
-    number_of = len(seeds) if isinstance(seeds, list) else 0
+    if found.kind == "patterns":
+        return f"realm experiment {found.name} · {len(found.verdicts) or len(found.arms)} banks"
     parts = [f"realm experiment {found.name}", f"{len(found.arms)} arms"]
-    if number_of:
-        parts.append("one seed" if number_of == 1 else f"{number_of} seeds")
+    if "seeds" in found.facts:
+        parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
     return " · ".join(parts)
 
 
@@ -120,14 +132,8 @@ def results_table(found: Experiment) -> Table:
             seeds = ", ".join(f"{100 * value:.1f}" for value in one.seeds.values())
             parts = [cell(percent(one.mean), interval(one.low, one.high))]
             cells.append(Markup("").join([*parts, element("small", f"[{seeds}]") if len(one.seeds) > 1 else ""]))
-        rows.append((_own_style(found, arm), shown(arm), cells))
+        rows.append((own_style(found, arm), shown(arm), cells))
     return Table(["", *[one.label for one in found.measures]], [("", rows)])
-
-
-def _own_style(found: Experiment, arm: str) -> int | None:
-    """The marker of an arm in a table; None where its colour says without or with routes."""
-    style = arm_style(found, arm, False)
-    return None if style == WITHOUT else style
 
 
 def pair_table(found: Experiment) -> Table | None:
@@ -138,12 +144,12 @@ def pair_table(found: Experiment) -> Table | None:
         cells = [points(pair.difference), f"{points(pair.low)} to {points(pair.high)}"]
         cells += ["" if p is None else p_value(p).removeprefix("p ") for p in (pair.p, pair.p_corrected)]
         name = f"{shown(pair.arm)} {MINUS} {shown(pair.against)}"
-        bodies.setdefault(measure.label if measure else "", []).append((_own_style(found, pair.arm), name, cells))
+        bodies.setdefault(measure.label if measure else "", []).append((own_style(found, pair.arm), name, cells))
     return Table(["", "Points", "95 % interval", "p", "p, corrected"], list(bodies.items())) if bodies else None
 
 
 def kind_table(found: Experiment) -> Table | None:
-    """Accuracy by kind of question, shaded from low to high."""
+    """The headline by kind of question, or the share of every kind of error; shaded from low to high."""
     kinds = sorted({kind for _, kind in found.kinds})[:_MOST_KINDS]
     if not kinds:
         return None
@@ -154,7 +160,7 @@ def kind_table(found: Experiment) -> Table | None:
             "" if mean is None else element("span", f"{100 * mean:.0f}", class_=f"heat h{round(10 * mean)}")
             for mean in means
         ]
-        rows.append((_own_style(found, arm), shown(arm), cells))
+        rows.append((own_style(found, arm), shown(arm), cells))
     return Table(["", *[shown(kind) or "no kind" for kind in kinds]], [("", rows)])
 
 
@@ -172,7 +178,7 @@ def cost_table(found: Experiment) -> Table | None:
     for arm in found.arms:
         costs = [row for row in found.costs if row["arm"] == arm]
         if costs:
-            rows.append((_own_style(found, arm), shown(arm), _cost_cells(costs)))
+            rows.append((own_style(found, arm), shown(arm), _cost_cells(costs)))
     return Table(["", *[title for _, title in _COSTS], "Time"], [("", rows)]) if rows else None
 
 
@@ -203,7 +209,7 @@ def settings_table(found: Experiment) -> Table | None:
     if not keys:
         return None
     rows: list[TableRow] = [
-        (_own_style(found, arm), shown(arm), [_value(chosen[key]) if key in chosen else "" for key in keys])
+        (own_style(found, arm), shown(arm), [_value(chosen[key]) if key in chosen else "" for key in keys])
         for arm, chosen in found.arms.items()
     ]
     return Table(["", *[shown(key) for key in keys]], [("", rows)])
@@ -223,6 +229,6 @@ def _facts(found: Experiment) -> list[tuple[str, str]]:
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
         elif key == "seconds" and seconds is not None:
-            value = duration(seconds)
+            value = f"{duration(seconds)}{' of processes of one thread' if found.threads == 1 else ''}"
         pairs.append(("time" if key == "seconds" else key, printable(str(value), 400)))
     return pairs

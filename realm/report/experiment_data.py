@@ -13,7 +13,7 @@ from realm.errors import DataError
 from realm.report.data import items, mapping, number, share, text, whole
 
 #: Characters of a name and of a paragraph that the page shows.
-_NAME, _LONG = 60, 2_000
+_NAME, _LONG = 60, 8_000
 #: Arms and seeds of one experiment that the page shows.
 _MOST_ARMS, _MOST_SEEDS = 40, 20
 
@@ -51,7 +51,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class Pair:
-    """Arm minus arm on one measure, with its 95 % interval; `p` plain and corrected for the number of pairs."""
+    """Arm minus arm on one measure, with its 95 % interval; `p` plain and corrected for the number of pairs.
+
+    Of autonomy gaps `measure` is the split.
+    """
 
     arm: str
     against: str
@@ -75,7 +78,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything the page shows. `arms` maps each name to what it sets; `axis` each arm to its place on an axis."""
+    """Everything the page shows. `arms` maps each name to what it sets; `axis` each arm to its place on an axis.
+
+    `kind` is that of the experiment's file, `value` what its figures are (accuracy). `training`, `shown`, `banks` and
+    `verdicts` are rows as results.json holds them, of known arms.
+    """
 
     name: str
     title: str
@@ -93,11 +100,31 @@ class Experiment:
     kinds: dict[tuple[str, str], float]
     costs: list[dict[str, Any]]
     curves: list[Curve]
+    kind: str = "train"
+    value: str = "accuracy"
+    gap_pairs: list[Pair] = field(default_factory=list)
+    training: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    banks: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    threads: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds; at least 1."""
+        seeds = self.facts.get("seeds")
+        return max(1, len(seeds)) if isinstance(seeds, list) else 1
 
     def measure(self, name: str) -> Measure | None:
         """The measure of this name."""
         return next((one for one in self.measures if one.name == name), None)
+
+
+def _paragraph(value: object) -> str:
+    """A text of others, its end marked where it is cut."""
+    found = text(value)
+    return found if len(found) <= _LONG else f"{found[:_LONG]} …"
 
 
 def shown(name: str) -> str:
@@ -145,15 +172,15 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
     return Experiment(
         name=shown(text(results.get("name"), "experiment")),
         title=printable(text(results.get("title")), 200) or shown(text(results.get("name"), "experiment")),
-        question=text(results.get("question"))[:_LONG],
-        finding=text(results.get("finding"))[:_LONG],
+        question=_paragraph(results.get("question")),
+        finding=_paragraph(results.get("finding")),
         fast=results.get("fast") is True,
         arms=arms,
         measures=measures,
         headline=headline if headline in known else measures[0].name,
         cells=_cells(results, arms, known),
         gaps=list(_gaps(results, arms)),
-        pairs=list(_pairs(results, arms, known)),
+        pairs=list(_pairs(results.get("pairs"), arms, "measure", known)),
         axis_label=shown(text(axis.get("label"))),
         axis={arm: places[arm] for arm in arms if arm in places},
         kinds={
@@ -161,14 +188,27 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
             for row in items(results.get("kinds"))
             if (mean := share(row.get("mean"))) is not None and text(row.get("arm")) in arms
         },
-        costs=[row for row in items(results.get("cost")) if text(row.get("arm")) in arms],
+        costs=_of_arms(results.get("cost"), arms),
         curves=list(_curves(results, arms)),
+        kind=text(results.get("kind"), "train"),
+        value=shown(text(results.get("value"), "accuracy")),
+        gap_pairs=list(_pairs(results.get("gap_pairs"), arms, "split")),
+        training=_of_arms(results.get("training"), arms),
+        shown=_of_arms(results.get("shown"), arms),
+        banks=items(results.get("banks"))[:_MOST_ARMS],
+        verdicts=items(results.get("verdicts"))[:_MOST_ARMS],
+        threads=whole(results.get("threads")),
         facts={
             key: results[key]
             for key in ("command", "machine", "versions", "seeds", "seconds", "budget")
             if results.get(key) not in (None, "", [], {})
         },
     )
+
+
+def _of_arms(rows: object, arms: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of known arms."""
+    return [row for row in items(rows) if text(row.get("arm")) in arms]
 
 
 def _cells(results: Mapping[str, Any], arms: Mapping[str, Any], known: set[str]) -> dict[tuple[str, str], Cell]:
@@ -193,11 +233,17 @@ def _gaps(results: Mapping[str, Any], arms: Mapping[str, Any]) -> Iterator[Gap]:
             yield Gap(text(row.get("arm")), text(row.get("split")), mean, low, high)
 
 
-def _pairs(results: Mapping[str, Any], arms: Mapping[str, Any], known: set[str]) -> Iterator[Pair]:
-    for row in items(results.get("pairs")):
-        arm, against, measure = text(row.get("arm")), text(row.get("against")), text(row.get("measure"))
-        value, low, high = (_difference(row.get(key)) for key in ("difference", "low", "high"))
-        if arm in arms and against in arms and measure in known and None not in (value, low, high):
+def _pairs(rows: object, arms: Mapping[str, Any], where: str, known: set[str] | None = None) -> Iterator[Pair]:
+    """Differences, the measure or split under the key `where`; of `known` ones alone where these are given.
+
+    A gap is a difference already, so that one of gaps may reach from -2 to 2.
+    """
+    most = 1.0 if known is not None else 2.0
+    for row in items(rows):
+        arm, against, measure = text(row.get("arm")), text(row.get("against")), text(row.get(where))
+        value, low, high = (_difference(row.get(key), most) for key in ("difference", "low", "high"))
+        told = arm in arms and against in arms and (known is None or measure in known)
+        if told and None not in (value, low, high):
             assert value is not None and low is not None and high is not None
             yield Pair(arm, against, measure, value, low, high, share(row.get("p")), share(row.get("p_corrected")))
 
@@ -217,7 +263,7 @@ def _curves(results: Mapping[str, Any], arms: Mapping[str, Any]) -> Iterator[Cur
             yield Curve(text(row.get("arm")), str(whole(row.get("seed"))), row.get("measure") == "with", sorted(found))
 
 
-def _difference(value: object) -> float | None:
-    """`value` as a difference of shares, in [-1, 1]; None for anything else."""
+def _difference(value: object, most: float = 1.0) -> float | None:
+    """`value` as a difference of shares, in [-most, most]; None for anything else."""
     found = number(value)
-    return found if found is not None and -1.0 <= found <= 1.0 else None
+    return found if found is not None and -most <= found <= most else None

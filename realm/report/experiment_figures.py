@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from realm.report.charts import (
     Dot,
@@ -17,10 +17,10 @@ from realm.report.charts import (
     whole_percent,
 )
 from realm.report.data import split_order, split_title
-from realm.report.experiment_data import Cell, Experiment, Measure, shown
+from realm.report.experiment_data import Cell, Experiment, Measure, Pair, shown
 from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.forest import Effect, common_domain, forest, signed
-from realm.report.palette import STYLES, WITH, WITHOUT, style_of
+from realm.report.palette import WITH, WITHOUT, recipe_of, style_of
 from realm.report.svg import MINUS, points
 
 #: Most points of one curve; of more, means over neighbouring steps are drawn.
@@ -28,10 +28,17 @@ MOST_STEPS = 40
 
 
 def arm_style(found: Experiment, arm: str, routes: bool) -> int:
-    """The colour of an arm: its own where arms are recipes, else that of a figure without or with routes."""
-    if any(name in STYLES for name in found.arms):
+    """The style of an arm: its own where all are recipes or named after one, else that of without or with routes."""
+    trained = [name for name in found.arms if name != "base"]
+    if trained and all(recipe_of(name) for name in trained):
         return style_of(arm, list(found.arms))
     return WITH if routes else WITHOUT
+
+
+def own_style(found: Experiment, arm: str) -> int | None:
+    """The marker of an arm in a table; None where its colour says without or with routes."""
+    style = arm_style(found, arm, False)
+    return None if style == WITHOUT else style
 
 
 def headline_figures(found: Experiment) -> list[Figure]:
@@ -75,9 +82,9 @@ def _arm_figure(found: Experiment, measure: Measure, widths: Sequence[int]) -> F
         dots = [Dot(style, cell.mean, cell.low, cell.high, measure.routes, hover)]
         dots += [
             Dot(style, value, None, None, True, said(name, value, None, None, f"seed {seed}"), faint=True)
-            for seed, value in cell.seeds.items()
+            for seed, value in _dots(cell).items()
         ]
-        rows.append(Row(name, dots, style if style < WITHOUT else None))
+        rows.append(Row(name, dots, style if style not in (WITHOUT, WITH) else None))
     drawings = [
         dot_chart(rows, width=width, summary=measure.label, domain=_domain(found), axis=whole_percent)
         for width in widths
@@ -96,7 +103,7 @@ def _axis_figure(found: Experiment, measures: Sequence[Measure]) -> Figure:
             line.append(Point(place, cell.mean, cell.low, cell.high, title=_said_at(arm, measure, cell)))
             dots += [
                 Point(place, value, title=said(shown(arm), value, None, None, f"seed {seed}"))
-                for seed, value in cell.seeds.items()
+                for seed, value in _dots(cell).items()
             ]
         series.append(Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots))
     drawings = [
@@ -113,6 +120,11 @@ def _axis_figure(found: Experiment, measures: Sequence[Measure]) -> Figure:
         for width, height in ((WIDE, 320), (NARROW, 270))
     ]
     return Figure(f"{split_title(measures[0].split)}, over {found.axis_label}", *drawings)
+
+
+def _dots(cell: Cell) -> Mapping[str, float]:
+    """The seeds that are drawn beside their mean: one alone is the mean."""
+    return cell.seeds if len(cell.seeds) > 1 else {}
 
 
 def _said_at(arm: str, measure: Measure, cell: Cell) -> str:
@@ -176,20 +188,33 @@ def pair_figures(found: Experiment) -> list[Figure]:
     domain = common_domain([edge for pair in found.pairs for edge in (pair.low, pair.high)])
     figures = []
     for measure in found.measures:
-        effects = [
-            Effect(
-                f"{shown(pair.arm)} {MINUS} {shown(pair.against)}",
-                arm_style(found, pair.arm, measure.routes),
-                pair.difference,
-                pair.low,
-                pair.high,
-                "" if pair.p_corrected is None else p_value(pair.p_corrected),
-            )
-            for pair in found.pairs
-            if pair.measure == measure.name
-        ]
+        pairs = [pair for pair in found.pairs if pair.measure == measure.name]
+        effects = [_effect(found, pair, measure.routes) for pair in pairs]
         if effects:
             figures.append(forest(measure.label, effects, domain, f"Differences, {measure.label}"))
+    return figures
+
+
+def _effect(found: Experiment, pair: Pair, routes: bool) -> Effect:
+    return Effect(
+        f"{shown(pair.arm)} {MINUS} {shown(pair.against)}",
+        arm_style(found, pair.arm, routes),
+        pair.difference,
+        pair.low,
+        pair.high,
+        "" if pair.p_corrected is None else p_value(pair.p_corrected),
+    )
+
+
+def gap_pair_figures(found: Experiment) -> list[Figure]:
+    """The differences between the autonomy gaps of arms, a panel per split on a common scale."""
+    edges = [edge for pair in found.gap_pairs for edge in (pair.low, pair.high)]
+    domain = common_domain(edges, most=2.0)
+    figures = []
+    for split in sorted({pair.measure for pair in found.gap_pairs}, key=split_order):
+        effects = [_effect(found, pair, True) for pair in found.gap_pairs if pair.measure == split]
+        title = split_title(shown(split))
+        figures.append(forest(title, effects, domain, f"Differences of autonomy gaps, {title}"))
     return figures
 
 
@@ -213,7 +238,7 @@ def gap_figures(found: Experiment) -> list[Figure]:
                     f"{shown(gap.arm)} · {points(gap.mean)} points{f' (95 % interval {interval})' if interval else ''}"
                 )
                 dot = Dot(style, gap.mean, gap.low, gap.high, True, hover)
-                caption = style if style < WITHOUT else None
+                caption = style if style not in (WITHOUT, WITH) else None
                 rows.append(Row(shown(gap.arm), [dot], caption, points(gap.mean), interval))
         title = split_title(shown(split))
         drawing = dot_chart(

@@ -53,10 +53,10 @@ def signed(value: float) -> str:
     return f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0") if round(100 * value) else "0"
 
 
-def common_domain(edges: Sequence[float]) -> tuple[float, float]:
-    """One domain for several drawings of differences: zero and every edge, in steps of five or ten points."""
+def common_domain(edges: Sequence[float], most: float = 1.0) -> tuple[float, float]:
+    """One domain for drawings of differences in [-most, most]: zero and every edge, in steps of five or ten points."""
     reach = max((abs(edge) for edge in edges), default=0.0)
-    return padded([0.0, *edges], floor=-1.0, ceiling=1.0, step=0.05 if reach < 0.3 else 0.1)
+    return padded([0.0, *edges], floor=-most, ceiling=most, step=0.05 if reach < 0.3 else 0.1)
 
 
 def difference_figures(report: Report) -> list[Figure]:

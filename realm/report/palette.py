@@ -1,8 +1,9 @@
 """The colours of every page and figure: Okabe and Ito's, told apart by readers with any colour vision.
 
-Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/. A model, and a figure without or with
-routes, has one colour and one marker wherever it is drawn. Blue and orange stand for without and with routes where a
-chart tells no models apart; the two baselines that share these colours have markers of their own.
+Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/. A recipe, and a figure without or with
+routes, has one colour and one marker wherever it is drawn; there are more recipes than colours, so that the later of
+two with one colour also has broken lines. What is named after a recipe has its colour and another marker. Blue and
+orange stand for without and with routes where a chart tells no models apart; no model has their markers.
 
 A colour has two shades on each ground. Lines and markers keep Okabe and Ito's values unless these stand out too little
 (contrast of 3 to 1, WCAG 2.2, 1.4.11); names, which are read, have the same hue at 4.5 to 1 (1.4.3).
@@ -34,23 +35,58 @@ _GREY = Shades("#949494", "#747474", "#999999", "#a6a6a6")
 _BLUE = Shades("#0072b2", "#0072b2", "#2f8fc6", "#4ba1d3")
 _ORANGE = Shades("#c68900", "#9c6c00", "#e69f00", "#e69f00")
 
-#: Style number (`.c0` … in the style sheets) of every model that has a colour of its own.
-STYLES = {
-    "base": 0,
-    "grpo": 1,
-    "realm-zero": 2,
-    "realm-r1": 3,
-    "sft": 4,
-    "rft": 5,
-    "mrpv": 6,
-    "synthesizer": 7,
-    "instructors": 8,
+
+class Style(NamedTuple):
+    """How a model is drawn: its colour, its marker (see `realm.report.svg`), and whether its lines are broken."""
+
+    shades: Shades
+    marker: str
+    broken: bool = False
+
+
+#: The untrained model and every recipe.
+_FIXED = {
+    "base": Style(_BLACK, "square"),
+    "grpo": Style(_SKY, "circle"),
+    "realm-zero": Style(_VERMILLION, "triangle"),
+    "realm-r1": Style(_GREEN, "diamond"),
+    "sft": Style(_PURPLE, "down"),
+    "rft": Style(_YELLOW, "bar"),
+    "mrpv": Style(_GREY, "left"),
+    "synthesizer": Style(_BLUE, "right"),
+    "instructors": Style(_ORANGE, "hexagon"),
+    "sft+grpo": Style(_PURPLE, "bowtie", broken=True),
+    "synthesizer-rl": Style(_BLUE, "hourglass", broken=True),
+    "instructors-contrast": Style(_ORANGE, "flat", broken=True),
 }
-#: Style numbers that other models take, in this order.
-_SHARED = (7, 8, 4, 5, 6)
+#: Markers of what is named after a recipe, by whether the recipe's lines are broken.
+_VARIED = {False: ("plus", "times"), True: ("pentagon", "star")}
+#: How models that are no recipes' are drawn, in this order.
+_OTHERS = (
+    Style(_BLUE, "square"),
+    Style(_ORANGE, "triangle"),
+    Style(_PURPLE, "diamond"),
+    Style(_YELLOW, "down"),
+    Style(_GREY, "hexagon"),
+)
+#: Style number (`.c0` … in the style sheets) of every model that has a style of its own.
+STYLES = {name: number for number, name in enumerate(_FIXED)}
 #: Style numbers of figures without and with routes where no models are told apart.
-WITHOUT, WITH = 9, 10
-SHADES = (_BLACK, _SKY, _VERMILLION, _GREEN, _PURPLE, _YELLOW, _GREY, _BLUE, _ORANGE, _BLUE, _ORANGE)
+WITHOUT, WITH = len(_FIXED), len(_FIXED) + 1
+_VARIANTS = [
+    (recipe, Style(style.shades, marker, style.broken))
+    for recipe, style in _FIXED.items()
+    if recipe != "base"
+    for marker in _VARIED[style.broken]
+]
+#: Every style by its number.
+LOOKS = (
+    *_FIXED.values(),
+    Style(_BLUE, "circle"),
+    Style(_ORANGE, "circle"),
+    *(style for _, style in _VARIANTS),
+    *_OTHERS,
+)
 
 #: Grounds, inks and rules of the pages, light and dark.
 LIGHT = {
@@ -73,19 +109,31 @@ DARK = {
 }
 
 
+def recipe_of(name: str) -> str | None:
+    """The recipe of this name, or the one it is named after: `realm-r1` of `realm-r1-140+`; None for any other."""
+    found = [recipe for recipe in STYLES if recipe != "base" and re.match(rf"{re.escape(recipe)}(?![A-Za-z0-9])", name)]
+    return max(found, key=len, default=None)
+
+
 def style_of(name: str, names: Sequence[str]) -> int:
-    """Style number of the model `name` among all `names` of the page; names without a fixed one share five of them."""
+    """Style number of the model `name` among all `names` of the page.
+
+    Names without a fixed one take turns: those named after a recipe at its variants, any others at five more styles.
+    """
     if name in STYLES:
         return STYLES[name]
-    others = [other for other in names if other not in STYLES]
-    return _SHARED[(others.index(name) if name in others else 0) % len(_SHARED)]
+    recipe = recipe_of(name)
+    alike = [other for other in names if other not in STYLES and recipe_of(other) == recipe]
+    variants = [place for place, (of, _) in enumerate(_VARIANTS) if of == recipe]
+    choice = variants or range(len(_VARIANTS), len(_VARIANTS) + len(_OTHERS))
+    return WITH + 1 + choice[(alike.index(name) if name in alike else 0) % len(choice)]
 
 
 def variables() -> str:
     """The palette as CSS variables: light, dark where the reader's screen asks for it, light again in print."""
-    light = _properties(LIGHT, [(shades.line, shades.name) for shades in SHADES])
-    dark = _properties(DARK, [(shades.dark_line, shades.dark_name) for shades in SHADES])
-    styles = "\n".join(f".c{n} {{ --c: var(--c{n}); --t: var(--t{n}); }}" for n in range(len(SHADES)))
+    light = _properties(LIGHT, [(look.shades.line, look.shades.name) for look in LOOKS])
+    dark = _properties(DARK, [(look.shades.dark_line, look.shades.dark_name) for look in LOOKS])
+    styles = "\n".join(f".c{n} {{ --c: var(--c{n}); --t: var(--t{n}); }}" for n in range(len(LOOKS)))
     return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{styles}\n"
 
 
@@ -108,7 +156,7 @@ def resolved(css: str) -> str:
         if not re.search(r"var\(--[ct]\)", body):
             rules.append(f"{', '.join(names)} {{ {body} }}")
             continue
-        for n, shades in enumerate(SHADES):
-            coloured = body.replace("var(--c)", shades.line).replace("var(--t)", shades.name)
+        for n, look in enumerate(LOOKS):
+            coloured = body.replace("var(--c)", look.shades.line).replace("var(--t)", look.shades.name)
             rules.append(f"{', '.join(f'{name}.c{n}' for name in names)} {{ {coloured} }}")
     return "\n".join(rules) + "\n"

@@ -8,11 +8,33 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from realm.report.palette import LOOKS
+
 MINUS, DASH = "\u2212", "\u2013"
-#: Markers by style number (see `realm.report.palette`).
-_SHAPES = (
-    "square", "circle", "triangle", "diamond", "down", "bar", "left", "right", "hexagon", "circle", "circle",
-)  # fmt: skip
+#: Corners of every marker but the circle, for one of radius 1.
+_CORNERS: dict[str, Sequence[tuple[float, float]]] = {
+    "square": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    "triangle": ((0.0, -1.15), (1.1, 0.8), (-1.1, 0.8)),
+    "diamond": ((0.0, -1.3), (1.2, 0.0), (0.0, 1.3), (-1.2, 0.0)),
+    "down": ((0.0, 1.15), (1.1, -0.8), (-1.1, -0.8)),
+    "bar": ((-0.45, -1.2), (0.45, -1.2), (0.45, 1.2), (-0.45, 1.2)),
+    "flat": ((-1.2, -0.45), (1.2, -0.45), (1.2, 0.45), (-1.2, 0.45)),
+    "left": ((-1.15, 0.0), (0.8, -1.1), (0.8, 1.1)),
+    "right": ((1.15, 0.0), (-0.8, -1.1), (-0.8, 1.1)),
+    "hexagon": ((-0.5, -0.95), (0.5, -0.95), (1.05, 0.0), (0.5, 0.95), (-0.5, 0.95), (-1.05, 0.0)),
+    "pentagon": ((0.0, -1.15), (1.1, -0.35), (0.7, 0.95), (-0.7, 0.95), (-1.1, -0.35)),
+    "bowtie": ((-1.15, -1.0), (0.0, -0.3), (1.15, -1.0), (1.15, 1.0), (0.0, 0.3), (-1.15, 1.0)),
+    "hourglass": ((-1.0, -1.15), (1.0, -1.15), (0.3, 0.0), (1.0, 1.15), (-1.0, 1.15), (-0.3, 0.0)),
+    "star": ((0.0, -1.4), (0.4, -0.4), (1.4, 0.0), (0.4, 0.4), (0.0, 1.4), (-0.4, 0.4), (-1.4, 0.0), (-0.4, -0.4)),
+    "plus": (
+        (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4),
+        (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4),
+    ),
+    "times": (
+        (-0.6, -1.15), (0.0, -0.55), (0.6, -1.15), (1.15, -0.6), (0.55, 0.0), (1.15, 0.6),
+        (0.6, 1.15), (0.0, 0.55), (-0.6, 1.15), (-1.15, 0.6), (-0.55, 0.0), (-1.15, -0.6),
+    ),
+}  # fmt: skip
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -75,22 +97,12 @@ def padded(
 
 def marker(style: int, x: float, y: float, *, solid: bool, size: float = 4.5, title: str = "") -> Markup:
     """The marker of a model at (x, y): solid with routes, hollow without; `title` appears on hover."""
-    shape, r = _SHAPES[style % len(_SHAPES)], size
-    corners = {
-        "square": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
-        "triangle": ((0.0, -1.15), (1.1, 0.8), (-1.1, 0.8)),
-        "diamond": ((0.0, -1.3), (1.2, 0.0), (0.0, 1.3), (-1.2, 0.0)),
-        "down": ((0.0, 1.15), (1.1, -0.8), (-1.1, -0.8)),
-        "bar": ((-0.45, -1.2), (0.45, -1.2), (0.45, 1.2), (-0.45, 1.2)),
-        "left": ((-1.15, 0.0), (0.8, -1.1), (0.8, 1.1)),
-        "right": ((1.15, 0.0), (-0.8, -1.1), (-0.8, 1.1)),
-        "hexagon": ((-0.5, -0.95), (0.5, -0.95), (1.05, 0.0), (0.5, 0.95), (-0.5, 0.95), (-1.05, 0.0)),
-    }
+    shape, r = LOOKS[style].marker, size
     kind = f"mark c{style} {'solid' if solid else 'hollow'}"
     hover = element("title", title) if title else Markup("")
     if shape == "circle":
         return element("circle", hover, cx=x, cy=y, r=r, class_=kind)
-    points = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in corners[shape])
+    points = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in _CORNERS[shape])
     return element("polygon", hover, points=points, class_=kind)
 
 

@@ -58,7 +58,11 @@ def test_facts_of_the_bank_of_a_pair(grid: Grid) -> None:
     )
     (facts,) = bank_facts(spec, grid, untrained(), TinyTask())
     assert (facts.name, facts.teacher, facts.distance, facts.pair) == ("A", 0.5, 0.4, ("mixed", "none"))
-    assert facts.gap == pytest.approx(0.25, abs=0.06)
+    # The student is held against the teacher where the teacher has CoTs: on these eight questions of four hundred.
+    (answers,) = untrained().of("base", ("test", False))
+    assert facts.student == sum(answers[question.id] for question in TinyTask().rows("test")) / 8
+    assert facts.gap == pytest.approx(facts.teacher - facts.student)
+    assert facts.student != sum(answers.values()) / len(answers)
     assert -1 <= facts.low < facts.gap < facts.high <= 1
 
 

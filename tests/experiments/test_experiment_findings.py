@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from realm.experiments.facts import BankFacts, Shown
-from realm.experiments.findings import compose
+from realm.experiments.findings import against_best, compose
+from realm.experiments.results import Outcomes
 from tests.experiments.sample import Invented, pair, results
 
 
 def finding(**more: Any) -> str:
     found = more.pop("found", Invented())
-    settings = {"shown": (), "facts": (), "fast": False}
+    settings = {"shown": (), "facts": (), "fast": False, "tell": None}
     settings |= {key: more.pop(key) for key in list(more) if key in settings}
     return compose(results(**more), found, **settings)
 
@@ -64,32 +65,64 @@ def test_where_on_the_axis_it_degrades(low: float, mid: float, high: float, word
     assert f"Along dose, the best is at {words}" in finding(found=found)
 
 
-def test_gains_of_negatives_are_held_against_the_banks() -> None:
-    pairs = [pair(arm, "base", "test/without", gain, 0.01) for arm, gain in (("low", 0.1), ("mid", 0.2), ("high", 0.3))]
-    facts = [
-        BankFacts(name, 0.3 + gap, 0.3, 0.5, (arm, "base"), gap - 0.05, gap + 0.05)
-        for name, arm, gap in (("A", "low", 0.1), ("B", "mid", 0.3), ("C", "high", 0.5))
+def banked(**gaps_and_gains: tuple[float, float]) -> str:
+    """The finding of banks with these gaps and gains, every interval ten points wide."""
+    arms = ("low", "mid", "high")
+    pairs = [
+        pair(arm, "base", "test/without", gain, 0.01)
+        for arm, (_, gain) in zip(arms, gaps_and_gains.values(), strict=False)
     ]
-    text = finding(pairs=pairs, facts=facts)
-    assert "A (gap +10.0 points) +10.0 points (+5.0 to +15.0); B (gap +30.0" in text
+    facts = [
+        BankFacts(name, 0.3 + gap, 0.3, gap, gap - 0.05, gap + 0.05, 0.5, (arm, "base"))
+        for arm, (name, (gap, _)) in zip(arms, gaps_and_gains.items(), strict=False)
+    ]
+    return finding(pairs=pairs, facts=facts)
+
+
+def test_gains_of_negatives_are_held_against_the_banks() -> None:
+    text = banked(A=(0.1, 0.05), B=(0.3, 0.2), C=(0.5, 0.35))
+    assert "A (gap +10.0 points) +5.0 points (+0.0 to +10.0); B (gap +30.0" in text
     assert "The gain rises with the gap in every pair of banks whose gaps' intervals lie apart." in text
     assert "distance" not in text
     assert "3 banks are too few" in text
-    pairs[0] = pair("low", "base", "test/without", 0.25, 0.01)
-    assert "Of 3 pairs of banks whose gaps' intervals lie apart, the gain rises with the gap in 2 and falls in 1." in (
-        finding(pairs=pairs, facts=facts)
-    )
+    assert "The gain falls with the gap in every pair" in banked(A=(0.1, 0.35), B=(0.3, 0.2), C=(0.5, 0.05))
+
+
+def test_gains_that_overlap_are_not_counted() -> None:
+    which = "pairs of banks whose gaps' intervals lie apart, the gain rises with the gap in"
+    assert f"Of 3 {which} 2 and falls in 1." in banked(A=(0.1, 0.2), B=(0.3, 0.05), C=(0.5, 0.35))
+    overlap = "the gains' intervals overlap"
+    assert f"Of 3 {which} 2 and falls in 0; in 1 {overlap}." in banked(A=(0.1, 0.05), B=(0.3, 0.1), C=(0.5, 0.35))
+    assert f"In every pair of banks whose gaps' intervals lie apart {overlap}" in banked(A=(0.1, 0.05), B=(0.3, 0.1))
 
 
 def test_banks_whose_gaps_overlap_are_not_ordered() -> None:
-    pairs = [pair(arm, "base", "test/without", gain, 0.01) for arm, gain in (("low", 0.1), ("mid", 0.2))]
-    facts = [
-        BankFacts(name, 0.3 + gap, 0.3, 0.5, (arm, "base"), gap - 0.05, gap + 0.05)
-        for name, arm, gap in (("A", "low", 0.1), ("B", "mid", 0.19))
-    ]
-    text = finding(pairs=pairs, facts=facts)
+    text = banked(A=(0.1, 0.1), B=(0.19, 0.4))
     assert "The intervals of the gaps overlap, so that the banks cannot be ordered." in text
     assert "rises" not in text and "falls" not in text
+
+
+def test_the_best_arm_is_corrected_for_having_been_chosen() -> None:
+    found = Invented({"base": 0.1, "low": 0.6, "mid": 0.9, "high": 0.3})
+    tested = against_best(cast(Outcomes, found), "mid")
+    assert list(tested) == ["low", "high"]
+    for arm, (test, p) in tested.items():
+        assert test == found.compare(arm, "mid", found.headline)
+        assert p >= 2 * test.p  # of the three pairs two at least are left when it is its turn
+    assert max(p / test.p for test, p in tested.values()) == pytest.approx(3)
+
+
+def test_arms_that_fall_while_they_train_are_told_where_the_file_asks_for_it() -> None:
+    text = finding(tell="curves")
+    assert (
+        "While training, on validation without routes, these are shown to fall from their best: mid from step 60 "
+        "(there 12.5 points below its best, step 40); not shown to fall: low." in text
+    )
+    assert "While training" not in finding()
+    rows = results()["training"]
+    assert "no arm is shown to fall from its best." in finding(tell="curves", training=rows[1:])
+    one = [row | {"seeds": 1, "falls": None} for row in rows]
+    assert "With one seed it cannot be told which arms fall" in finding(tell="curves", training=one)
 
 
 def test_other_measures_are_told_where_the_file_asks_for_them() -> None:

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from realm.experiments.facts import BankFacts, Shown
-from realm.experiments.page import banks_section, comparison, page, shown_section
+from realm.experiments.page import comparison, page
 from realm.experiments.plot import STYLES, draw
 from tests.experiments.sample import results
+
+BANK: dict[str, Any] = {
+    "name": "A", "teacher": 0.7, "student": 0.3, "gap": 0.4, "low": 0.3, "high": 0.5, "distance": 0.42,
+    "pair": ["mid", "low"],
+}  # fmt: skip
 
 
 def written(**changes: Any) -> str:
@@ -56,6 +60,8 @@ def test_the_page_says_what_its_intervals_and_p_values_rest_on() -> None:
     one = written(seeds=[0])
     assert "one seed says nothing of what another would give" in one
     assert "t-test" not in one
+    assert "bootstrap intervals over questions *and* seeds" in written()
+    assert "seeds*" not in one and "bootstrap intervals over questions:" in one
 
 
 def test_gaps_are_compared() -> None:
@@ -65,16 +71,40 @@ def test_gaps_are_compared() -> None:
 
 
 def test_empty_tables_are_left_out() -> None:
-    text = written(pairs=[], gaps=[], gap_pairs=[], kinds=[], cost=[])
+    text = written(pairs=[], gaps=[], gap_pairs=[], kinds=[], cost=[], training=[])
     assert text.count("\n## ") == 2  # finding and accuracy
 
 
 def test_tables_of_some_experiments_alone() -> None:
-    shown = shown_section([Shown("low", 4.0, 0.125, 0.5)])
-    banks = banks_section([BankFacts("A", 0.7, 0.3, 0.42, ("low", "mid"), 0.3, 0.5)])
-    text = page(results(), [shown, banks], image="i.svg")
+    text = written(shown=[{"arm": "low", "routes": 4.0, "wrong": 0.125, "dropped": 0.5}], banks=[BANK])
     assert "| low | 4.00 | 12.5 | 0.50 |" in text
-    assert "| A | 70.0 | 30.0 | +40.0 (+30.0 to +50.0) | 0.42 | low − mid |" in text
+    assert "| A | 70.0 | 30.0 | +40.0 (+30.0 to +50.0) | 0.42 | mid − low |" in text
+    assert "the two move together" in text
+
+
+def test_the_course_of_training() -> None:
+    text = written()
+    columns = "start, without | best, without | end, without | falls from, without | start, with | best, with"
+    assert f"|  | {columns} | end, with | falls from, with |" in text
+    middle = "25.0 | 75.0 (step 40) | 65.0 | step 60 (-22.0 to -3.0) | 50.0 | 87.5 (step 80) | 87.5 |  |"
+    assert f"| mid | {middle}" in text
+    assert "| low | 25.0 | 50.0 (step 80) | 50.0 |  |  |  |  |  |" in text
+    assert "`training.eval_questions` validation questions" in text
+    assert "picked by these figures, which favours it" in text
+
+
+def test_one_thread_is_claimed_only_where_it_is_so() -> None:
+    assert "seconds of training on one thread, without evaluation" in written()
+    text = written(threads=None)
+    assert "2:05 min of processes;" in text and "one thread" not in text
+    assert "2:05 min of analysis;" in written(kind="patterns")
+
+
+def test_the_gains_of_banks_are_drawn_over_their_gaps(tmp_path: Path) -> None:
+    svg, png = draw(results(banks=[BANK], axis=None), tmp_path / "bound")
+    assert svg.read_text() != draw(results(axis=None), tmp_path / "arms")[0].read_text()
+    assert "gain of wrong routes" in svg.read_text()
+    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("changes", [{}, {"axis": None}])

@@ -67,14 +67,20 @@ def test_habits_are_told_from_noise(spec: Path, tmp_path: Path) -> None:
     means = {row["arm"]: row["mean"] for row in results["cells"]}
     assert means["habit"] > 0.8 > 0.3 > means["noise"]
     whole: dict[str, Any] = {
-        **results, "name": "n", "title": "t", "question": "q", "command": "c", "fast": False, "seconds": 1.0,
+        **results, "name": "n", "title": "t", "question": "q", "kind": "patterns", "command": "c", "fast": False,
+        "seconds": 1.0,
         "finding": patterns.finding(found),
     }  # fmt: skip
-    text = page(whole, [patterns.verdicts(found), patterns.kinds(found)], image="i.svg")
+    text = page(whole, [patterns.verdicts(results), patterns.kinds(found)], image="i.svg")
     assert "habit: Systematic: two wrong answers of one question are equal in 100.0%" in text
     assert "| habit | **systematic** | 240 | 240 | 100.0 % |" in text
     assert "| noise | **noise** | 240 | 240 |" in text
     assert "Budget" not in text
+    first = results["verdicts"][0]
+    assert (first["bank"], first["verdict"], first["agree"], results["value"]) == (
+        "habit", "systematic", 1.0, "habit share",
+    )  # fmt: skip
+    assert first["habit_share"][0] == means["habit"]
 
 
 def test_without_any_pair_there_is_nothing_to_tell(tmp_path: Path) -> None:

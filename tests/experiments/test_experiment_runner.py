@@ -214,11 +214,12 @@ def test_progress_without_a_terminal(
 def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Started) -> None:
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
-        "name", "title", "question", "command", "fast", "seconds", "seeds", "machine", "versions", "budget", "arms",
-        "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis", "kinds", "cost", "curves",
-        "finding",
+        "name", "title", "question", "kind", "command", "fast", "seconds", "value", "seeds", "threads", "machine",
+        "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis",
+        "kinds", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
+    assert (found["kind"], found["value"], found["threads"]) == ("train", "accuracy", 1)
     assert found["machine"] == "a machine"
     assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
     assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]
@@ -238,6 +239,13 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert found["curves"][0] == {
         "arm": "plain", "seed": 0, "measure": "without", "points": [[0, 0.5], [4, 0.5], [8, 0.5]],
     }  # fmt: skip
+    level = {"start": {"step": 0, "mean": 0.5}, "best": {"step": 0, "mean": 0.5}, "end": {"step": 8, "mean": 0.5}}
+    assert found["training"][0] == {"arm": "plain", "measure": "without", "seeds": 2, **level, "falls": None}
+    assert "While training" not in found["finding"]
+
+
+def test_the_finding_tells_of_the_curves_where_the_file_asks_for_it(write_spec: WriteSpec, started: Started) -> None:
+    assert "no arm is shown to fall from its best" in run(write_spec(tell="curves"))["finding"]
 
 
 def test_gaps_are_paired(write_spec: WriteSpec, started: Started) -> None:

@@ -62,6 +62,9 @@ def results(
         "title": f"{shout}How many wrong routes can a student bear?",
         "question": f"{shout}How does the share of wrong routes in the prompt change what the student learns?",
         "command": "realm experiment error-ratio --seeds 3",
+        "kind": "train",
+        "value": "accuracy",
+        "threads": 1,
         "fast": False,
         "seeds": list(SEEDS),
         "machine": f"{shout}2 CPU cores, 4 GB",
@@ -75,6 +78,20 @@ def results(
         "headline": "test/without",
         "cells": cells,
         "gaps": gaps,
+        "gap_pairs": [
+            {"arm": names[1], "against": names[0], "split": "test", "difference": -0.05, "low": -0.09, "high": -0.01}
+            | {"p": 0.024, "p_corrected": 0.048}
+        ],
+        "training": [
+            {"arm": names[1], "measure": "without", "seeds": 3, "start": {"step": 0, "mean": 0.4}}
+            | {"best": {"step": 100, "mean": 0.66}, "end": {"step": 200, "mean": 0.6}}
+            | {"falls": {"step": 150, "difference": 0.05, "low": 0.02, "high": 0.08}}
+        ],
+        "shown": [{"arm": names[1], "routes": 4.0, "wrong": 0.25, "dropped": 0.5}],
+        "banks": [
+            {"name": f"{shout}poor", "teacher": 0.4, "student": 0.2, "gap": 0.2, "low": 0.1, "high": 0.3}
+            | {"distance": 0.42, "pair": names[1::-1]}
+        ],
         "pairs": pairs,
         "axis": {"label": f"{shout}wrong routes, %", "values": {name: 25.0 * index for index, name in enumerate(names)}}
         if axis
@@ -87,4 +104,35 @@ def results(
         "cost": cost,
         "curves": curves,
         "finding": f"{shout}Half of the routes wrong is best: 66.0 % without routes, 52.0 % where all are right.",
+    }
+
+
+def patterns() -> dict[str, Any]:
+    """What the experiment that trains nothing hands to the page; the second bank allows no test."""
+    measure = {"name": "habit share", "split": "habit share", "routes": False}
+    return {
+        "name": "error-patterns",
+        "title": "Are wrong CoTs systematic or noise?",
+        "question": "Which?",
+        "kind": "patterns",
+        "value": "habit share",
+        "command": "realm experiment error-patterns",
+        "fast": False,
+        "seeds": [0],
+        "threads": None,
+        "seconds": 12.0,
+        "arms": [{"name": "desk", "set": {}}],
+        "measures": [measure | {"label": "wrong CoTs that follow a habit, share"}],
+        "headline": "habit share",
+        "cells": [
+            {"arm": "desk", "measure": "habit share", "seeds": {"0": 0.61}, "mean": 0.61, "low": 0.55, "high": 0.67}
+        ],
+        "kinds": [{"arm": "desk", "kind": "number", "mean": 0.4}],
+        "verdicts": [
+            {"bank": "desk", "verdict": "systematic", "wrong": 240, "analysed": 230, "agree": 0.5, "by_chance": 0.125}
+            | {"habit_share": [0.61, 0.55, 0.67], "p": 0.0005, "by_rules": None},
+            {"bank": "sums", "verdict": "noise", "wrong": 20, "analysed": 20, "agree": None, "by_chance": None}
+            | {"habit_share": None, "p": None, "by_rules": None},
+        ],
+        "finding": "desk: Systematic.",
     }

@@ -19,11 +19,14 @@ from realm.cli.app import app
 from realm.errors import DataError
 from realm.report.experiment import write_experiment_page
 from realm.report.experiment_data import read_experiment
+from realm.report.palette import WITHOUT
 from realm.report.svg import interval, percent
 
 UNBROKEN = "W" * 300
 RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}
-SECTIONS = ("result", "differences", "measures", "training", "gaps", "kinds", "cost", "arms", "setup")
+SECTIONS = (
+    "result", "differences", "measures", "training", "gaps", "kinds", "shown", "banks", "cost", "arms", "setup",
+)  # fmt: skip
 
 
 def page_of(results: dict[str, Any], folder: Path) -> str:
@@ -68,7 +71,12 @@ def test_recipes_keep_their_colours_and_other_arms_those_of_the_measure(tmp_path
     assert {*re.findall(r'class="mark (c\d+) hollow', headline)} >= {"c1", "c2", "c3"}
     page = page_of(fake_experiment.results(axis=False), tmp_path)
     headline = page[page.index('id="result"') : page.index("</table>")]
-    assert {*re.findall(r'class="whisker (c\d+)', headline)} == {"c9"}
+    assert {*re.findall(r'class="whisker (c\d+)', headline)} == {f"c{WITHOUT}"}
+    # The untrained model makes no experiment one of recipes, nor does one recipe among arms of other names.
+    for arms in ({"base": (0.2, 0.3), "k1": (0.4, 0.5)}, {"realm-r1": (0.4, 0.5), "adaptive": (0.4, 0.5)}):
+        page = page_of(fake_experiment.results(arms, axis=False), tmp_path)
+        headline = page[page.index('id="result"') : page.index("</table>")]
+        assert {*re.findall(r'class="whisker (c\d+)', headline)} == {f"c{WITHOUT}"}
 
 
 def test_the_curves_are_means_of_whole_sets_of_seeds(tmp_path: Path) -> None:
@@ -80,6 +88,52 @@ def test_the_curves_are_means_of_whole_sets_of_seeds(tmp_path: Path) -> None:
     page = page_of(results, tmp_path)
     assert "step 10 · mean of 2 seeds · 50.0\u202f%" in page
     assert "step 20" not in page
+
+
+def section(page: str, name: str) -> str:
+    """What a reader sees of one section."""
+    return text_of(page[page.index(f'<section id="{name}">') :].split("</section>")[0])
+
+
+def test_what_stands_beside_the_accuracies(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(), tmp_path)
+    assert "25 % 40.0 % 66.0 % step 100 60.0 % step 150 −8.0 to −2.0" in section(page, "training")
+    assert "picked by these figures, which favours it" in section(page, "training")
+    assert "Differences of these gaps" in section(page, "gaps")
+    assert "25 % − 0 % · p 0.048 · −5.0 points (95 % interval −9.0 to −1.0)" in section(page, "gaps")
+    assert "25 % 4.00 25.0 % 0.50" in section(page, "shown")
+    gain = fake_experiment.ARMS["25 %"][0] - fake_experiment.ARMS["0 %"][0]
+    assert f"poor (25 % − 0 %) 40.0 % 20.0 % +20.0 +10.0 to +30.0 0.42 +{100 * gain:.1f}" in section(page, "banks")
+    assert "corrected, within each measure, for the number of comparisons" in section(page, "differences")
+
+
+def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    page = page_of(results, tmp_path)
+    assert "intervals over questions and seeds; the small dots" in section(page, "result")
+    assert "time 1 h 2 min of processes of one thread" in section(page, "setup")
+    page = page_of({**results, "seeds": [0], "threads": None}, tmp_path)
+    assert "intervals over questions; one seed" in section(page, "result")
+    assert "one thread" not in section(page, "setup")
+
+
+def test_the_page_of_error_patterns_says_what_it_shows(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.patterns(), tmp_path)
+    shown = text_of(page)
+    assert "ccuracy" not in shown and "routes" not in shown and "seed" not in section(page, "result")
+    assert "Habit share with 95 % intervals over questions." in section(page, "result")
+    verdicts = section(page, "verdicts")
+    assert "desk systematic 240 230 50.0 % 12.5 % 61.0 % 55.0–67.0 < 0.001 none" in verdicts
+    assert "sums noise 20 20 none none none none none" in verdicts
+    assert "How they go wrong" in section(page, "kinds")
+    assert "realm experiment error-patterns · 2 banks" in shown
+
+
+def test_long_findings_are_cut_visibly(tmp_path: Path) -> None:
+    whole = "word " * 1590  # 7950 characters
+    assert read_experiment({**fake_experiment.results(), "finding": whole}).finding == whole
+    cut = read_experiment({**fake_experiment.results(), "finding": whole * 2}).finding
+    assert cut == f"{(whole * 2)[:8000]} …"
 
 
 def test_no_markup_of_others_reaches_the_page(tmp_path: Path) -> None:
@@ -112,7 +166,27 @@ def test_a_large_experiment_stays_small(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 
-@pytest.mark.parametrize("left", ["cells", "gaps", "pairs", "kinds", "cost", "curves", "axis", "finding", "versions"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "cells",
+        "gaps",
+        "pairs",
+        "kinds",
+        "cost",
+        "curves",
+        "axis",
+        "finding",
+        "versions",
+        "kind",
+        "value",
+        "gap_pairs",
+        "training",
+        "shown",
+        "banks",
+        "threads",
+    ],
+)
 def test_what_is_missing_is_left_out(tmp_path: Path, left: str) -> None:
     results = fake_experiment.results()
     del results[left]

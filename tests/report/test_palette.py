@@ -6,7 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from realm.report.palette import DARK, LIGHT, SHADES, STYLES, WITH, WITHOUT, resolved, style_of, variables
+from realm.recipes import RECIPES
+from realm.report.palette import DARK, LIGHT, LOOKS, STYLES, WITH, WITHOUT, recipe_of, resolved, style_of, variables
 
 
 def channels(colour: str) -> list[float]:
@@ -45,7 +46,7 @@ def test_contrast_is_measured_as_wcag_does() -> None:
 
 
 def test_lines_and_names_stand_out_on_both_grounds() -> None:
-    for shades in SHADES:
+    for shades in (look.shades for look in LOOKS):
         assert contrast(shades.line, LIGHT["bg"]) >= 3
         assert contrast(shades.dark_line, DARK["bg"]) >= 3
         assert contrast(shades.name, LIGHT["bg"]) >= 4.5
@@ -66,7 +67,7 @@ def test_the_recipes_are_told_apart_by_every_reader(deficiency: str) -> None:
     for pairs in (combinations(main, 2), [(WITHOUT, WITH)]):
         for one, other in pairs:
             for shade in ("line", "dark_line"):
-                colours = [seen(getattr(SHADES[style], shade)) for style in (one, other)]
+                colours = [seen(getattr(LOOKS[style].shades, shade)) for style in (one, other)]
                 far = sum((a - b) ** 2 for a, b in zip(*colours, strict=True)) ** 0.5
                 assert far > 15, (one, other, shade)
 
@@ -75,14 +76,31 @@ def test_models_without_a_colour_of_their_own_take_turns() -> None:
     names = ["base", "mine", "yours", "grpo"]
     assert [style_of(name, names) for name in ("base", "grpo")] == [0, 1]
     assert style_of("mine", names) != style_of("yours", names)
-    assert not {style_of("mine", names), style_of("yours", names)} & {0, 1, 2, 3}
+    assert not {style_of("mine", names), style_of("yours", names)} & set(STYLES.values())
+
+
+def test_every_recipe_has_a_style_of_its_own_and_no_two_styles_look_alike() -> None:
+    assert set(STYLES) == {"base", *RECIPES}
+    assert len({LOOKS[number].marker for number in STYLES.values()}) == len(STYLES)
+    assert len({(look.shades.line, look.marker) for look in LOOKS}) == len(LOOKS)
+    for one, other in combinations((LOOKS[number] for number in STYLES.values()), 2):
+        assert one.shades != other.shades or one.broken != other.broken
+
+
+def test_what_is_named_after_a_recipe_has_its_colour_and_another_marker() -> None:
+    names = ["realm-r1-140+", "sft+grpo-140", "synthesizer-rl", "r1-140", "sftish", "base"]
+    assert [recipe_of(name) for name in names] == ["realm-r1", "sft+grpo", "synthesizer-rl", None, None, None]
+    names = ["base", "realm-r1", "mine", "realm-r1-140", "realm-r1-140+"]
+    looks = [LOOKS[style_of(name, names)] for name in ("realm-r1", "realm-r1-140", "realm-r1-140+")]
+    assert len({look.marker for look in looks}) == 3
+    assert len({look.shades for look in looks}) == 1
 
 
 def test_the_variables_are_light_dark_and_one_for_every_style() -> None:
     css = variables()
     light, dark = css.split("@media screen and (prefers-color-scheme: dark)")
     assert f"--bg: {LIGHT['bg']}" in light and f"--bg: {DARK['bg']}" in dark
-    for number, shades in enumerate(SHADES):
+    for number, shades in enumerate(look.shades for look in LOOKS):
         assert f"--c{number}: {shades.line};" in light
         assert f"--c{number}: {shades.dark_line};" in dark
         assert f".c{number} {{ --c: var(--c{number}); --t: var(--t{number}); }}" in css
@@ -94,5 +112,5 @@ def test_resolved_rules_hold_colours_and_no_variables() -> None:
     )
     assert "var(" not in css and "why" not in css
     assert f"text {{ fill: {LIGHT['ink']}; }}" in css
-    assert f".line.c3, .raw.c3 {{ stroke: {SHADES[3].line}; }}" in css
-    assert f"text.name.c1 {{ fill: {SHADES[1].name}; }}" in css
+    assert f".line.c3, .raw.c3 {{ stroke: {LOOKS[3].shades.line}; }}" in css
+    assert f"text.name.c1 {{ fill: {LOOKS[1].shades.name}; }}" in css

@@ -67,7 +67,7 @@ def test_every_recipe_has_its_own_colour_and_marker() -> None:
     names = list(STYLES)
     styles = [style_of(name, names) for name in names]
     assert len(set(styles)) == len(names)
-    shapes = {re.sub(r"\bc\d\b", "", marker(style, 0, 0, solid=True)) for style in styles}
+    shapes = {re.sub(r"\bc\d+\b", "", marker(style, 0, 0, solid=True)) for style in styles}
     assert len(shapes) == len(names)
 
 
@@ -82,6 +82,15 @@ def test_line_chart_breaks_at_a_new_round_and_dashes_the_cold_start() -> None:
         [Series("r1", 3, line)], width=400, height=200, summary="s", x_title="step", y_range=(0, 1), x_range=(0, 2)
     )
     assert re.findall(r'class="line c3( dashed)?"', drawn) == [" dashed", "", ""]
+
+
+def test_lines_of_one_colour_are_told_apart_by_their_strokes() -> None:
+    drawn = {}
+    for name in ("sft", "sft+grpo"):
+        series = [Series(name, STYLES[name], [Point(0, 0.1), Point(1, 0.2)])]
+        chart = line_chart(series, width=400, height=200, summary="s", x_title="step", y_range=(0, 1))
+        drawn[name] = re.findall(r'class="line c\d+( broken)?"', chart)
+    assert drawn == {"sft": [""], "sft+grpo": [" broken"]}
 
 
 def test_a_chart_of_one_point_or_none_is_drawn() -> None:
