@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
+from realm.processes import launched
 
 #: Version of the layout below, raised when a reader of old folders would misread new ones.
 FORMAT = 1
@@ -39,6 +41,12 @@ FREE_ON_RESUME = (
     "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
+#: Status in meta.json of a run whose deletion has begun: what is left of it is never gone on with.
+OVERWRITTEN = "overwritten"
+#: What is deleted first and, in this order, last: weights, and what says that there is a run.
+_FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
+#: Where a process other than the main one notes its failure, by its number.
+_FAILURE = "failure-{}.json"
 #: Order of the stages within a round; `final` comes after every round.
 STAGES = ("base", "sft", "rl", "final")
 
@@ -73,6 +81,13 @@ def machine() -> str:
     return ", ".join(parts)
 
 
+def _deletion(item: Path) -> int:
+    """When an item of a run's folder is deleted: lower goes first."""
+    if item.name in _FIRST:
+        return -1
+    return _LAST.index(item.name) + 1 if item.name in _LAST else 0
+
+
 def position(record: dict[str, Any]) -> tuple[int, int, int]:
     """Where in the run a record belongs, as a sortable (round, stage, step)."""
     stage = STAGES.index(record.get("stage", "base"))
@@ -93,7 +108,14 @@ def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
 
 def _origin() -> dict[str, Any]:
     """What meta.json says of how its numbers came about."""
-    return {"versions": versions(), "machine": machine(), "command": " ".join(["realm", *sys.argv[1:]])}
+    origin = {"versions": versions(), "machine": machine(), "command": " ".join(["realm", *sys.argv[1:]])}
+    return {**origin, **_launch()}
+
+
+def _launch() -> dict[str, str]:
+    """What the processes of the run were launched with, for whoever goes on with it; nothing for a single process."""
+    launch = launched()
+    return {} if launch is None else {"launch": launch}
 
 
 def _now() -> str:
@@ -118,23 +140,23 @@ class RunFolder:
             template_hash: hash of the prompt's wording and tags, kept in meta.json.
             overwrite: a run of this name is deleted, all but its banks (`KEPT`).
             resume: a run of this name is continued; its configuration must be the same in all that decides the result.
+                Where there is none it is started, so that one command serves a job that is queued again and again.
 
         Raises:
-            ResourceError: the name is used (or, on resume, is not), or the disk refuses.
+            ResourceError: the name is used (on resume: by what is no run), or the disk refuses.
             ConfigError: the name is no folder name, or the configuration differs from the one to be resumed.
         """
         name, path = config.run.name, config.run_path
         if name != Path(name).name or name in ("", ".", ".."):
             raise ConfigError(f"run.name: expected the name of one folder below run.dir, found {name!r}.")
         run = cls(path)
-        if resume:
+        if resume and run.check_resume(config):
             run._resume(config)
             return run
         with writing(path):
-            # A hidden file is a write that was cut short when an earlier process was killed.
-            used = path.exists() and (not path.is_dir() or any(item.name[0] != "." for item in run._replaceable(path)))
+            used = run._used()
         if used:
-            run._clear(overwrite)
+            run._clear(overwrite or run._half_deleted())
         fresh = not path.exists()
         try:
             with writing(path):
@@ -175,13 +197,27 @@ class RunFolder:
                 f"{self.path}: this run name is already used. Choose another run.name or --out, or give --overwrite "
                 "(or --resume, where the command has it)."
             )
+        # Noted first: killed from here on, no resume takes what is left for a run (half a model is a folder, too).
+        self._write_meta({"format": FORMAT, "name": self.path.name, "status": OVERWRITTEN})
         with writing(self.path):
             # meta.json goes last, so that a deletion that was cut short can be repeated.
-            for item in sorted(self._replaceable(self.path), key=lambda item: item.name == "meta.json"):
+            for item in sorted(self._replaceable(self.path), key=_deletion):
                 if item.is_dir() and not item.is_symlink():
                     shutil.rmtree(item)
                 else:
                     item.unlink()
+
+    def _used(self) -> bool:
+        """Whether something is here but banks; a hidden file is a write that was cut short by a kill."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        return any(item.name[0] != "." for item in self._replaceable(self.path))
+
+    def _half_deleted(self) -> bool:
+        """Whether a deletion of the run here was cut short."""
+        with suppress(DataError):
+            return self.meta.get("status") == OVERWRITTEN
+        return False
 
     def _replaceable(self, folder: Path) -> Iterator[Path]:
         """What is in a folder of the run but for what is kept: files, links and whole folders."""
@@ -193,31 +229,42 @@ class RunFolder:
             elif item not in kept:
                 yield item
 
-    def check_resume(self, config: Config) -> None:
-        """Find out whether the run here can be continued with `config`; nothing is written.
+    def check_resume(self, config: Config) -> bool:
+        """Whether there is a run here to be continued with `config`; False: it is still to be started.
+
+        Nothing is written.
 
         Raises:
-            ResourceError: there is no run here.
+            ResourceError: there is no run here, but something else.
             ConfigError: its configuration differs in what decides the result.
         """
         if not (self.path / "meta.json").is_file():
-            raise ResourceError(f"{self.path}: no run to resume here. Leave --resume away to start it.")
+            if self._used():
+                raise ResourceError(
+                    f"{self.path}: no run to resume here (no meta.json), and what is here is never overwritten. "
+                    "Choose another run.name or --out, or move it away."
+                )
+            return False
+        if self._half_deleted():
+            return False
         if not (self.path / "config.yaml").is_file():
-            return  # killed before it was written
+            return True  # killed before it was written
         keys = _differences(load_config(self.path / "config.yaml"), config)
         if keys:
             raise ConfigError(
                 f"{self.path}: the interrupted run has another {', '.join(keys)}. "
                 "Resume with its own config.yaml, or start a new run.name."
             )
+        return True
 
     def _resume(self, config: Config) -> None:
-        self.check_resume(config)
-        meta = {key: value for key, value in self.meta.items() if key != "reason"}
+        meta = {key: value for key, value in self.meta.items() if key not in ("reason", "launch")} | _launch()
         with writing(self.path):
             for torn in self.path.glob(".*.tmp"):  # of a write that a kill cut short; `publish` clears its own folder
                 if torn.is_file():
                     torn.unlink()
+            for old in self.path.glob(_FAILURE.format("*")):
+                old.unlink()
         self._write_config(config)
         self._write_meta({**meta, "resumed": [*meta.get("resumed", []), _now()], "finished": None, "status": "running"})
 
@@ -266,8 +313,29 @@ class RunFolder:
         return meta
 
     def finish(self, status: Literal["done", "failed", "interrupted"] = "done", reason: str = "") -> None:
-        """Note in meta.json that the run ended, how, and why."""
+        """Note in meta.json that the run ended, how, and why.
+
+        Where another process had failed before, the end of this one is but what followed from that: the run failed,
+        for the reason that the other one noted.
+        """
+        elsewhere = "" if status == "done" else self.failure_elsewhere()
+        if elsewhere:
+            status, reason = "failed", elsewhere
         self._write_meta({**self.meta, "finished": _now(), "status": status, **({"reason": reason} if reason else {})})
+
+    def note_failure(self, number: int, reason: str) -> None:
+        """Note why process `number`, not the main one, failed: in a file of its own, removed when the run goes on."""
+        row = {"time": time.time(), "reason": reason}
+        write_atomic(self.path / _FAILURE.format(number), json.dumps(row, ensure_ascii=False) + "\n")
+
+    def failure_elsewhere(self) -> str:
+        """Which process but the main one failed first, and why; empty where none noted a failure."""
+        found = []
+        for path in self.path.glob(_FAILURE.format("*")):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                row = json.loads(path.read_text(encoding="utf-8"))
+                found.append((float(row["time"]), f"process {path.stem.partition('-')[2]}: {row['reason']}"))
+        return min(found)[1] if found else ""
 
     def append(self, file: str, *records: dict[str, Any]) -> None:
         """Append records to `<run>/<file>` (see `append_jsonl`). Only the main process of a run may call it."""

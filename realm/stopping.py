@@ -21,11 +21,12 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
         number: of the signal; the command exits with 128 + number.
+        together: all processes of a distributed run stop here; else the others may know nothing of it.
     """
 
-    def __init__(self, number: int, saved: str = "") -> None:
+    def __init__(self, number: int, saved: str = "", *, together: bool = False) -> None:
         super().__init__(saved)
-        self.number = number
+        self.number, self.together = number, together
 
 
 class Request:

@@ -77,7 +77,11 @@ class RLSettings(Section):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     max_grad_norm: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Less memory, more time, also in the cold start. The update shares no prompts then: it reads a "
+        "prompt once per completion.",
+    )
     bf16: bool = Field(False, description="Mixed precision, also in the cold start (needs hardware that has it).")
     optimizer: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "adafactor"] = Field(
         "adamw_torch_fused", description="Also of the cold start; adamw_8bit needs the package bitsandbytes and a GPU."

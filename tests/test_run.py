@@ -146,12 +146,6 @@ def test_what_an_evaluation_rests_on_is_noted(config: Config, tmp_path: Path) ->
     assert run.meta["machine"] and run.meta["command"]
 
 
-def test_nothing_to_resume(config: Config) -> None:
-    with pytest.raises(ResourceError, match="no run to resume"):
-        RunFolder.create(config, resume=True)
-    assert not config.run_path.exists()
-
-
 def test_records_come_back(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     records: list[dict[str, Any]] = [{"text": "line\nbreak\u2028 ‹ü", "x": [1, 2.5, None, True]}, {"y": {"z": ""}}]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
 from realm.display import printable_lines
 from realm.errors import UserError
+from realm.processes import command, launched, main_process
 from realm.stopping import Stopped
 
 #: Commands that take --resume, so that Ctrl-C can say how to go on.
@@ -46,7 +46,8 @@ class Commands(TyperGroup):
             typer.echo(f"error: {printable_lines(str(error))}", err=True)
         except KeyboardInterrupt as error:
             saved = f" {error}" if isinstance(error, Stopped) and str(error) else ""
-            typer.echo(f"\nstopped.{saved} {_go_on(ctx.meta[ARGUMENTS])}", err=True)
+            if main_process():  # the others would only repeat it
+                typer.echo(f"\nstopped.{saved} {_go_on(ctx.meta[ARGUMENTS])}", err=True)
             number = error.number if isinstance(error, Stopped) else signal.SIGINT
             raise typer.Exit(128 + number) from None
         except Exception as error:
@@ -58,13 +59,13 @@ class Commands(TyperGroup):
 
 
 def _go_on(arguments: list[str]) -> str:
-    """What to type after Ctrl-C, from the arguments of the stopped command."""
+    """What to type after Ctrl-C, from the arguments of the stopped command and what launched it."""
     again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     if again and again[0] in RESUMABLE:
-        return f"To go on where it was: {shlex.join(['realm', *again, '--resume'])}"
+        return f"To go on where it was: {command(*again, '--resume', launch=launched())}"
     if again and again[0] in GOING_ON:
-        return f"To go on where it was: {shlex.join(['realm', *again])}"
-    return f"To start again: {shlex.join(['realm', *again])}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
+        return f"To go on where it was: {command(*again, launch=None)}"
+    return f"To start again: {command(*again, launch=None)}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
 
 
 def _version(asked: bool) -> None:

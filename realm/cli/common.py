@@ -38,7 +38,7 @@ Model = Annotated[
     str | None,
     typer.Option("--model", metavar="DIR", help="Model directory or Hub name, as model.path.", show_default=False),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped, or start it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
+
+from realm.processes import main_process
 
 if TYPE_CHECKING:
     from realm.bank.store import Bank
@@ -37,10 +38,6 @@ def has_rl(config: Config) -> bool:
     return any(stage.kind == "rl" for stage in plan(config))
 
 
-def _main_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
 def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
     """Stop what is far too big for the memory; call it when configuration, task and model have been found good.
 
@@ -68,7 +65,7 @@ def _lengths(config: Config, task: Task, bank: Bank | None) -> Lengths:
 
 def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     """Print the estimate on stderr, once; call it when configuration, task and model have been found good."""
-    if not _main_process():
+    if not main_process():
         return
     from realm.errors import ModelError
     from realm.training.estimate import describe, outline
@@ -94,7 +91,7 @@ def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool
         typer.echo(f"time     not measured: the recipe {config.training.recipe} has no RL", err=True)
         return
     found = probe(config, task, bank, pool, k=stages[-1].k)
-    if not _main_process():
+    if not main_process():
         return
     steps = sum(stage.steps for stage in stages if stage.kind == "rl")
     hours = found.seconds * steps / 3600

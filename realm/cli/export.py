@@ -53,5 +53,9 @@ def verl(
     for line in without_counterpart(resolved):
         typer.echo(f"verl has no counterpart: {line}", err=True)
     if stages[0].kind == "sft" and model is None:
-        typer.echo("the cold start is not part of it: train it here, and export with --model <run>/model", err=True)
+        typer.echo(
+            "the cold start is not part of it: train it here, and export with --model "
+            f"{stages[0].folder(Path('<run>')) / 'model'} (<run>/model is the model after RL)",
+            err=True,
+        )
     typer.echo(f"start: {start_command(out)}")

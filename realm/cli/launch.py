@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from realm.errors import ConfigError
+from realm.processes import LAUNCH
 
 #: Seconds that the launcher (torchrun underneath) leaves its processes after a SIGTERM before it kills them; its own
 #: default of 30 is less than a step of a large model and its checkpoint may take.
@@ -66,6 +67,7 @@ def launch_here(launch: str, arguments: Sequence[str]) -> NoReturn:
         )
     command = launch_command(launch, arguments)
     os.environ.setdefault(*SHUTDOWN)
+    os.environ[LAUNCH] = launch  # so that they can say how to go on
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ import typer
 from realm.cli.common import ARGUMENTS, ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
 from realm.cli.estimate import refuse, refuse_with_prompts, show_estimate, show_probe
 from realm.cli.live import progress_bar
+from realm.processes import main_process, rank
 
 if TYPE_CHECKING:
     from realm.bank.store import Bank
@@ -56,7 +57,7 @@ def train(
 
     The run folder holds the resolved configuration, metrics, sampled completions, checkpoints, the final model in the
     Hugging Face format (model/) and report.html. Ctrl-C saves a checkpoint first; a stopped or killed run goes on with
-    --resume.
+    --resume, which also starts a run that is not there yet: one command for a job that may be queued again.
     """
     resolved = resolve(config, overrides, model=model)
     place_run(resolved, out)
@@ -76,17 +77,20 @@ def train(
     from realm.training.recipes import check
     from realm.training.settings import wait_for_all
 
-    if resume:  # first: what cannot work with another configuration is then told as just that
-        RunFolder(resolved.run_path).check_resume(resolved)
+    place = RunFolder(resolved.run_path)
+    # First: what cannot work with another configuration is then told as just that.
+    there = resume and place.check_resume(resolved)
     if launch is not None:
         from realm.cli.launch import launch_here
 
         launch_here(launch, context.meta[ARGUMENTS])
+    if resume and not there and main_process() and not only_estimate:
+        typer.echo(f"{place.path}: no run to resume yet; it is started", err=True)
     task = load_task(resolved)
     refuse(resolved)
     verifier = task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout
     with stoppable(), VerifierPool(*verifier) as pool:
-        bank = open_training_bank(resolved, task, pool, resume=resume)
+        bank = open_training_bank(resolved, task, pool, resume=there)
         check(resolved, task, bank)
         if only_estimate:
             show_estimate(resolved, task, bank)
@@ -94,9 +98,11 @@ def train(
         if only_estimate:
             show_probe(resolved, task, bank, pool)
             return
-        if not _main_process():
+        wait_for_all()  # they have all looked at the folder that is changed now
+        if not main_process():
             wait_for_all()  # what an earlier run of this name left is gone now
-            _train(resolved, RunFolder(resolved.run_path), task, bank, pool, resume)
+            with _noted(place):
+                _train(resolved, place, task, bank, pool, there)
             return
         prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume)
@@ -105,7 +111,7 @@ def train(
                 _keep_bank(bank, run.path)
             show_estimate(resolved, task, bank)
             wait_for_all()
-            _train(resolved, run, task, bank, pool, resume)
+            _train(resolved, run, task, bank, pool, there)
             _conclude(resolved, run, task, bank, pool)
         except BaseException as error:
             with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
@@ -118,9 +124,15 @@ def train(
     typer.echo(f"model: {run.path / 'model'}\nreport: {write_report(run.path)}")
 
 
-def _main_process() -> bool:
-    """Whether this is the process of a distributed run (accelerate, torchrun) that writes."""
-    return os.environ.get("RANK", "0") == "0"
+@contextmanager
+def _noted(run: RunFolder) -> Iterator[None]:
+    """Leave the main process and `realm doctor` the reason for which this process, another one, fails."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(Exception):  # what stopped it matters more than that it cannot be noted
+            run.note_failure(rank(), str(error) or type(error).__name__)
+        raise
 
 
 def has_bank(config: Config) -> bool:

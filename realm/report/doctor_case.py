@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, pvariance
 from typing import Any, Literal
 
+from realm.processes import command
 from realm.recipes import WITHOUT_ROUTES
 from realm.report.data import Evaluation, Report, Run, mapping, number, read_object, text, whole
 
@@ -126,8 +126,9 @@ class Case:
         return (before[-1] if before else None), within
 
     def again(self) -> str:
-        """The command that goes on with the run."""
-        return shlex.join(["realm", "train", str(self.run.folder), "--resume"])
+        """The command that goes on with the run, launched as it was."""
+        launch = self.run.meta.get("launch")
+        return command("train", str(self.run.folder), "--resume", launch=launch if isinstance(launch, str) else None)
 
 
 def age(seconds: float) -> str:

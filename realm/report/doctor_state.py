@@ -7,6 +7,7 @@ from statistics import fmean
 
 from realm.report.data import number, share, text, whole
 from realm.report.doctor_case import Case, Finding, age, standing
+from realm.run import RunFolder
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
 _SILENT_SECONDS, _SILENT_ROWS = 900.0, 20
@@ -14,10 +15,13 @@ _FILES = ("meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl"
 
 
 def failed(case: Case) -> Finding | None:
-    """The run ended with an error."""
-    if case.run.meta.get("status") != "failed":
+    """The run ended with an error: as it noted, or as a process noted whose end left the others no time to say so."""
+    status = case.run.meta.get("status")
+    elsewhere = RunFolder(case.run.folder).failure_elsewhere() if status == "running" else ""
+    if status != "failed" and not elsewhere:
         return None
-    reason = " ".join(text(case.run.meta.get("reason"), "no reason is noted in meta.json.").split())
+    noted = elsewhere or text(case.run.meta.get("reason"), "no reason is noted in meta.json.")
+    reason = " ".join(noted.split())
     where = standing(case)
     return Finding(
         "failed",
@@ -34,7 +38,7 @@ def unfinished(case: Case) -> Finding | None:
     if status == "interrupted":
         says = f"The run was interrupted after {where}."
         return Finding("unfinished", "broken", says, f"Go on with it: {case.again()}\n{lost}", ("training.save_every",))
-    if status != "running":
+    if status != "running" or RunFolder(case.run.folder).failure_elsewhere():  # told by `failed`
         return None
     times = [path.stat().st_mtime for file in _FILES if (path := case.run.folder / file).is_file()]
     silence = case.now - max(times, default=case.now)

@@ -23,9 +23,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.files import write_atomic, writing
+from realm.processes import main_process
 from realm.stopping import Request
 from realm.training.adapters import merge
-from realm.training.settings import main_process
 
 _SEAL = "seal.json"
 
@@ -103,7 +103,7 @@ class Checkpoints(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask the trainer to save and to stop, at the first step at which it may."""
-        number = _agreed(self._request.number or 0, args.device)
+        number = agreed(self._request.number or 0, args.device)
         whole = math.lcm(int(args.logging_steps), getattr(args, "num_iterations", 1))
         if number and (state.global_step % whole == 0 or state.global_step >= state.max_steps):
             self._request.number = number
@@ -122,8 +122,8 @@ class Checkpoints(TrainerCallback):
                 shutil.rmtree(old)
 
 
-def _agreed(number: int, device: torch.device) -> int:
-    """The largest `number` of all processes."""
+def agreed(number: int, device: torch.device) -> int:
+    """The largest `number` of all processes; each of them must call it."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return number
     found = torch.tensor([number], device=device)

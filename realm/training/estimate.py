@@ -31,6 +31,8 @@ Change = dict[str, Any]
 
 #: How many times the memory an estimated peak must be to refuse a run: estimates err by less.
 CLEARLY = 1.5
+#: What gradient checkpointing costs beside the time of a second forward (see `frugal`).
+UNSHARED = "(Under gradient_checkpointing the update reads a prompt once per completion, not once per group.)"
 #: Questions whose prompts are rendered to learn how long prompts are.
 SAMPLE = 64
 #: Numbers that one layer keeps of each token for the backward pass, per unit of hidden size, query, key and inner
@@ -246,8 +248,14 @@ def _refusal(config: Config, what: str, needed: int, there: Memory, need: Callab
     remedy = f"It would fit with {'; or '.join(found)}" if found else "Take a smaller model"
     return ResourceError(
         f"{config.model.path}: {what} {size(needed)}, the {there.kind} has {size(there.limit)} for each process.\n"
-        f"{remedy}; or spread it over several GPUs (configs/accelerate/fsdp2.yaml)."
+        f"{remedy}; or spread it over several GPUs (configs/accelerate/fsdp2.yaml).{_price(config, found)}"
     )
+
+
+def _price(config: Config, told: list[str]) -> str:
+    """What a setting that was told costs, beyond what its name says."""
+    shared = config.training.rl.shared_prefix == "auto" and any("gradient_checkpointing" in text for text in told)
+    return f" {UNSHARED}" if shared else ""
 
 
 def advice(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
@@ -391,7 +399,7 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
     fitting = advice(config, model, lengths, there)
     if there.limit is not None and found.peak > there.limit:
         remedy = (
-            f"by this estimate it would with any of: {'; '.join(fitting)}"
+            f"by this estimate it would with any of: {'; '.join(fitting)}.{_price(config, fitting)}"
             if fitting
             else "take a smaller model, or spread it over several GPUs (configs/accelerate/fsdp2.yaml)"
         )

@@ -11,6 +11,7 @@ from transformers import Trainer
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError, UserError
+from realm.processes import command, launched
 
 #: What the allocators of CUDA, cuBLAS and the CPU say where they raise a bare RuntimeError.
 _MEMORY_TEXTS = (
@@ -63,8 +64,10 @@ def explain(error: Exception, config: Config, stage: str, step: int, folder: str
         return _not_finite(error, config, stage, where, folder)
     if is_memory(error):
         told, go_on = _memory(error, config, stage)
-        again = f"\n{go_on.format(again=f'realm train {folder} --resume')}" if go_on and folder else ""
-        return ResourceError(f"{where}: out of memory {told}{again}")
+        if go_on and folder:
+            again = command("train", folder, "--resume", launch=launched())
+            told += f"\n{go_on.format(again=again)}"
+        return ResourceError(f"{where}: out of memory {told}")
     return None
 
 
@@ -118,7 +121,7 @@ def _memory(error: Exception, config: Config, stage: str) -> tuple[str, str]:
     half = next((size for size in range(micro // 2, 0, -1) if micro % size == 0), 1)
     change = f"training.{stage}.micro_batch_size={half}" if half < micro else "training.rl.gradient_checkpointing=true"
     return (
-        f"in the update: lower training.{stage}.micro_batch_size ({micro}), set training.rl.gradient_checkpointing, or "
-        f"allow fewer tokens ({length}; a new run).",
+        f"in the update: lower training.{stage}.micro_batch_size ({micro}), set training.rl.gradient_checkpointing "
+        f"(slower; prompts are not shared under it), or allow fewer tokens ({length}; a new run).",
         f"Go on with: {{again}} --set {change}",
     )

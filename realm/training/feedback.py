@@ -25,9 +25,10 @@ from realm.files import write_atomic
 from realm.method.domains import domain_weights
 from realm.method.schedule import moving_average
 from realm.method.seeds import derive, rng
+from realm.processes import main_process
 from realm.tasks.base import Question
 from realm.training.rewards import Group
-from realm.training.settings import main_process, question_order
+from realm.training.settings import question_order
 
 logger = logging.getLogger(__name__)
 

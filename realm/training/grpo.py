@@ -93,6 +93,9 @@ class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
                 }
             )
         batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        # Of all processes: a group may lie on several.
+        groups = self.accelerator.gather(batch["advantages"]).view(-1, self.num_generations)
+        self._metrics["train"]["zero_spread_groups"].append(zero_spread(groups))
         reward: Any = self.reward_funcs[0]
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
@@ -104,6 +107,20 @@ class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
         asked = feedback.ask(self.state.global_step // self.num_iterations)
         first = self.accelerator.process_index * len(inputs)
         return [{**row, "question_id": asked[number]} for number, row in enumerate(inputs, first)]
+
+
+def zero_spread(groups: torch.Tensor) -> float:
+    """The share of groups that teach nothing, because all rewards that are known in them are equal.
+
+    TRL's own figure (`frac_reward_zero_std`) is that of the batch under scale_rewards batch, and takes rounding for
+    spread.
+
+    Args:
+        groups: (groups, G) advantages.
+    """
+    # Around their mean there are some on either side; rounding of the mean puts all of them on one.
+    spread = (groups > 0).any(1) & (groups < 0).any(1)
+    return 1 - float(spread.float().mean())
 
 
 def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GRPOConfig:

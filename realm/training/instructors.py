@@ -43,6 +43,7 @@ from realm.evaluation.prompts import encode, evaluation_prompts
 from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.completion import parse
 from realm.method.seeds import derive, rng
+from realm.processes import main_process
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
@@ -50,7 +51,7 @@ from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
 from realm.training.renderer import Renderer
-from realm.training.settings import main_process, question_order, wait_for_all
+from realm.training.settings import question_order, wait_for_all
 from realm.training.sft import Example, without_routes
 
 _LOG = logging.getLogger(__name__)

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -30,6 +26,7 @@ from realm.evaluation.models import context_length, load, load_tokenizer, prompt
 from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
 from realm.method.seeds import derive
+from realm.processes import main_process
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.run import RunFolder
@@ -37,14 +34,14 @@ from realm.stopping import Stopped, patient
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters, with_adapters
-from realm.training.checkpoints import Checkpoints, last_checkpoint, publish
+from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
 from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import accumulation, hushed, leave_group, main_process, sharded
+from realm.training.settings import accumulation, hushed, leave_group, sharded, untouched_randomness
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
@@ -164,8 +161,9 @@ def train(
                 if not goal.is_dir():
                     with hushed():
                         _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
-        except Stopped:  # all processes stop at the same step; after any other error one may be alone
-            leave_group()
+        except Stopped as stopped:
+            if stopped.together:  # else, as after any other error, this process may be alone
+                leave_group()
             raise
         leave_group()
     if not main_process():
@@ -254,8 +252,10 @@ class _Runner:
             if reason is None:
                 raise
             raise reason from error
-        if request.number is not None:
-            raise Stopped(request.number, f"{stage.kind.upper()} step {trainer.state.global_step} is saved.")
+        # After the last step a signal may have reached some processes only.
+        if number := agreed(request.number or 0, trainer.args.device):
+            saved = f"{stage.kind.upper()} step {trainer.state.global_step} is saved."
+            raise Stopped(number, saved, together=True)
         publish(trainer, goal, base=source, dtype=self.config.model.dtype)
 
     def _rl(
@@ -390,13 +390,3 @@ class _Runner:
                 self.run_folder.append("evaluations.jsonl", row)
             accuracies[name] = summary["accuracy"]
         return accuracies
-
-
-@contextmanager
-def untouched_randomness() -> Iterator[None]:
-    """Leave every global random state as it is, so that what is done inside does not change the training."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)

@@ -161,9 +161,6 @@ class RouteReward:
             "p": fmean(group.p for group in self.groups),
             "routes_per_prompt": fmean(len(group.routes) for group in self.groups),
             "routes_dropped": fmean(group.dropped for group in self.groups),
-            "zero_spread_groups": fmean(
-                len({item.paid for item in group.scored} - {None}) <= 1 for group in self.groups
-            ),
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
             "verifier_failures": fmean(item.verifier_failed for item in scored),
             **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},

@@ -6,11 +6,13 @@ import importlib.util
 import logging
 import math
 import os
+import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback, Trainer
@@ -114,11 +116,6 @@ def optimizer(config: Config) -> str:
     return name
 
 
-def main_process() -> bool:
-    """Whether this is the process that writes; the others of a distributed run (torchrun, accelerate) only train."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def wait_for_all() -> None:
     """Wait until every process of a distributed run has come here; a single process goes on at once."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -133,6 +130,16 @@ def leave_group() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         wait_for_all()
         torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Leave every global random state as it is, so that what is done inside does not change the training."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)
 
 
 def sharded() -> bool:

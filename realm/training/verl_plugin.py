@@ -22,7 +22,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
-from realm.evaluation.prompts import make_tags
+from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward
 from realm.tasks.base import Question
@@ -67,7 +67,7 @@ class RouteDataset(RLHFDataset):
         task = ExportedTask(exported, config.task.choices, questions)
         k = exported.k if self._fades else 0
         self._renderer = Renderer(config, task, bank, self.tokenizer, exported.context, k=k)
-        self._groups, self._rl = groups_per_step(config), config.training.rl
+        self._config, self._groups, self._rl = config, groups_per_step(config), config.training.rl
         self._source = f"realm/{exported.task}"
         ids = [question.id for question in questions]
         count = self._groups * generations(config)
@@ -94,7 +94,7 @@ class RouteDataset(RLHFDataset):
                 "question_id": question_id,
                 "step": step,
                 "p": shown.p,
-                "labels": [route.label for route in shown.routes],
+                "labels": [route.label for route in judged(self._config, shown.routes)],
             },
             "index": item,
             "tools_kwargs": {},
@@ -139,7 +139,7 @@ def compute_score(
 
     Args:
         solution_str: the completion without special tokens.
-        extra_info: its `labels` are those of the routes that the prompt shows, in order.
+        extra_info: its `labels` are those of the routes that the completion is to score, in order.
         exported: a file that `realm export verl` wrote; it names verifier, weights and tags.
     """
     judge = _judge(exported)

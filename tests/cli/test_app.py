@@ -14,6 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from realm.cli.app import Commands, app
+from realm.processes import LAUNCH
+from realm.stopping import Stopped
 
 COMMANDS = ("quickstart", "collect", "train", "evaluate", "experiment", "report", "desk")
 #: Libraries that take seconds to import; no help text needs them.
@@ -81,6 +83,20 @@ def test_a_stopped_training_says_how_to_go_on() -> None:
     result = CliRunner().invoke(failing_app(KeyboardInterrupt()), ["train", "a b.yaml", "--overwrite"])
     assert result.exit_code == 130
     assert "To go on where it was: realm train 'a b.yaml' --resume" in result.stderr
+
+
+def test_it_says_so_once_and_with_what_launched_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LAUNCH, "ddp.yaml --num_processes 2")
+    stopped = failing_app(Stopped(signal.SIGTERM, "RL step 3 is saved."))
+    result = CliRunner().invoke(stopped, ["train", "x.yaml"])
+    assert result.exit_code == 143
+    assert result.stderr == (
+        "\nstopped. RL step 3 is saved. To go on where it was: realm train x.yaml --resume "
+        "--launch 'ddp.yaml --num_processes 2'\n"
+    )
+    monkeypatch.setenv("RANK", "1")
+    other = CliRunner().invoke(stopped, ["train", "x.yaml"])
+    assert (other.exit_code, other.stderr) == (143, "")
 
 
 def test_a_full_disk_is_told_from_any_error_that_it_caused() -> None:

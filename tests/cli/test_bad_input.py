@@ -72,7 +72,7 @@ SETTINGS = {
     "run name is a path": (["--set", "run.name=a/b"], ["run.name", "a/b"]),
     "run name used": (["--set", "run.name=used"], ["used", "--resume", "--overwrite"]),
     "run name used by another folder": (["--set", "run.name=other"], ["other", "not a run folder", "--out"]),
-    "nothing to resume": (["--resume"], ["first", "no run to resume", "--resume"]),
+    "nothing to resume": (["--resume", "--set", "run.name=other"], ["other", "no run to resume", "--out"]),
     "no such tracker": (["--set", "run.report_to=[clouds]"], ["run.report_to", "clouds", "install"]),
     "unset variable": (["--set", "task.path=${REALM_NOWHERE}/x"], ["REALM_NOWHERE", "not set"]),
 }

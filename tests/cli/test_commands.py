@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -19,6 +20,8 @@ from realm.bank.store import Bank
 from realm.cli.results import print_results
 from realm.cli.train import open_training_bank
 from realm.config import load_config
+from realm.errors import ResourceError
+from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 
@@ -94,6 +97,38 @@ def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm)
 
     assert realm("train", "config.yaml", "--overwrite", "--set", "training.rl.steps=1").exit_code == 0
     assert len(rows(run / "metrics.jsonl")) == 1
+
+
+def test_one_command_starts_a_run_and_goes_on_with_it(work: Path, realm: Realm) -> None:
+    """As a job that is queued again has it."""
+    run = work / "runs" / "first"
+    assert realm("train", "config.yaml", "--resume", "--show-config").exit_code == 0 and not run.exists()
+    named = realm("train", "runs/first", "--resume")
+    assert named.exit_code == 2 and "runs/first" in named.stderr, "a run folder that is not there"
+    started = realm("train", "config.yaml", "--resume")
+    assert started.exit_code == 0, started.output
+    assert started.stderr.count("runs/first: no run to resume yet; it is started") == 1
+    metrics = (run / "metrics.jsonl").read_bytes()
+    again = realm("train", "config.yaml", "--resume")
+    assert again.exit_code == 0 and "no run to resume" not in again.stderr
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_another_process_leaves_its_reason_to_the_main_one(
+    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ResourceError("RL step 3: out of memory")
+
+    run = RunFolder.create(load_config(work / "config.yaml"))
+    with monkeypatch.context() as patch:
+        patch.setattr("realm.training.recipes.train", fail)
+        patch.setenv("RANK", "1")
+        assert realm("train", "config.yaml", "--resume").exit_code == 2
+    assert run.failure_elsewhere() == "process 1: RL step 3: out of memory"
+    assert "process 1: RL step 3: out of memory" in realm("doctor", "runs/first").stdout
+    run.finish("failed", "connection closed by peer")
+    assert run.meta["reason"] == "process 1: RL step 3: out of memory"
 
 
 def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:

@@ -23,5 +23,9 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
     assert {file.name for file in (work / "verl").iterdir()} == {"train.parquet", "validation.parquet", "verl.yaml"}
     assert "python -m verl.trainer.main_ppo" in done.stdout and "cold start" not in done.output
     assert "verl has no counterpart: training.rl.bf16 (false): verl computes in bf16" in done.stderr
+    cold = ["--set", "training.recipe=realm-r1", "--set", f"model.path={chat}", "--out", "cold"]
+    told = realm("export", "verl", "config.yaml", *cold)
+    assert told.exit_code == 0, told.output
+    assert "--model <run>/checkpoints/sft/round-0/model (<run>/model is the model after RL)" in told.stderr
     again = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
     assert again.exit_code == 2 and "--overwrite" in again.output

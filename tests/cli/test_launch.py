@@ -18,6 +18,7 @@ from torch.distributed.launcher.api import LaunchConfig
 from typer.testing import Result
 
 from realm.cli.launch import SHUTDOWN, launch_command, launch_here
+from realm.processes import LAUNCH
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
@@ -74,6 +75,7 @@ def test_the_launcher_waits_for_the_checkpoint(monkeypatch: pytest.MonkeyPatch) 
     became: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, command: became.append(command))
     monkeypatch.setenv(SHUTDOWN[0], "60")
+    monkeypatch.setenv(LAUNCH, "")
     launch_here("--multi_gpu", ["train"])
     assert os.environ[SHUTDOWN[0]] == "60"
     monkeypatch.delenv(SHUTDOWN[0])
@@ -82,6 +84,8 @@ def test_the_launcher_waits_for_the_checkpoint(monkeypatch: pytest.MonkeyPatch) 
     seam = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2)
     assert seam.shutdown_timeout == 600, "torchrun reads it"
     monkeypatch.delenv(SHUTDOWN[0])  # set above by what is tested
+    assert os.environ[LAUNCH] == "--multi_gpu", "for what its processes tell the user to type"
+    monkeypatch.delenv(LAUNCH)
 
 
 def launched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,10 +107,13 @@ def rows(folder: Path, file: str) -> list[dict[str, Any]]:
 def test_two_processes_make_one_run(work: Path, realm: Callable[..., Result]) -> None:
     """A whole run: trained by two, written by one, evaluated, reported; started anew in the same place, and resumed."""
     two = ("--set", "training.rl.micro_batch_size=2", "--out", "runs/two", "--launch", f"{READY[0]} --num_processes 2")
-    first = launched(work, *two)
+    # As the one command of a job that may be queued again.
+    first = launched(work, *two, "--resume")
     assert first.returncode == 0, first.stderr
+    assert first.stderr.count("no run to resume yet") == 1
     assert (work / "runs/two/model/model.safetensors").is_file() and (work / "runs/two/report.html").is_file()
     assert json.loads((work / "runs/two/meta.json").read_text())["status"] == "done"
+    assert json.loads((work / "runs/two/meta.json").read_text())["launch"] == two[-1]
     assert realm("train", "config.yaml", "--out", "runs/one").exit_code == 0
     # The main process saves the groups that it has: half of them.
     alone = {(row["step"], row["question_id"]): row for row in rows(work / "runs/one", "completions.jsonl")}
@@ -145,7 +152,8 @@ def test_a_signal_to_the_launcher_saves_and_the_run_goes_on(work: Path, realm: C
         launcher.send_signal(signal.SIGTERM)
         said = launcher.communicate(timeout=120)[1]
     done = len(rows(work / "runs/first", "metrics.jsonl"))
-    assert 3 <= done < 40 and f"RL step {done} is saved" in said
+    assert 3 <= done < 40 and said.count(f"RL step {done} is saved") == 1
+    assert f"--resume --launch '{READY[0]} --num_processes 2'" in said
     assert (work / f"runs/first/checkpoints/rl/round-0/checkpoint-{done}/seal.json").is_file()
     assert json.loads((work / "runs/first/meta.json").read_text())["status"] == "interrupted"
     again = launched(work, *two, "--resume")

@@ -91,7 +91,7 @@ def test_two_processes_learn_what_one_learns(
     )
     two = two_processes(program, tmp_path, student)
     for alone, apart in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
-        for name in ("reward", "accuracy", "completion_tokens", "tokens"):
+        for name in ("reward", "accuracy", "completion_tokens", "tokens", "zero_spread_groups"):
             assert apart[name] == pytest.approx(alone[name], abs=1e-6), name
         for name in ("loss", "grad_norm"):
             assert apart[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name

@@ -20,6 +20,7 @@ from realm.config import Config
 from realm.report.data import read_report
 from realm.report.doctor import CHECKS, diagnose
 from realm.report.doctor_case import Finding
+from realm.run import RunFolder
 from tests.report.fake_run import evaluation, jsonl, quickstart
 
 Row = dict[str, Any]
@@ -254,6 +255,24 @@ def test_a_run_that_is_going_is_left_alone_until_it_is_silent_for_long(tmp_path:
     assert found.check == "unfinished"
     assert "4.0 h" in found.says and "killed" in found.says
     assert f"realm train {tmp_path / 'run'} --resume" in found.advice
+
+
+def test_what_is_told_is_launched_as_the_run_was(tmp_path: Path) -> None:
+    run = Healthy()
+    run.meta |= {"status": "interrupted", "launch": "ddp.yaml --num_processes 2"}
+    (found,) = findings(run, tmp_path)
+    assert f"realm train {tmp_path / 'run'} --resume --launch 'ddp.yaml --num_processes 2'" in found.advice
+
+
+def test_the_reason_of_another_process_is_told_where_the_main_one_could_say_none(tmp_path: Path) -> None:
+    run = Healthy()
+    run.meta["status"] = "running"
+    folder = run.write(tmp_path / "run")
+    RunFolder(folder).note_failure(1, "RL step 61: out of memory")
+    for later in (0, 4 * 3600):
+        (diagnosis,) = diagnose(read_report(folder), (folder / "meta.json").stat().st_mtime + later)
+        assert [one.check for one in diagnosis.findings] == ["failed"]
+        assert "process 1: RL step 61: out of memory" in diagnosis.findings[0].says
 
 
 def test_a_run_of_few_steps_is_not_judged_by_its_course(tmp_path: Path) -> None:

@@ -281,7 +281,10 @@ def test_what_may_not_fit_is_told_with_what_would(tmp_path: Path, medium: Path) 
     assert "--set training.rl.micro_batch_size=4" in fitting
     assert "--set training.rl.micro_batch_size=8" not in fitting
     assert "--set training.rl.gradient_checkpointing=true" in fitting
-    assert "may not fit" in describe(config, model, lengths, there)[-1]
+    said = describe(config, model, lengths, there)[-1]
+    assert "may not fit" in said and said.endswith(module.UNSHARED), "what checkpointing costs"
+    config.training.rl.shared_prefix = "off"
+    assert module.UNSHARED not in describe(config, model, lengths, there)[-1]
     assert not advice(config, model, lengths, Memory(found.peak, "GPU"))
     assert "may not" not in "".join(describe(config, model, lengths, Memory(None, "accelerator")))
 

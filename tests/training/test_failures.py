@@ -14,6 +14,7 @@ from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, 
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError
+from realm.processes import LAUNCH
 from realm.report.completions import sample_groups
 from realm.report.data import read_report
 from realm.report.doctor import diagnose
@@ -216,6 +217,16 @@ def test_nothing_is_told_that_has_been_done_already(tmp_path: Path, student: Pat
     assert "--set training.rl.gradient_checkpointing=true" in str(explain(MemoryError(), config, "rl", 0, "run"))
     config.training.rl.gradient_checkpointing = True
     assert "--resume" not in str(explain(MemoryError(), config, "rl", 0, "run"))
+
+
+def test_the_command_that_goes_on_is_launched_as_the_run_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path
+) -> None:
+    monkeypatch.setenv(LAUNCH, "ddp.yaml --num_processes 2")
+    said = str(explain(MemoryError(), tiny_config(tmp_path, student), "rl", 0, "run"))
+    again = "realm train run --resume --launch 'ddp.yaml --num_processes 2'"
+    assert said.endswith(f"{again} --set training.rl.micro_batch_size=8")
+    assert "prompts are not shared under it" in said
 
 
 def test_other_errors_are_not_explained_away(tmp_path: Path, student: Path) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import SIZES, micro_batch
 from test_grpo import make_trainer
-from tiny import TinyTask, tiny_config
+from tiny import WORDS, TinyTask, tiny_config
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+from trl.trainer.utils import add_fused_lm_head
 
 from realm.bank.store import Bank
 from realm.training import frugal
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import ReaLMTrainer
+from realm.training.shared_prefix import take_apart
 
 Make = Callable[..., ReaLMTrainer]
 
@@ -40,7 +44,7 @@ def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch, make: Make) -
     trainer = make()
     trainer.train()
     with_gradient = [batch for grad, batch in calls if grad]
-    assert len(calls) == len(with_gradient) + 1, "and one look at both paths, on the first batch"
+    assert len(calls) == len(with_gradient) + 2, "and two looks at both paths, on the first batch and the first gaps"
     assert len(with_gradient) == 3
     assert all(len(batch.prefixes) <= 4 for batch in with_gradient), "distinct prompts of four groups"
     saved = logged(trainer, "tokens_saved")
@@ -121,6 +125,92 @@ def test_a_path_that_fails_is_left_and_said(
     assert caplog.text.count(said) == 1
 
 
+def test_a_few_wrong_tokens_do_not_hide_in_the_mean(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    """One of some hundred: the mean difference alone would pass."""
+    tolerance = frugal.TOLERANCES[torch.float32]
+
+    def spoil(outputs: Any) -> Any:
+        changed = outputs.log_probs.clone()
+        changed[0, 0] += 1.5 * frugal.LARGEST * tolerance
+        assert 1.5 * frugal.LARGEST * tolerance / (changed != 0).sum() < tolerance
+        outputs.log_probs = changed
+        return outputs
+
+    calls = spy(monkeypatch, spoil)
+    make().train()
+    assert len(calls) == 1
+    assert caplog.text.count("Prompts are forwarded once per completion: log-probabilities") == 1
+
+
+def look(trainer: ReaLMTrainer, prompts: list[int]) -> bool:
+    """Whether the shared path agrees on a batch of prompts of these lengths."""
+    ids, mask = micro_batch(prompts, 4, 6)
+    return trainer._agrees(trainer.model, take_apart(ids % len(WORDS), mask, 6), ids % len(WORDS), mask, 6)
+
+
+def test_the_first_batch_with_gaps_is_looked_at_too(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    """Prompts of one length need no mask: whether it is right shows later. With gaps at first, once is enough."""
+
+    def spoil_gaps(outputs: Any) -> Any:
+        if calls[-1][1].mask() is not None:
+            outputs.log_probs = outputs.log_probs + 1.0
+        return outputs
+
+    calls = spy(monkeypatch)
+    trainer = make()
+    assert all(look(trainer, prompts) for prompts in ([9, 9], [9, 9], [9, 5], [9, 5], [9, 9]))
+    assert [batch.mask() is not None for _, batch in calls] == [False, True]
+    calls.clear()
+    trainer = make()
+    assert all(look(trainer, prompts) for prompts in ([9, 5], [9, 9], [9, 5]))
+    assert len(calls) == 1
+    calls = spy(monkeypatch, spoil_gaps)
+    trainer = make()
+    assert look(trainer, [9, 9]) and not look(trainer, [9, 5])
+    assert trainer._refusal(trainer.model)
+
+
+def test_a_refusal_is_logged_by_the_process_it_happens_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    """What holds for all of them is said by the main one alone."""
+
+    def spoil(outputs: Any) -> Any:
+        outputs.log_probs = outputs.log_probs + 1.0
+        return outputs
+
+    spy(monkeypatch, spoil)
+    trainer = make()
+    monkeypatch.setattr(type(trainer.accelerator), "is_main_process", False)
+    monkeypatch.setattr(type(trainer.accelerator), "process_index", 3)
+    trainer._tell("of all")
+    assert not look(trainer, [9, 5])
+    assert caplog.text.count("process 3: Prompts are forwarded once per completion: log-probabilities") == 1
+    assert "of all" not in caplog.text
+
+
+def test_a_mixture_of_experts_takes_the_plain_path_in_the_update_and_says_so(
+    caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    """Its auxiliary loss is one of every token; nothing is saved, and that is logged."""
+    trainer = make()
+    trainer.aux_loss_enabled, trainer.router_aux_loss_coef = True, 0.01
+    torch.manual_seed(0)
+    model = Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(
+            **{**SIZES, "vocab_size": len(WORDS)}, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16,
+            output_router_logits=True,
+        )
+    )  # fmt: skip
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    trainer.model = trainer.model_wrapped = model
+    trainer.train()
+    assert logged(trainer, "tokens_saved") == [0.0] * 3
+    assert caplog.text.count("the auxiliary loss of a mixture of experts") == 1
+
+
 def test_a_reference_without_adapters_does_not_stand_for_the_policy(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -145,13 +235,13 @@ def test_a_reference_without_adapters_does_not_stand_for_the_policy(
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert sum("log-probabilities with shared prompts differ" in message for message in warned) == 1
     assert not any(grad for grad, _ in calls), "the policy takes the plain path"
-    assert len(calls) == 2 + 3, "one look at each, and the reference three times"
+    assert len(calls) == 3 + 3, "a look at each, another of the reference at gaps, and the reference three times"
 
 
 def test_the_difference_is_logged(caplog: pytest.LogCaptureFixture, make: Make) -> None:
     with caplog.at_level(logging.INFO, "realm.training.frugal"):
         make().train()
-    assert caplog.text.count("log-probabilities with shared prompts differ by") == 1
+    assert caplog.text.count("log-probabilities with shared prompts differ by") == 2, "first batch, first gaps"
 
 
 def test_gradient_checkpointing_takes_the_plain_path_and_says_what_to_do(

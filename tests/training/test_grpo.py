@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import trl
 from tiny import CONTEXT, TinyTask, pool, tiny_config
 from transformers import TrainerCallback
@@ -143,6 +144,25 @@ def test_trackers_are_sent_the_reward_by_component(tmp_path: Path, student: Path
     assert wanted <= row.keys()
     parts = row["reward_format"] + row["reward_answer"] + row["reward_scores"]
     assert parts == pytest.approx(row["reward"], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("share", ["auto", "off"])
+def test_spread_is_that_of_whole_groups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, task: TinyTask, bank: Bank, scale: str, share: str
+) -> None:
+    """Whatever rewards are scaled by. Rounding is no spread: the mean of six times 0.3 is not 0.3.
+
+    That it does not depend on the number of processes: tests/invariants/test_processes.py.
+    """
+    size = 6
+    given = [[0.3] * size, [0.1] * 5 + [1.6], [0.7] * size, [0.0, 1.0] * 3]
+    rl = {"steps": 1, "scale_rewards": scale, "shared_prefix": share, "num_generations": size}
+    config = tiny_config(tmp_path, student, rl={**rl, "batch_size": 24, "micro_batch_size": 24})
+    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    monkeypatch.setattr(ReaLMTrainer, "_calculate_rewards", lambda self, *_: torch.tensor(given).view(-1, 1))
+    trainer.train()
+    assert logs.rows[0]["zero_spread_groups"] == 0.5
 
 
 def test_seam_metrics(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation.models import load
 from realm.recipes import plan
 from realm.run import RunFolder
+from realm.stopping import Stopped, stoppable
+from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.recipes import _Runner, check, train
+from realm.training.recorder import Recorder
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
@@ -185,6 +190,40 @@ def test_several_gpus_need_a_launcher(
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ResourceError, match="2 GPUs"):
         check(tiny_config(tmp_path, student), TinyTask(), bank)
+
+
+@pytest.mark.parametrize(("signals", "together"), [(1, True), (2, False)], ids=["agreed-on", "at-once"])
+def test_the_group_is_left_only_where_all_processes_stop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank, signals: int, together: bool
+) -> None:
+    """Who waits for the others after a second Ctrl-C, which may have reached this process alone, waits for ever."""
+    left: list[bool] = []
+    monkeypatch.setattr(recipes, "leave_group", lambda: left.append(True))
+    original = Recorder.on_step_end
+
+    def sending(self: Recorder, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        original(self, args, state, control, **kwargs)
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Recorder, "on_step_end", sending)
+    config = tiny_config(tmp_path, student)
+    with pytest.raises(Stopped) as stopped, stoppable():
+        train(config, run=new_run(config), task=TinyTask(), bank=bank, pool=pool())
+    assert stopped.value.together is together and left == [True] * together
+
+
+def test_a_signal_that_reached_another_process_after_its_last_step_stops_this_one_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(recipes, "agreed", lambda number, device: asked.append(number) or signal.SIGTERM)
+    config = tiny_config(tmp_path, student, rl={"steps": 2})
+    with pytest.raises(Stopped, match="RL step 2 is saved") as stopped:
+        train(config, run=new_run(config), task=TinyTask(), bank=bank, pool=pool())
+    assert stopped.value.together and stopped.value.number == signal.SIGTERM and asked == [0]
+    found = last_checkpoint(config.run_path / "checkpoints/rl/round-0")
+    assert found is not None and found[1] == 2, "what is said is so"
 
 
 def test_last_checkpoint(tmp_path: Path) -> None:

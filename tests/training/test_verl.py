@@ -131,10 +131,13 @@ COMPLETIONS = [
 ]
 
 
-def test_rewards_are_those_of_our_own_trainer(exported: tuple[Config, Path], plugin: Any, student: Path) -> None:
+@pytest.mark.parametrize("judge", [True, False])
+def test_rewards_are_those_of_our_own_trainer(tmp_path: Path, plugin: Any, student: Path, judge: bool) -> None:
     """Also from many threads at once, as verl's reward loop calls it."""
-    config, folder = exported
+    config, folder = tiny_config(tmp_path, student, rl={"steps": 6}), tmp_path / "verl"
+    config.prompt.judge = judge
     task = TinyTask()
+    export_verl(config, task, tiny_bank(task), folder, k=4)
     renderer = Renderer(config, task, tiny_bank(task), load(student)[1], CONTEXT, k=4)
     found = dataset(plugin, folder, load(student)[1])
     calls, wanted = [], []
@@ -166,7 +169,8 @@ def test_rewards_are_those_of_our_own_trainer(exported: tuple[Config, Path], plu
     with ThreadPoolExecutor(8) as threads:
         paid = list(threads.map(score, calls))
     assert [item["score"] for item in paid] == pytest.approx(wanted)
-    assert len({item["score"] for item in paid}) > 3
+    assert any(row["extra_info"]["labels"] for row, _ in calls) is judge
+    assert len({item["score"] for item in paid}) > (3 if judge else 1)
     assert {frozenset(item) for item in paid} == {
         frozenset({"score", "correct", "format", "scoring", "verifier_failed"})
     }
