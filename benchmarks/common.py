@@ -25,7 +25,8 @@ from trl import GRPOConfig
 
 from realm.config import Config
 from realm.run import machine, versions
-from realm.training.estimate import Lengths, Outline, estimate, size
+from realm.training.estimate import Lengths, Outline, estimate
+from realm.training.fit import size
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.memory import memory
 

@@ -24,7 +24,7 @@ def refuse(config: Config) -> None:
         ResourceError: see `refuse_what_cannot_fit`.
     """
     from realm.errors import ConfigError, ModelError
-    from realm.training.estimate import refuse_what_cannot_fit
+    from realm.training.fit import refuse_what_cannot_fit
     from realm.training.memory import memory
 
     with suppress(ModelError, ConfigError):  # told by the checks that follow, together with what else is wrong
@@ -45,7 +45,8 @@ def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
         ResourceError: see `refuse_what_hardly_fits`.
     """
     from realm.errors import ModelError
-    from realm.training.estimate import outline, refuse_what_hardly_fits
+    from realm.training.estimate import outline
+    from realm.training.fit import refuse_what_hardly_fits
     from realm.training.memory import memory
 
     with suppress(ModelError):  # there is no estimate, and trained it may be all the same
@@ -68,7 +69,8 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
     if not main_process():
         return
     from realm.errors import ModelError
-    from realm.training.estimate import describe, outline
+    from realm.training.estimate import outline
+    from realm.training.fit import describe
     from realm.training.memory import memory
 
     try:
@@ -83,7 +85,7 @@ def show_estimate(config: Config, task: Task, bank: Bank | None) -> None:
 def show_probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
     """Measure two short steps and print what they say of the run."""
     from realm.recipes import plan
-    from realm.training.estimate import size
+    from realm.training.fit import size
     from realm.training.probe import probe
 
     stages = plan(config)

@@ -15,10 +15,11 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.evaluation.models import load
-from realm.training import estimate as module
+from realm.training import fit as module
 from realm.training import memory as memory_module
 from realm.training.adapters import with_adapters
-from realm.training.estimate import Lengths, Outline, advice, describe, estimate, outline, prompt_lengths, size
+from realm.training.estimate import Lengths, Outline, estimate, outline, prompt_lengths
+from realm.training.fit import advice, describe, size
 from realm.training.memory import Memory, group_limits, memory
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
