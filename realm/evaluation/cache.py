@@ -168,14 +168,14 @@ def _attend(
         what = ", ".join(unknown) or "keys changed after the cache, dropout, or a mask of its own"
         raise UnsharedError(f"the model's attention has what shared prompts do not know ({what})")
     places, held = layer.places, key.shape[1]
-    # The query heads that share a head of keys, side by side.
-    folded = query.unflatten(1, (held, -1)).squeeze(3)
+    # The query heads that share a head of keys, side by side; scaled first, which float16 may need.
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    folded = (query * scale).unflatten(1, (held, -1)).squeeze(3)
     of_prompt = places.gather(folded) @ layer.prompt_keys.transpose(-1, -2)
     if places.hidden is not None:
         of_prompt = of_prompt.masked_fill(places.hidden, float("-inf"))
     scores = torch.cat([places.scatter(of_prompt), folded @ key.transpose(-1, -2)], -1)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    weights = torch.softmax(scores * scale, -1, dtype=torch.float32).to(value.dtype)
+    weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
     prompt, own = weights.split([of_prompt.shape[-1], key.shape[2]], -1)
     mixed = places.scatter(places.gather(prompt) @ layer.prompt_values) + own @ value
     return mixed.flatten(1, 2)[:, None], None
