@@ -16,12 +16,15 @@ from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
 
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
+#: Logged by our trainer alone, which knows the groups of all processes.
+OURS = ("zero_spread_groups",)
 
 
 def history(trainer: GRPOTrainer) -> list[dict[str, Any]]:
-    """What was logged, without what a clock or our own reward function adds."""
+    """What was logged, without what a clock or our own trainer adds."""
+    left_out = (*TIMES, *OURS)
     return [
-        {key: value for key, value in row.items() if key not in TIMES and not key.startswith(("profiling/", "tau"))}
+        {key: value for key, value in row.items() if key not in left_out and not key.startswith(("profiling/", "tau"))}
         for row in trainer.state.log_history
     ]
 
@@ -72,6 +75,7 @@ def test_no_routes_is_plain_grpo(tmp_path: Path, student: Path, rl: dict[str, An
     ours.train()
 
     assert history(ours) == history(plain)
+    assert all(row["zero_spread_groups"] == row["frac_reward_zero_std"] for row in ours.state.log_history if "p" in row)
     rewards = [row["reward"] for row in history(ours) if "reward" in row]
     assert len(rewards) >= 3 and len(set(rewards)) > 1, "the runs must have learned from something"
     before = load(student)[0].state_dict()
