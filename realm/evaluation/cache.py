@@ -85,6 +85,8 @@ class _OwnLayer(GrowingLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         keys, values = super().update(key_states, value_states, *args, **kwargs)
+        # On a view that nothing keeps: a layer that its own keys refer to would outlive the rollout.
+        keys = keys.view_as(keys)
         keys.realm_layer = self  # type: ignore[attr-defined]
         return keys, values
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -121,6 +123,23 @@ def test_a_prompt_is_held_once_and_leaves_with_its_last_row(monkeypatch: pytest.
     assert held[0] == (len(PROMPTS), sum(REPEATS) - 1)  # one row ends with its first token
     assert held == sorted(held, reverse=True)
     assert held[-1][0] < len(PROMPTS)
+
+
+def test_nothing_of_a_cache_outlives_its_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    class Watched(cache.SharedCache):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.extend(weakref.ref(layer) for layer in self.layers)
+
+    monkeypatch.setattr("realm.evaluation.decode.SharedCache", Watched)
+    gc.disable()  # so that a circle of references would show
+    try:
+        decoded(model_of())
+        assert made and all(layer() is None for layer in made)
+    finally:
+        gc.enable()
 
 
 def test_the_models_own_attention_is_back_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
