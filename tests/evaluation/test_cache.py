@@ -9,30 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    GemmaConfig,
-    GemmaForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    SmolLM3Config,
-    SmolLM3ForCausalLM,
-)
+from transformers import PreTrainedModel
 
 from realm.evaluation import cache
 from realm.evaluation.decode import decode
+from tests.training.decoders import FAMILIES
 
 VOCABULARY, END, LENGTH = 41, 1, 12
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16], [17, 18, 19, 20]]
 REPEATS = [5, 1, 3, 2]
-FAMILIES: dict[str, tuple[Any, Any]] = {
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
-    "llama": (LlamaForCausalLM, LlamaConfig),
-    "gemma": (GemmaForCausalLM, GemmaConfig),
-    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config),
-}
 
 
 def model_of(family: str = "qwen3", **settings: Any) -> PreTrainedModel:
