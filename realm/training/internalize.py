@@ -11,18 +11,21 @@ may rise or fall besides, `schedule`):
 
     weight / B · Σ over the moved completions of 1/|o| Σ_t l_t
 
-    sft      l_t = -log π(o_t | question, o_<t)                                     the distinct right completions
+    sft      l_t = -log π(o_t | question, o_<t)                                     the agreed right completions
     distill  l_t = KL(π(· | question, routes, o_<t) ‖ π(· | question, o_<t))         the same; the first is a constant
     policy   l_t = -min(ρ_t A, min(ρ_t, 1 + ε) A), ρ_t = π(o_t | question, o_<t)
              / π_old(o_t | question, routes, o_<t)                                  all completions; A of GRPO
 
-On-policy only: nothing is learned here that the student has not just written itself.
+On-policy only: nothing is learned here that the student has not just written itself. Agreed are, of a question's right
+completions, those that read as most of them do, each once. Every wrong reasoning that comes to the right answer reads
+differently, so learning all distinct ones would teach these above all (docs/log.md).
 """
 
 from __future__ import annotations
 
 import bisect
 import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +61,24 @@ def speaks_of_routes(think: str, question: str) -> bool:
     return not set(_ROUTE.findall(think)) <= own | ({""} if own else set())
 
 
+def _counts(group: Group, item: Scored) -> bool:
+    return bool(group.routes) and item.correct and readable(item, group.question.question)
+
+
+def agreed(groups: Sequence[Group], tags: Tags) -> dict[str, set[str]]:
+    """What most of a question's right completions that were shown routes read like without their scores, by its id.
+
+    More than one text where several are as frequent, none where no completion is right.
+    """
+    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for group in groups:
+        fit = (item for item in group.scored if _counts(group, item))
+        votes[group.question.id].update(without_scores(item.text, tags) for item in fit)
+    return {
+        name: {text for text, count in found.items() if count == max(found.values())} for name, found in votes.items()
+    }
+
+
 def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int]:
     """The sampled tokens that read `text`, ended; where a token reaches beyond it, `text` as the tokenizer reads it."""
 
@@ -77,25 +98,27 @@ def moved(
 ) -> list[tuple[list[int], list[int]] | None]:
     """(prompt ids, completion ids) without routes for every completion of the groups, in their order; None: not moved.
 
-    Of completions of one question that read alike without their scores only the first is moved; with `wrong_too` every
-    one that can be read is.
+    Of a question's right completions those that most of them read like, without their scores, are moved, each text
+    once: one, or all where no two read alike. With `wrong_too` every one that can be read is.
 
     Args:
         sampled: the token ids of every completion.
     """
     tokenizer = renderer.tokenizer
     rows: list[tuple[list[int], list[int]] | None] = []
-    seen: set[tuple[str, str]] = set()
+    owed = agreed(groups, renderer.tags)
     for group in groups:
         prompt: list[int] | None = None
         for item in group.scored:
             text = without_scores(item.text, renderer.tags)
-            key = (group.question.id, text)
-            fit = readable(item, group.question.question) and (wrong_too or (item.correct and key not in seen))
-            if not group.routes or not fit:
+            if wrong_too:
+                fit = bool(group.routes) and readable(item, group.question.question)
+            else:
+                fit = _counts(group, item) and text in owed[group.question.id]
+            if not fit:
                 rows.append(None)
                 continue
-            seen.add(key)
+            owed[group.question.id].discard(text)
             if prompt is None:
                 prompt = encode(tokenizer, renderer.fit(group.question.id, ())[0])
             rows.append((prompt, up_to(tokenizer, sampled[len(rows)], text)))

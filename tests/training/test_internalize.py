@@ -75,7 +75,7 @@ def test_a_thought_that_speaks_of_routes_is_told_from_the_question_s_own_word(
     assert speaks_of_routes(think, question) == found
 
 
-def test_only_right_readable_distinct_completions_with_routes_move(renderer: Renderer) -> None:
+def test_only_right_readable_completions_with_routes_that_most_agree_with_move(renderer: Renderer) -> None:
     tokenizer = tiny_tokenizer()
     other = RIGHT.replace("odd", "odd is odd")
     items = [
@@ -89,11 +89,26 @@ def test_only_right_readable_distinct_completions_with_routes_move(renderer: Ren
     alone = group(renderer, scored(RIGHT, routes=0), routes=())
     sampled = [tokenizer(item.text)["input_ids"] + [tokenizer.eos_token_id] for item in [*items, *alone.scored]]
     rows = moved([group(renderer, *items), alone], sampled, renderer)
-    assert [row is not None for row in rows] == [True, False, False, True, False, False, False]
+    assert [row is not None for row in rows] == [True, False, False, False, False, False, False]
     assert rows[0] is not None
     prompt, completion = rows[0]
     assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions)), ())[0])
     assert tokenizer.decode(completion) == f"{RIGHT} <|end|>"
+
+
+def test_what_most_of_a_question_s_right_completions_read_like_moves_once(renderer: Renderer) -> None:
+    right, same = f"{RIGHT} <scores> 1, 0 </scores>", f"{RIGHT} <scores> 0, 0 </scores>"
+    lucky, other = right.replace("odd", "even"), right.replace("odd", "odd is odd")
+
+    def moves(*groups: tuple[str, ...]) -> list[bool]:
+        items = [group(renderer, *map(scored, texts)) for texts in groups]
+        sampled = [tiny_tokenizer()(text)["input_ids"] for texts in groups for text in texts]
+        return [row is not None for row in moved(items, sampled, renderer)]
+
+    assert moves((lucky, right, same, other)) == [False, True, False, False]
+    assert moves((lucky, right, other)) == [True, True, True], "no two read alike, so none is better than another"
+    assert moves((lucky, right), (same, other)) == [False, True, False, False], "both groups are of one question"
+    assert moves((lucky, lucky, same), (right,)) == [True, False, True, False], "two each"
 
 
 def test_what_moves_are_the_sampled_tokens() -> None:
