@@ -19,6 +19,8 @@ from realm.experiments.statistics import holm
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
 _OFF = 0.03
+#: Differences that are not shown are named one by one up to so many; of more, the largest `_NAMED`.
+_FEW, _NAMED = 5, 3
 #: Routes dropped per prompt from which on the finding speaks of it.
 _DROPPED = 0.01
 
@@ -135,8 +137,16 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_list(sure)}.")
     if unsure:
         words = "Not shown" if sure else "No difference is shown" if len(rows) > 1 else "The difference is not shown"
-        parts.append(f"{words} (p ≥ {LEVEL} after correction): {_list(unsure)}.")
+        parts.append(f"{words} (p ≥ {LEVEL} after correction): {_largest(unsure)}.")
     return parts
+
+
+def _largest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows, or where they are many the largest of them and how many are left to the table."""
+    if len(rows) <= _FEW:
+        return _list(rows)
+    first = sorted(rows, key=lambda row: -abs(row["difference"]))[:_NAMED]
+    return f"{_list(first)}; and {len(rows) - _NAMED} that are smaller"
 
 
 def _list(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -29,6 +29,20 @@ def test_best_arm_differences_and_gap() -> None:
     assert text.endswith("3 seeds: the part of the seeds in every interval is rough.")
 
 
+def test_of_many_differences_that_are_not_shown_the_largest_are_named() -> None:
+    def told(sizes: list[float]) -> str:
+        return finding(
+            pairs=[pair("mid", f"a{number}", "test/without", size, 0.5) for number, size in enumerate(sizes)]
+        )
+
+    many = told([0.01, -0.09, 0.02, 0.05, 0.03, -0.04])
+    assert "correction): mid − a1 -9.0 points" in many and "; and 3 that are smaller." in many
+    assert many.index("a1") < many.index("a3") < many.index("a5")
+    assert not any(name in many for name in ("a0", "a2", "a4"))
+    few = told([0.01, -0.09, 0.02, 0.05, 0.03])
+    assert few.index("a0") < few.index("a1") and "smaller" not in few
+
+
 def test_gaps_that_are_not_shown_to_differ() -> None:
     unsure = {"arm": "mid", "against": "low", "split": "test", "difference": -0.1, "low": -0.2, "high": 0.0}
     assert "No gap is shown to differ" in finding(gap_pairs=[unsure | {"p": 0.05, "p_corrected": 0.05}])
