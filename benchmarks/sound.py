@@ -40,6 +40,8 @@ def main() -> None:
             agreed = [text for text, count in texts.items() if count == max(texts.values())]
             for name, found in (("all", right), ("distinct", list(texts)), ("agreed", agreed)):
                 counts[name].update(plain(text) == sound for text in found)
+    if not groups:
+        parser.error("no run below that folder has logged a right completion of the desk's RL that was shown routes")
     print(f"{groups} groups with right completions that were shown routes")
     for name, found in counts.items():
         print(f"{name:9} {found.total():6}  sound {100 * found[True] / max(1, found.total()):.1f} %")

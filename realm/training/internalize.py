@@ -17,8 +17,8 @@ may rise or fall besides, `schedule`):
              / π_old(o_t | question, routes, o_<t)                                  all completions; A of GRPO
 
 On-policy only: nothing is learned here that the student has not just written itself. Agreed are, of a question's right
-completions, those that read as most of them do, each once. Every wrong reasoning that comes to the right answer reads
-differently, so learning all distinct ones would teach these above all (docs/log.md).
+completions, those that read as most of them do, each once. Wrong reasonings that come to the right answer mostly read
+differently, so that among all distinct ones they weigh too much (docs/log.md).
 """
 
 from __future__ import annotations
