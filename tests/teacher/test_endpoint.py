@@ -339,10 +339,10 @@ def test_parameters_are_what_decides_the_text() -> None:
 
 
 def test_many_at_once_over_kept_connections() -> None:
-    with Wire(latency=0.05) as wire:
+    with Wire(together=300) as wire:  # else a busy machine answers the first before the last is sent
         texts = [str(number) for number in range(400)]
         found = ask(teacher(wire.base_url), *texts)
-        assert wire.most_at_once > 256
+        assert wire.most_at_once >= 300
         assert wire.stats() | {"most_at_once": 0} == {
             "requests": 400,
             "answered": 400,

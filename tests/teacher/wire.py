@@ -30,6 +30,7 @@ from typing import Any
 
 #: What `faults` draws from.
 FAULTS = (*("429", "429-date", "500", "503", "slow", "half", "not_json", "empty", "refusal", "html", "closed", "hang"),)
+PATIENCE = 20.0  # seconds
 REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -62,6 +63,7 @@ class Wire:
     Args:
         latency: seconds from a request to its answer, spent in one of `slots`.
         slots: requests served at the same time; the others wait. None: all.
+        together: the first so many requests are served only when all of them are there, or after `PATIENCE` seconds.
         faults: probability of a fault per request, a function of (seed, messages, which request of them it is).
         kinds: the faults drawn from.
         script: faults of the first requests in the order they come, or a function of `Seen` that names the fault.
@@ -76,6 +78,7 @@ class Wire:
         *,
         latency: float = 0.0,
         slots: int | None = None,
+        together: int = 0,
         faults: float = 0.0,
         kinds: Sequence[str] = FAULTS,
         seed: int = 0,
@@ -99,6 +102,8 @@ class Wire:
         self.most_at_once = 0
         self._script = script if callable(script) else deque(script)
         self._busy = 0
+        self._held: list[Callable[[], None]] = []
+        self._together = together
         self._queue: deque[Callable[[], None]] = deque()
 
     # --- running ---
@@ -164,10 +169,25 @@ class Wire:
             return
         self._busy += 1
         self.most_at_once = max(self.most_at_once, self._busy)
-        if self.latency:
+        if self._together:
+            self._hold(work)
+        elif self.latency:
             self.loop.call_later(self.latency, self._served, work)
         else:
             self._served(work)
+
+    def _hold(self, work: Callable[[], None]) -> None:
+        self._held.append(work)
+        if len(self._held) == 1:
+            self.loop.call_later(PATIENCE, self._release)
+        if self._busy >= self._together:
+            self._release()
+
+    def _release(self) -> None:
+        self._together = 0
+        held, self._held = self._held, []
+        for work in held:
+            self.loop.call_soon(self._served, work)
 
     def _served(self, work: Callable[[], None]) -> None:
         self._busy -= 1
