@@ -179,4 +179,4 @@ def test_plain_text_takes_linear_time(foreign: PreTrainedTokenizerFast) -> None:
     started = time.perf_counter()
     for piece in ("<", "<unused", "[INST][", "</s>"):
         as_plain_text(many, piece * 20_000)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30  # quadratic: minutes

@@ -66,7 +66,7 @@ def press(browser: Chromium, key: str) -> None:
 
 def until(browser: Chromium, script: str) -> None:
     """Wait until an expression holds."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while not browser.run(script):
         assert time.monotonic() < end, script
         time.sleep(0.02)

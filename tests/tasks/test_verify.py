@@ -235,7 +235,7 @@ def test_inline_verifiers_take_linear_time_on_a_million_characters(name: str, un
     start = time.perf_counter()
     judge(verifier(name, ("A", "B")), text, "18")
     judge(verifier(name, ("A", "B")), "18", text)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 20  # quadratic: many minutes
 
 
 @settings(max_examples=300, deadline=None)

@@ -137,4 +137,4 @@ def test_any_text_is_taken(text: str) -> None:
 def test_time_is_linear(piece: str) -> None:
     started = time.perf_counter()
     read_example(piece * (400_000 // len(piece)))
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30  # quadratic: minutes
