@@ -104,9 +104,11 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     """
     if spec.kind == "patterns":
         return
+    from realm.evaluation.evaluate import evaluation_splits  # which needs torch, and --list does not
+
     common = grid.common
     task = load_task(common)
-    known = common.evaluation.splits or [split for split in task.splits() if split not in ("train", "validation")]
+    known = evaluation_splits(common, task)
     for split, _ in (spec.headline, *spec.measures, *sorted(spec.asked)):
         if split not in known:
             raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {', '.join(known)}.")

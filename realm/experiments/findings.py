@@ -166,10 +166,15 @@ def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compare
     whole = kept == order[order.index(kept[0]) : order.index(kept[-1]) + 1]
     where = f"from {numbers[0]} to {numbers[-1]}" if whole and len(kept) > 2 else " and ".join(numbers)
     left = f"the values {where} cannot be told from it" if len(kept) > 1 else "every other value is shown to be worse"
+    tests = [(values[arm], others[arm][0]) for arm in order if arm in below]
     worse = "; ".join(
-        f"{values[arm]:g} by {-100 * others[arm][0].difference:.1f} points" for arm in order if arm in below
+        f"{value:g} by {-100 * test.difference:.1f} points ({-100 * test.high:.1f} to {-100 * test.low:.1f})"
+        for value, test in tests
     )
-    return f"{start}; {left}, and below it are {worse}." if len(kept) > 1 else f"{start}; {left}: {worse}."
+    how = f"p < {LEVEL}, corrected over all pairs"
+    if len(kept) > 1:
+        return f"{start}; {left}, and below it ({how}) are {worse}."
+    return f"{start}; {left} ({how}): {worse}."
 
 
 def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
@@ -180,8 +185,8 @@ def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
         for one in sorted(facts, key=lambda one: one.gap)
     ]
     return [
-        "Gain of wrong routes over right ones only, by the gap between the teacher's accuracy and the untrained "
-        f"student's: {'; '.join(texts)}.",
+        "Gain of wrong routes as they come over as few as the bank allows, by the gap between the teacher's accuracy "
+        f"and the untrained student's: {'; '.join(texts)}.",
         _order(facts, [gains[one.pair] for one in facts]),
         f"{len(facts)} banks are too few to establish more than this order.",
     ]

@@ -233,6 +233,8 @@ def _shown(results: Results) -> Section:
 
 def _banks(results: Results) -> Section:
     """The banks of the kind `bound`."""
+    gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
+    gained = [gains[tuple(row["pair"])] for row in results["banks"]]
     rows = [
         [
             row["name"],
@@ -241,8 +243,9 @@ def _banks(results: Results) -> Section:
             _points(row["gap"], row["low"], row["high"], bold=False),
             f"{row['distance']:.2f}",
             " − ".join(row["pair"]),
+            _points(gain["difference"], gain["low"], gain["high"], bold=False),
         ]
-        for row in results["banks"]
+        for row, gain in zip(results["banks"], gained, strict=True)
     ]
     text = (
         "On the questions of the headline that have CoTs: right CoTs of the teacher and accuracy of the untrained "
@@ -251,4 +254,4 @@ def _banks(results: Results) -> Section:
         "(`guidance.probability`) differ in the gap and in the share of wrong routes at once: the two move together, "
         "and what goes with the one cannot be told from what goes with the other."
     )
-    return Section("Banks", text, ["", "teacher", "student", "gap", "distance", "gain of wrong routes"], rows)
+    return Section("Banks", text, ["", "teacher", "student", "gap", "distance", "pair", "gain of wrong routes"], rows)

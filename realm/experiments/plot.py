@@ -2,8 +2,8 @@
 
 Where banks are held against the gap between teacher and student, the plot is of that instead.
 
-Without and with routes have the colours of Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which readers
-with any colour vision tell apart, and markers of their own. Equal results give equal bytes.
+Without and with routes are told apart as on every page (`realm.report.palette`): blue and hollow, orange and solid.
+Equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from realm.experiments.spec import UNTRAINED
 from realm.files import writing
+from realm.report.palette import LOOKS, WITH, WITHOUT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colour and marker by whether routes are shown.
-STYLES = {False: ("#0072B2", "o"), True: ("#E69F00", "D")}
+#: Colour of line and of what fills the marker, by whether routes are shown.
+STYLES = {
+    False: (LOOKS[WITHOUT].shades.line, "#ffffff"),
+    True: (LOOKS[WITH].shades.line, LOOKS[WITH].shades.line),
+}
 WORDS = {False: "without routes", True: "with routes"}
 #: Distance of the two from the middle of an arm's row, and of the seeds from their mean, in rows.
 _APART, _SEEDS = 0.16, 0.09
@@ -86,13 +90,16 @@ def _gains(results: Results) -> Figure:
     figure = Figure(figsize=(_WIDTH + 1.4, 3.2), layout="constrained")
     panel = figure.subplots()
     gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
-    colour, marker = STYLES[False]
+    colour, fill = STYLES[False]
     for bank in results["banks"]:
         gain = gains[tuple(bank["pair"])]
         x, y = 100 * bank["gap"], 100 * gain["difference"]
         across = ([x - 100 * bank["low"]], [100 * bank["high"] - x])
         along = ([y - 100 * gain["low"]], [100 * gain["high"] - y])
-        panel.errorbar([x], [y], along, across, color=colour, marker=marker, markersize=5, linewidth=1.4, capsize=2.5)
+        panel.errorbar(
+            [x], [y], along, across, color=colour, marker="o", markerfacecolor=fill, markersize=5, linewidth=1.4,
+            capsize=2.5,
+        )  # fmt: skip
         panel.annotate(bank["name"], (x, y), (5, 5), textcoords="offset points")
     panel.axhline(0, color="#8a929b", linewidth=1)
     panel.set_xlabel("gap between teacher and untrained student in points")
@@ -109,7 +116,7 @@ def _rows(panel: Axes, results: Results, measures: Sequence[Mapping[str, Any]]) 
     arms = [row["name"] for row in results["arms"]]
     for measure in measures:
         routes = measure["routes"]
-        colour, marker = STYLES[routes]
+        colour, fill = STYLES[routes]
         shift = 0.0 if len(measures) == 1 else _APART if routes else -_APART
         cells = _cells(results, measure["name"])
         for place, arm in enumerate(arms):
@@ -118,7 +125,7 @@ def _rows(panel: Axes, results: Results, measures: Sequence[Mapping[str, Any]]) 
             seeds = [100 * value for value in cell["seeds"].values()]
             panel.plot(seeds, [y + _SEEDS] * len(seeds), ".", color=colour, alpha=0.45, markersize=4)
             label = WORDS[routes] if place == 0 else "_"
-            panel.plot([100 * cell["mean"]], [y], marker, color=colour, markersize=5, label=label, linestyle="none")
+            panel.plot([100 * cell["mean"]], [y], "o", color=colour, markerfacecolor=fill, markersize=5, label=label)
     panel.set_yticks(range(len(arms)), arms)
     panel.set_ylim(len(arms) - 0.5, -0.5)
     panel.grid(axis="y", visible=False)
@@ -131,15 +138,15 @@ def _curve(panel: Axes, results: Results, measures: Sequence[Mapping[str, Any]])
     order = sorted(axis["values"], key=lambda arm: axis["values"][arm])
     x = [axis["values"][arm] for arm in order]
     for measure in measures:
-        colour, marker = STYLES[measure["routes"]]
+        colour, fill = STYLES[measure["routes"]]
         cells = _cells(results, measure["name"])
         found = [cells[arm] for arm in order]
         mean = [100 * cell["mean"] for cell in found]
         below = [100 * (cell["mean"] - cell["low"]) for cell in found]
         above = [100 * (cell["high"] - cell["mean"]) for cell in found]
         panel.errorbar(
-            x, mean, (below, above), color=colour, marker=marker, markersize=5, linewidth=1.4, capsize=2.5,
-            label=WORDS[measure["routes"]],
+            x, mean, (below, above), color=colour, marker="o", markerfacecolor=fill, markersize=5, linewidth=1.4,
+            capsize=2.5, label=WORDS[measure["routes"]],
         )  # fmt: skip
         for place, cell in zip(x, found, strict=True):
             seeds = [100 * value for value in cell["seeds"].values()]

@@ -92,7 +92,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         DataError: a measure that the file asks for was not taken, or a file of a cell cannot be read.
     """
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
-    curves = [curve for cell in grid.cells if cell.trained for curve in _curves(cell, cell.trained)]
+    curves = [curve for cell in grid.cells if cell.trained for curve in curves_of(cell, cell.trained)]
     return {
         "value": "accuracy",
         "seeds": found.seeds,
@@ -218,12 +218,13 @@ def _costs(grid: Grid) -> list[dict[str, Any]]:
     return rows
 
 
-def _curves(cell: Cell, trained: Path) -> list[dict[str, Any]]:
+def curves_of(cell: Cell, trained: Path) -> list[dict[str, Any]]:
     """Validation accuracy while training, steps counted on over the stages; with routes means those of the arm."""
     run = RunFolder(trained)
     starts = _stage_starts(run.read("metrics.jsonl"))
     points: dict[str, list[list[float]]] = {}
-    for row in sorted((row for row in run.read("evaluations.jsonl") if row["split"] == "validation"), key=position):
+    rows = [row for row in run.read("evaluations.jsonl") if row["split"] == "validation" and row["stage"] != "final"]
+    for row in sorted(rows, key=position):
         step = starts.get((row.get("round") or 0, row["stage"]), 0) + row["step"]
         points.setdefault("with" if row["routes"] else "without", []).append([step, row["accuracy"]])
     where = {"arm": cell.arm, "seed": cell.seed}

@@ -1,8 +1,9 @@
 """`instructors`: the teacher studies the student's own errors and writes examples for them (arXiv 2407.00497).
 
 The paper (LLMs-as-Instructors): the student is tested, an instructor reads its errors and writes tailored training
-data, the student is fine-tuned on them, and so on. Each of `training.rounds` is such a turn; how the teacher is asked
-is in `realm.training.instructors`. Here it learns from the error alone.
+data, the student is fine-tuned on them, and so on. Here it learns from the error alone. Our choices: each of
+`training.rounds` is such a turn, of questions drawn by lot; how the teacher is asked, and what is done where no error
+is found, is in `realm.training.instructors`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """`instructors-contrast`: as `instructors`, but the teacher sees a right response beside the student's error.
 
-The paper's learning from error by contrast (arXiv 2407.00497).
+The paper (LLMs-as-Instructors, arXiv 2407.00497) calls it learning from error by contrast. Our choices are those of
+`instructors`, and one more: the right response is a positive CoT of the bank, so that this recipe needs the bank's
+teacher tokens besides its own.
 """
 
 from __future__ import annotations

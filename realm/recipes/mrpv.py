@@ -1,7 +1,8 @@
 """`mrpv`: ReaLM without EAAI, routes in every prompt to the end (the ablation of arXiv 2508.12387).
 
-It learns to judge and to use routes, and nothing asks for what it can do without them. `realm-zero` with a fade that
-stands at p = 1.
+The paper: several routes of unknown label in the prompt, and a reward in two stages, for the answer and, where it is
+right, for the scores. Nothing asks for what the student can do without them. Our choice: it is `realm-zero` with a fade
+that stands at p = 1, so that the two differ in the fade alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`sft+grpo`: the cold start of realm-r1 without any route, then plain GRPO: the fair rival of realm-r1.
 
-Both see the same right CoTs for the same steps and rounds, so that a difference between them is what routes and their
+No paper's: we add it because realm-r1 has both stages, and a baseline with one of them alone would flatter it. Both
+see the same right CoTs for the same steps and rounds, so that a difference between them is what routes and their
 fading add.
 """
 

@@ -1,6 +1,6 @@
 """`synthesizer-rl`: `synthesizer` with GRPO in the place of supervised learning (our variant; see there).
 
-Routes in every prompt to the end, paid for the answer alone: MRPV without the scores and without the fade.
+Routes in every prompt to the end, paid for the format and the answer: MRPV without the scores and without the fade.
 """
 
 from __future__ import annotations

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realm.config import Config
 from realm.experiments.courses import courses
+from realm.experiments.grid import Cell
+from realm.experiments.results import curves_of
+from realm.files import append_jsonl
 
 
 def curves(*seeds: list[float], arm: str = "a", measure: str = "without") -> list[dict[str, Any]]:
@@ -51,3 +56,19 @@ def test_only_steps_of_every_seed_count() -> None:
     (row,) = courses(curves([0.2, 0.4], [0.2, 0.4, 0.9]))
     assert row["end"]["step"] == 10 == row["best"]["step"]
     assert courses([{"arm": "a", "measure": "without", "points": []}]) == []
+
+
+def test_steps_count_on_over_the_stages_and_the_last_evaluation_is_none_of_them(tmp_path: Path) -> None:
+    append_jsonl(tmp_path / "metrics.jsonl", {"stage": "sft", "step": 40}, {"stage": "rl", "step": 20})
+    taken = [("base", 0, 0.25), ("sft", 40, 0.5), ("rl", 20, 0.75), ("final", 20, 0.875)]
+    append_jsonl(
+        tmp_path / "evaluations.jsonl",
+        *(
+            {"stage": stage, "round": 0, "step": step, "split": split, "routes": 0, "accuracy": value}
+            for stage, step, value in taken
+            for split in ("validation", "validation_ood")
+        ),
+    )
+    cell = Cell("a", 3, Config(), tmp_path, tmp_path, None)
+    where = {"arm": "a", "seed": 3, "measure": "without"}
+    assert curves_of(cell, tmp_path) == [{**where, "points": [[0, 0.25], [40, 0.5], [60, 0.75]]}]

@@ -65,13 +65,26 @@ def test_the_words_for_differences(p: tuple[float, ...], words: str) -> None:
     assert ("Not shown" in text) is False
 
 
+HOW = "(p < 0.05, corrected over all pairs)"
+
+
 @pytest.mark.parametrize(
     ("low", "mid", "high", "words"),
     [
-        (0.6, 0.61, 0.2, "0.5; the values 0 and 0.5 cannot be told from it, and below it are 1 by"),
+        (
+            0.6,
+            0.61,
+            0.2,
+            f"0.5; the values 0 and 0.5 cannot be told from it, and below it {HOW} are 1 by 39.2 points (27.6 to 50.7)",
+        ),
         (0.61, 0.61, 0.62, "1, and no other value is shown to be worse."),
-        (0.2, 0.9, 0.3, "0.5; every other value is shown to be worse: 0 by"),
-        (0.6, 0.2, 0.61, "1; the values 0 and 1 cannot be told from it, and below it are 0.5 by"),
+        (0.2, 0.9, 0.3, f"0.5; every other value is shown to be worse {HOW}: 0 by"),
+        (
+            0.6,
+            0.2,
+            0.61,
+            f"1; the values 0 and 1 cannot be told from it, and below it {HOW} are 0.5 by 39.2 points (27.6 to 50.7).",
+        ),
     ],
 )
 def test_where_on_the_axis_it_degrades(low: float, mid: float, high: float, words: str) -> None:

@@ -183,6 +183,8 @@ class SeededTask(DeskTask):
 def test_what_cannot_be_compared_is_refused_before_anything_is_written(write_spec: WriteSpec, started: Started) -> None:
     with pytest.raises(ConfigError, match=r"mine\.yaml: no split 'tset' is evaluated; there are test, ood, unc"):
         conduct(order(write_spec(headline=["tset", "without"])), Console(quiet=True))
+    with pytest.raises(ConfigError, match="no split 'validation_ood' is evaluated"):
+        conduct(order(write_spec(also=[["validation_ood", "without"]])), Console(quiet=True))
     with pytest.raises(ConfigError, match="the kind `bound` needs `pairs`"):
         conduct(order(write_spec(kind="bound", untrained=False)), Console(quiet=True))
     assert started() == []
