@@ -165,6 +165,8 @@ def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
     results = patterns.make_results(found, seed)
     results["finding"] = patterns.finding(found)
     results["seconds"] = round(time.monotonic() - started, 1)
+    if order.data is not None and "--data" not in order.command:  # the folder came from the environment
+        results["command"] = f"{order.command} --data DIR"
     return results, [patterns.verdicts(results), patterns.kinds(found)]
 
 

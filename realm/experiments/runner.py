@@ -24,6 +24,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.watch import Watch
 from realm.files import append_jsonl, write_atomic, writing
 from realm.jobs import LONG_GRACE, Job, JobError
+from realm.run import RunFolder, versions
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
@@ -67,6 +68,10 @@ def run_cells(grid: Grid, out: Path, console: Console, *, workers: int) -> None:
         Stopped: by Ctrl-C or SIGTERM; what was under way is saved as far as it can be.
     """
     collect_banks(grid.banks, out, console, workers=workers)
+    if other := _of_other_sources(grid.cells):
+        console.print(
+            f"{other} finished cells are of other sources of realm than these; they stay (a new --out has none)"
+        )
     jobs = _cell_jobs(grid.cells, out)
     if not jobs:
         console.print("every cell is finished already")
@@ -128,6 +133,13 @@ def _run(jobs: Sequence[Job], out: Path, console: Console, workers: int, render:
 
 def _owed(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if not finished(cell.evaluated)]
+
+
+def _of_other_sources(cells: Sequence[Cell]) -> int:
+    """How many finished cells another state of this package trained; it might train them otherwise."""
+    ours = versions().get("realm-slm")
+    metas = [RunFolder(cell.trained or cell.evaluated).meta for cell in cells if finished(cell.evaluated)]
+    return sum(meta["versions"].get("realm-slm") != ours for meta in metas)
 
 
 def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:

@@ -98,6 +98,23 @@ def test_a_bank_of_ones_own_takes_the_place_of_the_desks(
     conduct(order, QUIET)
     results = json.loads(Path("x/mine/results.json").read_text())
     assert [row["arm"] for row in results["cells"]] == [own.name]
+    assert results["command"] == "realm experiment"
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("realm experiment x", "realm experiment x --data DIR"),
+        ("realm experiment x --data=d", "realm experiment x --data=d"),
+    ],
+)
+def test_the_command_names_the_data_where_the_environment_did(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = patterns.import_files(load(spec), tmp_path / "data", tmp_path, QUIET)["habit"]
+    page = conduct(Order(spec, Path("x"), None, 5, 1, [f"bank.path={own}"], False, tmp_path / "data", typed), QUIET)
+    assert f"Written by `{command}`." in page.read_text()
 
 
 @pytest.mark.slow

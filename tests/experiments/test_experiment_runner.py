@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from realm.errors import ConfigError, DataError, ResourceError, UserError
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.results import RESAMPLES
 from realm.experiments.runner import locked
+from realm.run import versions
 from realm.stopping import Stopped
 from realm.tasks.base import Question
 
@@ -59,6 +61,18 @@ def test_everything_is_run_once_and_then_kept(write_spec: WriteSpec, started: St
     assert again["seconds"] > 0
     run(file, seeds=3)
     assert arms_started(started()) == ["evaluate cells-base-seed2", "train plain-seed2", "train r1-seed2"]
+
+
+def test_kept_cells_of_other_sources_are_told(write_spec: WriteSpec, started: Started) -> None:
+    file, words = write_spec(), Console(record=True, quiet=False, file=StringIO())
+    run(file, seeds=1)  # by the stand-in, whose meta.json names no sources
+    conduct(order(file, seeds=1), words)
+    assert "3 finished cells are of other sources of realm than these; they stay" in words.export_text()
+    for meta in Path("x/cells").glob("*/meta.json"):
+        content = json.loads(meta.read_text())
+        meta.write_text(json.dumps(content | {"versions": {"realm-slm": versions()["realm-slm"]}}))
+    conduct(order(file, seeds=1), words)
+    assert "other sources" not in words.export_text()
 
 
 def test_another_experiment_trains_only_what_is_new(write_spec: WriteSpec, started: Started) -> None:
