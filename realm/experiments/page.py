@@ -37,7 +37,7 @@ class Section(NamedTuple):
 def comparison(results: Results) -> list[Section]:
     """The sections of an experiment that trains."""
     measured = [_accuracy(results), _differences(results), _gaps(results), _gap_differences(results), _kinds(results)]
-    return [*measured, _training(results), _shown(results), _banks(results), _cost(results)]
+    return [*measured, _judging(results), _training(results), _shown(results), _banks(results), _cost(results)]
 
 
 def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
@@ -179,6 +179,28 @@ def _kinds(results: Results) -> Section:
     rows = [[arm, *(f"{100 * cells[arm, kind]:.0f}" if (arm, kind) in cells else "" for kind in kinds)] for arm in arms]
     text = f"{_labels(results)[results['headline']]}, in per cent."
     return Section("By kind of question", text, ["", *kinds], rows)
+
+
+def _judging(results: Results) -> Section:
+    """How the routes in the prompt are read: errors taken over from them, and how well they are scored."""
+    splits = list(dict.fromkeys(row["split"] for row in results["judging"]))
+    cells = {(row["arm"], row["split"]): row for row in results["judging"]}
+    ways = {"same_err": "same_err", "scoring_accuracy": "scoring accuracy", "auroc": "AUROC"}
+    columns = [(name, split) for name in ways for split in splits]
+    rows = [
+        [arm, *(_number(name, cells[arm, split][name]) for name, split in columns)]
+        for arm in dict.fromkeys(row["arm"] for row in results["judging"])
+    ]
+    text = (
+        "With routes, means over the seeds. `same_err`: wrong answers that some route in the prompt gives too, per "
+        "cent of the wrong ones. Scoring accuracy: scores on the right side of a half, per cent; AUROC: how well "
+        "scores tell right routes from wrong ones (0.5: not at all). Empty where no scores are asked for."
+    )
+    return Section("How routes are read", text, ["", *(f"{ways[name]}, {split}" for name, split in columns)], rows)
+
+
+def _number(name: str, value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if name == "auroc" else f"{100 * value:.1f}"
 
 
 def _cost(results: Results) -> Section:

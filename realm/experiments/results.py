@@ -110,6 +110,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
         "pairs": _pairs(spec, found),
         "axis": spec.axis.model_dump() if spec.axis else None,
         "kinds": _kinds(grid, found),
+        "judging": _judging(grid, found),
         "cost": _costs(grid),
         "curves": curves,
         "training": courses(curves),
@@ -190,6 +191,27 @@ def _pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
         for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
             row = {"arm": arm, "against": against, "measure": measure_name(key)}
             rows.append({**row, **test._asdict(), "p_corrected": p})
+    return rows
+
+
+#: What evaluations hold of how routes were read, besides the accuracy.
+JUDGING = ("same_err", "same_err_all", "scoring_accuracy", "auroc")
+
+
+def _judging(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
+    """How every arm reads the routes it is shown, by split: means over the seeds; None where a seed has no figure."""
+    rows = []
+    for arm in found.arms:
+        for split in (split for split, routes in found.measures if routes):
+            taken = [
+                row
+                for cell in grid.of(arm)
+                for row in read_rows(cell.evaluated / "evaluations.jsonl")
+                if row["stage"] == "final" and row["split"] == split and row["routes"]
+            ]
+            values = {name: [row[name] for row in taken if row.get(name) is not None] for name in JUDGING}
+            means = {name: fmean(each) if len(each) == len(taken) > 0 else None for name, each in values.items()}
+            rows.append({"arm": arm, "split": split, **means})
     return rows
 
 

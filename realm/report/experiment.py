@@ -12,7 +12,7 @@ from realm.display import printable
 from realm.files import write_atomic
 from realm.report.data import number, text
 from realm.report.experiment_data import Experiment, read_experiment, shown
-from realm.report.experiment_facts import banks_table, shown_table, training_table, verdict_table, words
+from realm.report.experiment_facts import banks_table, judging_table, shown_table, training_table, verdict_table, words
 from realm.report.experiment_figures import (
     curve_figures,
     gap_figures,
@@ -81,6 +81,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "gap_figures": gap_figures(found),
         "gap_pair_figures": gap_pair_figures(found),
         "verdicts": verdict_table(found),
+        "judging": judging_table(found),
         "shown": shown_table(found),
         "banks": banks_table(found),
         "kinds": kind_table(found),
@@ -102,6 +103,7 @@ _CONTENTS = (
     ("training", "Training", ("curve_figures", "training")),
     ("gaps", "Autonomy gap", ("gap_figures", "gap_pair_figures")),
     ("kinds", "Kinds", ("kinds",)),
+    ("judging", "Reading routes", ("judging",)),
     ("shown", "Prompts", ("shown",)),
     ("banks", "Banks", ("banks",)),
     ("cost", "Cost", ("cost",)),

@@ -80,8 +80,8 @@ class Curve:
 class Experiment:
     """Everything the page shows. `arms` maps each name to what it sets; `axis` each arm to its place on an axis.
 
-    `kind` is that of the experiment's file, `value` what its figures are (accuracy). `training`, `shown`, `banks` and
-    `verdicts` are rows as results.json holds them, of known arms.
+    `kind` is that of the experiment's file, `value` what its figures are (accuracy). `training`, `judging`, `shown`,
+    `banks` and `verdicts` are rows as results.json holds them, of known arms.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Experiment:
     value: str = "accuracy"
     gap_pairs: list[Pair] = field(default_factory=list)
     training: list[dict[str, Any]] = field(default_factory=list)
+    judging: list[dict[str, Any]] = field(default_factory=list)
     shown: list[dict[str, Any]] = field(default_factory=list)
     banks: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
@@ -194,6 +195,7 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
         value=shown(text(results.get("value"), "accuracy")),
         gap_pairs=list(_pairs(results.get("gap_pairs"), arms, "split")),
         training=_of_arms(results.get("training"), arms),
+        judging=_of_arms(results.get("judging"), arms),
         shown=_of_arms(results.get("shown"), arms),
         banks=items(results.get("banks"))[:_MOST_ARMS],
         verdicts=items(results.get("verdicts"))[:_MOST_ARMS],

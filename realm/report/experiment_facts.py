@@ -46,6 +46,17 @@ def _decimals(value: object) -> str:
     return "" if found is None else f"{found:.2f}"
 
 
+def judging_table(found: Experiment) -> Table | None:
+    """How every arm reads the routes it is shown, a block for each split."""
+    bodies: dict[str, list[TableRow]] = {}
+    for row in found.judging:
+        arm, split = text(row.get("arm")), shown(text(row.get("split")))
+        cells: list[Markup | str] = [_percent(row.get(key)) for key in ("same_err", "same_err_all", "scoring_accuracy")]
+        bodies.setdefault(split, []).append((own_style(found, arm), shown(arm), [*cells, _decimals(row.get("auroc"))]))
+    columns = ["", "same_err", "… of all", "Scoring accuracy", "AUROC"]
+    return Table(columns, list(bodies.items())) if bodies else None
+
+
 def shown_table(found: Experiment) -> Table | None:
     """What the RL prompts of every arm showed."""
     rows: list[TableRow] = [

@@ -83,6 +83,12 @@ def results(**changes: Any) -> dict[str, Any]:
         ],
         "axis": {"label": "dose", "values": {"low": 0.0, "mid": 0.5, "high": 1.0}},
         "kinds": [{"arm": "mid", "kind": "bin", "mean": 0.5}, {"arm": "low", "kind": "left", "mean": 0.25}],
+        "judging": [
+            {"arm": "mid", "split": "test", "same_err": 0.25, "same_err_all": 0.05, "scoring_accuracy": 0.875,
+             "auroc": 0.91},
+            {"arm": "low", "split": "test", "same_err": 0.5, "same_err_all": 0.1, "scoring_accuracy": None,
+             "auroc": None},
+        ],
         "cost": [
             {"arm": "mid", "seed": 0, "steps": 5, "completions": 480, "tokens": 12345, "teacher_tokens": None,
              "seconds": 61.4},

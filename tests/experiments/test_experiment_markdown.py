@@ -71,8 +71,15 @@ def test_gaps_are_compared() -> None:
 
 
 def test_empty_tables_are_left_out() -> None:
-    text = written(pairs=[], gaps=[], gap_pairs=[], kinds=[], cost=[], training=[])
+    text = written(pairs=[], gaps=[], gap_pairs=[], kinds=[], judging=[], cost=[], training=[])
     assert text.count("\n## ") == 2  # finding and accuracy
+
+
+def test_how_routes_are_read() -> None:
+    text = written()
+    assert "|  | same_err, test | scoring accuracy, test | AUROC, test |" in text
+    assert "| mid | 25.0 | 87.5 | 0.91 |" in text
+    assert "| low | 50.0 |  |  |" in text
 
 
 def test_tables_of_some_experiments_alone() -> None:

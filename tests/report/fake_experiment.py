@@ -87,6 +87,11 @@ def results(
             | {"best": {"step": 100, "mean": 0.66}, "end": {"step": 200, "mean": 0.6}}
             | {"falls": {"step": 150, "difference": 0.05, "low": 0.02, "high": 0.08}}
         ],
+        "judging": [
+            {"arm": names[1], "split": "test", "same_err": 0.4, "same_err_all": 0.1, "scoring_accuracy": 0.85}
+            | {"auroc": 0.9},
+            {"arm": names[0], "split": "test", "same_err": None, "same_err_all": 0.2, "scoring_accuracy": None},
+        ],
         "shown": [{"arm": names[1], "routes": 4.0, "wrong": 0.25, "dropped": 0.5}],
         "banks": [
             {"name": f"{shout}poor", "teacher": 0.4, "student": 0.2, "gap": 0.2, "low": 0.1, "high": 0.3}
