@@ -274,9 +274,11 @@ def dot_chart(
             parts.append(label(x(rule), top - 6, rule_name, "tick", anchor))
     for index, row in enumerate(rows):
         middle = top + step * (index + 0.5)
-        name = row.caption if len(row.caption) <= fits else f"{row.caption[: fits - 1]}…"
         kind = "row" if row.style is None else f"name c{row.style}"
-        parts.append(element("g", element("title", row.caption), label(left, middle + 4, name, kind, "end")))
+        names = _caption(row.caption, fits)
+        heights = (middle + 4,) if len(names) == 1 else (middle - 2, middle + 11)
+        said_ = (label(left, y, name, kind, "end") for y, name in zip(heights, names, strict=True))
+        parts.append(element("g", element("title", row.caption), *said_))
         parts.append(label(width, middle + (-2 if row.below else 4), row.note, "tick", "end"))
         if row.below:
             parts.append(label(width, middle + 11, row.below, "tick", "end"))
@@ -286,6 +288,13 @@ def dot_chart(
             )
         parts += _dots(row, x, middle, dodge)
     return svg(width, height, summary, *parts)
+
+
+def _caption(caption: str, fits: int) -> list[str]:
+    """A row's name in lines of at most `fits` letters: of a difference that is longer, one for each arm."""
+    arm, _, against = caption.partition(f" {MINUS} ")
+    names = [caption] if len(caption) <= fits or not against else [arm, f"{MINUS} {against}"]
+    return [name if len(name) <= fits else f"{name[: fits - 1]}…" for name in names]
 
 
 def _dots(row: Row, x: Scale, middle: float, dodge: bool) -> Iterator[Markup]:

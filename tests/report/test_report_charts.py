@@ -8,7 +8,7 @@ import pytest
 
 from realm.report.charts import Dot, Point, Row, Series, dot_chart, line_chart, smooth, thin
 from realm.report.palette import STYLES, style_of
-from realm.report.svg import Scale, element, interval, marker, padded, percent, points, spread, ticks
+from realm.report.svg import MINUS, Scale, element, interval, marker, padded, percent, points, spread, ticks
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,10 @@ def test_captions_are_cut_only_where_there_is_no_room() -> None:
     long = dot_chart([Row("W" * 40, dots)], width=348, summary="", domain=(0, 1), axis=str)
     assert re.search(r">W+…</text>", long)
     assert f"<title>{'W' * 40}</title>" in long
+    pair = f"realm-r1-brief {MINUS} instructors-contrast"
+    drawn = dot_chart([Row(pair, dots)], width=348, summary="", domain=(0, 1), axis=str)
+    assert re.findall(r">([^<]*)</text>", drawn)[-3:-1] == ["realm-r1-brief", f"{MINUS} instructors-contr…"]
+    assert f"<title>{pair}</title>" in drawn
 
 
 def test_whiskers_that_overlap_are_moved_apart() -> None:
