@@ -2,7 +2,7 @@
 
 Reads predictions.jsonl of runs, takes their last wrong, readable completions without routes of questions whose solution
 holds a sum, and compares them with the reasoning that the shop's book gives: where every sentence without a sum agrees,
-the rules are right, and only a sum is false.
+the rules are right; then either a sum is false ("40 - 15 = 20"), or all are true and a number was misread.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ def rules(text: str) -> list[str]:
     return [one for one in re.split(r"\.\s*", said) if one and "=" not in one and not one.startswith("so ")]
 
 
+def false_sum(text: str) -> bool:
+    """Whether a reasoning states a sum that is false."""
+    sums = re.findall(r"(\d+) ([+-]) (\d+) = (-?\d+)", text)
+    return any(int(a) + (int(b) if sign == "+" else -int(b)) != int(result) for a, sign, b, result in sums)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split")
@@ -35,11 +41,12 @@ def main() -> None:
                 continue
             sound = work_out(desk.case(row["question_id"]), desk.book).text
             for one in row["completions"]:
+                think = _think(one["text"])
+                slip = "=" in sound and not one["correct"] and not one["reasons"] and rules(think) == rules(sound)
                 found["asked"] += 1
                 found["wrong"] += not one["correct"]
-                if "=" in sound and not one["correct"] and not one["reasons"]:
-                    found["of questions with a sum"] += 1
-                    found["rules right, a sum false"] += rules(_think(one["text"])) == rules(sound)
+                found["rules right, a sum false"] += slip and false_sum(think)
+                found["rules right, a number misread"] += slip and not false_sum(think)
     if not found:
         parser.error(f"no completion without routes on the split {arguments.split} in these runs")
     print(", ".join(f"{name} {count}" for name, count in found.items()))

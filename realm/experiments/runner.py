@@ -69,9 +69,7 @@ def run_cells(grid: Grid, out: Path, console: Console, *, workers: int) -> None:
     """
     collect_banks(grid.banks, out, console, workers=workers)
     if other := _of_other_sources(grid.cells):
-        console.print(
-            f"{other} finished cells are of other sources of realm than these; they stay (a new --out has none)"
-        )
+        console.print(f"finished cells that other sources of realm trained: {other}; they stay (a new --out has none)")
     jobs = _cell_jobs(grid.cells, out)
     if not jobs:
         console.print("every cell is finished already")

@@ -85,7 +85,7 @@ def test_how_routes_are_read() -> None:
 def test_tables_of_some_experiments_alone() -> None:
     text = written(shown=[{"arm": "low", "routes": 4.0, "wrong": 0.125, "dropped": 0.5}], banks=[BANK])
     assert "| low | 4.00 | 12.5 | 0.50 |" in text
-    assert "| A | 70.0 | 30.0 | +40.0 (+30.0 to +50.0) | 0.42 | mid − low | +" in text
+    assert "| A | 70.0 | 30.0 | +40.0 (+30.0 to +50.0) | 0.42 | mid − low | +2.0 (-3.0 to +7.0) |" in text
     assert "the two move together" in text
 
 

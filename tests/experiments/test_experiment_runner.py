@@ -64,10 +64,10 @@ def test_everything_is_run_once_and_then_kept(write_spec: WriteSpec, started: St
 
 
 def test_kept_cells_of_other_sources_are_told(write_spec: WriteSpec, started: Started) -> None:
-    file, words = write_spec(), Console(record=True, quiet=False, file=StringIO())
+    file, words = write_spec(), Console(record=True, file=StringIO(), width=200)
     run(file, seeds=1)  # by the stand-in, whose meta.json names no sources
     conduct(order(file, seeds=1), words)
-    assert "3 finished cells are of other sources of realm than these; they stay" in words.export_text()
+    assert "finished cells that other sources of realm trained: 3; they stay" in words.export_text()
     for meta in Path("x/cells").glob("*/meta.json"):
         content = json.loads(meta.read_text())
         meta.write_text(json.dumps(content | {"versions": {"realm-slm": versions()["realm-slm"]}}))

@@ -30,7 +30,7 @@ from typing import Any
 
 #: What `faults` draws from.
 FAULTS = (*("429", "429-date", "500", "503", "slow", "half", "not_json", "empty", "refusal", "html", "closed", "hang"),)
-PATIENCE = 20.0  # seconds
+PATIENCE = 8.0  # seconds; less than the clients of the tests wait
 REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -63,7 +63,8 @@ class Wire:
     Args:
         latency: seconds from a request to its answer, spent in one of `slots`.
         slots: requests served at the same time; the others wait. None: all.
-        together: the first so many requests are served only when all of them are there, or after `PATIENCE` seconds.
+        together: the first so many requests are served when all of them are there, or after `PATIENCE` seconds, and
+            without latency.
         faults: probability of a fault per request, a function of (seed, messages, which request of them it is).
         kinds: the faults drawn from.
         script: faults of the first requests in the order they come, or a function of `Seen` that names the fault.
