@@ -149,7 +149,9 @@ class CollectConfig(Section):
 
     concurrency: int = Field(16, ge=1, le=1024, description="Requests under way at the same time.")
     timeout: float = Field(120.0, gt=0, description="Seconds one request may take in all.")
-    retries: int = Field(6, ge=0, description="Further tries of a request that failed for a passing reason.")
+    retries: int = Field(
+        6, ge=0, description="Further tries of a request that failed for a passing reason (429: 5 times as many)."
+    )
     give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
     splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
     budget: BudgetConfig = BudgetConfig()

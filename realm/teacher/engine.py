@@ -25,7 +25,7 @@ from realm.teacher.base import Failure, Reply
 from realm.teacher.labelling import Judge
 from realm.teacher.lanes import Lane, Tally, Try
 from realm.teacher.ledger import Ledger, Use
-from realm.teacher.pacing import PATIENCE, UNREADABLE, UNREADABLE_RETRIES
+from realm.teacher.pacing import BUSY_RETRIES, PATIENCE, UNREADABLE, UNREADABLE_RETRIES
 from realm.teacher.plan import Job, Plan
 
 #: Answers that may wait for the disk before no further request leaves.
@@ -277,7 +277,8 @@ class Engine:
         ended = lane.pace.failed(failure, sent, now)
         unreadable = failure.reason in UNREADABLE and lane.pace.started
         hopeless = unreadable and tries[0].unreadable >= UNREADABLE_RETRIES
-        again = failure.kind == "transient" and not ended and not hopeless and tries[0].failed < self._retries
+        most = self._retries * (BUSY_RETRIES if failure.reason == "429" else 1)
+        again = failure.kind == "transient" and not ended and not hopeless and tries[0].failed < most
         kept = unreadable and failure.body and len(tries) == 1 and not again
         if kept:
             reply = Reply(failure.body, "", "malformed", meta={"failure": failure.reason})
@@ -291,7 +292,7 @@ class Engine:
             lane.put_back([Try(tried.job, tried.failed, alone=True) for tried in tries])
         elif not kept:
             for tried in tries:
-                if failure.kind == "transient" and not hopeless and tried.failed < self._retries:
+                if failure.kind == "transient" and not hopeless and tried.failed < most:
                     lane.sleep(tried, now + lane.pace.wait(tried.failed + 1, failure), unreadable=unreadable)
                 else:
                     self._give_up(lane, tried.job, failure)

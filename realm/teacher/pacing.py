@@ -21,6 +21,9 @@ START_REFUSALS = 5
 UNREADABLE = frozenset({"not_json", "half_body", "content_type", "shape"})
 #: … of so many further ones, from a teacher that has answered: they are paid for, and the sample is likely at fault.
 UNREADABLE_RETRIES = 2
+#: After a 429 a sample is tried so many times as often as `collect.retries` says: whom a busy endpoint has no room for
+#: is chance. Bounded all the same: some refuse a request that is too long for their limit in this way.
+BUSY_RETRIES = 5
 #: Seconds that a server may ask to wait; for longer ones nobody sits there.
 PATIENCE = 3600.0
 

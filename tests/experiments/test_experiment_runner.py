@@ -232,7 +232,7 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "value", "seeds", "threads", "machine",
         "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis",
-        "kinds", "cost", "curves", "training", "shown", "banks", "finding",
+        "kinds", "judging", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["value"], found["threads"]) == ("train", "accuracy", 1)

@@ -122,6 +122,13 @@ def test_a_rate_limit_costs_no_sample(tmp_path: Path, wait: float | None) -> Non
     assert tally.failures["429"] < 300
 
 
+@pytest.mark.parametrize(("times", "left"), [(10, 0), (11, 1)])
+def test_a_rate_limit_is_borne_longer_than_other_failures(tmp_path: Path, times: int, left: int) -> None:
+    teacher = FakeTeacher(failing(times, "429", only="q4"))
+    tally = gather(tmp_path / "bank", teacher, "collect.retries=2")
+    assert (tally.done, tally.given_up) == (10 - left, {"429": 1} if left else {})
+
+
 @pytest.mark.parametrize("reason", ["not_json", "half_body", "content_type", "shape"])
 def test_what_cannot_be_read_is_kept_after_the_last_try(tmp_path: Path, reason: str) -> None:
     # Before the first answer it may be the endpoint; q4 comes after it.
