@@ -19,7 +19,7 @@ from realm.experiments.statistics import holm
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
 _OFF = 0.03
-#: Differences that are not shown are named one by one up to so many; of more, the largest `_NAMED`.
+#: Differences are named one by one and with intervals up to so many; of more that are not shown, the largest `_NAMED`.
 _FEW, _NAMED = 5, 3
 #: Routes dropped per prompt from which on the finding speaks of it.
 _DROPPED = 0.01
@@ -134,7 +134,7 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if sure:
         which = "The difference asked for is" if len(rows) == 1 else f"Of {len(rows)} differences {len(sure)}"
         verb = "" if len(rows) == 1 else " is" if len(sure) == 1 else " are"
-        parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_list(sure)}.")
+        parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_all(sure)}.")
     if unsure:
         words = "Not shown" if sure else "No difference is shown" if len(rows) > 1 else "The difference is not shown"
         parts.append(f"{words} (p ≥ {LEVEL} after correction): {_largest(unsure)}.")
@@ -147,6 +147,14 @@ def _largest(rows: Sequence[Mapping[str, Any]]) -> str:
         return _list(rows)
     first = sorted(rows, key=lambda row: -abs(row["difference"]))[:_NAMED]
     return f"{_list(first)}; and {len(rows) - _NAMED} that are smaller"
+
+
+def _all(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every row; where they are many without the intervals, which the table has."""
+    if len(rows) <= _FEW:
+        return _list(rows)
+    each = (f"{row['arm']} − {row['against']}{row.get('where', '')} {100 * row['difference']:+.1f}" for row in rows)
+    return f"{', '.join(each)} points"
 
 
 def _list(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -258,7 +266,7 @@ def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
     asked = [row for row in results["gap_pairs"] if row["split"] == split]
     sure = [row for row in asked if row["p_corrected"] < LEVEL]
     differ = (
-        f"Gaps shown to differ: {_list(sure)}." if sure else "No gap is shown to differ from one it was held against."
+        f"Gaps shown to differ: {_all(sure)}." if sure else "No gap is shown to differ from one it was held against."
     )
     return [f"{text}.", *([differ] if asked else [])]
 

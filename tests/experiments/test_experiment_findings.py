@@ -176,3 +176,10 @@ def test_what_the_prompts_could_not_show_is_told() -> None:
 def test_fast_runs_and_single_seeds_say_so() -> None:
     assert finding(fast=True).startswith("A fast run")
     assert finding(seeds=[0]).endswith("One seed: intervals and p-values say nothing of what another seed would give.")
+
+
+def test_many_differences_that_are_shown_are_named_without_their_intervals() -> None:
+    pairs = [pair("mid", other, "test/without", 0.1, 0.01) for other in ("a", "b", "c", "d", "e")]
+    assert "mid − e +10.0 points (+5.0 to +15.0)." in finding(pairs=pairs)
+    text = finding(pairs=[*pairs, pair("mid", "f", "test/without", -0.2, 0.01)])
+    assert "mid − a +10.0, mid − b +10.0, mid − c +10.0, mid − d +10.0, mid − e +10.0, mid − f -20.0 points." in text
