@@ -14,6 +14,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -277,8 +278,7 @@ class Engine:
         ended = lane.pace.failed(failure, sent, now)
         unreadable = failure.reason in UNREADABLE and lane.pace.started
         hopeless = unreadable and tries[0].unreadable >= UNREADABLE_RETRIES
-        most = self._retries * (BUSY_RETRIES if failure.reason == "429" else 1)
-        again = failure.kind == "transient" and not ended and not hopeless and tries[0].failed < most
+        again = failure.kind == "transient" and not ended and not hopeless and self._may_again(tries[0], failure)
         kept = unreadable and failure.body and len(tries) == 1 and not again
         if kept:
             reply = Reply(failure.body, "", "malformed", meta={"failure": failure.reason})
@@ -289,13 +289,19 @@ class Engine:
             self._end(lane, ended or failure.message)
         elif failure.kind == "request" and len(tries) > 1:
             # One of them is at fault; asked for one by one, it is the only one that is given up.
-            lane.put_back([Try(tried.job, tried.failed, alone=True) for tried in tries])
+            lane.put_back([replace(tried, alone=True) for tried in tries])
         elif not kept:
             for tried in tries:
-                if failure.kind == "transient" and not hopeless and tried.failed < most:
-                    lane.sleep(tried, now + lane.pace.wait(tried.failed + 1, failure), unreadable=unreadable)
+                if failure.kind == "transient" and not hopeless and self._may_again(tried, failure):
+                    until = now + lane.pace.wait(tried.failed + 1, failure)
+                    lane.sleep(tried, until, unreadable=unreadable, busy=failure.reason == "429")
                 else:
                     self._give_up(lane, tried.job, failure)
+
+    def _may_again(self, tried: Try, failure: Failure) -> bool:
+        if failure.reason == "429":
+            return tried.busy < BUSY_RETRIES * self._retries
+        return tried.failed - tried.busy < self._retries
 
     def _end(self, lane: Lane, why: str) -> None:
         where = lane.source.settings.base_url

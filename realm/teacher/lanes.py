@@ -29,13 +29,14 @@ _ADVICE = {
 class Try:
     """A job that is asked for.
 
-    `failed`: tries before, `unreadable` of them with an answer that nobody could read; `alone`: in a call of its own,
-    as its batch was refused.
+    `failed`: tries before, `unreadable` of them with an answer that nobody could read, and `busy` sent away with a 429;
+    `alone`: in a call of its own, as its batch was refused.
     """
 
     job: Job
     failed: int = 0
     unreadable: int = 0
+    busy: int = 0
     alone: bool = False
 
 
@@ -153,9 +154,11 @@ class Lane:
         if not self._closed:
             self._returned.extendleft(reversed(tries))
 
-    def sleep(self, tried: Try, until: float, *, unreadable: bool = False) -> None:
-        """Ask for it again, not before `until`; `unreadable`: as its answer was."""
-        again = replace(tried, failed=tried.failed + 1, unreadable=tried.unreadable + unreadable)
+    def sleep(self, tried: Try, until: float, *, unreadable: bool = False, busy: bool = False) -> None:
+        """Ask for it again, not before `until`; `unreadable`: as its answer was; `busy`: as the endpoint was."""
+        again = replace(
+            tried, failed=tried.failed + 1, unreadable=tried.unreadable + unreadable, busy=tried.busy + busy
+        )
         if not self._closed:
             heapq.heappush(self._asleep, (until, next(self._order), again))
 

@@ -129,6 +129,17 @@ def test_a_rate_limit_is_borne_longer_than_other_failures(tmp_path: Path, times:
     assert (tally.done, tally.given_up) == (10 - left, {"429": 1} if left else {})
 
 
+def test_a_rate_limit_uses_up_no_try_of_other_failures(tmp_path: Path) -> None:
+    reasons = ["429"] * 5 + ["500", "429", "500"]
+
+    def behave(ask: Ask, time: int) -> Reply | Failure:
+        bad = ask.question.id == "q4" and time <= len(reasons)
+        return Failure(reasons[time - 1], "failed") if bad else right(ask)
+
+    tally = gather(tmp_path / "bank", FakeTeacher(behave), "collect.retries=2")
+    assert (tally.done, tally.given_up, tally.failures) == (10, {}, {"429": 6, "500": 2})
+
+
 @pytest.mark.parametrize("reason", ["not_json", "half_body", "content_type", "shape"])
 def test_what_cannot_be_read_is_kept_after_the_last_try(tmp_path: Path, reason: str) -> None:
     # Before the first answer it may be the endpoint; q4 comes after it.
