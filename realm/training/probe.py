@@ -98,12 +98,20 @@ def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k:
             callbacks=[clock],
         )
         trainer.train()
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak() - before
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _gained(before)
     return Probe(clock.steps[-1] * rl.batch_size / batch, peak)
 
 
 def _resident() -> int:
     return int(psutil.Process().memory_info().rss)
+
+
+def _gained(before: int) -> int:
+    """Bytes of the peak above before.
+
+    The system adds pages to the two figures at different times, so the peak can lag a few pages behind what was there.
+    """
+    return max(0, _peak() - before)
 
 
 def _peak() -> int:

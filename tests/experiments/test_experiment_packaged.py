@@ -22,7 +22,7 @@ def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
 
 
 def test_arms_of_one_experiment_are_different_runs(tmp_path: Path) -> None:
-    for name in ("error-ratio", "routes", "rule-injection", "bound"):
+    for name in ("error-ratio", "routes", "rule-injection", "selection", "bound"):
         grid = make_grid(load(packaged()[name]), packaged()[name], tmp_path, seeds=1)
         folders = [cell.trained for cell in grid.cells if cell.trained]
         assert len(set(folders)) == len(folders), name
@@ -39,6 +39,7 @@ def test_what_experiments_have_in_common_is_trained_once(tmp_path: Path) -> None
     assert folders("mrpv-alone", tmp_path).items() <= baselines.items()
     shared = {folders("autonomy", tmp_path)["realm-r1"], folders("schedules", tmp_path)["cosine"]}
     shared |= {folders("rule-injection", tmp_path)["rho-50"], baselines["realm-r1"]}
+    shared.add(folders("selection", tmp_path)["random"])
     assert len(shared) == 1
     assert folders("autonomy", tmp_path)["adaptive"] == folders("schedules", tmp_path)["adaptive"]
 

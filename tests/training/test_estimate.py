@@ -17,6 +17,7 @@ from realm.errors import ResourceError
 from realm.evaluation.models import load
 from realm.training import fit as module
 from realm.training import memory as memory_module
+from realm.training import probe as probing
 from realm.training.adapters import with_adapters
 from realm.training.estimate import Lengths, Outline, estimate, outline, prompt_lengths
 from realm.training.fit import advice, describe, size
@@ -338,6 +339,12 @@ def test_probe_leaves_nothing(tmp_path: Path, student: Path) -> None:
         found = probe(tiny_config(tmp_path, student), task, tiny_bank(task), judges, k=4)
     assert found.seconds > 0 and 0 <= found.peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert not list(tmp_path.iterdir())
+
+
+def test_peak_that_lags_is_no_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_peak", lambda: 1000)
+    assert probing._gained(400) == 600
+    assert probing._gained(99_304) == 0
 
 
 def test_sizes_are_readable() -> None:
