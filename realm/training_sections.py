@@ -140,7 +140,9 @@ class TrainingConfig(Section):
     recipe: Recipe = Field(
         "realm-r1", description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline: see realm/recipes."
     )
-    rounds: int = Field(1, ge=1, description="How often realm-r1 repeats SFT + RL, and instructors its SFT.")
+    rounds: int = Field(
+        1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
+    )
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()

@@ -64,7 +64,7 @@ def experiment(
 
     command = shlex.join(["realm", *context.meta[ARGUMENTS]])
     with stoppable():
-        conduct(Order(file, out, docs, seeds, jobs, overrides or (), fast, data, command), Console())
+        conduct(Order(file, out, docs, seeds, jobs, overrides or (), fast, data, command), Console(markup=False))
 
 
 def _print_list(seeds: int) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
+from realm.bank.store import Bank
+from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.experiments import page, patterns
 from realm.experiments.facts import bank_facts, shown_routes
@@ -112,11 +114,37 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     for split, _ in (spec.headline, *spec.measures, *sorted(spec.asked)):
         if split not in known:
             raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {', '.join(known)}.")
-    if spec.kind == "bound" and not (spec.untrained and spec.pairs):
-        raise ConfigError(f"{file}: the kind `bound` needs `pairs`, and `untrained: true`.")
+    _check_routes(spec, file, common, task)
+    split, ways = spec.headline
+    if spec.kind == "bound" and not (spec.untrained and any(pair.of((split, ways == "with")) for pair in spec.pairs)):
+        raise ConfigError(
+            f"{file}: the kind `bound` needs `untrained: true`, and `pairs` that are compared in the headline "
+            f"({split}/{ways})."
+        )
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
+
+
+def _check_routes(spec: Spec, file: Path, common: Config, task: Task) -> None:
+    """What is asked of prompts with routes needs routes: a bank without any would be noticed after all training."""
+    asked = dict.fromkeys((spec.headline, *spec.measures, *sorted(spec.asked)))
+    splits = [split for split, ways in asked if ways == "with"]
+    if not splits:
+        return
+    if common.bank.path is None:
+        wanted = common.collect.splits
+        missing = [split for split in splits if common.routes.k == 0 or (wanted and split not in wanted)]
+    else:
+        from realm.evaluation.evaluate import has_routes  # which needs torch
+
+        bank = Bank.open(common.bank.path)
+        missing = [split for split in splits if not has_routes(bank, task.rows(split), common)]
+    if missing:
+        raise ConfigError(
+            f"{file}: {missing[0]}/with is asked for, but there will be no routes for split {missing[0]!r}: its "
+            "questions need CoTs in the bank (collect.splits, or bank.path), and routes.k must not be 0."
+        )
 
 
 def _check_questions(grid: Grid, task: Task, splits: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from statistics import fmean
 
 from realm.bank.store import Bank
 from realm.config import Config
+from realm.errors import DataError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
@@ -105,18 +106,26 @@ def _labels(config: Config, question_id: str) -> list[int]:
 def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[BankFacts]:
     """The banks of an experiment of the kind `bound`, each with the first pair whose first arm learned from it.
 
-    Needs the untrained model among the arms.
+    Needs the untrained model among the arms, and a pair that is compared in the headline.
+
+    Raises:
+        DataError: a bank has no CoT, or no two CoTs, of any question of the headline's split.
     """
     split = found.headline[0]
     students = found.of(UNTRAINED, (split, False))
     facts: dict[str, BankFacts] = {}
-    for arm, against, _ in spec.pairs:
+    for arm, against, _ in (pair for pair in spec.pairs if pair.of(found.headline)):
         name = spec.arms[arm].bank or "base's"
         if name in facts:
             continue
         cells = [cell for cell in grid.of(arm) if cell.trained is not None]
         teachers = [_teacher(str(cell.config.bank.path), task.rows(split)) for cell in cells]
         asked = set.intersection(*(set(run) for run in teachers))
+        if not asked:
+            raise DataError(
+                f"bank {name}: the kind `bound` holds students against the teacher's CoTs on split {split!r}, and "
+                "found none that every seed has; collect them (collect.splits), or choose another headline."
+            )
         right, answered = _on(asked, teachers), _on(asked, students)
         teacher, student = (fmean(fmean(run.values()) for run in runs) for runs in (right, answered))
         gap = paired(right, answered, found.resamples, found.seed)
@@ -141,4 +150,10 @@ def _distance(cell: Cell) -> float:
     """Mean distance of two CoTs of a question, as the training noted it."""
     assert cell.trained is not None
     stats = json.loads((cell.trained / "bank_stats.json").read_text(encoding="utf-8"))
-    return float(stats["redundancy"]["mean_distance"])
+    distance = stats["redundancy"]["mean_distance"]
+    if distance is None:
+        raise DataError(
+            f"{cell.trained}: the kind `bound` tells how far two CoTs of a question are apart, and no question has "
+            "two; collect more (bank.samples)."
+        )
+    return float(distance)

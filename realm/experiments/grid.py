@@ -63,10 +63,17 @@ class Grid:
     common: Config
     cells: list[Cell] = field(default_factory=list)
     banks: dict[Path, Config] = field(default_factory=dict)
+    _folders: dict[tuple[str, int, str], Path] = field(default_factory=dict)
 
     def of(self, arm: str) -> list[Cell]:
         """The cells of an arm in the order of the seeds."""
         return [cell for cell in self.cells if cell.arm == arm]
+
+    def folder(self, parent: Path, name: str, seed: int, digest: str) -> Path:
+        """The folder of a cell: that of its hash which is there or planned, under whatever arm's name, or a new one."""
+        there = sorted(parent.glob(f"*-seed{seed}-{digest}"))
+        new = there[0] if there else parent / f"{name}-seed{seed}-{digest}"
+        return self._folders.setdefault((parent.name, seed, digest), new)
 
 
 def base_config(spec: Spec, file: Path, overrides: Sequence[str] = ()) -> Config:
@@ -107,12 +114,12 @@ def make_grid(
     for seed in range(first, first + seeds):
         common = _with_bank(resolve(None, seed), out, grid.banks)
         if spec.untrained:
-            folder = _folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
+            folder = grid.folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
             grid.cells.append(Cell(UNTRAINED, seed, common, None, folder, common))
         for arm in spec.arms:
             config = _with_bank(resolve(arm, seed), out, grid.banks)
             _check_evaluation(file, arm, config, common)
-            grid.cells.append(_cell(arm, config, common, out, grid.banks))
+            grid.cells.append(_cell(arm, config, common, out, grid))
     return grid
 
 
@@ -194,17 +201,17 @@ def _costly(config: Config) -> bool:
     return any(teacher.kind != "scripted" and teacher.share for teacher in config.teachers.values())
 
 
-def _cell(arm: str, config: Config, common: Config, out: Path, banks: Mapping[Path, Config]) -> Cell:
+def _cell(arm: str, config: Config, common: Config, out: Path, grid: Grid) -> Cell:
     seed = config.run.seed
-    name = _hash(_tree(config, banks))
-    trained = _folder(out / "cells", arm, seed, name)
+    name = _hash(_tree(config, grid.banks))
+    trained = grid.folder(out / "cells", arm, seed, name)
     config = with_values(config, {"run.dir": str(trained.parent), "run.name": trained.name})
     if config.routes == common.routes and config.bank.path == common.bank.path:
         return Cell(arm, seed, config, trained, trained, None)
     changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
     evaluation = with_values(config, {**changes, "model.path": str(trained / "model")})
-    key = _hash([name, _evaluation_hash(evaluation, banks, model="trained")])
-    return Cell(arm, seed, config, trained, _folder(out / "evaluations", arm, seed, key), evaluation)
+    key = _hash([name, _evaluation_hash(evaluation, grid.banks, model="trained")])
+    return Cell(arm, seed, config, trained, grid.folder(out / "evaluations", arm, seed, key), evaluation)
 
 
 def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | None = None) -> str:
@@ -229,9 +236,3 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-
-
-def _folder(parent: Path, name: str, seed: int, digest: str) -> Path:
-    """The folder of a cell: the one of its hash that is there already, under whatever arm's name, or a new one."""
-    there = sorted(parent.glob(f"*-seed{seed}-{digest}"))
-    return there[0] if there else parent / f"{name}-seed{seed}-{digest}"

@@ -82,9 +82,14 @@ def _one_thread(results: Results) -> str:
 
 def _lines(section: Section) -> list[str]:
     rule = "|---" * len(section.header) + "|"
-    rows = [f"| {' | '.join(row)} |" for row in (section.header, *section.rows)]
+    rows = [f"| {' | '.join(map(_in_table, row))} |" for row in (section.header, *section.rows)]
     text = [section.text, ""] if section.text else []
     return [f"## {section.title}", "", *text, rows[0], rule, *rows[1:], ""]
+
+
+def _in_table(text: str) -> str:
+    """The text of a cell: kinds and names may hold what ends one."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _budget(budget: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ _RC: dict[Any, Any] = {
     "axes.grid": True,
     "grid.color": "#e3e6ea",
     "axes.axisbelow": True,
+    "text.parse_math": False,  # labels and names are the user's: a $ in them is a $
 }
 
 Results = Mapping[str, Any]
@@ -56,7 +57,7 @@ def draw(results: Results, stem: Path) -> tuple[Path, Path]:
 
     with matplotlib.rc_context(_RC):
         figure = _gains(results) if results.get("banks") else _accuracies(results)
-        paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
+        paths = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")  # a name may hold dots
         with writing(paths[0]):
             figure.savefig(paths[0], metadata={"Date": None, "Creator": "realm"})
             figure.savefig(paths[1], dpi=150, metadata={"Software": "realm"})
@@ -78,8 +79,9 @@ def _accuracies(results: Results) -> Figure:
     if results["axis"] is not None:
         panels[0].set_ylabel("accuracy in per cent")
     if any(row["routes"] for row in results["measures"]):
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+        found = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels]
+        handles = {label: handle for pairs in found for handle, label in pairs}
+        figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 

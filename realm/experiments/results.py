@@ -6,6 +6,7 @@ Accuracies, intervals and differences are shares in [0, 1]. The keys are describ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import comb
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,8 +21,9 @@ from realm.experiments.spec import UNTRAINED, Spec
 from realm.experiments.statistics import Outcome, holm, paired
 from realm.run import RunFolder, position
 
-#: The fewest resamples: p-values that are corrected over many pairs need a low floor.
-RESAMPLES = 2000
+#: The fewest resamples, and how many more for every test that p-values are corrected over: the p of a bootstrap is at
+#: least 2 / (resamples + 1), and times the number of tests that must stay below any level of use.
+RESAMPLES, _EACH = 2000, 100
 #: A split, and whether routes are shown.
 Key = tuple[str, bool]
 
@@ -30,7 +32,8 @@ class Outcomes:
     """The outcome of every question, by arm and measure; one mapping a seed."""
 
     def __init__(self, spec: Spec, grid: Grid) -> None:
-        self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap)
+        along = comb(len(spec.arms), 2) if spec.axis else 0
+        self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), along))
         self.seed = grid.common.run.seed
         self.arms = list(dict.fromkeys(cell.arm for cell in grid.cells))
         self._found = {arm: [_outcome(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}

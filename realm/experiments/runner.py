@@ -75,7 +75,7 @@ def run_cells(grid: Grid, out: Path, console: Console, *, workers: int) -> None:
         console.print("every cell is finished already")
         return
     console.print(f"{len(grid.cells)} cells, {len(_owed(grid.cells))} of them owed, below {out}")
-    watch = Watch(grid.cells, jobs, finished)
+    watch = Watch(grid.cells, jobs)
     _run(list(jobs.values()), out, console, workers, watch.render)
 
 
@@ -124,19 +124,22 @@ def _run(jobs: Sequence[Job], out: Path, console: Console, workers: int, render:
     text = (
         f"{len(errors)} of {len(jobs)} jobs failed, the others are finished{left}; logs: {logs}. "
         f"The first: {errors[0]}\n"
-        "Run the same command again to retry what failed."
+        "Run the same command again to retry what failed; an arm that cannot succeed can be taken out of the file, and "
+        "what is finished stays."
     )
     raise UserError(text) if all(isinstance(error, UserError) for error in errors) else JobError(text)
 
 
 def _owed(cells: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in cells if not finished(cell.evaluated)]
+    """Those that lack their evaluation, or the run that it rests on."""
+    return [cell for cell in cells if not (finished(cell.evaluated) and finished(cell.trained or cell.evaluated))]
 
 
 def _of_other_sources(cells: Sequence[Cell]) -> int:
     """How many finished cells another state of this package trained; it might train them otherwise."""
     ours = versions().get("realm-slm")
-    metas = [RunFolder(cell.trained or cell.evaluated).meta for cell in cells if finished(cell.evaluated)]
+    owed = {cell.evaluated for cell in _owed(cells)}
+    metas = [RunFolder(cell.trained or cell.evaluated).meta for cell in cells if cell.evaluated not in owed]
     return sum(meta["versions"].get("realm-slm") != ours for meta in metas)
 
 
@@ -146,7 +149,7 @@ def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:
     for cell in _owed(cells):
         if cell.trained is not None and cell.trained not in jobs and not finished(cell.trained):
             jobs[cell.trained] = _training(cell, cell.trained, out)
-        if cell.evaluation is not None and cell.evaluated not in jobs:
+        if cell.evaluation is not None and cell.evaluated not in jobs and not finished(cell.evaluated):
             jobs[cell.evaluated] = _evaluation(cell, out, jobs.get(cell.trained) if cell.trained else None)
     return jobs
 

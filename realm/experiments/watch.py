@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -23,14 +23,13 @@ class Watch:
     Args:
         cells: of the experiment.
         jobs: those of the cells that are owed, by the folder they fill.
-        finished: whether the run or evaluation in a folder is whole.
     """
 
-    def __init__(self, cells: Sequence[Cell], jobs: Mapping[Path, Job], finished: Callable[[Path], bool]) -> None:
+    def __init__(self, cells: Sequence[Cell], jobs: Mapping[Path, Job]) -> None:
         self._cells = list({cell.evaluated: cell for cell in cells}.values())
         self._jobs = jobs
-        self._kept = sum(finished(cell.evaluated) for cell in self._cells)
         self._owed = [cell for cell in self._cells if self._folders(cell)]
+        self._kept = len(self._cells) - len(self._owed)
         self._started = time.monotonic()
 
     def _folders(self, cell: Cell) -> list[Path]:

@@ -1,8 +1,9 @@
 """`synthesizer`: candidate CoTs in, one better answer out (CoT-based Synthesizer, arXiv 2501.01668).
 
-The paper: a model is fine-tuned to read several sampled responses, some or all of them wrong, and to write one right
-answer; the responses are needed at inference. Here they are the routes of the bank, always k of them, and the target is
-a right CoT of the question. They are not judged: no scores are asked for, taught or paid (`prompt.judge: false`).
+The paper: a model is fine-tuned to read several sampled responses, some or all of them wrong, to reason about what they
+hold, and to write one right answer; the responses are needed at inference. Here they are the routes of the bank, always
+k of them. Our choice: the target is a right CoT of the question (guided where it has such), which does not speak of the
+responses. They are not judged: no scores are asked for, taught or paid (`prompt.judge: false`).
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ from markupsafe import Markup
 from realm.display import printable
 from realm.files import write_atomic
 from realm.report.data import number, text
-from realm.report.experiment_data import Experiment, read_experiment, shown
+from realm.report.experiment_data import MOST_KINDS, Experiment, read_experiment, shown
 from realm.report.experiment_facts import banks_table, judging_table, shown_table, training_table, verdict_table, words
 from realm.report.experiment_figures import (
+    bank_figures,
     curve_figures,
     gap_figures,
     gap_pair_figures,
@@ -29,8 +30,8 @@ from realm.report.svg import MINUS, element, interval, percent, points
 from realm.report.tables import MISSING, Table, TableRow, cell, count, duration, swatch
 from realm.report.templates import render
 
-#: Columns of the table of kinds, and characters of one setting or fact.
-_MOST_KINDS, _MOST_VALUE = 24, 200
+#: Characters of one setting or fact.
+_MOST_VALUE = 200
 
 
 def write_experiment_page(
@@ -63,7 +64,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "title": found.title,
         "subtitle": _subtitle(found),
         "question": found.question,
-        "finding": found.finding,
+        "finding": _first_sentence(found.finding),
         "fast": found.fast,
         "words": words(found),
         "headline_figures": headline_figures(found),
@@ -84,6 +85,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "judging": judging_table(found),
         "shown": shown_table(found),
         "banks": banks_table(found),
+        "bank_figures": bank_figures(found),
         "kinds": kind_table(found),
         "cost": cost_table(found),
         "cost_by_seed": cost_by_seed(found),
@@ -112,10 +114,21 @@ _CONTENTS = (
 )
 
 
+def _first_sentence(text: str) -> tuple[str, str]:
+    """What is set in large type, and the rest."""
+    first, stop, rest = text.partition(". ")
+    return first + stop.strip(), rest
+
+
 def _subtitle(found: Experiment) -> str:
     if found.kind == "patterns":
         return f"realm experiment {found.name} · {len(found.verdicts) or len(found.arms)} banks"
-    parts = [f"realm experiment {found.name}", f"{len(found.arms)} arms"]
+    arms = (
+        f"{len(found.arms)} arms"
+        if found.all_arms == len(found.arms)
+        else (f"the first {len(found.arms)} of {found.all_arms} arms")
+    )
+    parts = [f"realm experiment {found.name}", arms]
     if "seeds" in found.facts:
         parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
     return " · ".join(parts)
@@ -152,7 +165,7 @@ def pair_table(found: Experiment) -> Table | None:
 
 def kind_table(found: Experiment) -> Table | None:
     """The headline by kind of question, or the share of every kind of error; shaded from low to high."""
-    kinds = sorted({kind for _, kind in found.kinds})[:_MOST_KINDS]
+    kinds = sorted({kind for _, kind in found.kinds})[:MOST_KINDS]
     if not kinds:
         return None
     rows: list[TableRow] = []

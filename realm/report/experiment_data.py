@@ -16,6 +16,8 @@ from realm.report.data import items, mapping, number, share, text, whole
 _NAME, _LONG = 60, 8_000
 #: Arms and seeds of one experiment that the page shows.
 _MOST_ARMS, _MOST_SEEDS = 40, 20
+#: Kinds of questions, likewise.
+MOST_KINDS = 24
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything the page shows. `arms` maps each name to what it sets; `axis` each arm to its place on an axis.
+    """Everything the page shows. `arms` maps each name to what it sets, `axis` each arm to its place on an axis.
+
+    `all_arms` counts the arms that the page leaves out too.
 
     `kind` is that of the experiment's file, `value` what its figures are (accuracy). `training`, `judging`, `shown`,
     `banks` and `verdicts` are rows as results.json holds them, of known arms.
@@ -90,6 +94,7 @@ class Experiment:
     finding: str
     fast: bool
     arms: dict[str, dict[str, Any]]
+    all_arms: int
     measures: list[Measure]
     headline: str
     cells: dict[tuple[str, str], Cell]
@@ -158,7 +163,8 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
         DataError: there is no arm or no measure.
     """
     named = [(text(row.get("name")), mapping(row.get("set"))) for row in items(results.get("arms"))]
-    arms = dict([(name, chosen) for name, chosen in named if name][:_MOST_ARMS])
+    every = {name: chosen for name, chosen in named if name}
+    arms = dict(list(every.items())[:_MOST_ARMS])
     measures = [
         Measure(name, text(row.get("split")), row.get("routes") is True, shown(text(row.get("label"), name)))
         for row in items(results.get("measures"))
@@ -177,6 +183,7 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
         finding=_paragraph(results.get("finding")),
         fast=results.get("fast") is True,
         arms=arms,
+        all_arms=len(every),
         measures=measures,
         headline=headline if headline in known else measures[0].name,
         cells=_cells(results, arms, known),

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from realm.report.data import mapping, number, share, text
-from realm.report.experiment_data import Experiment, shown
+from realm.report.experiment_data import MOST_KINDS, Experiment, shown
 from realm.report.experiment_figures import own_style, p_value
 from realm.report.svg import MINUS, interval, percent, points
 from realm.report.tables import MISSING, Table, TableRow, cell, count
@@ -117,6 +117,11 @@ def _habit(found: object) -> Markup | str:
     return cell(percent(values[0]), interval(values[1], values[2]))
 
 
+def _cut(found: Experiment) -> str:
+    kinds = len({kind for _, kind in found.kinds})
+    return f" The first {MOST_KINDS} of {kinds}, by name." if kinds > MOST_KINDS else ""
+
+
 def words(found: Experiment) -> dict[str, str]:
     """What the page calls its figures, by the kind of the experiment and its number of seeds."""
     if found.kind == "patterns":
@@ -126,7 +131,7 @@ def words(found: Experiment) -> dict[str, str]:
             "results": f"{found.value.capitalize()} with 95 % intervals",
             "kinds": "How they go wrong",
             "kinds_about": "The first step that goes wrong, by what differs from the right CoTs: per cent of the wrong "
-            "CoTs analysed; the stronger the colour, the higher.",
+            f"CoTs analysed; the stronger the colour, the higher.{_cut(found)}",
         }
     several = found.seeds > 1
     over = "over questions and seeds; the small dots are single seeds" if several else "over questions; one seed"
@@ -136,5 +141,5 @@ def words(found: Experiment) -> dict[str, str]:
         "results": f"{name} with 95 % intervals{', in brackets each seed' if several else ''}",
         "kinds": "By kind of question",
         "kinds_about": f"{name} in per cent{', mean over seeds' if several else ''}; the stronger the colour, the "
-        "higher.",
+        f"higher.{_cut(found)}",
     }

@@ -16,7 +16,7 @@ from realm.report.charts import (
     thin,
     whole_percent,
 )
-from realm.report.data import split_order, split_title
+from realm.report.data import number, split_order, split_title, text
 from realm.report.experiment_data import Cell, Experiment, Measure, Pair, shown
 from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.forest import Effect, common_domain, forest, signed
@@ -216,6 +216,23 @@ def gap_pair_figures(found: Experiment) -> list[Figure]:
         title = split_title(shown(split))
         figures.append(forest(title, effects, domain, f"Differences of autonomy gaps, {title}"))
     return figures
+
+
+def bank_figures(found: Experiment) -> list[Figure]:
+    """Of the kind `bound`: the gap of every bank, the smallest on top, and the gain of wrong routes beside it."""
+    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline}
+    gaps, effects = [], []
+    for row in sorted(found.banks, key=lambda row: number(row.get("gap")) or 0.0):
+        name, pair = shown(text(row.get("name"))), row.get("pair")
+        gain = gains.get((text(pair[0]), text(pair[1]))) if isinstance(pair, list | tuple) and len(pair) == 2 else None
+        gap, low, high = (number(row.get(key)) for key in ("gap", "low", "high"))
+        if gain is None or gap is None or low is None or high is None or max(map(abs, (gap, low, high))) > 1:
+            continue
+        gaps.append(Effect(name, WITHOUT, gap, low, high))
+        effects.append(Effect(name, WITHOUT, gain.difference, gain.low, gain.high))
+    domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
+    titles = {"Gap between teacher and untrained student": gaps, "Gain of wrong routes": effects}
+    return [forest(title, each, domain, title) for title, each in titles.items() if each]
 
 
 def p_value(p: float) -> str:

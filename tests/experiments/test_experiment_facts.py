@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from realm.bank.store import Bank
 from realm.batch import with_values
 from realm.config import Config
+from realm.errors import DataError
 from realm.experiments.facts import Shown, bank_facts, shown_routes
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
@@ -64,6 +66,32 @@ def test_facts_of_the_bank_of_a_pair(grid: Grid) -> None:
     assert facts.gap == pytest.approx(facts.teacher - facts.student)
     assert facts.student != sum(answers.values()) / len(answers)
     assert -1 <= facts.low < facts.gap < facts.high <= 1
+
+
+def bound(*pairs: tuple[str, ...]) -> Spec:
+    arms = {"mixed": {"bank": "A"}, "none": {"bank": "A"}}
+    return Spec.model_validate(
+        {"title": "t", "question": "q", "kind": "bound", "banks": {"A": {}}, "arms": arms, "pairs": pairs}
+    )
+
+
+def test_the_gain_is_that_of_a_pair_in_the_headline(grid: Grid) -> None:
+    spec = bound(("mixed", "none", "ood/with"), ("none", "mixed"))
+    assert [one.pair for one in bank_facts(spec, grid, untrained(), TinyTask())] == [("none", "mixed")]
+
+
+def test_banks_that_hold_too_little_are_told(grid: Grid, tmp_path: Path) -> None:
+    for folder in ("mixed", "none"):
+        (tmp_path / folder / "bank_stats.json").write_text(json.dumps({"redundancy": {"mean_distance": None}}))
+    with pytest.raises(DataError, match="no question has two"):
+        bank_facts(bound(("mixed", "none")), grid, untrained(), TinyTask())
+    found = untrained()
+    found.headline = ("train", False)
+    Bank().save(tmp_path / "empty")
+    for cell in grid.cells:
+        cell.config.bank.path = str(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"bank A: .* found none that every seed has"):
+        bank_facts(bound(("mixed", "none")), grid, found, TinyTask())
 
 
 def test_a_bank_is_told_of_once_by_its_first_pair(grid: Grid) -> None:

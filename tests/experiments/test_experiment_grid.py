@@ -52,6 +52,13 @@ def test_equal_settings_are_one_cell_under_any_arms_name(write_spec: WriteSpec, 
     assert cell_of(other, tmp_path, "again").config == first.config
 
 
+def test_equal_arms_of_one_experiment_are_one_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
+    arm = {"set": {"training.recipe": "realm-r1"}}
+    file = write_spec(arms={"one": arm, "same": arm}, pairs=[])
+    grid = make_grid(load(file), file, tmp_path, seeds=1)
+    assert len({cell.trained for cell in grid.cells if cell.trained}) == 1
+
+
 @pytest.mark.parametrize(
     "setting", ["training.rl.learning_rate=1e-4", "reward.rule=brier", "guidance.probability=0.9", "bank.samples=9"]
 )

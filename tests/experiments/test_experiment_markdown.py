@@ -114,6 +114,22 @@ def test_the_gains_of_banks_are_drawn_over_their_gaps(tmp_path: Path) -> None:
     assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_names_of_the_user_are_text_and_no_formula_table_or_suffix(tmp_path: Path) -> None:
+    axis = {"label": "a $_$ b", "values": {"low": 0.0, "mid": 1.0, "high": 2.0}}
+    drawn = [draw(results(axis=axis), tmp_path / name)[0] for name in ("lr-0.1", "lr-0.2")]
+    assert [path.name for path in drawn] == ["lr-0.1.svg", "lr-0.2.svg"]
+    assert all(path.exists() for path in drawn)
+    kinds = [{"arm": "mid", "kind": "a|b\nc", "mean": 0.5}]
+    assert "|  | a\\|b c |" in written(kinds=kinds).splitlines()
+
+
+def test_the_legend_knows_what_only_one_panel_shows(tmp_path: Path) -> None:
+    found = results(axis=None)
+    apart = [{**row, "split": "test" if row["routes"] else "ood"} for row in found["measures"]]
+    content = draw({**found, "measures": apart}, tmp_path / "apart")[0].read_text()
+    assert "without routes" in content and "with routes -->" in content
+
+
 @pytest.mark.parametrize("changes", [{}, {"axis": None}])
 def test_the_plot_is_the_same_for_the_same_results(tmp_path: Path, changes: dict[str, Any]) -> None:
     drawn = [draw(results(**changes), tmp_path / name) for name in ("first", "second")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from realm.bank.store import Bank
 from realm.desk.task import DeskTask
 from realm.errors import ConfigError, DataError, ResourceError, UserError
 from realm.experiments.conduct import Order, conduct
@@ -199,10 +201,44 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(write_spe
         conduct(order(write_spec(headline=["tset", "without"])), Console(quiet=True))
     with pytest.raises(ConfigError, match="no split 'validation_ood' is evaluated"):
         conduct(order(write_spec(also=[["validation_ood", "without"]])), Console(quiet=True))
-    with pytest.raises(ConfigError, match="the kind `bound` needs `pairs`"):
-        conduct(order(write_spec(kind="bound", untrained=False)), Console(quiet=True))
+    for changes in ({"untrained": False}, {"pairs": []}, {"pairs": [["r1", "plain", "ood/with"]]}):
+        with pytest.raises(ConfigError, match=r"the kind `bound` needs .* in the headline \(test/without\)"):
+            conduct(order(write_spec(kind="bound", **changes)), Console(quiet=True))
+    for base in ({"collect.splits": ["train"]}, {"routes.k": 0}):
+        with pytest.raises(ConfigError, match="test/with is asked for, but there will be no routes for split 'test'"):
+            conduct(order(write_spec(base=base, also=[["test", "with"]])), Console(quiet=True))
     assert started() == []
     assert not Path("x").exists()
+
+
+def test_routes_that_a_bank_of_ones_own_lacks_are_told_before_anything_is_trained(
+    write_spec: WriteSpec, started: Started
+) -> None:
+    Bank().save(Path("bank"))
+    file = write_spec(base={"bank.path": "bank"}, headline=["test", "with"])
+    with pytest.raises(ConfigError, match=r"mine\.yaml: test/with is asked for"):
+        conduct(order(file), Console(quiet=True))
+    assert started() == []
+
+
+def test_a_run_that_was_deleted_is_owed_though_its_evaluation_is_there(write_spec: WriteSpec, started: Started) -> None:
+    file = write_spec(arms={"two": {"set": {"training.recipe": "realm-zero", "routes.k": 2}}}, pairs=[])
+    whole = run(file, seeds=1)
+    started()
+    (trained,) = Path("x").glob("cells/two-*")
+    shutil.rmtree(trained)
+    assert run(file, seeds=1)["cells"] == whole["cells"]
+    assert arms_started(started()) == ["train two-seed0"]
+
+
+def test_resamples_suffice_for_the_tests_that_are_corrected_over(write_spec: WriteSpec, started: Started) -> None:
+    settings = [{"training.recipe": "realm-r1", "training.rl.steps": n} for n in range(1, 13)]
+    arms = {f"a{n}": {"set": one} for n, one in enumerate(settings)}
+    axis = {"label": "steps", "values": {name: n for n, name in enumerate(arms)}}
+    file = write_spec(arms=arms, axis=axis, pairs=[["a0", "base"]], untrained=True, measures=[["test", "without"]])
+    found = run(file, seeds=1)
+    # 66 pairs of arms: the smallest p there can be must stay below 0.05 when it is multiplied by their number.
+    assert 66 * found["pairs"][0]["p"] < 0.05
 
 
 def test_a_measure_that_no_cell_took_is_told(write_spec: WriteSpec, started: Started) -> None:

@@ -79,4 +79,4 @@ def test_names_and_paths_are_found() -> None:
 def test_every_packaged_file_is_valid(name: str) -> None:
     spec = load(packaged()[name])
     assert spec.question.endswith((".", "?"))
-    assert len(spec.arms) <= 14
+    assert len(spec.arms) <= 15

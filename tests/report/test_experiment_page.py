@@ -166,6 +166,23 @@ def test_a_large_experiment_stays_small(tmp_path: Path) -> None:
     results["kinds"] = [{"arm": arm, "kind": f"kind {n}", "mean": 0.5} for arm in arms for n in range(60)]
     write_experiment_page(results, tmp_path)
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "the first 40 of 60 arms" in text_of(page)
+    assert "The first 24 of 60, by name." in section(page, "kinds")
+
+
+def test_the_first_sentence_of_the_finding_is_its_headline(tmp_path: Path) -> None:
+    finding = "On test mid has 90.6 % (85.5 to 95.5). No difference is shown. The rest."
+    page = page_of({**fake_experiment.results(), "finding": finding}, tmp_path)
+    assert '<p class="verdict">On test mid has 90.6 % (85.5 to 95.5).</p>' in page
+    assert '<p class="more">No difference is shown. The rest.</p>' in page
+
+
+def test_gap_and_gain_of_every_bank_are_drawn(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(), tmp_path)
+    drawn = section(page, "banks")
+    assert "poor · +20.0 points (95 % interval +10.0 to +30.0)" in drawn
+    assert "Gain of wrong routes" in drawn
 
 
 @pytest.mark.parametrize(
