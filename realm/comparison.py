@@ -1,4 +1,4 @@
-"""Recipes compared over several seeds: pooled accuracies, paired differences, and the page of results they make.
+"""Arms compared over several seeds: pooled accuracies and paired differences.
 
 Intervals are 95 % bootstrap intervals over questions *and* seeds: in every resample the seeds are drawn with
 replacement and so are the questions, the same questions for every seed and for both sides of a difference.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,99 +108,3 @@ def interval_words(seeds: int) -> str:
         "with 95 % intervals that reach as far as the bootstrap over questions and seeds and as the t interval of the "
         f"{seeds} seeds' mean differences, whichever is farther"
     )
-
-
-def results_page(
-    title: str,
-    command: str,
-    names: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    folders: Sequence[Path],
-    summaries: Sequence[Mapping[str, Any]],
-) -> str:
-    """The results of several seeds as Markdown.
-
-    Args:
-        names: runs below every folder, in the order of the table.
-        pairs: (name, against) of the differences to report.
-        folders: one a seed.
-        summaries: the summary.json of each.
-    """
-    runs = {name: [accuracies(folder / name) for folder in folders] for name in names}
-    cells = list(runs[names[0]][0])
-    first = summaries[0]
-    versions = ", ".join(f"{package} {version}" for package, version in first["versions"].items())
-    seeds = ", ".join(str(summary["seed"]) for summary in summaries)
-    minutes = ", ".join(f"{summary['seconds'] / 60:.1f}" for summary in summaries)
-    lines = [
-        f"# {title}",
-        "",
-        f"Written by `{command}`. Seeds {seeds}; {minutes} minutes; {first['machine']}; {versions}.",
-        "",
-        f"Budget of every recipe: {first['budget']['steps']} optimizer steps of "
-        f"{first['budget']['completions_per_step']} completions (the cold start of realm-r1 is taken from its steps), "
-        "the same base model, questions and CoTs. Accuracy in per cent, pooled over the seeds, with 95 % intervals "
-        "over questions and seeds; in brackets each seed. The intervals take questions for independent: those that "
-        "rest on one rule rise and fall together (`uncommented` rests on four), so there the truth is less certain.",
-        "",
-        "| | " + " | ".join(f"{split}, {'with routes' if routes else 'without'}" for split, routes in cells) + " |",
-        "|---" * (len(cells) + 1) + "|",
-    ]
-    for name in names:
-        lines.append(f"| {name} | " + " | ".join(_cell([run[cell] for run in runs[name]]) for cell in cells) + " |")
-    lines += ["", "## Differences, paired by question and seed", "", f"In points, {interval_words(len(folders))}; bold"]
-    lines[-1] += " where the interval leaves out zero."
-    lines += ["", *_difference_rows(runs, cells, pairs)]
-    lines += ["", "## Without routes, by kind of question (split test)", "", *_kind_rows(names, summaries)]
-    lines += ["", "## What each run took", "", *_cost_rows(summaries)]
-    return "\n".join([*lines, ""])
-
-
-def _cell(values: Sequence[Mapping[str, float]]) -> str:
-    pooled = pooled_mean(values)
-    each = ", ".join(f"{100 * sum(value.values()) / len(value):.1f}" for value in values)
-    return f"**{100 * pooled.difference:.1f}** ({100 * pooled.low:.1f} to {100 * pooled.high:.1f}) [{each}]"
-
-
-def _difference_rows(
-    runs: Mapping[str, Sequence[Accuracies]], cells: Sequence[tuple[str, int]], pairs: Sequence[tuple[str, str]]
-) -> list[str]:
-    rows = [
-        "| | " + " | ".join(f"{split}, {'with routes' if routes else 'without'}" for split, routes in cells) + " |",
-        "|---" * (len(cells) + 1) + "|",
-    ]
-    for name, against in pairs:
-        texts = []
-        for cell in cells:
-            sides = zip(runs[name], runs[against], strict=True)
-            found = tested([subtract(one[cell], other[cell]) for one, other in sides])
-            mark = "**" if found.low > 0 or found.high < 0 else ""
-            points = f"{mark}{100 * found.difference:+.1f}{mark}"
-            texts.append(f"{points} ({100 * found.low:+.1f} to {100 * found.high:+.1f})")
-        rows.append(f"| {name} − {against} | " + " | ".join(texts) + " |")
-    return rows
-
-
-def _kind_rows(names: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    found: dict[tuple[str, str], list[float]] = {}
-    for summary in summaries:
-        for row in summary["rows"]:
-            if row["split"] == "test" and not row["routes"]:
-                for kind, value in row["by_kind"].items():
-                    found.setdefault((row["name"], kind), []).append(value["accuracy"])
-    kinds = sorted({kind for _, kind in found})
-    rows = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
-    for name in names:
-        means = [100 * sum(found[name, kind]) / len(found[name, kind]) for kind in kinds]
-        rows.append(f"| {name} | " + " | ".join(f"{mean:.0f}" for mean in means) + " |")
-    return rows
-
-
-def _cost_rows(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = ["| seed | run | steps | completions | tokens | seconds |", "|---|---|---|---|---|---|"]
-    for summary in summaries:
-        for cost in summary["cost"]:
-            keys = ("steps", "completions", "tokens", "seconds")
-            figures = " | ".join(f"{cost[key]:,}" if isinstance(cost.get(key), int) else "" for key in keys)
-            rows.append(f"| {summary['seed']} | {cost['name']} | {figures} |")
-    return rows

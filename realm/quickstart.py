@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,8 +33,8 @@ from realm.batch import (
     training_progress,
     with_values,
 )
-from realm.comparison import accuracies, results_page
-from realm.config import Config, dump_config, load_config
+from realm.comparison import accuracies
+from realm.config import Config, dump_config
 from realm.errors import ConfigError, ResourceError
 from realm.evaluation.measures import paired_difference
 from realm.evaluation.models import load
@@ -269,40 +267,3 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
     console.print(f"{as_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
-
-
-def run_seeds(config: Config, *, seeds: int, fast: bool, overwrite: bool, console: Console) -> Path:
-    """The quickstart for several seeds, one after the other, and one page of results over all of them.
-
-    Seed n is `run.seed` + n, in the folder `<run>/seed-<n>`.
-
-    Returns:
-        The page, `<run>/results.md`.
-
-    Raises:
-        UserError, JobError: see `run_quickstart`. A finished seed of the same settings is kept, unless `overwrite`; one
-            of other settings is refused.
-    """
-    root = config.run_path
-    folders = []
-    for seed in range(config.run.seed, config.run.seed + seeds):
-        one = with_values(config, {"run.dir": str(root), "run.name": f"seed-{seed}", "run.seed": seed})
-        done = (one.run_path / "summary.json").exists()
-        if (
-            done
-            and not overwrite
-            and load_config(one.run_path / "config.yaml") != with_values(one, FAST if fast else {})
-        ):
-            raise ResourceError(
-                f"{one.run_path}: a finished run of other settings; give --overwrite, or choose another --out."
-            )
-        if overwrite or not done:
-            run_quickstart(one, fast=fast, overwrite=overwrite or one.run_path.exists(), console=console)
-        folders.append(one.run_path)
-    summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in folders]
-    command = shlex.join(["realm", *sys.argv[1:]])
-    page = root / "results.md"
-    title = f"Quickstart over {seeds} seeds" + (" (fast: its figures mean little)" if fast else "")
-    write_atomic(page, results_page(title, command, NAMES, PAIRS, folders, summaries))
-    console.print(f"wrote {page}")
-    return page

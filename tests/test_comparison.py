@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from realm.comparison import accuracies, pooled_mean, results_page, subtract
+from realm.comparison import accuracies, pooled_mean, subtract
 
 
 def test_mean_and_an_interval_without_chance() -> None:
@@ -49,29 +48,6 @@ def write_run(folder: Path, right: dict[str, bool]) -> None:
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def test_page_of_results(tmp_path: Path) -> None:
-    folders = [tmp_path / "seed-0", tmp_path / "seed-1"]
-    for folder in folders:
-        write_run(folder / "base", {f"q{n}": n < 50 for n in range(100)})
-        write_run(folder / "grpo", {f"q{n}": n < 75 for n in range(100)})
-    summary: dict[str, Any] = {
-        "seed": 0,
-        "seconds": 90,
-        "machine": "a machine",
-        "versions": {"python": "3.11"},
-        "budget": {"steps": 5, "completions_per_step": 96},
-        "rows": [
-            {"name": name, "split": "test", "routes": 0, "by_kind": {"bin": {"n": 3, "accuracy": value}}}
-            for name, value in (("base", 0.25), ("grpo", 0.5))
-        ],
-        "cost": [{"name": "grpo", "steps": 5, "completions": 480, "tokens": 12345, "seconds": 60}],
-    }
-    assert accuracies(folders[0] / "base") == {("test", 0): {f"q{n}": float(n < 50) for n in range(100)}}
-    page = results_page(
-        "Results", "realm quickstart", ["base", "grpo"], [("grpo", "base")], folders, [summary, {**summary, "seed": 1}]
-    )
-    assert "Seeds 0, 1; 1.5, 1.5 minutes; a machine; python 3.11." in page
-    assert "| base | **50.0** (" in page
-    assert "| grpo − base | **+25.0** (" in page
-    assert "| grpo | 50 |" in page
-    assert "| 1 | grpo | 5 | 480 | 12,345 | 60 |" in page
+def test_only_the_final_evaluation_counts(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", {f"q{n}": n < 50 for n in range(100)})
+    assert accuracies(tmp_path / "run") == {("test", 0): {f"q{n}": float(n < 50) for n in range(100)}}

@@ -1,4 +1,4 @@
-"""The quickstart before it starts: budgets, what it refuses, and which finished seeds it keeps."""
+"""The quickstart before it starts: budgets, and what it refuses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.console import Console
 from realm import quickstart
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
-from realm.batch import FAST, with_values
-from realm.config import Config, dump_config, load_config
+from realm.batch import with_values
+from realm.config import Config, load_config
 from realm.errors import ConfigError, ModelError, ResourceError
-from realm.quickstart import recipe_configs, run_quickstart, run_seeds
+from realm.quickstart import recipe_configs, run_quickstart
 
 DESK = Path(quickstart.__file__).parent / "desk" / "desk.yaml"
 
@@ -55,31 +55,6 @@ def test_mistakes_leave_nothing_behind(tmp_path: Path) -> None:
             console=Console(quiet=True),
         )
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
-
-
-def test_finished_seeds_are_kept_if_their_settings_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran: list[tuple[int, bool]] = []
-
-    def pretend(one: Config, *, fast: bool, overwrite: bool, console: Console) -> Path:
-        ran.append((one.run.seed, overwrite))
-        one.run_path.mkdir(parents=True, exist_ok=True)
-        (one.run_path / "config.yaml").write_text(dump_config(with_values(one, FAST if fast else {})))
-        (one.run_path / "summary.json").write_text(json.dumps({"seed": one.run.seed}))
-        return one.run_path
-
-    monkeypatch.setattr(quickstart, "run_quickstart", pretend)
-    monkeypatch.setattr(quickstart, "results_page", lambda *args: "page")
-    quiet = Console(quiet=True)
-    page = run_seeds(config(tmp_path), seeds=2, fast=True, overwrite=False, console=quiet)
-    assert page.read_text() == "page"
-    run_seeds(config(tmp_path), seeds=3, fast=True, overwrite=False, console=quiet)
-    assert ran == [(0, False), (1, False), (2, False)]
-    with pytest.raises(ResourceError, match=r"seed-0: a finished run of other settings"):
-        run_seeds(config(tmp_path), seeds=3, fast=False, overwrite=False, console=quiet)
-    run_seeds(config(tmp_path), seeds=1, fast=False, overwrite=True, console=quiet)
-    assert ran[3:] == [(0, True)]
 
 
 def test_a_bank_that_was_paid_for_is_never_replaced(tmp_path: Path) -> None:

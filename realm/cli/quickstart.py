@@ -19,9 +19,6 @@ def quickstart(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Run folder.", show_default="runs/quickstart")
     ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Repeat with this many seeds, and pool them in results.md.")
-    ] = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a tiny student three ways on this CPU, offline, and show what each way taught it.
@@ -34,9 +31,6 @@ def quickstart(
 
     from rich.console import Console
 
-    from realm.quickstart import run_quickstart, run_seeds
+    from realm.quickstart import run_quickstart
 
-    if seeds > 1:
-        run_seeds(resolved, seeds=seeds, fast=fast, overwrite=overwrite, console=Console())
-    else:
-        run_quickstart(resolved, fast=fast, overwrite=overwrite, console=Console())
+    run_quickstart(resolved, fast=fast, overwrite=overwrite, console=Console())
