@@ -1,7 +1,7 @@
 """How soundly the CoTs reason that SFT teaches on the desk, by recipe: `python benchmarks/taught.py BANK…`.
 
-Of every bank the CoTs on training questions, weighted as `realm.training.sft` draws them: `sft` one of a question's at a
-turn, `rft` every distinct right one in turn, the cold start of realm-r1 and sft+grpo one of a question's right ones,
+Of every bank the CoTs on training questions, weighted as `realm.training.sft` draws them: `sft` one of a question's at
+a turn, `rft` every distinct right one in turn, the cold start of realm-r1 and sft+grpo one of a question's right ones,
 guided where it has such. A CoT is sound where its sentences state the rules that the shop's book gives.
 """
 
