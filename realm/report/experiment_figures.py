@@ -231,7 +231,7 @@ def bank_figures(found: Experiment) -> list[Figure]:
         gaps.append(Effect(name, WITHOUT, gap, low, high))
         effects.append(Effect(name, WITHOUT, gain.difference, gain.low, gain.high))
     domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
-    titles = {"Gap between teacher and untrained student": gaps, "Gain of wrong routes": effects}
+    titles = {"Gap between teacher and student": gaps, "Gain of wrong routes": effects}
     return [forest(title, each, domain, title) for title, each in titles.items() if each]
 
 
