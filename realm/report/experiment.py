@@ -123,12 +123,8 @@ def _first_sentence(text: str) -> tuple[str, str]:
 def _subtitle(found: Experiment) -> str:
     if found.kind == "patterns":
         return f"realm experiment {found.name} · {len(found.verdicts) or len(found.arms)} banks"
-    arms = (
-        f"{len(found.arms)} arms"
-        if found.all_arms == len(found.arms)
-        else (f"the first {len(found.arms)} of {found.all_arms} arms")
-    )
-    parts = [f"realm experiment {found.name}", arms]
+    cut = f"the first {len(found.arms)} of " if found.all_arms > len(found.arms) else ""
+    parts = [f"realm experiment {found.name}", f"{cut}{found.all_arms} arms"]
     if "seeds" in found.facts:
         parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
     return " · ".join(parts)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from realm.experiments.conduct import _check
 from realm.experiments.grid import make_grid
 from realm.experiments.spec import load, packaged
 
@@ -50,3 +51,10 @@ def test_the_example_in_the_docs_resolves(tmp_path: Path) -> None:
     path.write_text(text.split("```yaml\n")[1].split("```")[0])
     grid = make_grid(load(path), path, tmp_path, seeds=3)
     assert [grid.of(arm)[0].config.routes.k for arm in ("two", "four")] == [2, 4]
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_what_every_packaged_experiment_compares_will_be_there(name: str, tmp_path: Path) -> None:
+    path = packaged()[name]
+    spec = load(path)
+    _check(spec, path, make_grid(spec, path, tmp_path, seeds=2))  # raises where it will not
