@@ -40,7 +40,7 @@ def test_what_experiments_have_in_common_is_trained_once(tmp_path: Path) -> None
     assert folders("mrpv-alone", tmp_path).items() <= baselines.items()
     shared = {folders("autonomy", tmp_path)["realm-r1"], folders("schedules", tmp_path)["cosine"]}
     shared |= {folders("rule-injection", tmp_path)["rho-50"], baselines["realm-r1"]}
-    shared.add(folders("selection", tmp_path)["random"])
+    shared |= {folders("selection", tmp_path)["random"], folders("rounds", tmp_path)["one"]}
     assert len(shared) == 1
     assert folders("autonomy", tmp_path)["adaptive"] == folders("schedules", tmp_path)["adaptive"]
 
@@ -51,6 +51,13 @@ def test_the_example_in_the_docs_resolves(tmp_path: Path) -> None:
     path.write_text(text.split("```yaml\n")[1].split("```")[0])
     grid = make_grid(load(path), path, tmp_path, seeds=3)
     assert [grid.of(arm)[0].config.routes.k for arm in ("two", "four")] == [2, 4]
+
+
+def test_every_arm_of_rounds_takes_the_same_steps(tmp_path: Path) -> None:
+    cells = make_grid(load(packaged()["rounds"]), packaged()["rounds"], tmp_path, seeds=1).cells
+    spent = [cell.config.training for cell in cells if cell.trained]
+    assert {(one.rounds * one.sft.steps, one.rounds * one.rl.steps) for one in spent} == {(100, 60)}
+    assert sorted(one.rounds for one in spent) == [1, 2, 4]
 
 
 @pytest.mark.parametrize("name", packaged())
