@@ -10,6 +10,7 @@ import json
 import os
 from itertools import accumulate
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -163,6 +164,7 @@ def train(
                         _Runner(config, run, task, bank, pool, progress).run(stage, source, goal, resume=resume)
         except Stopped as stopped:
             if stopped.together:  # else, as after any other error, this process may be alone
+                clear_frames(stopped.__traceback__)  # one of them holds the trainer
                 leave_group()
             raise
         leave_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import math
@@ -126,9 +127,12 @@ def leave_group() -> None:
     """Close the connections of a distributed run, once every process has come here; a single process goes on at once.
 
     Left open, their threads can abort the interpreter as it exits ("terminate called without an active exception").
+    The caller holds no trainer any more: what wrapped its model must not be the last to hold the group. It would wait
+    for gloo's threads without giving up the interpreter's lock, and these may be waiting for just that.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         wait_for_all()
+        gc.collect()  # a trainer is full of cycles
         torch.distributed.destroy_process_group()
 
 
