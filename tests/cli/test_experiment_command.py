@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import Result
 
 from realm.experiments.conduct import Order
@@ -54,13 +53,8 @@ def test_a_stopped_experiment_goes_on_with_the_same_command(realm: Realm, monkey
 
 
 def test_words_of_a_users_file_are_no_markup(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "realm.experiments.conduct.conduct", lambda order, console: say(console, "title: [/a] and [bold]b")
-    )
+    title = "title: [/a] and [bold]b"
+    monkeypatch.setattr("realm.experiments.conduct.conduct", lambda order, console: console.print(title))
     result = realm("experiment", "routes")
     assert result.exit_code == 0
-    assert "title: [/a] and [bold]b" in result.output
-
-
-def say(console: Console, words: str) -> None:
-    console.print(words)
+    assert title in result.output
