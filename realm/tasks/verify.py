@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from realm.errors import ConfigError
 
@@ -21,8 +21,16 @@ from realm.errors import ConfigError
 INLINE = ("exact", "number", "choice", "desk")
 
 
+#: Reasons of a `Verdict` where nothing was compared, because answer or gold is no value of the verifier's kind.
+UNREADABLE, UNREADABLE_GOLD = "unreadable", "unreadable gold"
+
+
 class UnreadableError(ValueError):
-    """The answer (or the gold) is not one value of the kind that the verifier compares."""
+    """The answer is not one value of the kind that the verifier compares."""
+
+
+class UnreadableGoldError(UnreadableError):
+    """The gold is not one value of the kind that the verifier compares: no answer can be right or wrong."""
 
 
 class Verifier(Protocol):
@@ -31,30 +39,59 @@ class Verifier(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        """May raise: `UnreadableError` for text that is no value, anything else from the library underneath."""
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        """`question`: its text, whose nouns an answer may use.
+
+        May raise: `UnreadableError` for an answer that is no value, `UnreadableGoldError` for such a gold, anything
+        else from the library underneath.
+        """
+        ...
+
+    def key(self, answer: str) -> str:
+        """A text that is the same for answers that read alike, by which answers are counted; cheap, never a parser's.
+
+        Raises `UnreadableError` for what is no value, as far as that is known cheaply.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A verifier's answer about one pair. `reason` tells why there was no comparison; it is empty where there was one:
-    `unreadable`, `timeout`, or `error: …`."""
+    `UNREADABLE`, `UNREADABLE_GOLD`, `timeout`, or `error: …`."""
 
     correct: bool
     reason: str = ""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the verifier itself gave up (`timeout`, `error: …`), which says nothing about the answer."""
+        return self.reason not in ("", UNREADABLE, UNREADABLE_GOLD)
 
-def judge(verifier: Verifier, answer: str | None, gold: str) -> Verdict:
+
+def judge(verifier: Verifier, answer: str | None, gold: str, question: str = "") -> Verdict:
     """Apply a verifier in this process; whatever it raises becomes the reason of a negative verdict."""
     if answer is None or not answer.strip():
-        return Verdict(False, "unreadable")
+        return Verdict(False, UNREADABLE)
     try:
-        return Verdict(bool(verifier(answer, gold)))
+        return Verdict(bool(verifier(answer, gold, question)))
+    except UnreadableGoldError:
+        return Verdict(False, UNREADABLE_GOLD)
     except UnreadableError:
-        return Verdict(False, "unreadable")
+        return Verdict(False, UNREADABLE)
     except Exception as error:
         return Verdict(False, f"error: {type(error).__name__}: {error}"[:200])
+
+
+_Value = TypeVar("_Value")
+
+
+def reading_gold(read: Callable[[str], _Value], gold: str) -> _Value:
+    """`read(gold)`; what it cannot read raises `UnreadableGoldError`."""
+    try:
+        return read(gold)
+    except UnreadableError as error:
+        raise UnreadableGoldError(str(error)) from error
 
 
 def _words(text: str) -> str:
@@ -71,8 +108,11 @@ class Exact:
 
     name: str = "exact"
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        return _words(answer) == _words(gold)
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return self.key(answer) == reading_gold(self.key, gold)
+
+    def key(self, answer: str) -> str:
+        return _words(answer)
 
 
 @dataclass(frozen=True)
@@ -81,12 +121,11 @@ class Desk:
 
     name: str = "desk"
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        return self._read(answer) == self._read(gold)
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return self.key(answer) == reading_gold(self.key, gold)
 
-    @staticmethod
-    def _read(text: str) -> str:
-        return _words(_words(text).casefold().removesuffix("."))
+    def key(self, answer: str) -> str:
+        return _words(_words(answer).casefold().removesuffix("."))
 
 
 #: What may stand around a choice: brackets, quotes, emphasis and final punctuation, as in `(B)`, `**B**` or `B.`
@@ -112,10 +151,10 @@ class Choice:
                 f"found {list(self.choices)}."
             )
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        return self.read(answer) == self.read(gold)
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return self.key(answer) == reading_gold(self.key, gold)
 
-    def read(self, answer: str) -> str:
+    def key(self, answer: str) -> str:
         """The choice that the answer names, as it is spelled in `choices`; raises `UnreadableError` for none."""
         key = _choice_key(answer)
         for choice in self.choices:
@@ -196,8 +235,11 @@ class Number:
 
     name: str = "number"
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        return read_number(answer) == read_number(gold)
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return read_number(answer) == reading_gold(read_number, gold)
+
+    def key(self, answer: str) -> str:
+        return str(read_number(answer))
 
 
 _MAX_MATH_TEXT = 1000
@@ -228,13 +270,15 @@ class Math:
 
     name: str = "math"
 
-    def __call__(self, answer: str, gold: str) -> bool:
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
         from math_verify import verify
 
         # Twelve decimals instead of the library's six: 0 is no answer where the gold is 1e-7.
-        return bool(
-            verify(self._read(gold), self._read(answer), float_rounding=12, timeout_seconds=None, raise_on_error=True)
-        )
+        expected = reading_gold(self._read, gold)
+        return bool(verify(expected, self._read(answer), float_rounding=12, timeout_seconds=None, raise_on_error=True))
+
+    def key(self, answer: str) -> str:
+        return _formula(answer)
 
     @staticmethod
     def _read(text: str) -> list[Any]:
@@ -280,8 +324,11 @@ class Python:
 
     name: str = "python"
 
-    def __call__(self, answer: str, gold: str) -> bool:
-        return bool(self._read(answer) == self._read(gold))
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return bool(self._read(answer) == reading_gold(self._read, gold))
+
+    def key(self, answer: str) -> str:
+        return _words(answer)
 
     @staticmethod
     def _read(text: str) -> Any:

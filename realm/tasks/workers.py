@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from realm.tasks.verify import INLINE, Verdict, Verifier, judge, verifier
+from realm.tasks.verify import INLINE, UNREADABLE, Verdict, Verifier, judge, verifier
 
 #: Seconds a worker may take to start and to import its verifier's library.
 _START_LIMIT = 120.0
@@ -32,6 +32,9 @@ _LINE_LIMIT = 1 << 16
 #: Bytes of address space of a worker: a verification that wants more fails alone.
 _MEMORY_LIMIT = 2 << 30
 _PROGRAM = ("-m", "realm.tasks.workers")
+
+#: (answer, gold), and where it is known the text of the question.
+Claim = tuple[str | None, str] | tuple[str | None, str, str]
 
 
 def needs_process(name: str) -> bool:
@@ -139,17 +142,17 @@ class VerifierPool:
         """The verifier that the pool applies."""
         return self._verifier
 
-    def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
-        """One verdict for each (answer, gold), in order; an answer that is None or empty is `unreadable`.
+    def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
+        """One verdict for each (answer, gold) or (answer, gold, question), in order.
 
-        Never raises for what an answer holds: a pair that takes longer than the timeout is answered `timeout`, one
-        that ends its worker `error: …`, and a fresh worker goes on with the next. Raises `RuntimeError` where workers
-        do not start.
+        An answer that is None or empty is `unreadable`. Never raises for what an answer holds: a pair that takes longer
+        than the timeout is answered `timeout`, one that ends its worker `error: …`, and a fresh worker goes on with the
+        next. Raises `RuntimeError` where workers do not start.
         """
         if self._inline:
-            return [judge(self._verifier, answer, gold) for answer, gold in pairs]
-        verdicts = [Verdict(False, "unreadable")] * len(pairs)
-        waiting = deque(index for index, (answer, _) in enumerate(pairs) if answer is not None and answer.strip())
+            return [judge(self._verifier, *pair) for pair in pairs]
+        verdicts = [Verdict(False, UNREADABLE)] * len(pairs)
+        waiting = deque(index for index, (answer, *_) in enumerate(pairs) if answer is not None and answer.strip())
         try:
             while waiting or any(worker and worker.index is not None for worker in self._workers):
                 self._hand_out(waiting, pairs, verdicts)
@@ -160,7 +163,7 @@ class VerifierPool:
             raise
         return verdicts
 
-    def _hand_out(self, waiting: deque[int], pairs: Sequence[tuple[str | None, str]], verdicts: list[Verdict]) -> None:
+    def _hand_out(self, waiting: deque[int], pairs: Sequence[Claim], verdicts: list[Verdict]) -> None:
         for slot, worker in enumerate(self._workers):
             if not waiting:
                 return
@@ -236,10 +239,10 @@ def serve(check: Verifier, timeout: float) -> None:
     os.dup2(2, 1)
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin.buffer:
-        answer, gold = json.loads(line)
+        pair = json.loads(line)
         # The parent kills at `timeout`. Should the parent be gone, the kernel does it: SIGALRM, not handled, ends us.
         signal.setitimer(signal.ITIMER_REAL, 2 * timeout + 5)
-        verdict = judge(check, answer, gold)
+        verdict = judge(check, *pair)
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(json.dumps([verdict.correct, verdict.reason]), file=answers, flush=True)
 

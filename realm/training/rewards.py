@@ -112,7 +112,7 @@ class RouteReward:
                 item,
                 verdict.correct,
                 self._reward(item, verdict, route),
-                verifier_failed=verdict.reason not in ("", "unreadable"),
+                verifier_failed=verdict.failed,
             )
             for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
         ]

@@ -153,5 +153,5 @@ def compute_score(
         "correct": float(verdict.correct),
         "format": paid.format,
         "scoring": paid.scoring,
-        "verifier_failed": float(verdict.reason not in ("", "unreadable")),
+        "verifier_failed": float(verdict.failed),
     }

@@ -15,7 +15,7 @@ leaked: list[bytearray] = []
 class Hostile:
     name = "hostile"
 
-    def __call__(self, answer: str, gold: str) -> bool:
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
         if answer == "hang":
             while True:
                 time.sleep(1)
@@ -47,6 +47,9 @@ class Hostile:
         if answer == "torch":
             return "torch" in sys.modules
         return answer == gold
+
+    def key(self, answer: str) -> str:
+        return answer
 
 
 if __name__ == "__main__":
