@@ -261,7 +261,7 @@ def test_what_a_verifier_raises_is_the_reason() -> None:
     class Broken:
         name = "broken"
 
-        def __call__(self, answer: str, gold: str) -> bool:
+        def __call__(self, answer: str, gold: str, question: str = "") -> bool:
             raise ZeroDivisionError("x" * 1000)
 
     verdict = judge(Broken(), "1", "1")

@@ -14,7 +14,7 @@ leaked: list[bytearray] = []
 class Hostile:
     name = "hostile"
 
-    def __call__(self, answer: str, gold: str) -> bool:
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
         what = os.environ["HOSTILE"]
         if answer == "1":
             if what == "hang":
