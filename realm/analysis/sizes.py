@@ -20,7 +20,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from realm.tasks.verify import UnreadableError, read_number
+from realm.tasks.numbers import read_number
+from realm.tasks.reading import UnreadableError
 
 _RESAMPLES = 1000
 _RESAMPLED_AT_ONCE = 2_000_000

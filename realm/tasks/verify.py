@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from realm.errors import ConfigError
+from realm.tasks.choices import Choice
+from realm.tasks.numbers import Number
+from realm.tasks.reading import UnreadableError as UnreadableError
+from realm.tasks.reading import UnreadableGoldError as UnreadableGoldError
+from realm.tasks.reading import reading_gold as reading_gold
+from realm.tasks.reading import words
 
 #: Verifiers that take linear time on any text, so that no process needs to guard them.
 INLINE = ("exact", "number", "choice", "desk")
@@ -23,14 +29,6 @@ INLINE = ("exact", "number", "choice", "desk")
 
 #: Reasons of a `Verdict` where nothing was compared, because answer or gold is no value of the verifier's kind.
 UNREADABLE, UNREADABLE_GOLD = "unreadable", "unreadable gold"
-
-
-class UnreadableError(ValueError):
-    """The answer is not one value of the kind that the verifier compares."""
-
-
-class UnreadableGoldError(UnreadableError):
-    """The gold is not one value of the kind that the verifier compares: no answer can be right or wrong."""
 
 
 class Verifier(Protocol):
@@ -83,28 +81,13 @@ def judge(verifier: Verifier, answer: str | None, gold: str, question: str = "")
         return Verdict(False, f"error: {type(error).__name__}: {error}"[:200])
 
 
-_Value = TypeVar("_Value")
-
-
-def reading_gold(read: Callable[[str], _Value], gold: str) -> _Value:
-    """`read(gold)`; what it cannot read raises `UnreadableGoldError`."""
-    try:
-        return read(gold)
-    except UnreadableError as error:
-        raise UnreadableGoldError(str(error)) from error
-
-
-def _words(text: str) -> str:
-    """The text with its white space collapsed; raises where nothing is left."""
-    found = " ".join(text.split())
-    if not found:
-        raise UnreadableError("no text")
-    return found
+_QUOTES = (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("**", "**"))
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Equal text, white space aside."""
+    """Equal text; white space, case, quotes around it and one closing point, comma or exclamation mark aside."""
 
     name: str = "exact"
 
@@ -112,134 +95,15 @@ class Exact:
         return self.key(answer) == reading_gold(self.key, gold)
 
     def key(self, answer: str) -> str:
-        return _words(answer)
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Equal text, white space, case and one final full stop aside."""
-
-    name: str = "desk"
-
-    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
-        return self.key(answer) == reading_gold(self.key, gold)
-
-    def key(self, answer: str) -> str:
-        return _words(_words(answer).casefold().removesuffix("."))
-
-
-#: What may stand around a choice: brackets, quotes, emphasis and final punctuation, as in `(B)`, `**B**` or `B.`
-_AROUND_CHOICE = " \t\r\n.,;:()[]{}*_`'\"$"
-
-
-def _choice_key(text: str) -> str:
-    return " ".join(text.split()).casefold().strip(_AROUND_CHOICE)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The same one of the allowed answers, in any case and with brackets, quotes or punctuation around it."""
-
-    choices: tuple[str, ...]
-    name: str = "choice"
-
-    def __post_init__(self) -> None:
-        keys = [_choice_key(choice) for choice in self.choices]
-        if len(keys) < 2 or "" in keys or len(set(keys)) < len(keys):
-            raise ConfigError(
-                "task.choices: expected two or more answers that differ by more than case, brackets and punctuation, "
-                f"found {list(self.choices)}."
-            )
-
-    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
-        return self.key(answer) == reading_gold(self.key, gold)
-
-    def key(self, answer: str) -> str:
-        """The choice that the answer names, as it is spelled in `choices`; raises `UnreadableError` for none."""
-        key = _choice_key(answer)
-        for choice in self.choices:
-            if key == _choice_key(choice):
-                return choice
-        raise UnreadableError("none of the choices")
-
-
-_MAX_NUMBER_TEXT = 200
-_SIGNS = str.maketrans(dict.fromkeys("−–‒﹣－", "-") | {"＋": "+"})
-_NUMBER = re.compile(
-    r"(?P<sign>(?<!\w)[+-]\s?)?(?:(?P<currency>[$€£¥₹])\s?(?P<inner>[+-])?)?"
-    r"(?P<whole>\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?P<part>\.\d+)?"
-    r"(?:[eE](?P<exponent>[+-]?\d{1,3})(?!\d)|/(?P<below>\d+))?",
-    re.ASCII,
-)
-#: Words that make another number of the one that stands beside them, that negate it, or that leave it open.
-_CHANGES_NUMBER = frozenset(
-    """
-    minus negative plus times squared cubed sqrt frac root log ln exp sin cos tan
-    double twice triple thrice half halve
-    less more least most than below above under over fewer about around approximately roughly between
-    pi π e k bn mn not never
-    hundred hundreds thousand thousands million millions billion billions trillion trillions dozen dozens
-    zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-    """.split()  # noqa: SIM905 (a list of words reads better as words)
-)
-_PLAIN_PUNCTUATION = frozenset(" .,;:'’\"?()[]{}\\$€£¥₹%°/=_`")
-
-
-def read_number(text: str) -> Fraction:
-    """The one number in a short text, exactly: `18`, `$1,234.50`, `-3/4`, `1e3`, `18 dollars`, `x = 18`, `18%` (= 18).
-
-    Around the number only words and plain punctuation may stand, none of which may be a number, an operator, a scale
-    (`million`), a comparison (`less than`, `about`) or a negation itself; so an answer cannot hedge, and a calculation
-    that was not carried out (`36/2`, `9 * 2`) is no number. A percent sign and a currency are units and do not change
-    the value.
-
-    Raises `UnreadableError` for anything else, for more than 200 characters and for exponents above 999: exact
-    arithmetic on longer numbers could be made to take for ever.
-    """
-    text = _words(text) if len(text) <= _MAX_NUMBER_TEXT else ""
-    text = text.translate(_SIGNS).strip("*_ ")
-    first = next((match for match in _NUMBER.finditer(text) if match["whole"] or match["part"]), None)
-    if first is None:
-        raise UnreadableError("no number")
-    before, after = text[: first.start()], text[first.end() :]
-    _check_rest(before, after)
-    if before.endswith((".", ",")) or (before[-1:].isalpha() and not first["currency"]) or re.match(r"[.,]\S", after):
-        raise UnreadableError("a part of something longer")
-    if first["sign"] and first["inner"]:
-        raise UnreadableError("two signs")
-    value = Fraction((first["whole"] or "0").replace(",", "") + (first["part"] or ""))
-    if first["below"]:
-        if int(first["below"]) == 0 or (value / int(first["below"])).denominator == 1:
-            raise UnreadableError("a division that was not carried out")
-        value /= int(first["below"])
-    value *= Fraction(10) ** int(first["exponent"] or 0)
-    return -value if "-" in (first["sign"] or "") + (first["inner"] or "") else value
-
-
-def _check_rest(before: str, after: str) -> None:
-    """Raise unless what stands before and behind a number leaves its value alone."""
-    for rest in (before.casefold(), after.casefold()):
-        for at, sign in enumerate(rest):
-            hyphen = sign == "-" and rest[at - 1 : at].isalpha() and rest[at + 1 : at + 2].isalpha()
-            letter = sign.isalpha() and not sign.isnumeric()
-            if not (letter or hyphen or sign in _PLAIN_PUNCTUATION):
-                raise UnreadableError("more than a number")
-        if not _CHANGES_NUMBER.isdisjoint(re.split(r"[\W_]+", rest)) or "n't" in rest or "n’t" in rest:
-            raise UnreadableError("a word that changes the number")
-
-
-@dataclass(frozen=True)
-class Number:
-    """Equal numbers, compared exactly (no rounding); see `read_number` for what is one."""
-
-    name: str = "number"
-
-    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
-        return read_number(answer) == reading_gold(read_number, gold)
-
-    def key(self, answer: str) -> str:
-        return str(read_number(answer))
+        text = words(_INVISIBLE.sub("", unicodedata.normalize("NFC", answer))).lower()
+        text = re.sub(r"(?<=.)[.,;!]$", "", text)
+        for opening, closing in _QUOTES:
+            inner = text[len(opening) : len(text) - len(closing)]
+            if text == f"{opening}{inner}{closing}" and inner.strip() and opening not in inner:
+                text = re.sub(r"(?<=.)[.,;!]$", "", inner)
+        if text.strip() in ("", "."):
+            raise UnreadableError("no text")
+        return text.strip()
 
 
 _MAX_MATH_TEXT = 1000
@@ -248,7 +112,7 @@ _MATH_FRAMES = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"), (r"\bo
 
 def _formula(text: str) -> str:
     """The one formula that a text consists of, without its delimiters and without a final percent sign (a unit)."""
-    text = _words(text) if len(text) <= _MAX_MATH_TEXT else ""
+    text = words(text) if len(text) <= _MAX_MATH_TEXT else ""
     text = text.removesuffix(".").strip()
     for opening, closing in _MATH_FRAMES:
         if text.startswith(opening) and text.endswith(closing) and len(text) >= len(opening + closing):
@@ -299,6 +163,31 @@ class Math:
 
 
 _MAX_LITERAL_TEXT = 10_000
+_FENCE = re.compile(r"```(?:python|py|json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
+_LITERAL_FRAMES = ((r"\boxed{", "}"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
+#: JSON's names of three values, outside of quotes.
+_JSON_NAMES = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(true|false|null)\b""", re.DOTALL)
+_JSON_VALUES = {"true": "True", "false": "False", "null": "None"}
+#: `1,000` is one thousand to who wrote it, and the tuple (1, 0) to Python.
+_GROUPED = re.compile(r"(?<![\w.])0\d")
+
+
+def _literal(text: str) -> str:
+    """The one literal that a text consists of, without a code block, mark-up or the full stop around it."""
+    text = text.strip()
+    fenced = _FENCE.fullmatch(text)
+    if fenced:
+        return fenced[1].strip()
+    for opening, closing in _LITERAL_FRAMES:
+        inner = text[len(opening) : len(text) - len(closing)]
+        if text == f"{opening}{inner}{closing}" and opening not in inner:
+            text = inner.strip()
+    if text[-2:-1] in ("]", ")", "}", "'", '"'):
+        text = text.removesuffix(".")
+    for opening, closing in ("‘’", "“”"):
+        if text[:1] == opening and text[-1:] == closing and "'" not in text:
+            text = f"'{text[1:-1]}'"
+    return text
 
 
 def _canonical(value: Any) -> Any:
@@ -318,8 +207,8 @@ def _canonical(value: Any) -> Any:
 class Python:
     """Equal Python literals by value, read with `ast.literal_eval`: nothing is called or evaluated.
 
-    `1` equals `1.0`, but `True` is not `1` and a tuple is no list. Deeply nested text can exhaust the parser, which
-    is why this one runs in a process.
+    `1` equals `1.0`, but `True` is not `1` and a tuple is no list; JSON's `true`, `false` and `null` are read too.
+    Deeply nested text can exhaust the parser, which is why this one runs in a process.
     """
 
     name: str = "python"
@@ -328,16 +217,20 @@ class Python:
         return bool(self._read(answer) == reading_gold(self._read, gold))
 
     def key(self, answer: str) -> str:
-        return _words(answer)
+        return "".join(_literal(words(answer)).split())
 
     @staticmethod
     def _read(text: str) -> Any:
         if len(text) > _MAX_LITERAL_TEXT:
             raise UnreadableError("too long")
+        text = _JSON_NAMES.sub(lambda found: found[1] or _JSON_VALUES[found[2]], _literal(text))
         try:
-            return _canonical(ast.literal_eval(text.strip()))
+            value = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise UnreadableError("not a literal") from error
+        if not isinstance(value, str | bytes) and _GROUPED.search(_JSON_NAMES.sub("", text)):
+            raise UnreadableError("a number in groups of digits, or several")
+        return _canonical(value)
 
 
 def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
@@ -347,8 +240,8 @@ def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
     """
     if name == "choice":
         return Choice(tuple(choices))
-    plain: dict[str, type[Exact | Number | Math | Python | Desk]] = {
-        "exact": Exact, "number": Number, "math": Math, "python": Python, "desk": Desk,
+    plain: dict[str, Callable[[], Verifier]] = {
+        "exact": Exact, "number": Number, "math": Math, "python": Python, "desk": lambda: Exact("desk"),
     }  # fmt: skip
     if name not in plain:
         raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}.")

@@ -140,7 +140,7 @@ BAD_GOLDS = {
     "empty": ({"question": "x", "answer": "  "}, "no answer"),
     "list": ({"question": "x", "answer": ["1"]}, "no answer"),
     "bool": ({"question": "x", "answer": True}, "no answer"),
-    "words": ({"question": "x", "answer": "many"}, r"the gold 'many' does not verify \(unreadable\)"),
+    "words": ({"question": "x", "answer": "many"}, r"the gold 'many' does not verify \(unreadable gold\)"),
     "two": ({"question": "x", "answer": "1 or 2"}, "the gold '1 or 2'"),
     "huge": ({"question": "x", "answer": "9" * 10**6}, "the gold '9{60}' does not verify"),
 }

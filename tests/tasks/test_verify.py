@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm.errors import ConfigError
-from realm.tasks.verify import INLINE, UnreadableError, Verdict, judge, read_number, verifier
+from realm.tasks.verify import INLINE, UnreadableError, Verdict, judge, verifier
 
 UNREADABLE = None  # the third outcome of the tables below
 
@@ -17,8 +16,16 @@ TABLES: dict[str, list[tuple[str, str, bool | None]]] = {
     "exact": [
         ("blue whale", "blue whale", True),
         ("blue whale", "  blue\n whale ", True),
-        ("blue whale", "Blue whale", False),
-        ("blue whale", "blue whale.", False),
+        ("blue whale", "Blue Whale", True),
+        ("blue whale", "blue whale.", True),
+        ("blue whale", '"Blue whale."', True),
+        ("blue whale", "**blue whale**", True),
+        ("blue whale", "blue whale\u200b", True),
+        ("été", "e\u0301te\u0301", True),
+        ("3.0", "3", False),
+        ("10:30", "10:30 AM", False),
+        ("fish", "\ufb01sh", False),
+        ("it's", "it’s", False),
         ("blue whale", "blue", False),
         ("blue", "blue whale", False),
         ("no", "no or yes", False),
@@ -32,116 +39,6 @@ TABLES: dict[str, list[tuple[str, str, bool | None]]] = {
         ("refund code 17", "refund code 17 or refund code 18", False),
         ("refund code 17", ".", UNREADABLE),
         ("refund code 17", " . ", UNREADABLE),
-    ],
-    "number": [
-        ("18", "18", True),
-        ("18", "18.", True),
-        ("18", "18.00", True),
-        ("18", "018", True),
-        ("18", "+18", True),
-        ("18", "1.8e1", True),
-        ("18", "18 dollars", True),
-        ("18", "$18", True),
-        ("18", "US$18", True),
-        ("18", "18 €", True),
-        ("18", "\\boxed{18}", True),
-        ("18", "**18**", True),
-        ("18", "$18$", True),
-        ("18", "x = 18", True),
-        ("18", "The answer is 18.", True),
-        ("18", "18 dollars a day at the farmers' market", True),
-        ("18", "60", False),
-        ("18", "181", False),
-        ("18", "1", False),
-        ("18", "-18", False),
-        ("18", "18.0001", False),
-        ("1234.5", "$1,234.50", True),
-        ("1234567", "1,234,567", True),
-        ("1234", "1,23,4", UNREADABLE),
-        ("1234", "1 234", UNREADABLE),
-        ("0.75", "3/4", True),
-        ("3/4", "0.75", True),
-        ("3/4", "6/8", True),
-        ("-3/4", "-0.75", True),
-        ("18", "36/2", UNREADABLE),
-        ("3", "3/0", UNREADABLE),
-        ("50", "50%", True),
-        ("50%", "50", True),
-        ("0.5", "50%", False),
-        ("50%", "0.5", False),
-        ("-7", "−7", True),
-        ("-7", "–7", True),
-        ("-7", "-$7", True),
-        ("-7", "$-7", True),
-        ("-7", "- 7", True),
-        ("-7", "7", False),
-        ("7", "--7", UNREADABLE),
-        ("7", "-$-7", UNREADABLE),
-        ("-7", "minus 7", UNREADABLE),
-        ("7", "minus 7", UNREADABLE),
-        ("0.5", ".5", True),
-        ("18", "18 or 19", UNREADABLE),
-        ("18", "17, 18, 19", UNREADABLE),
-        ("18", "18-19", UNREADABLE),
-        ("18", "18 (or nineteen)", UNREADABLE),
-        ("18", "18 - x", UNREADABLE),
-        ("18", "9 * 2", UNREADABLE),
-        ("18", "9*2", UNREADABLE),
-        ("50", "10+John's age", UNREADABLE),
-        ("10", "10+John's age", UNREADABLE),
-        ("2", "-1.8 billion", UNREADABLE),
-        ("18", "18 million", UNREADABLE),
-        ("18", "18k", UNREADABLE),
-        ("18", "18!", UNREADABLE),
-        ("18", "18²", UNREADABLE),
-        ("18", "18½", UNREADABLE),
-        ("18", "18万", UNREADABLE),
-        ("18", "18π", UNREADABLE),
-        ("18", "18 and a half", UNREADABLE),
-        ("18", "not 18", UNREADABLE),
-        ("18", "less than 18", UNREADABLE),
-        ("18", "at least 18", UNREADABLE),
-        ("18", "At most: 18", UNREADABLE),
-        ("18", "18 or more", UNREADABLE),
-        ("18", "fewer 18", UNREADABLE),
-        ("18", "halve 18", UNREADABLE),
-        ("9", "double 9", UNREADABLE),
-        ("9", "twice 9", UNREADABLE),
-        ("9", "triple 9", UNREADABLE),
-        ("18", "18, roughly", UNREADABLE),
-        ("18", "About 18.", UNREADABLE),
-        ("18", "between 18", UNREADABLE),
-        ("18", "There are 18 apples left.", True),
-        ("18", "It isn't 18", UNREADABLE),
-        ("18", "±18", UNREADABLE),
-        ("18", "log(18)", UNREADABLE),
-        ("18", "A18", UNREADABLE),
-        ("18", "0x12", UNREADABLE),
-        ("18", "١٨", UNREADABLE),
-        ("18", "eighteen", UNREADABLE),
-        ("18", "18" + " dollars" * 30, UNREADABLE),
-        ("1000", "1e3", True),
-        ("18", "1e999999", UNREADABLE),
-        ("18", "9" * 10**6, UNREADABLE),
-        ("18", "nan", UNREADABLE),
-        ("18", "inf", UNREADABLE),
-        ("18", "", UNREADABLE),
-        ("18", "dollars", UNREADABLE),
-        ("18", "__import__('os')", UNREADABLE),
-        ("", "18", UNREADABLE),
-    ],
-    "choice": [
-        ("B", "B", True),
-        ("B", "b", True),
-        ("B", "(B)", True),
-        ("B", "**B.**", True),
-        ("B", "A", False),
-        ("B", "A or B", UNREADABLE),
-        ("B", "AB", UNREADABLE),
-        ("B", "not B", UNREADABLE),
-        ("B", "D", UNREADABLE),
-        ("B", "()", UNREADABLE),
-        ("D", "D", UNREADABLE),
     ],
     "math": [
         ("1/2", "0.5", True),
@@ -195,6 +92,23 @@ TABLES: dict[str, list[tuple[str, str, bool | None]]] = {
         ("1", "", UNREADABLE),
         ("''", "", UNREADABLE),
         ("''", '""', True),
+        ("[1, 2]", "```python\n[1, 2]\n```", True),
+        ("[1, 2]", "```\n[1, 2]\n```", True),
+        ("[1, 2]", "$[1, 2]$", True),
+        ("[1, 2]", "\\boxed{[1, 2]}", True),
+        ("[1, 2]", "**[1, 2]**", True),
+        ("[1, 2]", "[1, 2].", True),
+        ("[1, 2]", "[1, 2]  # sorted", True),
+        ("'x'", "‘x’", True),
+        ("True", "true", True),
+        ("[None, 'null']", '[null, "null"]', True),
+        ("'true'", "true", False),
+        ("[1000]", "[1,000]", UNREADABLE),
+        ("(1, 0)", "1,000", UNREADABLE),
+        ("[1, 2]", "x = [1, 2]", UNREADABLE),
+        ("{'a': 2}", "{'a': 1, 'a': 2}", True),
+        ("9007199254740993", "9007199254740992.0", False),
+        ("float('inf')", "float('inf')", UNREADABLE),
     ],
 }
 
@@ -215,12 +129,6 @@ def test_table(name: str, gold: str, answer: str, expected: bool | None) -> None
         assert found == Verdict(expected)
 
 
-def test_numbers_are_read_exactly() -> None:
-    assert read_number("0.1") == Fraction(1, 10)
-    assert read_number("−$1,234.50") == Fraction(-2469, 2)
-    assert read_number("1e-3 m") == Fraction(1, 1000)
-
-
 @pytest.mark.parametrize("name", ["exact", "number", "choice", "desk", "python", "math"])
 @pytest.mark.parametrize("empty", ["", " ", "\n\t ", "\u3000", None])
 def test_an_empty_answer_never_verifies_even_against_an_empty_gold(name: str, empty: str | None) -> None:
@@ -239,15 +147,6 @@ def test_inline_verifiers_take_linear_time_on_a_million_characters(name: str, un
     judge(verifier(name, ("A", "B")), text, "18")
     judge(verifier(name, ("A", "B")), "18", text)
     assert time.perf_counter() - start < 20  # quadratic: many minutes
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.text(st.sampled_from("0123456789.,/-−+eE$% xnot\n"), max_size=30))
-def test_number_reads_one_value_or_none(text: str) -> None:
-    """Whatever a text holds, it can be right for one gold only: right for 7 and for 8 would be a hedge."""
-    check = verifier("number")
-    right = [gold for gold in ("0", "1", "7", "8", "-7", "0.7", "70", "7000") if judge(check, text, gold).correct]
-    assert len(right) <= 1
 
 
 @settings(max_examples=300, deadline=None)
