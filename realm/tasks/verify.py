@@ -82,6 +82,8 @@ def judge(verifier: Verifier, answer: str | None, gold: str, question: str = "")
 
 
 _QUOTES = (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("**", "**"))
+#: Behind a word, or what closes one; `).` may be an answer of brackets and a point.
+_CLOSING = re.compile(r"""(?<=[\w"'`”’»*%])[.,;!]$""")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 
 
@@ -96,11 +98,11 @@ class Exact:
 
     def key(self, answer: str) -> str:
         text = words(_INVISIBLE.sub("", unicodedata.normalize("NFC", answer))).lower()
-        text = re.sub(r"(?<=.)[.,;!]$", "", text)
+        text = _CLOSING.sub("", text)
         for opening, closing in _QUOTES:
             inner = text[len(opening) : len(text) - len(closing)]
             if text == f"{opening}{inner}{closing}" and inner.strip() and opening not in inner:
-                text = re.sub(r"(?<=.)[.,;!]$", "", inner)
+                text = _CLOSING.sub("", inner)
         if text.strip() in ("", "."):
             raise UnreadableError("no text")
         return text.strip()
