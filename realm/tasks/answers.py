@@ -7,6 +7,9 @@ are read too. Time is linear in the length of the text, whatever it holds.
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from realm.tasks.endings import ending
 
 #: A longer text behind a mark is an essay, not an answer, and is passed over.
 LONGEST = 10_000
@@ -50,15 +53,17 @@ def final_answer(text: str) -> str:
     return ""
 
 
-def problem_of(text: str, answer: str, finish_reason: str | None = None, refusal: str | None = None) -> str:
+def problem_of(text: str, answer: str, finish_reason: Any = None, refusal: str | None = None) -> str:
     """What is wrong with a teacher's answer, one of `realm.bank.cot.PROBLEMS`, or "".
 
-    `refused`: it says so, or a filter stopped it. `cut`: it ended at the token limit. `empty`: no text. `malformed`:
-    characters that cannot be written (NUL, lone surrogates). `no_answer`: no final answer in it.
+    `refused`: it says so, or a filter stopped it. `cut`: it ended at a limit. `empty`: no text. `malformed`:
+    characters that cannot be written (NUL, lone surrogates). `no_answer`: no final answer in it. The finish reason is
+    a server's, in whatever form (`realm.tasks.endings`).
     """
-    if refusal or finish_reason == "content_filter":
+    how = ending(finish_reason)
+    if refusal or how == "refused":
         return "refused"
-    if finish_reason in ("length", "max_tokens"):
+    if how == "cut":
         return "cut"
     if not text.strip():
         return "empty"
