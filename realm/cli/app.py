@@ -69,7 +69,7 @@ def _go_on(arguments: list[str]) -> str:
 
 
 def _for_users(record: logging.LogRecord) -> bool:
-    """Whether a line of a log is for users. Libraries that set the level of their own loggers (bm25s) pass the root's."""
+    """Whether a line of a log is for users. Libraries set levels of their own loggers (bm25s), past the root's."""
     return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "realm"
 
 
