@@ -114,6 +114,11 @@ class TeacherConfig(Section):
     prompt: str | None = Field(
         None, description="User message instead of our own, with {question}, {comments} and {instruction}."
     )
+    shows: Literal["both", "reasoning", "answer"] = Field(
+        "both",
+        description="What a route's text is where the endpoint gives the reasoning apart (openai): the reasoning and "
+        "the answer's text behind it, or one of them. The final answer is read from the answer's text.",
+    )
     price: PriceConfig = PriceConfig()
     batch_size: int = Field(8, ge=1, description="Samples generated together (transformers).")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of the weights (transformers).")

@@ -68,6 +68,11 @@ def _go_on(arguments: list[str]) -> str:
     return f"To start again: {command(*again, launch=None)}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
 
 
+def _for_users(record: logging.LogRecord) -> bool:
+    """Whether a line of a log is for users. Libraries set levels of their own loggers (bm25s), past the root's."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "realm"
+
+
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import PackageNotFoundError, version
@@ -101,7 +106,9 @@ def realm(
     # Defaults that the user's environment may override; set before any library reads them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    shown = logging.StreamHandler()
+    shown.addFilter(_for_users)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[shown])
     logging.getLogger("realm").setLevel(logging.INFO)
 
 

@@ -19,6 +19,7 @@ from realm.errors import ConfigError, DataError
 from realm.exchange.paths import Path, absent, find, pruned
 from realm.exchange.values import flag, hashes, identity, integer, meta_text, plain, seconds, texts, unescaped
 from realm.tasks.answers import final_answer
+from realm.tasks.messages import CONTENT_KEYS, THOUGHT_KEYS, Said, read_message
 
 #: Names under which a key of ours is recognised in a row; the first one that is there counts.
 QUESTION_NAMES: dict[str, tuple[str, ...]] = {
@@ -250,11 +251,12 @@ def _entry(
     paths: Mapping[str, tuple[Path, ...]],
     *,
     text: str | None = None,
+    stated: str | None = None,
     star: int | None = None,
     extras: dict[str, Any],
     escaped: bool = False,
 ) -> Entry:
-    """One CoT; `text`: of a conversation, where it lies at no path."""
+    """One CoT; `text`: of a conversation, where it lies at no path, and `stated`: the part that states the answer."""
     values: dict[str, Any] = {"text": text}
     for key, choices in paths.items():
         found = next((value for path in choices if (value := find(row, path, star)) is not absent), None)
@@ -272,7 +274,7 @@ def _entry(
         raise DataError(f"{where}: expected a text under `{'.'.join(path)}`, found {found}. {MAP}")
     answer = plain(where, "answer", values.get("cot_answer"))
     if answer is None:
-        answer = final_answer(text)
+        answer = final_answer(text if stated is None else stated)
     elif escaped:
         answer = unescaped(answer, where)
     problem = plain(where, "problem", values.get("problem"))
@@ -326,23 +328,31 @@ def _conversation(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[s
             f"{where}: expected messages of a user and then of an assistant under `{place}`, found {found}."
         )
     rest = _rest(row, layout, {})
+    question, said = _said(where, messages[asked]), _said(where, messages[answered])
+    taken = {"role", "from", *CONTENT_KEYS}
     others = [
-        {key: item for key, item in message.items() if key not in ("role", "from", "content", "value")}
+        {
+            key: item
+            for key, item in message.items()
+            if key not in taken and not (number == answered and said.reasoning and key in THOUGHT_KEYS)
+        }
         if number in (asked, answered)
         else message
         for number, message in enumerate(messages)
     ]
     if any(others):
         rest[place] = others
-    text = _content(where, messages[answered])
-    return _content(where, messages[asked]), [_entry(row, where, layout.cot, text=text, extras=rest)]
+    entry = _entry(row, where, layout.cot, text=said.text(), stated=said.stated, extras=rest)
+    return question.content or "", [entry]
 
 
-def _content(where: str, message: Mapping[str, Any]) -> str:
-    """The text of a message; one in parts (`[{"type": "text", "text": …}]`) is joined."""
-    found = message.get("content", message.get("value"))
-    if isinstance(found, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in found):
-        found = "".join(part["text"] for part in found)
-    if not isinstance(found, str):
-        raise DataError(f"{where}: expected a text as the content of a message, found {type(found).__name__}.")
-    return found
+def _said(where: str, message: Mapping[str, Any]) -> Said:
+    """A message whose text is read in full: no part of it is an image or the like."""
+    try:
+        said = read_message(message)
+        found = "list" if said.others else "NoneType" if said.content is None and not said.reasoning else ""
+    except TypeError as error:
+        found = str(error)
+    if found:
+        raise DataError(f"{where}: expected a text as the content of a message, found {found}.")
+    return said

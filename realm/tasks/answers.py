@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Any
 
+from realm.tasks.endings import ending
 from realm.tasks.units import CHANGES, SCALES, known_unit
 
 #: A longer text behind a mark is an essay, not an answer, and is passed over.
@@ -67,6 +69,16 @@ def without_run_on(text: str) -> tuple[str, bool]:
     if end is None or (final is None and _CHANNEL.match(text, start) and "final" in text[end.end() : end.end() + 60]):
         return text[start:], False
     return text[start : end.start()], not _NO_TURN.fullmatch(_END.sub("", text[end.end() :]))
+
+
+def halves(text: str) -> tuple[str, str]:
+    """The thinking of a text, without its tags, and what is said after it; a text without thinking is all said."""
+    said, whole = spoken(text)
+    if not whole or len(said) == len(text):
+        return ("", text)
+    thought = text[: len(text) - len(said)]
+    thought = _THOUGHT_END.sub("", _THOUGHT_START.sub("", thought, count=1)) if text.endswith(said) else ""
+    return thought.strip(), said.strip()
 
 
 def spoken(text: str) -> tuple[str, bool]:
@@ -238,15 +250,17 @@ class _Lines:
         return self._ends[bisect_left(self._ends, position)]
 
 
-def problem_of(text: str, answer: str, finish_reason: str | None = None, refusal: str | None = None) -> str:
+def problem_of(text: str, answer: str, finish_reason: Any = None, refusal: str | None = None) -> str:
     """What is wrong with a teacher's answer, one of `realm.bank.cot.PROBLEMS`, or "".
 
-    `refused`: it says so, or a filter stopped it. `cut`: it ended at the token limit. `empty`: no text. `malformed`:
-    characters that cannot be written (NUL, lone surrogates). `no_answer`: no final answer in it.
+    `refused`: it says so, or a filter stopped it. `cut`: it ended at a limit. `empty`: no text. `malformed`:
+    characters that cannot be written (NUL, lone surrogates). `no_answer`: no final answer in it. The finish reason is
+    a server's, in whatever form (`realm.tasks.endings`).
     """
-    if refusal or finish_reason == "content_filter":
+    how = ending(finish_reason)
+    if refusal or how == "refused":
         return "refused"
-    if finish_reason in ("length", "max_tokens"):
+    if how == "cut":
         return "cut"
     if not text.strip():
         return "empty"

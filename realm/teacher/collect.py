@@ -18,6 +18,7 @@ from realm.bank.writer import BankWriter
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.method.seeds import derive
+from realm.sections import TeacherConfig
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.engine import Engine, Watch
@@ -49,11 +50,16 @@ def bank_info(config: Config, task: Task, guidance: Guidance | None = None) -> d
         "task": task.name,
         "verifier": task.verifier.name,
         "choices": list(config.task.choices),
-        "teachers": {name: teacher.model_dump(mode="json", exclude={"price"}) for name, teacher in asked.items()},
+        "teachers": {name: _settings(teacher) for name, teacher in asked.items()},
         "guidance": {**config.guidance.model_dump(mode="json", exclude={"comments"}), "hash": digest(comments)},
         "samples": config.bank.samples,
         "seed": config.run.seed,
     }
+
+
+def _settings(teacher: TeacherConfig) -> dict[str, Any]:
+    # `shows` where it is not the default alone: banks from before it can be gone on with.
+    return teacher.model_dump(mode="json", exclude={"price"} | ({"shows"} if teacher.shows == "both" else set()))
 
 
 def check_same(folder: BankFolder, info: Mapping[str, Any]) -> None:

@@ -18,11 +18,13 @@ from realm.errors import ConfigError, TeacherError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Failure, Messages, Reply
+from realm.teacher.complaints import advice
 from realm.teacher.outcomes import (
     Answer,
+    complaint_of,
     content_scrubber,
+    filtered,
     model_names,
-    names_no_model,
     one_line,
     read_reply,
     refusal,
@@ -70,6 +72,8 @@ class EndpointTeacher:
         self._listed: asyncio.Task[list[str] | None] | None = None
         # Not the address: a model of the same name elsewhere is the same teacher.
         self.parameters: Any = {"model": self._model, "sampling": settings.sampling.model_dump(mode="json")}
+        if settings.shows != "both":  # named where it is not the default, so that banks from before it keep their keys
+            self.parameters["shows"] = settings.shows
 
     def messages(self, question: Question, comments: Sequence[Comment]) -> Messages:
         return self._wording.messages(question, comments)
@@ -78,14 +82,37 @@ class EndpointTeacher:
         """One request for the one ask; see `realm.teacher.outcomes` for what becomes of each outcome."""
         (ask,) = asks
         answer = await self._connected().chat({"messages": ask.messages, **self._body})
-        if 200 <= answer.status < 300:
-            return [read_reply(answer, self._scrub, self._clean)]
-        failure = refusal(answer, self._scrub)
-        if answer.status == 404 or (answer.status == 400 and names_no_model(answer)):
-            failure.message = await self._misaddressed(answer, failure.message)
-            failure.args = (failure.message,)
-            failure.kind = "fatal" if answer.status == 404 else "denied"
-        raise failure
+        try:
+            if 200 <= answer.status < 300:
+                return [read_reply(answer, self._scrub, self._clean, self._settings.shows)]
+            if reply := filtered(answer, self._scrub):
+                return [reply]
+            raise refusal(answer, self._scrub)
+        except Failure as failure:
+            await self._advise(answer, failure)
+            raise
+
+    async def _advise(self, answer: Answer, failure: Failure) -> None:
+        """Name the setting that helps, and stop at once where no request will work without it."""
+        where, complaint, message = f"teachers.{self.name}", complaint_of(answer), failure.message
+        if failure.kind == "request" or failure.reason == "error_text":
+            sent = {key: value for key, value in self._body.items() if key != "messages"}
+            helps = advice(complaint, where, sent)
+            if helps is not None:
+                message, failure.kind = f"{message}; {helps[0]}", "denied" if helps[1] else failure.kind
+            elif complaint.no_model:
+                message, failure.kind = await self._misaddressed(complaint.no_model, message), "denied"
+            elif failure.reason == "error_text":
+                message = f"{message}; check the base_url and {where}.model"
+        elif failure.reason == "404":
+            message = await self._misaddressed(complaint.no_model, message)
+        elif failure.reason == "stream":
+            if self._body.get("stream") is False:
+                message = f"{message}; the server at the base_url must be told not to"
+            else:
+                message = f"{message}; set {where}.sampling.extra to {{stream: false}}"
+        failure.message = message.replace("the base_url", f"{where}.base_url")
+        failure.args = (failure.message,)
 
     async def close(self) -> None:
         if self._listed is not None:
@@ -101,7 +128,7 @@ class EndpointTeacher:
             self._client = Client(self._base_url, self._key, self._timeout, self._scrub)
         return self._client
 
-    async def _misaddressed(self, answer: Answer, said: str) -> str:
+    async def _misaddressed(self, no_model: bool, said: str) -> str:
         """Whether the model's name or the address is wrong, as far as the endpoint's list of models tells."""
         if self._listed is None:  # one request, however many samples are refused at once
             self._listed = asyncio.create_task(self._list_models())
@@ -114,7 +141,7 @@ class EndpointTeacher:
             return (
                 f"the endpoint has no model {self._model!r}; it lists {shown}. Mend teachers.{self.name}.model ({said})"
             )
-        if names_no_model(answer):
+        if no_model:
             return f"the endpoint has no model {self._model!r}; mend teachers.{self.name}.model ({said})"
         return (
             f"nothing answers at {self._base_url}/chat/completions; mend teachers.{self.name}.base_url, which usually "
@@ -175,7 +202,8 @@ def _body(name: str, settings: TeacherConfig) -> dict[str, Any]:
     """The sampling parameters of every request."""
     sampling = settings.sampling
     where = f"teachers.{name}.sampling.extra"
-    own = [key for key in _OWN_KEYS if key in sampling.extra]
+    # Some servers stream unless they are told not to.
+    own = [key for key in _OWN_KEYS if key in sampling.extra and (key, sampling.extra[key]) != ("stream", False)]
     if own:
         raise ConfigError(
             f"{where}: `{own[0]}` has no place there, it is set elsewhere or by the collector; remove it."

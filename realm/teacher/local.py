@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from realm.errors import TeacherError
 from realm.method.prompt import plain
 from realm.sections import TeacherConfig
-from realm.tasks.answers import final_answer, problem_of
+from realm.tasks.answers import final_answer, problem_of, without_run_on
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Failure, Messages, Reply
 from realm.teacher.prompts import TeacherWording
@@ -142,7 +142,7 @@ class LocalTeacher:
 
     def _reply(self, tokenizer: PreTrainedTokenizerBase, prompt: list[int], found: list[int], ends: set[int]) -> Reply:
         finish = "stop" if found and found[-1] in ends else "length"
-        text = str(tokenizer.decode(found, skip_special_tokens=True)).strip()
+        text, run_on = without_run_on(str(tokenizer.decode(found, skip_special_tokens=True)).strip())
         answer = final_answer(text)
         return Reply(
             text=text,
@@ -150,7 +150,7 @@ class LocalTeacher:
             problem=problem_of(text, answer, finish),
             prompt_tokens=len(prompt),
             completion_tokens=len(found),
-            meta={"finish_reason": finish},
+            meta={"finish_reason": finish, **({"run_on": True} if run_on else {})},
         )
 
 

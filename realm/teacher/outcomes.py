@@ -6,7 +6,6 @@ so nothing is taken for granted: a body of any shape gives one of the two.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -16,7 +15,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from realm.tasks.answers import final_answer, problem_of
+from realm.tasks.endings import Ending, ending, name_of
+from realm.tasks.messages import Said, Shows, read_message
 from realm.teacher.base import Failure, Kind, Reply
+from realm.teacher.complaints import READ, Complaint, complaint_within, parse, read_complaint
 
 #: Statuses after which the same request may well succeed; so are all of 500 and above but `_NEVER`.
 _TRANSIENT = frozenset({408, 409, 425, 429})
@@ -27,16 +29,10 @@ _NEVER = frozenset({501, 505})
 _FATAL = frozenset({401, 402, 404})
 #: A gateway gave up on the endpoint, which may have done the work and charge for it.
 _GATEWAY_TIMEOUT = frozenset({504, 524})
-#: Codes of an error body that no waiting mends: the account has nothing left.
-_OUT_OF_CREDIT = frozenset(
-    {"insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "billing_not_active"}
-)
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]+")
-_NO_MODEL = re.compile(
-    r"\bmodel\b.*\b(?:not found|not exist|does ?n['’]t exist|not supported|not available|unknown|invalid)\b"
-    r"|\b(?:no such|unknown|invalid|unsupported) model\b|model_not_found",
-    re.IGNORECASE,
-)
+#: Statuses with which endpoints say that a filter stopped a request.
+_FILTERING = frozenset({400, 403, 422, 451})
+_STREAM = re.compile(r"\s*(?:data|event|id|retry)?:")
 _SANE_TOKENS = 10**9
 
 Scrub = Callable[[str], str]
@@ -92,81 +88,123 @@ def one_line(text: str, length: int = 300) -> str:
     return found if len(found) <= length else f"{found[: length - 1]}…"
 
 
-def read_reply(answer: Answer, scrub: Scrub, clean: Scrub) -> Reply:
+def read_reply(answer: Answer, scrub: Scrub, clean: Scrub, shows: Shows = "both") -> Reply:
     """The reply in a body of status 2xx. `scrub` holds for what is no reply, `clean` for what the model wrote.
+
+    `shows`: what of a model's message is the CoT; see `realm.tasks.messages.Said.text`.
 
     Raises:
         Failure: it is not JSON, of another shape, or an error after all. The endpoint may charge for it.
     """
     body = answer.body.decode("utf-8", "replace")
-    parsed = _parse(body)
+    parsed = parse(body)
+    if isinstance(parsed, list) and len(parsed) == 1:
+        parsed = parsed[0]
     if not isinstance(parsed, dict):
-        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if "json" in kind or not kind:
-            raise _unusable("not_json", f"expected JSON, found {_described(body, scrub)}", body, scrub)
-        found = f"{scrub(one_line(kind, 60))}: {_described(body, scrub)}"
-        raise _unusable("content_type", f"expected JSON, found {found}; check the base_url", body, scrub)
+        return _without_json(answer, body, scrub)
+    complaint = complaint_within(parsed)
+    if complaint is not None:
+        return _disguised(complaint, answer, body, scrub)
     choices = parsed.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    for holder in (choice, parsed):
-        if isinstance(holder, dict) and isinstance(holder.get("error"), dict):
-            raise _disguised(holder["error"], answer, body, scrub)
+    finish, how = _finish(choice) if isinstance(choice, dict) else ("", "")
+    if how == "failed":
+        named = scrub(one_line(finish, 60))
+        raise _unusable("broken_off", f"the server broke the answer off (finish_reason {named})", body, scrub)
     message = choice.get("message") if isinstance(choice, dict) else None
-    content = _content(message.get("content")) if isinstance(message, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict) or content is None:
+    if message is None and how:
+        message = {}  # cut or refused, and nothing came that could be in it
+    try:
+        said = read_message(message) if isinstance(message, dict) else None
+    except TypeError:
+        said = None
+    if not isinstance(message, dict) or said is None:
         raise _unusable("shape", f"expected choices[0].message.content, found {_described(body, scrub)}", body, scrub)
-    return _reply(parsed, choice, message, content, clean)
+    return _reply(parsed, said, finish, _text(message.get("refusal")), clean, shows)
 
 
-def _reply(
-    parsed: dict[str, Any], choice: dict[str, Any], message: dict[str, Any], content: str, clean: Scrub
-) -> Reply:
-    finish, refusal = _text(choice.get("finish_reason")), _text(message.get("refusal"))
-    if not content.strip() and finish == "length":
-        # A reasoning model that never came to its answer; what it thought is the CoT, cut.
-        content = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or content
-    found = final_answer(content)
+def _reply(parsed: dict[str, Any], said: Said, finish: str, refused: str, clean: Scrub, shows: Shows) -> Reply:
+    text, found = said.text(shows), final_answer(said.stated)
     prompt_tokens, completion_tokens = _usage(parsed.get("usage"))
-    said = {"finish_reason": finish, "model": _text(parsed.get("model")), "refusal": refusal}
+    noted = {"finish_reason": finish, "model": _text(parsed.get("model")), "refusal": refused}
+    meta: dict[str, Any] = {name: clean(one_line(value)) for name, value in noted.items() if value}
+    if said.reasoning:
+        meta["reasoning"] = len(said.reasoning)  # characters, shown or not
+    if said.run_on:
+        meta["run_on"] = True  # another turn stood behind a leaked end mark, and is left out
     return Reply(
-        text=clean(content),
+        text=clean(text),
         answer=clean(found),
-        problem=problem_of(content, found, finish, refusal),
+        problem=problem_of(text, found, finish, refused),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
-        meta={name: clean(one_line(value)) for name, value in said.items() if value},
+        meta=meta,
     )
+
+
+def _finish(choice: dict[str, Any]) -> tuple[str, Ending]:
+    """Why the text ended: as the server names it, and what that means. A router adds the provider's own name for it."""
+    names = [
+        name_of(choice.get(key)) for key in ("finish_reason", "native_finish_reason", "finishReason", "stop_reason")
+    ]
+    # Only where nothing else is said: to some `stop_reason` is the stop string that was met.
+    names = [name for name in names[:2] if name] or [name for name in names[2:] if name][:1]
+    return next(((name, how) for name in names if (how := ending(name))), (names[0] if names else "", ""))
 
 
 def refusal(answer: Answer, scrub: Scrub) -> Failure:
     """The failure that a status other than 2xx means."""
     body = answer.body.decode("utf-8", "replace")
-    said, code = _error_text(body), _error_code(body)
-    status = answer.status
-    kind = _kind(status, code)
+    return _failure(answer.status, read_complaint(body), answer.headers, body, scrub)
+
+
+def filtered(answer: Answer, scrub: Scrub) -> Reply | None:
+    """The reply in a status other than 2xx that says a filter stopped the request; None where it does not say so.
+
+    Asked again it would be stopped again, so it is kept, as an answer that was refused. Some endpoints charge for the
+    prompt, none says how many tokens it had.
+    """
+    complaint = read_complaint(answer.body.decode("utf-8", "replace"))
+    return _filtered(answer.status, complaint, scrub)
+
+
+def complaint_of(answer: Answer) -> Complaint:
+    """What a response of whatever status complains of."""
+    body = answer.body.decode("utf-8", "replace")
+    parsed = parse(_first_event(body) or body)
+    within = complaint_within(parsed) if 200 <= answer.status < 300 and isinstance(parsed, dict) else None
+    return within or read_complaint(body)
+
+
+def _filtered(status: int, complaint: Complaint, scrub: Scrub) -> Reply | None:
+    if status != 451 and (status not in _FILTERING or complaint.no_credit or not complaint.filtered):
+        return None
+    meta = {"failure": str(status), "refusal": scrub(one_line(complaint.said))}
+    return Reply("", "", "refused", completion_tokens=0, meta=meta)
+
+
+def _failure(status: int, complaint: Complaint, headers: Mapping[str, str], body: str, scrub: Scrub) -> Failure:
+    kind = _kind(status, complaint)
+    kept = scrub(body[: Failure.BODY_LIMIT])
     if 300 <= status < 400:
-        target = scrub(one_line(answer.headers.get("location", ""), 200))
+        target = scrub(one_line(headers.get("location", ""), 200))
         message = f"the endpoint redirects to {target or 'nowhere'}; set the base_url to where it really is"
-        return Failure("redirect", message, kind="fatal", body=scrub(body[: Failure.BODY_LIMIT]))
+        return Failure("redirect", message, kind="fatal", body=kept)
+    said = scrub(one_line(complaint.said)) or "no explanation"
+    empty = "; its account has no credit left" if complaint.no_credit else ""
     return Failure(
         str(status),
-        f"the endpoint answered {status}: {scrub(one_line(said)) or 'no explanation'}",
+        f"the endpoint answered {status}: {said}{empty}",
         kind=kind,
-        retry_after=retry_after(answer.headers) if kind == "transient" else None,
+        retry_after=retry_after(headers) if kind == "transient" else None,
         billed=status in _GATEWAY_TIMEOUT,
-        body=scrub(body[: Failure.BODY_LIMIT]),
+        body=kept,
     )
-
-
-def names_no_model(answer: Answer) -> bool:
-    """Whether a refusal (400, 404) says that there is no such model."""
-    body = answer.body.decode("utf-8", "replace")
-    return "model_not_found" in _error_code(body) or bool(_NO_MODEL.search(one_line(_error_text(body))))
 
 
 def model_names(answer: Answer) -> list[str] | None:
     """The names in an answer to GET /models; None where it is no list of models."""
-    parsed = _parse(answer.body.decode("utf-8", "replace"))
+    parsed = parse(answer.body.decode("utf-8", "replace"))
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not 200 <= answer.status < 300 or not isinstance(data, list):
         return None
@@ -189,8 +227,8 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     return max(0.0, moment - (time.time() if now is None else now))
 
 
-def _kind(status: int, code: str) -> Kind:
-    if code in _OUT_OF_CREDIT:
+def _kind(status: int, complaint: Complaint) -> Kind:
+    if status < 500 and complaint.no_credit:
         return "fatal"
     if status in _TRANSIENT or (status >= 500 and status not in _NEVER):
         return "transient"
@@ -203,33 +241,56 @@ def _unusable(reason: str, message: str, body: str, scrub: Scrub) -> Failure:
     return Failure(reason, message, billed=True, body=scrub(body[: Failure.BODY_LIMIT]))
 
 
-def _disguised(error: dict[str, Any], answer: Answer, body: str, scrub: Scrub) -> Failure:
-    """An error that came with status 200, as routers of several providers send it; its code is a status, or 502."""
-    code = error.get("code")
-    status = code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600 else 502
-    found = refusal(Answer(status, answer.headers, json.dumps({"error": error}).encode()), scrub)
-    found.body, found.billed = scrub(body[: Failure.BODY_LIMIT]), True
-    return found
+def _without_json(answer: Answer, body: str, scrub: Scrub) -> Reply:
+    """What a body that is no JSON object means: a stream, an error in plain words, or something else altogether."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    first = _first_event(body)
+    if first is not None or kind == "text/event-stream":
+        parsed = parse(first or "")
+        complaint = complaint_within(parsed) if isinstance(parsed, dict) else None
+        if complaint is not None:
+            return _disguised(complaint, answer, body, scrub)
+        message = f"a stream came where none was asked for: {_described(body, scrub)}"
+        raise Failure("stream", message, kind="denied", billed=True, body=scrub(body[: Failure.BODY_LIMIT]))
+    plain = not kind.endswith("html") and body.lstrip()[:1] not in ("", "<", "{", "[")
+    complaint = read_complaint(body[:READ])
+    if plain and (complaint.no_credit or complaint.no_model or complaint.filtered):
+        return _disguised(complaint, answer, body, scrub)
+    found = _described(body, scrub)
+    if "json" not in kind and kind:
+        message = f"expected JSON, found {scrub(one_line(kind, 60))}: {found}; check the base_url"
+        raise _unusable("content_type", message, body, scrub)
+    raise _unusable("not_json", f"expected JSON, found {found}{'; check the base_url' if plain else ''}", body, scrub)
 
 
-def _parse(body: str) -> Any:
-    try:
-        return json.loads(body.removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
+def _first_event(body: str) -> str | None:
+    """The data of the first event of a stream (`data: …`), "" where it has none yet; None where it is no stream."""
+    if not _STREAM.match(body):
         return None
+    found = re.search(r"^data:(.*)", body, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def _disguised(complaint: Complaint, answer: Answer, body: str, scrub: Scrub) -> Reply:
+    """An error that came with status 200, as routers and proxies send it. Raises what its status means, if it has one.
+
+    Gives a reply where a filter stopped the request.
+    """
+    named = complaint.status or (404 if complaint.no_model else 402 if complaint.no_credit else None)
+    if found := _filtered(named or 400, complaint, scrub):
+        return found
+    failure = _failure(named or 502, complaint, answer.headers, body, scrub)
+    if complaint.status is None:
+        said = failure.message.partition(": ")[2]
+        failure.message = f"the endpoint answered {answer.status} with an error: {said}"
+        failure.args = (failure.message,)
+        failure.reason = failure.reason if named else "error_text"
+    failure.billed = True
+    raise failure
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _content(value: Any) -> str | None:
-    """The text of a message: a text, nothing, or a list of parts of which some are text; None for anything else."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
-        return "".join(_text(part.get("text")) for part in value if part.get("type") in ("text", "output_text", None))
-    return None
 
 
 def _usage(usage: Any) -> tuple[int | None, int | None]:
@@ -247,27 +308,3 @@ def _count(usage: Any, name: str) -> int | None:
 
 def _described(body: str, scrub: Scrub) -> str:
     return repr(scrub(one_line(body, 80))) if body.strip() else "nothing"
-
-
-def _error_text(body: str) -> str:
-    """What an error body says: the usual places of a message, or the body itself."""
-    parsed = _parse(body)
-    if isinstance(parsed, list) and parsed:  # Google wraps its errors in a list
-        parsed = parsed[0]
-    if not isinstance(parsed, dict):
-        title = re.search(r"<title>([^<]{1,200})", body[:10_000], re.IGNORECASE)
-        return title[1] if title else body
-    error = parsed.get("error", parsed)
-    if isinstance(error, dict):
-        error = next((error[name] for name in ("message", "detail", "msg") if error.get(name)), error)
-    return error if isinstance(error, str) else json.dumps(error)
-
-
-def _error_code(body: str) -> str:
-    """`code` or `type` of an error body, whichever is one of those that matter."""
-    parsed = _parse(body)
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
-    if not isinstance(error, dict):
-        return ""
-    codes = [_text(error.get("code")), _text(error.get("type"))]
-    return next((code for code in codes if code in _OUT_OF_CREDIT or code == "model_not_found"), codes[0])

@@ -14,7 +14,7 @@ from realm.teacher.base import Failure
 FIRST, LONGEST = 0.5, 60.0
 #: Before the first answer: failures in a row that show that nothing (or nothing of the kind) answers at the address …
 START_TRIES = 3
-NO_ENDPOINT = frozenset({"connection", "timeout", "content_type", "not_json", "shape"})
+NO_ENDPOINT = frozenset({"connection", "timeout", "content_type", "not_json", "shape", "error_text"})
 #: … and samples in a row that the endpoint refuses, whatever they hold.
 START_REFUSALS = 5
 #: Reasons of a failure whose body is kept as a malformed CoT after the last try, …

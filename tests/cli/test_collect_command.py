@@ -119,6 +119,23 @@ def test_a_dry_run_needs_no_key_and_no_network_and_writes_nothing(
     assert tree(here) == before
 
 
+def test_no_library_s_debug_line_is_shown(here: Path) -> None:
+    """In a process of its own: under pytest the log has other handlers. bm25s sets its own logger to DEBUG."""
+    command = [
+        sys.executable,
+        "-m",
+        "realm",
+        "collect",
+        "config.yaml",
+        "--dry-run",
+        "--set",
+        "guidance.match=retrieval",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "24 are owed" in done.stdout
+    assert "bm25s" not in done.stderr
+
+
 def test_a_dry_run_of_a_bank_says_what_is_still_owed(here: Path, realm: Realm) -> None:
     assert realm("collect", "config.yaml", "--out", "bank", "--set", "collect.budget.requests=10").exit_code == 3
     before = tree(here / "bank")

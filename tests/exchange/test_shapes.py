@@ -119,6 +119,29 @@ def test_conversations(row: dict[str, Any], left: Any) -> None:
     assert (entry.flag, meta(item)) == (1, left)
 
 
+THOUGHT = {"type": "thinking", "thinking": "A draft.\nFinal answer: 3"}
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "answer", "left"),
+    [
+        ({**SAY, "reasoning_content": "2 + 2"}, f"2 + 2\n\n{SAY['content']}", "4", None),
+        ({**SAY, "thinking": "2 + 2", "reasoning": None}, f"2 + 2\n\n{SAY['content']}", "4", None),
+        ({"role": "assistant", "content": None, "reasoning": "Final answer: 4"}, "Final answer: 4", "4", None),
+        # The answer is the content's, whatever a draft says.
+        ({**SAY, "reasoning": "Final answer: 3"}, f"Final answer: 3\n\n{SAY['content']}", "4", None),
+        (
+            {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "So 4."}]},
+            *("A draft.\nFinal answer: 3\n\nSo 4.", "", None),
+        ),
+        ({**SAY, "reasoning_effort": "low"}, SAY["content"], "4", {"messages": [{}, {"reasoning_effort": "low"}]}),
+    ],
+)
+def test_reasoning_apart_from_the_content_is_kept(message: dict[str, Any], text: str, answer: str, left: Any) -> None:
+    item = read({"messages": [ASK, message]})
+    assert (item.entries[0].cot.text, item.entries[0].cot.answer, meta(item)) == (text, answer, left)
+
+
 def test_keys_by_other_names_are_mapped() -> None:
     row = {
         "prompt": {"text": "Q?", "lang": "en"},
@@ -194,6 +217,8 @@ def test_keys_in_the_entries_of_a_list_are_mapped() -> None:
         ({"messages": [SAY, ASK]}, {}, "found assistant, user"),
         ({"messages": []}, {}, "found none"),
         ({"messages": [ASK, {"role": "assistant"}]}, {}, "a text as the content of a message, found NoneType"),
+        ({"messages": [ASK, {**SAY, "content": [{"type": "image_url"}]}]}, {}, "content of a message, found list"),
+        ({"messages": [ASK, {**SAY, "content": 4}]}, {}, "content of a message, found int"),
         (
             {"question": "Q?", "a": [1], "b": []},
             {"text": "a.*", "correct": "b.*"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -17,12 +18,13 @@ from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.bank.writer import BankWriter
 from realm.config import load_config
-from realm.errors import ResourceError, TeacherError
+from realm.errors import ConfigError, ResourceError, TeacherError
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.teacher import labelling
 from realm.teacher.base import Ask, Failure, Reply
-from realm.teacher.collect import bank_info, collect
+from realm.teacher.collect import bank_info, check_same, collect
+from realm.teacher.lanes import Tally
 from realm.teacher.ledger import Ledger
 from tests.teacher.wire import Wire
 
@@ -156,6 +158,72 @@ def test_what_cannot_be_read_is_kept_after_the_last_try(tmp_path: Path, reason: 
 def test_without_a_body_there_is_nothing_to_keep(tmp_path: Path) -> None:
     tally = gather(tmp_path / "bank", FakeTeacher(failing(9, "half_body", only="q4")), "collect.retries=1")
     assert (tally.done, tally.given_up) == (9, {"half_body": 1})
+
+
+def collect_from(wire: Wire, folder: Path, count: int, *overrides: str) -> Tally:
+    """Ask about that many questions, one sample each and one at a time; goes on with a bank that is there."""
+    questions = folder / "questions.jsonl"
+    known = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n)} for n in range(count)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in known))
+    teacher = {"kind": "openai", "model": "wire-model", "base_url": wire.base_url, "api_key_env": None, "price": PRICED}
+    config = load_config(
+        None,
+        [
+            "task.name=jsonl", f"task.path={questions}", "task.verifier=number", "task.test_size=2",
+            "teachers.scripted-clerk.share=0", f"teachers.wire={json.dumps(teacher)}", "guidance.probability=0",
+            "bank.samples=1", "routes.k=1", "collect.concurrency=1", *overrides,
+        ],
+    )  # fmt: skip
+    task, path = load_task(config), folder / "bank"
+    info = bank_info(config, task)
+    bank = BankFolder.open(path) if path.exists() else BankFolder.create(path, info)
+    check_same(bank, info)
+    with VerifierPool("number") as pool:
+        return collect(config, task, bank, pool, pause=0.001)
+
+
+def test_what_a_filter_stopped_is_kept_and_not_owed(tmp_path: Path) -> None:
+    with Wire(script=["", "filter"]) as wire:
+        tally = collect_from(wire, tmp_path, 6)
+        assert (tally.done, tally.left, tally.problems, tally.given_up) == (6, 0, {"refused": 1}, {})
+        assert collect_from(wire, tmp_path, 6).owed == 0
+        assert len(wire.requests) == 6
+    (stopped,) = [cot for cot in rows(tmp_path / "bank") if cot.problem]
+    assert (stopped.text, stopped.answer, stopped.usable) == ("", "", False)
+    assert json.loads(stopped.meta)["refusal"] == "The prompt triggered our content management policy."
+
+
+def test_what_the_server_broke_off_is_asked_for_again(tmp_path: Path) -> None:
+    with Wire(script=["abort", "", "abort"]) as wire:
+        tally = collect_from(wire, tmp_path, 4)
+    assert (tally.done, tally.left, tally.requests, tally.failures) == (4, 0, 6, {"broken_off": 2})
+    assert not tally.problems
+
+
+@pytest.mark.parametrize(
+    ("script", "requests", "said"),
+    [
+        (["", "", "credit"], 3, "Sorry, your account balance is insufficient"),
+        (["credit"], 1, "Sorry, your account balance is insufficient"),
+        (["max_tokens"], 1, "set teachers.wire.sampling.max_tokens_key to max_completion_tokens"),
+        (["stream"], 1, "set teachers.wire.sampling.extra to {stream: false}"),
+    ],
+)
+def test_what_no_request_can_pass_stops_it_at_once(tmp_path: Path, script: list[str], requests: int, said: str) -> None:
+    with Wire(script=script) as wire:
+        with pytest.raises(TeacherError, match=re.escape(said)) as caught:
+            collect_from(wire, tmp_path, 6)
+        assert len(wire.requests) == requests
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bank_from_before_a_setting_is_gone_on_with_and_another_setting_is_told(tmp_path: Path) -> None:
+    with Wire() as wire:
+        collect_from(wire, tmp_path, 4)
+        assert "shows" not in BankFolder.open(tmp_path / "bank").info["teachers"]["wire"]
+        assert collect_from(wire, tmp_path, 4, "bank.samples=2").owed == 4
+        with pytest.raises(ConfigError, match=r"collected with another teachers\.wire\.shows"):
+            collect_from(wire, tmp_path, 4, "teachers.wire.shows=answer")
 
 
 # ---------------------------------------------------------------------- when it stops

@@ -89,7 +89,8 @@ def test_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "problem"), [("empty", "empty"), ("refusal", "refused"), ("cut", "cut"), ("slow", "")]
+    ("fault", "problem"),
+    [("empty", "empty"), ("refusal", "refused"), ("cut", "cut"), ("slow", ""), ("filter", "refused")],
 )
 def test_answers_that_are_no_good_are_replies(fault: str, problem: str) -> None:
     with Wire(script=[fault]) as wire:
@@ -116,6 +117,10 @@ def test_answers_that_are_no_good_are_replies(fault: str, problem: str) -> None:
         ("401", "401", "fatal", False),
         ("403", "403", "denied", False),
         ("405", "405", "denied", False),
+        ("credit", "403", "fatal", False),
+        ("max_tokens", "400", "denied", False),
+        ("stream", "stream", "denied", True),
+        ("abort", "broken_off", "transient", True),
         ("redirect", "redirect", "fatal", False),
         ("half", "half_body", "transient", True),
         ("not_json", "not_json", "transient", True),
@@ -175,6 +180,52 @@ def test_an_unknown_model_is_told_with_the_names_near_it() -> None:
         assert (one.reason, one.kind) == ("404", "fatal")
         assert "has no model 'wire-model'; it lists wire-modem, " in one.message and one.message.count("b") < 10
         assert "teachers.big.model" in one.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "extra", "helps"),
+    [
+        ("credit", {}, "the endpoint answered 403: Sorry, your account balance is insufficient."),
+        ("max_tokens", {}, "; set teachers.big.sampling.max_tokens_key to max_completion_tokens"),
+        ("stream", {}, "; set teachers.big.sampling.extra to {stream: false}"),
+        ("stream", {"stream": False}, "; the server at teachers.big.base_url must be told not to"),
+        ("html", {}, "; check teachers.big.base_url"),
+        ("redirect", {}, "; set teachers.big.base_url to where it really is"),
+    ],
+)
+def test_the_setting_that_helps_is_named(fault: str, extra: dict[str, Any], helps: str) -> None:
+    with Wire(script=[fault]) as wire:
+        found = failure(teacher(wire.base_url, sampling={"extra": extra}))
+    assert helps in found.message and str(found) == found.message
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "said"),
+    [
+        ({"error": "upstream"}, "transient", "check teachers.big.base_url and teachers.big.model"),
+        (
+            {"error": "temperature must be at most 1"},
+            "denied",
+            "set teachers.big.sampling.temperature to what it takes",
+        ),
+        ({"error": "no such model: wire-model"}, "fatal", "the endpoint has no model 'wire-model'"),
+        ({"error": "insufficient credits"}, "fatal", "200 with an error: insufficient credits"),
+    ],
+)
+def test_an_error_text_with_status_200(content: dict[str, Any], kind: str, said: str) -> None:
+    with _server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s", json.dumps(content).encode()) as url:
+        found = failure(teacher(url, timeout=3))
+    assert (found.kind, found.billed) == (kind, True)
+    assert said in found.message and str(found) == found.message
+
+
+def test_what_of_a_reasoning_model_is_shown() -> None:
+    message = {"content": "Final answer: 4", "reasoning_content": "2 + 2"}
+    with Wire(overrides={"choices": [{"message": message, "finish_reason": "stop"}]}) as wire:
+        shown = {shows: reply(teacher(wire.base_url, shows=shows)).text for shows in ("both", "reasoning", "answer")}
+        assert reply(teacher(wire.base_url)).text == shown["both"]
+        assert len({json.dumps(seen.body) for seen in wire.requests}) == 1  # it changes nothing of the request
+    assert shown == {"both": "2 + 2\n\nFinal answer: 4", "reasoning": "2 + 2", "answer": "Final answer: 4"}
 
 
 def test_a_wrong_address_is_told() -> None:
@@ -335,6 +386,9 @@ def test_parameters_are_what_decides_the_text() -> None:
     assert one == teacher("http://elsewhere/v1").parameters
     assert one != teacher(None, sampling={"temperature": 0.1}).parameters
     assert one != teacher(None, model="other").parameters
+    assert one != teacher(None, shows="answer").parameters
+    # That of a bank that was begun before there was the setting.
+    assert "shows" not in one
     assert one == teacher(None, share=5, price={"input": "1 USD per 1M tokens"}).parameters
 
 

@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realm.tasks.endings import name_of
+from realm.tasks.messages import Shows
 from realm.teacher.base import Failure, Reply
 from realm.teacher.outcomes import Answer, content_scrubber, read_reply, refusal, retry_after, scrubber
 
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
+
+
+def body(message: dict[str, Any] | None = None, finish: Any = "stop", **parts: Any) -> dict[str, Any]:
+    return {"choices": [{"message": message or {"content": "Final answer: 4"}, "finish_reason": finish}], **parts}
 
 
 def test_retry_after_in_every_form() -> None:
@@ -82,22 +88,99 @@ def test_tokens_of_a_thought_are_tokens_of_the_answer(usage: dict[str, int], com
     assert read(body(usage=usage)).completion_tokens == completion
 
 
-def body(message: dict[str, Any] | None = None, finish: Any = "stop", **parts: Any) -> dict[str, Any]:
-    return {"choices": [{"message": message or {"content": "Final answer: 4"}, "finish_reason": finish}], **parts}
-
-
-def read(content: Any, kind: str = "application/json") -> Reply:
+def read(content: Any, kind: str = "application/json", shows: Shows = "both") -> Reply:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return read_reply(Answer(200, {"content-type": kind}, raw), scrubber(KEY), content_scrubber(KEY))
+    return read_reply(Answer(200, {"content-type": kind}, raw), scrubber(KEY), content_scrubber(KEY), shows)
 
 
-def test_a_reasoning_model() -> None:
-    thought = "I think so."
-    assert read(body({"content": "Final answer: 4", "reasoning_content": thought})).text == "Final answer: 4"
-    for name in ("reasoning_content", "reasoning"):
-        found = read(body({"content": None, name: thought}, "length"))
-        assert (found.text, found.problem) == (thought, "cut")
-    assert read(body({"content": "", "reasoning_content": thought})).problem == "empty"
+THOUGHT, SAYS = "A draft.\nFinal answer: 3\nNo, one more.", "So:\nFinal answer: 4"
+BOTH = f"{THOUGHT}\n\n{SAYS}"
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "shows", "text", "answer", "problem"),
+    [
+        ({"content": SAYS, "reasoning_content": THOUGHT}, "stop", "both", BOTH, "4", ""),
+        ({"content": SAYS, "reasoning_content": THOUGHT}, "stop", "reasoning", THOUGHT, "4", ""),
+        ({"content": SAYS, "reasoning_content": THOUGHT}, "stop", "answer", SAYS, "4", ""),
+        ({"content": SAYS}, "stop", "reasoning", SAYS, "4", ""),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]},
+                    {"type": "text", "text": SAYS},
+                ]
+            },
+            *("stop", "both", BOTH, "4", ""),
+        ),
+        ({"content": SAYS, "reasoning": None, "reasoning_details": [{"text": THOUGHT}]}, "stop", "both", BOTH, "4", ""),
+        # What the content does not state is not taken from a draft.
+        (
+            {"content": "That is all.", "reasoning": THOUGHT},
+            "stop",
+            "both",
+            f"{THOUGHT}\n\nThat is all.",
+            "",
+            "no_answer",
+        ),
+        # A parser that was given no end of the thinking puts everything there.
+        ({"content": None, "reasoning_content": SAYS}, "stop", "answer", SAYS, "4", ""),
+        ({"content": "", "reasoning_content": "Hm."}, "stop", "both", "Hm.", "", "no_answer"),
+        ({"content": "", "reasoning_content": " "}, "stop", "both", "", "", "empty"),
+        # Cut within the thinking, and behind it.
+        ({"content": None, "reasoning": "I think"}, "length", "answer", "I think", "", "cut"),
+        ({"content": "So", "reasoning": "I think"}, "length", "both", "I think\n\nSo", "", "cut"),
+    ],
+)
+def test_a_reasoning_model(
+    message: dict[str, Any], finish: str, shows: Shows, text: str, answer: str, problem: str
+) -> None:
+    found = read(body(message, finish), shows=shows)
+    assert (found.text, found.answer, found.problem) == (text, answer, problem)
+
+
+def test_how_much_was_reasoning_is_kept() -> None:
+    assert read(body({"content": SAYS, "reasoning": "Hm."}), shows="answer").meta["reasoning"] == 3
+    assert "reasoning" not in read(body({"content": SAYS})).meta
+
+
+@pytest.mark.parametrize(
+    ("finish", "more", "problem", "named"),
+    [
+        ("MAX_TOKENS", {}, "cut", "MAX_TOKENS"),
+        ({"type": "length", "length": 9}, {}, "cut", "length"),
+        ("stop", {"native_finish_reason": "MAX_TOKENS"}, "cut", "MAX_TOKENS"),
+        (None, {"stop_reason": "model_context_window_exceeded"}, "cut", "model_context_window_exceeded"),
+        # vLLM names the stop string that was met; a whole text for all that.
+        ("stop", {"stop_reason": "max length"}, "", "stop"),
+        ("SAFETY", {}, "refused", "SAFETY"),
+        ("sensitive", {}, "refused", "sensitive"),
+        ("a_new_name", {}, "", "a_new_name"),
+        (None, {}, "", None),
+    ],
+)
+def test_finish_reasons(finish: Any, more: dict[str, Any], problem: str, named: str | None) -> None:
+    found = read({"choices": [{"message": {"content": SAYS}, "finish_reason": finish, **more}]})
+    assert (found.text, found.answer, found.problem) == (SAYS, "4", problem)
+    assert found.meta.get("finish_reason") == named
+
+
+@pytest.mark.parametrize(("finish", "problem"), [("content_filter", "refused"), ("MAX_TOKENS", "cut")])
+def test_no_message_at_all(finish: str, problem: str) -> None:
+    assert read({"choices": [{"finish_reason": finish, "index": 0}]}).problem == problem
+
+
+@pytest.mark.parametrize(
+    "finish", ["abort", "error", "insufficient_system_resource", "network_error", {"type": "abort", "message": "x"}]
+)
+def test_what_a_server_broke_off_is_no_answer(finish: Any) -> None:
+    with pytest.raises(Failure) as caught:
+        read({"choices": [{"finish_reason": finish}]})
+    assert caught.value.reason == "broken_off"
+    with pytest.raises(Failure) as caught:
+        read(body({"content": "Final answer: 4"}, finish))
+    assert (caught.value.reason, caught.value.kind, caught.value.billed) == ("broken_off", "transient", True)
+    assert name_of(finish) in caught.value.message
 
 
 def test_content_in_parts_and_other_content_types() -> None:
@@ -113,16 +196,65 @@ def test_usage_that_makes_no_sense_is_none(tokens: Any) -> None:
     assert read(body(usage=[1])).completion_tokens is None
 
 
-def test_errors_that_come_with_status_200() -> None:
-    for content, reason, kind in (
-        ({"error": {"code": 429, "message": "slow down"}}, "429", "transient"),
-        ({"error": {"code": 401, "message": "who?"}}, "401", "fatal"),
-        ({"error": {"message": "upstream"}}, "502", "transient"),
-        ({"choices": [{"error": {"code": 503, "message": "gone"}, "message": {"content": "ha"}}]}, "503", "transient"),
-    ):
-        with pytest.raises(Failure) as caught:
-            read(content)
-        assert (caught.value.reason, caught.value.kind, caught.value.billed) == (reason, kind, True)
+@pytest.mark.parametrize(
+    ("content", "reason", "kind", "said"),
+    [
+        ({"error": {"code": 429, "message": "slow down"}}, "429", "transient", "slow down"),
+        ({"error": {"code": "401", "message": "who?"}}, "401", "fatal", "who?"),
+        ({"error": {"message": "upstream"}}, "error_text", "transient", "200 with an error: upstream"),
+        ({"error": "upstream"}, "error_text", "transient", "upstream"),
+        ({"detail": "upstream"}, "error_text", "transient", "upstream"),
+        ({"object": "error", "message": "too long", "code": 400}, "400", "request", "too long"),
+        ({"errors": [{"message": "upstream"}]}, "error_text", "transient", "upstream"),
+        ([{"error": {"code": 503, "message": "gone"}}], "503", "transient", "gone"),
+        (
+            {"choices": [{"error": {"code": 503, "message": "gone"}, "message": {"content": "ha"}}]},
+            "503",
+            "transient",
+            "gone",
+        ),
+        (
+            {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+            "402",
+            "fatal",
+            "balance",
+        ),
+        ({"code": 1113, "msg": "余额不足", "success": False}, "402", "fatal", "余额不足"),
+        (b"Insufficient balance", "402", "fatal", "Insufficient balance"),
+        (b"The model `m` does not exist", "404", "fatal", "does not exist"),
+        (b"Internal Server Error", "not_json", "transient", "Internal Server Error'; check the base_url"),
+        (b'data: {"error": {"code": 401, "message": "who?"}}\n\n', "401", "fatal", "who?"),
+        (b'data: {"choices": [{"delta": {"content": "Fi"}}]}\n\n', "stream", "denied", "a stream came"),
+        (b": keep-alive\n\ndata: [DONE]\n\n", "stream", "denied", "a stream came"),
+        (b"event: message\ndata: {}\n\n", "stream", "denied", "a stream came"),
+    ],
+)
+def test_errors_that_come_with_status_200(content: Any, reason: str, kind: str, said: str) -> None:
+    with pytest.raises(Failure) as caught:
+        read(content)
+    assert (caught.value.reason, caught.value.kind, caught.value.billed) == (reason, kind, True)
+    assert said in caught.value.message and caught.value.args == (caught.value.message,)
+
+
+def test_a_stream_is_told_by_its_content_type_too() -> None:
+    with pytest.raises(Failure, match="a stream came"):
+        read(b"\n", "text/event-stream; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {**body(), "error": None, "base_resp": {"status_code": 0, "status_msg": "success"}},
+        {**body(), "message": "ok", "detail": "x", "code": 200},
+    ],
+)
+def test_what_stands_beside_a_completion_is_no_error(content: Any) -> None:
+    assert read(content).answer == "4"
+
+
+def test_a_filter_s_error_with_status_200_is_a_refused_answer() -> None:
+    found = read({"error": {"code": "data_inspection_failed", "message": "no"}})
+    assert (found.text, found.problem, found.completion_tokens) == ("", "refused", 0)
 
 
 json_values = st.recursive(
@@ -131,7 +263,22 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "message", "content", "error", "usage", "code", "type", "prompt_tokens", "refusal"]
+                [
+                    "choices",
+                    "message",
+                    "content",
+                    "reasoning",
+                    "thinking",
+                    "detail",
+                    "finish_reason",
+                    "text",
+                    "error",
+                    "usage",
+                    "code",
+                    "type",
+                    "prompt_tokens",
+                    "refusal",
+                ]
             ),
             inner,
             max_size=4,

@@ -8,8 +8,9 @@ GET /wire/stats gives the counts as JSON. Nothing but the standard library, one 
 thousand requests a second, so that a benchmark measures the client.
 
 Faults: `429` (Retry-After in seconds), `429-date`, `429-ms`, `quota`, any other status by its number, `model` (404),
-`slow`, `half` (of a body, then the connection is closed), `not_json`, `empty`, `refusal`, `cut`, `html`, `shape`,
-`closed` (before any byte), `hang` (for ever), `drip` (a byte now and then, for ever), `redirect`. "" is none.
+`filter` (400), `credit` (403), `max_tokens` (400), `abort` (a finish reason), `stream`, `slow`, `half` (of a body,
+then the connection is closed), `not_json`, `empty`, `refusal`, `cut`, `html`, `shape`, `closed` (before any byte),
+`hang` (for ever), `drip` (a byte now and then, for ever), `redirect`. "" is none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ from typing import Any
 
 #: What `faults` draws from.
 FAULTS = (*("429", "429-date", "500", "503", "slow", "half", "not_json", "empty", "refusal", "html", "closed", "hang"),)
+#: Errors by what they are about.
+ERRORS = {
+    "filter": (400, "The prompt triggered our content management policy.", "content_filter"),
+    "credit": (403, "Sorry, your account balance is insufficient.", "30001"),
+    "max_tokens": (400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", "unsupported_parameter"),
+}
 PATIENCE = 8.0  # seconds; less than the clients of the tests wait
 REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
@@ -206,6 +213,8 @@ class Wire:
             message["content"] = ""
         elif seen.fault == "refusal":
             message |= {"content": None, "refusal": "I cannot help with that."}
+        elif seen.fault == "abort":
+            finish = "abort"
         elif seen.fault == "cut":
             message["content"], finish = text[: len(text) // 2], "length"
         prompt = sum(len(str(part.get("content")).split()) for part in seen.body.get("messages", []))
@@ -305,6 +314,12 @@ class _Connection(asyncio.Protocol):
         elif fault == "model":
             message = f"The model `{seen.body.get('model')}` does not exist"
             self._error(404, message, "model_not_found")
+        elif fault in ERRORS:
+            self._error(*ERRORS[fault])
+        elif fault == "stream":
+            chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Fi"}}]}
+            events = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+            self._write(200, events, {"content-type": "text/event-stream"})
         elif fault.isdigit():
             self._error(int(fault), f"scripted error {fault}", None)
         else:
