@@ -180,7 +180,9 @@ class BankConfig(Section):
     samples: int = Field(8, ge=1, description="N: CoTs per question that `realm collect` asks for.")
     relabel: bool = Field(True, description="Judge every CoT's answer by our verifier instead of trusting the file.")
     mapping: dict[str, str] = Field(
-        {}, description="`realm bank import`: our key -> dotted key of the file, e.g. {text: response.content}."
+        {},
+        description="`realm bank import`: our key -> dotted key of the file, e.g. {text: response.content}; a+b joins "
+        "two, x.* is each entry of a list, none is no key.",
     )
 
 

@@ -22,7 +22,7 @@ ShapeName = Annotated[
 
 
 def import_bank(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL or Parquet.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, a JSON array, or Parquet.", show_default=False)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the bank.", show_default=False)],
     config: ConfigPath = None,
     overrides: Overrides = None,
@@ -36,8 +36,9 @@ def import_bank(
 ) -> None:
     """Make a bank of CoTs that lie in a file: questions with `cots`, a CoT a row, or conversations.
 
-    Keys that go by other names are mapped: --set bank.mapping.text=response.content. Without --verifier it is the
-    task's; without CONFIG that is task.verifier.
+    Keys that go by other names are mapped: --set bank.mapping.text=response.content; two are joined by a +, a list of
+    CoTs is generations.*, and none is no key. What was read as what is told. Without --verifier it is the task's;
+    without CONFIG that is task.verifier.
     """
     from realm.exchange.importing import Source, gold_reader, import_file, known_questions
 
@@ -53,8 +54,20 @@ def import_bank(
     name = verifier or (task.verifier.name if task else settings.task.verifier)
     with verifier_pool(name, settings) as pool, progress_bar("importing") as bar:
         found = import_file(source, out, pool if judged else None, relabel=judged, progress=_parts(file, bar))
-    skipped = f"; {found['skipped']} bad rows skipped" if found["skipped"] else ""
-    typer.echo(f"{out}: {found['cots']} CoTs of {found['questions']} questions{skipped}")
+    left = [
+        f"{found[key]} {what}"
+        for key, what in (
+            ("skipped", "bad rows skipped"),
+            ("nulls", "CoTs left out, they are null"),
+            ("filtered", "rows left out, the same answers under another filter"),
+        )
+        if found[key]
+    ]
+    typer.echo("; ".join([f"{out}: {found['cots']} CoTs of {found['questions']} questions", *left]))
+    for reading, others in found["readings"][:3]:
+        typer.echo(f"  read: {', '.join(f'{ours} from {theirs}' for ours, theirs in reading)}")
+        if others:
+            typer.echo(f"    kept in meta, unless bank.mapping takes it: {', '.join(others)}")
     agreement = found["info"]["agreement"]
     if agreement:
         told = agreement["agree"] + agreement["disagree"]

@@ -1,22 +1,27 @@
 """A bank as one file for others: questions with their CoTs, one CoT a row, Parquet, or conversations.
 
 `realm bank import --keep-labels` of any of the first three gives the same CoTs with the same labels. Text that UTF-8
-cannot hold (lone surrogates) is written as JSON's escapes; Parquet has none, so there the row is escaped as in the bank
-itself and says so in its column `escaped`.
+cannot hold (lone surrogates) is refused by readers of JSON and of Parquet, so such a row is escaped as in the bank
+itself and says so under `escaped`.
+
+`datasets` takes the type of a key from the first ten megabytes of a file: every key is in every row, each with values
+of one type, and where a key is null or empty for long, a question that tells its type comes first.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from realm.bank.cot import COLUMNS, CoT, encodable, escape
 from realm.bank.folder import BankFolder
-from realm.bank.scan import groups
+from realm.bank.scan import Group, groups
 from realm.errors import ResourceError
 from realm.files import writing
 from realm.tasks.base import Question
@@ -25,6 +30,8 @@ Shape = Literal["jsonl", "flat", "parquet", "messages"]
 SHAPES: tuple[str, ...] = get_args(Shape)
 #: Rows of a row group of Parquet, and characters of text after which one is written.
 _ROWS, _TEXT = 4096, 16 << 20
+#: Characters of text at the start of a file in which readers look for the types of its keys.
+_START = 1 << 20
 _OTHERS = ("id", "question_id", "text", "answer", "label", "teacher", "escaped")
 
 
@@ -49,10 +56,16 @@ def export_bank(
     """
     counts = {"rows": 0, "cots": 0, "questions": 0, "without_cots": 0}
 
+    def chosen(every: list[CoT]) -> list[CoT]:
+        return [cot for cot in every if cot.usable and cot.label == 1] if positives else every
+
     def rows() -> Iterator[dict[str, Any]]:
         done = 0
-        for question, every in groups(folder):
-            cots = [cot for cot in every if cot.usable and cot.label == 1] if positives else every
+        first = [] if shape == "parquet" else _telling((question, chosen(cots)) for question, cots in groups(folder))
+        names = {_id(group) for group in first}
+        later = (group for group in groups(folder) if _id(group) not in names)
+        for question, every in chain(first, later):
+            cots = chosen(every)
             counts["questions" if cots else "without_cots"] += 1
             counts["cots"] += len(cots)
             for row in _rows(question, cots, shape, positives):
@@ -88,18 +101,69 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _id(group: Group) -> str:
+    question, cots = group
+    return question.id if question else cots[0].question_id
+
+
+def _telling(every: Iterable[Group]) -> list[Group]:
+    """Of the questions behind the start of a file the first ones that tell the types of keys which the start does not.
+
+    A handful: one for each key that may be null or empty. A date tells as little as null: readers of JSON take texts
+    for dates as long as all of them are some.
+    """
+    owed: set[str] | None = None
+    found: list[Group] = []
+    size = 0
+    for question, cots in every:
+        told = _types(question, cots)
+        owed = set(_OPEN) - told if owed is None else owed
+        if size >= _START and owed & told:
+            found.append((question, cots))
+        owed -= told
+        if not owed:
+            break
+        size += len(question.question) if question else 0
+        size += sum(len(cot.text) for cot in cots)
+    return found
+
+
+_DATE = re.compile(r"\s*\d{4}-\d\d-\d\d")
+#: Keys whose first rows may say nothing of their type: those that may be null or empty, and texts that may be dates.
+_OPEN = (
+    *("cots", "label", "prompt_tokens", "completion_tokens", "seconds", "tags", "comments"),
+    *("question", "gold", "kind", "text", "answer", "question_id", "id"),
+)
+
+
+def _types(question: Question | None, cots: list[CoT]) -> set[str]:
+    """The keys whose types these rows tell."""
+    told: set[str] = set()
+    if question is not None:
+        told |= {"tags"} if any(not _DATE.match(tag) for tag in question.tags) else set()
+        texts = {"question": question.question, "gold": question.answer, "kind": question.kind}
+        told |= {name for name, text in texts.items() if not _DATE.match(text)}
+    for cot in cots:
+        told.add("cots")
+        numbers = ("label", "prompt_tokens", "completion_tokens", "seconds")
+        told |= {name for name in numbers if getattr(cot, name) is not None}
+        told |= {"comments"} if cot.comments else set()
+        told |= {name for name in ("text", "answer", "question_id", "id") if not _DATE.match(getattr(cot, name))}
+    return told
+
+
 def _rows(question: Question | None, cots: list[CoT], shape: str, positives: bool) -> Iterator[dict[str, Any]]:
     question_id = cots[0].question_id if cots else question.id if question else ""
-    told = _question(question)
+    told = _question(question or Question("", "", "", split=""))
     if shape == "jsonl":
         # A question without CoTs is work still owed by a teacher; among positives it says nothing.
         if cots or not positives:
-            answer = {"answer": told.pop("gold")} if told else {}
-            yield {"id": question_id, **_first(told, "question"), **answer, **told, "cots": list(map(_entry, cots))}
+            asked = {"question": told.pop("question"), "answer": told.pop("gold")}
+            yield {"id": question_id, **asked, **told, "cots": list(map(_entry, cots))}
         return
     for cot in cots:
         provenance = {name: _value(cot, name) for name in COLUMNS if name not in _OTHERS}
-        asked = told or _question(Question("", "", "", split=""))
+        asked = told
         if shape == "messages":
             said = {"role": "user", "content": asked["question"]}
             content: dict[str, Any] = {"messages": [said, {"role": "assistant", "content": cot.text}]}
@@ -118,13 +182,7 @@ def _rows(question: Question | None, cots: list[CoT], shape: str, positives: boo
         }
 
 
-def _first(told: dict[str, Any], name: str) -> dict[str, Any]:
-    return {name: told.pop(name)} if name in told else {}
-
-
-def _question(question: Question | None) -> dict[str, Any]:
-    if question is None:
-        return {}
+def _question(question: Question) -> dict[str, Any]:
     return {
         "question": question.question,
         "gold": question.answer,
@@ -135,29 +193,38 @@ def _question(question: Question | None) -> dict[str, Any]:
 
 
 def _entry(cot: CoT) -> dict[str, Any]:
-    """A CoT in the list of its question; what it does not say is left out."""
-    found = {
+    """A CoT in the list of its question."""
+    first = {
         "id": cot.id,
         "text": cot.text,
         "answer": cot.answer,
         "correct": None if cot.label is None else bool(cot.label),
         "source": cot.teacher,
-        "sample": cot.sample,
-        "problem": cot.problem,
     }
-    others = {name: _value(cot, name) for name in COLUMNS if name not in (*_OTHERS, *found)}
-    # 0 tokens are a figure; only what is not there is left out.
-    return found | {name: value for name, value in others.items() if value is not False and value not in ("", None, [])}
+    return first | {name: _value(cot, name) for name in COLUMNS if name not in _OTHERS}
 
 
 def _value(cot: CoT, name: str) -> Any:
     value = getattr(cot, name)
+    if name == "seconds" and value is not None:
+        return float(value)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _line(row: dict[str, Any]) -> bytes:
-    text = json.dumps(row, ensure_ascii=False)
-    return (text if encodable(text) else json.dumps(row)).encode("utf-8") + b"\n"
+    text = json.dumps({**row, "escaped": False}, ensure_ascii=False)
+    if not encodable(text):
+        text = json.dumps({**_inside(row), "escaped": True}, ensure_ascii=False)
+    return text.encode("utf-8") + b"\n"
+
+
+def _inside(value: Any, name: str = "") -> Any:
+    """A row with the texts of questions, golds, CoTs and answers escaped; others hold nothing that needs it."""
+    if isinstance(value, dict):
+        return {key: _inside(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_inside(item) for item in value] if name in ("cots", "messages") else value
+    return escape(value) if name in (*_TEXTS, "answer", "content") else value
 
 
 def _write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -180,10 +247,12 @@ def _write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
 
 
+_TEXTS = ("question", "gold", "text", "cot_answer")
+
+
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("question", "gold", "text", "cot_answer")
-    escaped = not all(encodable(row[name]) for name in names)
-    return {**row, **({name: escape(row[name]) for name in names} if escaped else {}), "escaped": escaped}
+    escaped = not all(encodable(row[name]) for name in _TEXTS)
+    return {**row, **({name: escape(row[name]) for name in _TEXTS} if escaped else {}), "escaped": escaped}
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

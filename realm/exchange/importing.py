@@ -20,8 +20,9 @@ from realm.bank.store import Bank
 from realm.bank.writer import to_bytes
 from realm.config import Config
 from realm.errors import DataError, ResourceError
+from realm.exchange.common import unrecognised
 from realm.exchange.rows import read_file
-from realm.exchange.shapes import Entry, Item, check_mapping, read_item, unrecognised
+from realm.exchange.shapes import Entry, Item, check_mapping, read_item
 from realm.files import writing
 from realm.tasks.base import Question, Task, normal, text_id
 from realm.tasks.gsm8k import final_answer
@@ -68,7 +69,13 @@ class _Waiting:
 
 
 class _Reader:
-    """The rows of a file as questions and CoTs with unique ids, in batches; `skipped` counts bad rows."""
+    """The rows of a file as questions and CoTs with unique ids, in batches.
+
+    Attributes:
+        skipped: bad rows; `nulls`: CoTs that are null; `filtered`: rows that tell the same answers again under another
+            filter of lm-evaluation-harness. All of them are left out.
+        readings: which key was read as which, in each kind of row but our own, and which other keys such a row has.
+    """
 
     def __init__(self, source: Source, relabel: bool, register: Register) -> None:
         check_mapping(source.mapping)
@@ -76,7 +83,9 @@ class _Reader:
         self._by_id = {question.id: question for question in source.known}
         self._by_text = {normal(question.question): question for question in self._by_id.values()}
         self.skipped = 0
-        self.cots = self.questions = 0
+        self.cots = self.questions = self.nulls = self.filtered = 0
+        self.readings: dict[tuple[tuple[str, str], ...], tuple[str, ...]] = {}
+        self._filter: str | None = None
 
     def batches(self, progress: Callable[[int, int], None]) -> Iterator[_Waiting]:
         """Raises `DataError` for a file without rows or without any CoT, and for bad rows unless they are skipped."""
@@ -85,9 +94,14 @@ class _Reader:
         path = self._source.path
         for number, content in read_file(path, self._bad, progress):
             first = content if first is None else first
+            if self._repeats(content):
+                self.filtered += 1
+                continue
             try:
                 item = read_item(content, f"{path}:{number}", self._source.mapping, self._source.gold)
                 self._take(item, number, waiting)
+                if item.reading not in self.readings and len(self.readings) < 20:
+                    self.readings[item.reading] = tuple(map(str, content))
             except (DataError, RecursionError) as error:
                 self._bad(error if isinstance(error, DataError) else DataError(f"{path}:{number}: nested too deeply."))
             if waiting.full:
@@ -102,6 +116,13 @@ class _Reader:
             )
         yield waiting
 
+    def _repeats(self, content: Any) -> bool:
+        """Whether a row tells of answers that a row before it told of: the harness writes one for each filter."""
+        if not isinstance(content, dict) or "resps" not in content or not isinstance(content.get("filter"), str):
+            return False
+        self._filter = content["filter"] if self._filter is None else self._filter
+        return bool(content["filter"] != self._filter)
+
     def _bad(self, error: DataError) -> None:
         if not self._source.skip:
             raise error
@@ -114,12 +135,18 @@ class _Reader:
         question, derived = self._question(item, number)
         for entry in item.entries:
             if self._relabel and not question.answer:
+                cot = dict(item.reading).get("CoT", "*")
+                itself = "" if "*" in cot else f"; where the CoT itself states it, bank.mapping.answer={cot}"
                 raise DataError(
-                    f"{item.where}: no answer to judge the CoTs by; add it, or set bank.relabel=false (--keep-labels)."
+                    f"{item.where}: no answer to judge the CoTs by; say where it is (bank.mapping.answer=…{itself}), "
+                    "leave such rows out (task.bad_rows=skip), or set bank.relabel=false (--keep-labels)."
                 )
             if not self._relabel and not entry.flagged:
                 what = entry.where.removeprefix(item.where).lstrip(": ") or "the row"
-                raise DataError(f"{item.where}: {what} has no `correct`; add it, or set bank.relabel=true (--relabel).")
+                raise DataError(
+                    f"{item.where}: {what} has no `correct`; say where it is (bank.mapping.correct=…), or set "
+                    "bank.relabel=true (--relabel)."
+                )
         told = f"{normal(item.question)}\0{item.gold}"
         row, same, sample = self._register.question(question.id, number, told)
         if row != number and item.whole and not derived:
@@ -140,6 +167,7 @@ class _Reader:
         waiting.golds += [question.answer] * len(cots)
         waiting.size += sum(len(cot.text) for cot in cots)
         self.cots += len(cots)
+        self.nulls += item.nulls
         if cots:
             self._register.advance(question.id, sample)
 
@@ -154,6 +182,11 @@ class _Reader:
             known = self._by_text.get(normal(item.question))
             derived = True
             found = known.id if known else text_id(item.question)
+        if item.entries and item.reading and known is None and "question" not in dict(item.reading):
+            raise DataError(
+                f"{item.where}: expected the text of the question {found!a}, no question of the task; say where "
+                "it is (bank.mapping.question=…)."
+            )
         question = Question(
             found,
             item.question or (known.question if known else ""),
@@ -222,11 +255,26 @@ def _read(
     info: dict[str, Any] = {"source": source.path.name, "relabelled": relabel, "agreement": agreement}
     if reader.skipped:
         info["skipped_rows"] = reader.skipped
+    if reader.nulls:
+        info["null_cots"] = reader.nulls
     if relabel and pool is not None:
         info["verifier"] = pool.verifier.name
         choices = list(getattr(pool.verifier, "choices", ()))
         info |= {"choices": choices} if choices else {}
-    return {"info": info, "cots": reader.cots, "questions": reader.questions, "skipped": reader.skipped}
+    return {
+        "info": info,
+        **{name: getattr(reader, name) for name in ("cots", "questions", "skipped", "nulls", "filtered")},
+        "readings": [
+            (reading, [key for key in keys if not any(_names(place, key) for _, place in reading)])
+            for reading, keys in reader.readings.items()
+            if reading
+        ],
+    }
+
+
+def _names(place: str, key: str) -> bool:
+    """Whether a key of a row is one of those that a place names."""
+    return place == key or key in (part.partition(".")[0] for part in place.split("+"))
 
 
 def import_file(
@@ -241,8 +289,10 @@ def import_file(
 
     Labels as of `import_cots`. Everything is written to `out`.partial, which becomes `out` when it is whole.
 
-    Returns {"info" (as in bank.json), "cots", "questions", "skipped"}. Raises `DataError` with file and line for what
-    cannot be used, `ResourceError` where `out` is taken or nothing can be written.
+    Returns {"info" (as in bank.json), "cots", "questions", "skipped" (bad rows), "nulls" (CoTs that are null),
+    "filtered" (rows of further filters of lm-evaluation-harness), "readings": for each kind of row but our own which
+    key was read as which, [(ours, the file's), …], and the list of its other keys}. Raises `DataError` with file and
+    line for what cannot be used, `ResourceError` where `out` is taken or nothing can be written.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -290,8 +340,8 @@ def import_cots(
 
     With `relabel` every CoT's answer is judged by the pool against its row's gold: right 1; wrong, empty or unreadable
     0; a verifier that gave up gives no label (None). Without, the file's `correct` is the label and no pool is needed.
-    `source` becomes the teacher. A row without CoTs gives none. A CoT that states no answer of its own is searched for
-    one; where there is none its `problem` is `no_answer`.
+    `source` becomes the teacher. A row without CoTs gives none, and a CoT that is null is none. One that states no
+    answer of its own is searched for one; where there is none its `problem` is `no_answer`.
 
     Returns the bank and, with `relabel`, how far our labels and the file's agree: {"agree", "disagree"} over the CoTs
     that the file labels, and of all CoTs {"unreadable", "failed"} (timeouts and errors); also kept in `bank.info`.

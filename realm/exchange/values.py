@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from realm.bank.cot import encodable, unescape
 from realm.errors import DataError
 
+#: What others write for true and false, in any case.
+TRUE, FALSE = ("true", "yes", "correct", "right", "1", "1.0"), ("false", "no", "incorrect", "wrong", "0", "0.0")
 _HASHES = re.compile(r"(?:[0-9a-f]{12}|[0-9a-f]{16})?")
 
 
 def identity(where: str, value: Any) -> str:
-    """An id, "" where there is none."""
+    """An id, "" where there is none; tables with gaps hold integers as floats."""
     if value is None:
         return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise DataError(f"{where}: `id` must be a text or an integer, found {value!a:.60}.")
     return plain(where, "id", value) or ""
@@ -26,6 +31,8 @@ def plain(where: str, key: str, value: Any) -> str | None:
     """A text, or a number written out; None where there is none."""
     if value is None:
         return None
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     if not isinstance(value, str):
@@ -44,13 +51,26 @@ def texts(where: str, key: str, value: Any) -> tuple[str, ...]:
     return tuple(plain(where, key, item) or "" for item in value)
 
 
+def answer(where: str, value: Any) -> str | None:
+    """An answer as a text; a boolean is written out, and the one entry of a list is it."""
+    if isinstance(value, list) and len(value) < 2:
+        value = value[0] if value else None
+    return str(value) if isinstance(value, bool) else plain(where, "answer", value)
+
+
 def flag(where: str, key: str, value: Any) -> int | None:
-    """True or 1 as 1, false or 0 as 0, null as None."""
-    if value is None:
+    """1 for true, 1 and what `TRUE` lists, 0 for false, 0 and what `FALSE` lists, None for null and an empty text."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or value == "":
         return None
-    if isinstance(value, bool | int | float) and value in (0, 1):
+    if isinstance(value, bool | int | float | Decimal) and value in (0, 1):
         return int(value)
-    raise DataError(f"{where}: expected `{key}` to be true or false, found {value!a:.60}.")
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if text in TRUE or text in FALSE:
+        return int(text in TRUE)
+    found = f"a list of {len(value)}" if isinstance(value, list) else f"{value!a:.60}"
+    raise DataError(f"{where}: expected `{key}` to be true or false, found {found}.")
 
 
 def integer(where: str, key: str, value: Any) -> int | None:
@@ -111,6 +131,6 @@ def _finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: they become null."""
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

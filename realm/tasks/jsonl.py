@@ -1,15 +1,17 @@
 """The task `jsonl`: any file of questions and answers, judged by a verifier of choice.
 
-One JSON object a line, or a table (`.csv`). A row is {"question", "answer"} and optionally "id", "kind", "difficulty",
-"tags"; other keys are left to others (the bank reads "cots"). Without an id a row is named after its question's text.
+One JSON object a line, one array of them, or a table (`.csv`). A row is {"question", "answer"} and optionally "id",
+"kind", "difficulty", "tags"; other keys are left to others (the bank reads "cots"). Without an id a row is named after
+its question's text.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from realm.method.prompt import DEFAULT_WORDING, Wording
 from realm.sections import TaskConfig
 from realm.tasks.base import Comment, Question, normal, text_id
 from realm.tasks.hints import answer_hint
+from realm.tasks.json_rows import json_rows
 from realm.tasks.tables import csv_rows
 from realm.tasks.verify import Verifier
 from realm.tasks.workers import VerifierPool
@@ -31,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """A JSON object of a file: its line (from 1), its id, and its content."""
+    """A JSON object of a file: its line (from 1; its number in an array), its id, and its content."""
 
     line: int
     id: str
@@ -39,7 +42,7 @@ class Row:
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of a JSONL file in UTF-8, blank lines aside, or of a table (`.csv`); every id is unique in the file.
+    """The rows of a JSON file in UTF-8 (`json_rows`), or of a table (`.csv`); every id is unique in the file.
 
     Raises `DataError` for a file that is missing or empty, and with the line for one that is torn or no JSON object
     and for an id that is there twice.
@@ -65,21 +68,11 @@ def read_rows(path: str | Path) -> Iterator[Row]:
 
 def _contents(path: Path) -> Iterator[tuple[int, Any]]:
     """The line and the content of each row."""
-    if path.suffix.lower() == ".csv":
-        yield from csv_rows(path)
-        return
-    with path.open("rb") as file:
-        for number, text in enumerate(file, start=1):
-            if text.strip():
-                yield number, _parsed(path, number, text)
 
+    def refuse(error: DataError) -> None:
+        raise error
 
-def _parsed(path: Path, number: int, text: bytes) -> Any:
-    try:
-        return json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (ValueError, RecursionError) as error:
-        what = "cut off or not JSON" if isinstance(error, json.JSONDecodeError) else f"not readable ({error})"
-        raise DataError(f"{path}:{number}: expected one JSON object, the line is {what}; mend or remove it.") from error
+    return csv_rows(path) if path.suffix.lower() == ".csv" else json_rows(path, refuse)
 
 
 def _named(path: Path, number: int, content: Any, taken: Container[str]) -> Row:
@@ -96,11 +89,27 @@ def _named(path: Path, number: int, content: Any, taken: Container[str]) -> Row:
 
 
 def answer_text(row: Mapping[str, Any]) -> str:
-    """The gold answer of a row as text, "" where there is none; a number is written out."""
+    """The gold answer of a row as text, "" where there is none.
+
+    A number or a boolean is written out, the one entry of a list is the answer, and of a text that ends in a line
+    `#### x` (a solution as GSM8K has them) it is x. Raises `ValueError` for what is no one answer.
+    """
     found = row.get("answer")
-    if isinstance(found, int | float) and not isinstance(found, bool):
+    if isinstance(found, list):
+        if len(found) > 1:
+            raise ValueError(f"expected one answer, found a list of {len(found)}")
+        found = found[0] if found else None
+    if found is None or (isinstance(found, float | Decimal) and math.isnan(found)):
+        return ""
+    if isinstance(found, Decimal):
+        return format(found, "f")
+    if isinstance(found, bool | int | float):
         return repr(found)
-    return found.strip() if isinstance(found, str) else ""
+    if not isinstance(found, str):
+        raise ValueError(f"expected a text or a number as the answer, found {type(found).__name__}")
+    text = found.strip()
+    last = text.rpartition("\n")[2]
+    return last.removeprefix("####").strip() or text if last.startswith("####") else text
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,14 @@ def _questions(
 ) -> list[Question]:
     """The rows of a file as questions; those without a usable gold are refused or skipped."""
     rows = list(read_rows(path))
-    questions = [_question(path, row, gold(row.content)) for row in rows]
+    strange: dict[int, str] = {}
+    questions = []
+    for row in rows:
+        try:
+            found = gold(row.content)
+        except ValueError as error:
+            found, strange[row.line] = "", str(error)
+        questions.append(_question(path, row, found))
     verdicts = pool.verify([(question.answer, question.answer) for question in questions])
     bad: list[str] = []
     for row, question, verdict in zip(rows, questions, verdicts, strict=True):
@@ -194,7 +210,7 @@ def _questions(
         if question.answer:
             found = f"the gold {question.answer[:60]!r} does not verify ({verdict.reason or 'not equal to itself'})"
         else:
-            found = "no answer"
+            found = strange.get(row.line, "no answer")
         bad.append(f"{path}:{row.line}: {found}, verifier {pool.verifier.name}")
     if bad and config.bad_rows == "refuse":
         others = f" ({len(bad)} such rows)" if len(bad) > 1 else ""
@@ -213,7 +229,11 @@ def _question(path: str, row: Row, gold: str) -> Question:
     text, kind, difficulty = content.get("question"), content.get("kind", ""), content.get("difficulty", 0)
     tags = content.get("tags", [])
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{where}: expected a text under `question`, found {text!r:.60}.")
+        keys = ascii(", ".join(map(str, content)))[1:-1]
+        raise DataError(
+            f"{where}: expected a text under `question`, found {text!r:.60}; the keys are {keys[:200] or 'none'}. "
+            "Rename the key that holds it (and the gold to `answer`)."
+        )
     if not isinstance(kind, str) or not isinstance(difficulty, int) or not isinstance(tags, list):
         raise DataError(f"{where}: expected `kind` to be a text, `difficulty` an integer and `tags` a list.")
     return Question(row.id, text, gold, kind=kind, difficulty=difficulty, tags=tuple(str(tag) for tag in tags))

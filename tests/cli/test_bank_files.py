@@ -91,6 +91,35 @@ def test_keys_are_mapped_by_the_configuration_and_questions_met_by_their_text(re
     assert "training can use it" in done(realm("validate", "bank", "--config", "config.yaml"))
 
 
+def test_a_common_file_is_read_and_what_was_read_is_told(realm: Realm) -> None:
+    rows = [
+        {
+            "problem": f"What is {number} + 1?",
+            "answer": str(number + 1),
+            "generations": [f"So \\boxed{{{number + 1}}}", None],
+            "correctness_math_verify": [True, None],
+            "uuid": str(number),
+        }
+        for number in range(3)
+    ]
+    Path("theirs.json").write_text(json.dumps(rows, indent=1))
+    assert done(realm("import", "theirs.json", "bank", "--verifier", "number")).splitlines() == [
+        "bank: 3 CoTs of 3 questions; 3 CoTs left out, they are null",
+        "  read: question from problem, gold from answer, CoT from generations.*, "
+        "correct from correctness_math_verify.*",
+        "    kept in meta, unless bank.mapping takes it: uuid",
+        "  judged by the verifier number: agrees with 3 of the file's 3 labels; 0 answers unreadable, 0 not finished",
+    ]
+    joined = [{"instruction": "Add.", "input": "2 and 2", "reply": "Final answer: 4", "label": "algebra", "gold": [4]}]
+    write_rows(Path("joined.jsonl"), joined)  # type: ignore[arg-type]
+    message = refused(realm("import", "joined.jsonl", "joined", "--verifier", "number"))
+    assert "the keys found are instruction, input, reply, label, gold" in message
+    settings = ["question=input+instruction", "text=reply", "correct=none"]
+    done(realm("import", "joined.jsonl", "joined", *(f"--set=bank.mapping.{text}" for text in settings)))
+    (question,) = Bank.open("joined").questions.values()
+    assert (question.question, question.answer) == ("2 and 2\n\nAdd.", "4")
+
+
 def test_a_file_of_unknown_shape_is_refused_with_its_keys(realm: Realm) -> None:
     message = refused(realm("import", "flat.jsonl", "bank"))
     assert "flat.jsonl:1: expected a text under `response`, found dict. " in message and "bank.mapping: {" in message

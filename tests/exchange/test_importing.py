@@ -85,8 +85,8 @@ def test_a_text_is_kept_as_it_was_written(write: Write) -> None:
         ({"answer": "1", "cots": {}}, "expected a list under `cots`, found dict"),
         ({"answer": "1", "cots": ["text"]}, r"cots\[0\]: expected an object with a `text`"),
         ({"answer": "1", "cots": [{"answer": "1"}]}, r"cots\[0\]: expected an object with a `text`"),
-        ({"answer": "1", "cots": [item("a", ["1"])]}, r"cots\[0\]: expected `answer`"),
-        ({"answer": "1", "cots": [item("a", "1", "yes")]}, r"cots\[0\]: expected `correct`"),
+        ({"answer": "1", "cots": [item("a", ["1", "2"])]}, r"cots\[0\]: expected `answer`"),
+        ({"answer": "1", "cots": [item("a", "1", "good")]}, r"cots\[0\]: expected `correct`"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING
 from realm.sections import TaskConfig
 from realm.tasks.base import Question, Task, text_id
-from realm.tasks.jsonl import load_jsonl, read_rows
+from realm.tasks.jsonl import answer_text, load_jsonl, read_rows
 from realm.tasks.registry import load_task
 
 Write = Callable[..., str]
@@ -138,8 +139,11 @@ BAD_GOLDS = {
     "missing": ({"question": "x"}, "no answer"),
     "null": ({"question": "x", "answer": None}, "no answer"),
     "empty": ({"question": "x", "answer": "  "}, "no answer"),
-    "list": ({"question": "x", "answer": ["1"]}, "no answer"),
-    "bool": ({"question": "x", "answer": True}, "no answer"),
+    "empty list": ({"question": "x", "answer": []}, "no answer"),
+    "NaN": ({"question": "x", "answer": float("nan")}, "no answer"),
+    "list": ({"question": "x", "answer": ["1", "2"]}, "expected one answer, found a list of 2"),
+    "object": ({"question": "x", "answer": {"value": 1}}, "expected a text or a number as the answer, found dict"),
+    "bool": ({"question": "x", "answer": True}, "the gold 'True' does not verify"),
     "words": ({"question": "x", "answer": "many"}, r"the gold 'many' does not verify \(unreadable gold\)"),
     "two": ({"question": "x", "answer": "1 or 2"}, "the gold '1 or 2'"),
     "huge": ({"question": "x", "answer": "9" * 10**6}, "the gold '9{60}' does not verify"),
@@ -165,6 +169,37 @@ def test_a_row_without_a_usable_gold_is_skipped_by_choice_and_counted(
     assert "skipped 2 of 22 rows" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        (18, "18"),
+        (0.5, "0.5"),
+        (["18"], "18"),
+        ([18], "18"),
+        (True, "True"),
+        (False, "False"),
+        (Decimal("1.50"), "1.50"),
+        (Decimal("1E+3"), "1000"),
+        (" 18 ", "18"),
+        ("9 eggs a day.\n#### 18", "18"),
+        ("#### 18", "18"),
+        ("a\n####", "a\n####"),
+        ("#### 1\nnot the last line", "#### 1\nnot the last line"),
+        ([], ""),
+        (None, ""),
+        (float("nan"), ""),
+    ],
+)
+def test_a_gold_is_one_text(answer: object, gold: str) -> None:
+    assert answer_text({"answer": answer}) == gold
+
+
+def test_a_file_may_be_one_array(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(numbers(20), indent=1))
+    task = load_jsonl(settings(str(tmp_path / "rows.json")), seed=0)
+    assert sum(len(task.rows(split)) for split in task.splits()) == 20
+
+
 def test_several_bad_golds_are_counted_in_the_refusal(write: Write) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:1: no answer.*\(2 such rows\)"):
         load_jsonl(settings(write([{"question": "a"}, {"question": "b"}, *numbers(20)])), seed=0)
@@ -183,7 +218,9 @@ def test_a_file_without_any_usable_gold_is_refused_even_when_skipping(write: Wri
         (["", "  "], "the file holds none"),
         (['{"question": "a", "answ'], r"rows\.jsonl:1: .*cut off or not JSON"),
         ([{"question": "a", "answer": 1}, "", '{"question": "b", "answer": 2'], r"rows\.jsonl:3: .*cut off"),
-        (["[1, 2]"], r"rows\.jsonl:1: expected a JSON object, found list"),
+        (["[1, 2]"], r"rows\.jsonl:1: expected a JSON object, found int"),
+        ([{"question": "a", "answer": 1}, [1, 2]], r"rows\.jsonl:2: expected a JSON object, found list"),
+        ([{"problem": "a", "answer": 1}], r"rows\.jsonl:1: .*the keys are problem, answer\. Rename the key"),
         (["[" * 10**5], r"rows\.jsonl:1: expected one JSON object"),
         ([{"answer": 1}], r"rows\.jsonl:1: expected a text under `question`, found None"),
         ([{"question": 3, "answer": 1}], r"rows\.jsonl:1: expected a text under `question`"),
