@@ -111,7 +111,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(
     with pytest.raises(Stopped):
         conduct(order(file), Console(quiet=True))
     watcher.join()
-    assert time.monotonic() - began < 30  # the cell itself would have taken a minute
+    assert time.monotonic() - began < 300  # the cell itself would have taken ten minutes
     (half,) = Path("x").glob("cells/r1-seed0-*")
     assert json.loads((half / "meta.json").read_text())["status"] == "running"
     assert len((half / "metrics.jsonl").read_text().splitlines()) == 4
