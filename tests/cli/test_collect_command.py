@@ -288,7 +288,7 @@ def test_a_bank_that_cost_nothing_is_replaced(here: Path, realm: Realm) -> None:
 
 
 def test_ctrl_c_keeps_what_came_and_says_how_to_go_on(here: Path) -> None:
-    with Wire(key=KEY, latency=0.05) as wire:
+    with Wire(key=KEY, latency=0.2) as wire:
         change(here, wire=wire)
         arguments = ["collect", "config.yaml", "--out", "bank", "--set", "collect.concurrency=2"]
         process = subprocess.Popen(

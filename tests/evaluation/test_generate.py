@@ -1,4 +1,4 @@
-"""Generation: the fast loop says what a naive one says, ends where it should, and leaves no trace."""
+"""Generation: the loop says what the model says to each prompt alone, ends where it should, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from realm.evaluation.decode import quantile
 from realm.evaluation.generate import Generation, generate
 from realm.evaluation.prompts import encode
 from realm.method.seeds import derive
+from tests.evaluation.chosen import assert_chosen
 
 Build = Callable[..., PreTrainedModel]
 
@@ -31,36 +32,6 @@ def ask(*texts: str) -> list[list[dict[str, str]]]:
 
 
 PROMPTS = ask("short", "a rather longer question, it is", "mid one", "x", "another question of some length")
-
-
-def naive(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    index: int,
-    sample: int,
-    *,
-    limit: int,
-    temperature: float | None,
-    seed: int,
-) -> Generation:
-    """One prompt alone, the whole text read again for every token: no padding, no cache, no batch."""
-    ids = encode(tokenizer, PROMPTS[index])
-    source = torch.Generator().manual_seed(derive(seed, "generate", index, sample))
-    draws = torch.rand(limit, generator=source)
-    found: list[int] = []
-    for step in range(limit):
-        with torch.inference_mode():
-            scores = model(input_ids=torch.tensor([ids + found])).logits[0, -1]
-        if temperature is None:
-            token = int(scores.argmax())
-        else:
-            cumulative = torch.softmax(scores / temperature, -1).cumsum(-1)
-            token = int((cumulative <= draws[step] * cumulative[-1]).sum())
-        found.append(token)
-        if token == tokenizer.eos_token_id:
-            break
-    text = tokenizer.decode(found, skip_special_tokens=True)
-    return Generation(str(text), len(found), found[-1] != tokenizer.eos_token_id)
 
 
 def mistral(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -88,10 +59,46 @@ def gpt2(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     return GPT2LMHeadModel(config).eval()
 
 
+def said(
+    monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, **arguments: Any
+) -> list[list[Generation]]:
+    """What `generate` says to the prompts. Each of its tokens is the one that prompt, seed and sample alone choose."""
+    samples, limit = arguments["samples"], arguments["max_new_tokens"]
+    rows: dict[tuple[int, ...], list[list[int]]] = {}
+
+    def decode(model: PreTrainedModel, prompts: list[list[int]], *args: Any, **more: Any) -> list[list[int]]:
+        found = original(model, prompts, *args, **more)
+        rows.update({tuple(ids): found[i * samples : (i + 1) * samples] for i, ids in enumerate(prompts)})
+        return found
+
+    original = module.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decode", decode)
+        told = generate(model, tokenizer, PROMPTS, **arguments)
+    for i, prompt in enumerate(PROMPTS):
+        ids = encode(tokenizer, prompt)
+        for j, tokens in enumerate(rows[tuple(ids)]):
+            end = tokens[-1] == tokenizer.eos_token_id
+            text = str(tokenizer.decode(tokens, skip_special_tokens=True))
+            assert told[i][j] == Generation(text, len(tokens), not end)
+            assert tokenizer.eos_token_id not in tokens[:-1] and (end or len(tokens) == limit)
+            if arguments["temperature"] is None:
+                assert_chosen(model, ids, tokens)
+            else:
+                source = torch.Generator().manual_seed(derive(arguments["seed"], "generate", i, j))
+                draws = torch.rand(limit, generator=source)
+                assert_chosen(model, ids, tokens, draws, arguments["temperature"])
+    return told
+
+
 @pytest.mark.parametrize("kind", ["qwen3", "mistral", "gpt2"])
 @pytest.mark.parametrize("temperature", [None, 1.5])
-def test_equals_a_naive_loop(
-    kind: str, temperature: float | None, tokenizer: PreTrainedTokenizerFast, new_model: Build
+def test_each_token_is_the_one_that_its_text_alone_chooses(
+    kind: str,
+    temperature: float | None,
+    tokenizer: PreTrainedTokenizerFast,
+    new_model: Build,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = {"qwen3": new_model, "mistral": lambda: mistral(tokenizer), "gpt2": lambda: gpt2(tokenizer)}[kind]()
     # Make the end likely, so that rows leave the batch one by one.
@@ -100,43 +107,23 @@ def test_equals_a_naive_loop(
     with torch.no_grad():
         head.bias[tokenizer.eos_token_id] = 3.0
     samples = 1 if temperature is None else 4
-    found = generate(
-        model,
-        tokenizer,
-        PROMPTS,
-        max_new_tokens=80,
-        batch_size=12,
-        samples=samples,
-        temperature=temperature,
-        seed=3,
-    )
-    wanted = [
-        [naive(model, tokenizer, i, j, limit=80, temperature=temperature, seed=3) for j in range(samples)]
-        for i in range(len(PROMPTS))
-    ]
-    assert found == wanted
+    arguments: dict[str, Any] = {"max_new_tokens": 80, "samples": samples, "temperature": temperature, "seed": 3}
+    found = said(monkeypatch, model, tokenizer, batch_size=12, **arguments)
     if temperature is not None:
         lengths = {item.tokens for group in found for item in group}
         assert len(lengths) > 5, "rows must end at different steps for this test to mean anything"
 
 
 def test_sampling_depends_on_the_seed_and_not_on_the_batch(
-    tokenizer: PreTrainedTokenizerFast, new_model: Build
+    tokenizer: PreTrainedTokenizerFast, new_model: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sample(batch_size: int, seed: int) -> list[list[Generation]]:
-        return generate(
-            new_model(),
-            tokenizer,
-            PROMPTS,
-            max_new_tokens=10,
-            batch_size=batch_size,
-            samples=3,
-            temperature=1.0,
-            seed=seed,
-        )
+        arguments: dict[str, Any] = {"max_new_tokens": 10, "samples": 3, "temperature": 1.0, "seed": seed}
+        return said(monkeypatch, new_model(), tokenizer, batch_size=batch_size, **arguments)
 
-    assert sample(64, 1) == sample(1, 1) == sample(4, 1)
-    assert sample(64, 1) != sample(64, 2)
+    for batch_size in (64, 1, 4):
+        sample(batch_size, 1)
+    assert sample(64, 1) == sample(64, 1) != sample(64, 2)
     assert all(len({item.text for item in group}) > 1 for group in sample(64, 1))
 
 

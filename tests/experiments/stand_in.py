@@ -67,7 +67,7 @@ def train(config: dict[str, Any], resume: bool) -> None:
     rows = [{"stage": stage, "round": 0, "step": n + 1} for stage in ("sft", "rl") for n in range(STEPS)]
     if os.environ.get("STAND_IN_SLOW", "no run") in name and not done:
         write(folder, "metrics.jsonl", rows[:STEPS])
-        time.sleep(60)
+        time.sleep(600)
     write(folder, "metrics.jsonl", rows)
     evaluation(folder, config, SKILL[config["training"]["recipe"]])
     cost = {"steps": 2 * STEPS, "completions": 96, "tokens": 1000, "seconds": 1.0}

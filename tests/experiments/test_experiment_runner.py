@@ -111,7 +111,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(
     with pytest.raises(Stopped):
         conduct(order(file), Console(quiet=True))
     watcher.join()
-    assert time.monotonic() - began < 30  # the cell itself would have taken a minute
+    assert time.monotonic() - began < 300  # the cell itself would have taken ten minutes
     (half,) = Path("x").glob("cells/r1-seed0-*")
     assert json.loads((half / "meta.json").read_text())["status"] == "running"
     assert len((half / "metrics.jsonl").read_text().splitlines()) == 4
@@ -232,13 +232,14 @@ def test_a_run_that_was_deleted_is_owed_though_its_evaluation_is_there(write_spe
 
 
 def test_resamples_suffice_for_the_tests_that_are_corrected_over(write_spec: WriteSpec, started: Started) -> None:
-    settings = [{"training.recipe": "realm-r1", "training.rl.steps": n} for n in range(1, 13)]
+    settings = [{"training.recipe": "realm-r1", "training.rl.steps": n} for n in range(1, 7)]
     arms = {f"a{n}": {"set": one} for n, one in enumerate(settings)}
     axis = {"label": "steps", "values": {name: n for n, name in enumerate(arms)}}
     file = write_spec(arms=arms, axis=axis, pairs=[["a0", "base"]], untrained=True, measures=[["test", "without"]])
     found = run(file, seeds=1)
-    # 66 pairs of arms: the smallest p there can be must stay below 0.05 when it is multiplied by their number.
-    assert 66 * found["pairs"][0]["p"] < 0.05
+    # 15 pairs of arms: the smallest p there can be must stay below 0.05 when it is multiplied by their number, which it
+    # does not with the 200 of these tests.
+    assert 15 * found["pairs"][0]["p"] < 0.05 < 15 * 2 / 201
 
 
 def test_a_measure_that_no_cell_took_is_told(write_spec: WriteSpec, started: Started) -> None:

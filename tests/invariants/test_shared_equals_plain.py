@@ -1,11 +1,11 @@
 """A run with shared prompts ends as the run on TRL's own path does, given the same completions."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from dictated import Recording
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
 from realm.evaluation.models import load
@@ -16,6 +16,20 @@ from realm.training.rewards import RouteReward
 SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "accuracy")
 #: TRL logs means of means over micro-batches, which depend on which rows are in which.
 SAME_IN_ONE_MICRO_BATCH = ("kl", "clip_ratio/region_mean", "clip_ratio/low_min", "clip_ratio/high_max")
+
+
+def shared_and_plain(
+    tmp_path: Path, student: Path, rl: dict[str, Any], **training: Any
+) -> tuple[ReaLMTrainer, ReaLMTrainer]:
+    """Both trained on what the first one sampled."""
+    recording = Recording()
+    ways = {"auto": recording.recorded(), "off": recording.replayed()}
+    with pytest.MonkeyPatch.context() as patch:
+        trainers = []
+        for share, generate in ways.items():
+            patch.setattr(ReaLMTrainer, "_generate_single_turn", generate)
+            trainers.append(run(tmp_path, student, share, rl, **training))
+    return trainers[0], trainers[1]
 
 
 def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **training: Any) -> ReaLMTrainer:
@@ -34,19 +48,8 @@ def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **trainin
         seed=3,
         callbacks=[],
     )
-    if share == "off":
-        trainer._generate_single_turn = functools.partial(sample, trainer)  # type: ignore[method-assign]
     trainer.train()
     return trainer
-
-
-def sample(trainer: ReaLMTrainer, *args: Any, **kwargs: Any) -> Any:
-    """Our completions for TRL's update."""
-    trainer._share = True
-    try:
-        return ReaLMTrainer._generate_single_turn(trainer, *args, **kwargs)
-    finally:
-        trainer._share = False
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_shared_is_plain(tmp_path: Path, student: Path, rl: dict[str, Any]) -> N
     What they differ by is rounding, which Adam's division by the gradient's size enlarges. Where TRL's shuffle breaks
     groups up over micro-batches, ours are whole, and the sums are the same.
     """
-    shared, plain = run(tmp_path, student, "auto", rl), run(tmp_path, student, "off", rl)
+    shared, plain = shared_and_plain(tmp_path, student, rl)
     ours, theirs = shared.state.log_history, plain.state.log_history
     assert len(ours) == len(theirs) >= 6
     for row, wanted in zip(ours, theirs, strict=True):
@@ -87,7 +90,7 @@ def test_shared_is_plain(tmp_path: Path, student: Path, rl: dict[str, Any]) -> N
 def test_shared_is_plain_with_lora(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
     """The same, for the adapters; under β > 0 the reference is the model without them."""
     rl = {"learning_rate": 1e-2, **rl}
-    shared, plain = (run(tmp_path, student, share, rl, lora={"r": 4}) for share in ("auto", "off"))
+    shared, plain = shared_and_plain(tmp_path, student, rl, lora={"r": 4})
     for row, wanted in zip(shared.state.log_history, plain.state.log_history, strict=True):
         for name in SAME:
             if name in wanted:

@@ -1,7 +1,9 @@
 """Two processes (gloo) train as one does: same completions, same loss, same weights within rounding.
 
 Completions are drawn by the row of the whole batch, so whole runs can be compared: gradients add up rightly also where
-groups are cut in two and where one process has fewer rows to forward than the other, or none.
+groups are cut in two and where one process has fewer rows to forward than the other, or none. What rounding may do to
+a draw is kept out: the two learn from what the one has sampled, and must sample it themselves but for a row now and
+then.
 """
 
 import os
@@ -12,18 +14,23 @@ from typing import Any
 
 import pytest
 import torch
+from dictated import Recording
 from test_resume import rows, start
 from tiny import tiny_config, weights
 
 from realm.run import RunFolder
+from realm.training.grpo import ReaLMTrainer
 
 PROGRAM = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from dictated import Recording
 from tiny import *
 from realm.run import RunFolder
+from realm.training.grpo import ReaLMTrainer
 from realm.training.recipes import train
+ReaLMTrainer._generate_single_turn = Recording.load(sys.argv[4]).replayed(sampled_too=True)
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl=RL)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
@@ -41,9 +48,14 @@ train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
     ],
     ids=["default", "groups-cut-in-two", "iterations-kl"],
 )
-def test_two_processes_train_as_one(tmp_path: Path, student: Path, rl: dict[str, Any]) -> None:
+def test_two_processes_train_as_one(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch, rl: dict[str, Any]
+) -> None:
     """Six steps in float32: figures within 0.1 %, weights within 1e-4 of their norm."""
+    recording = Recording()
+    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", recording.recorded())
     one = start(tiny_config(tmp_path / "one", student, rl=rl))
+    recording.save(tmp_path / "completions.json")
     halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.replace("RL", repr(halved)))
@@ -51,7 +63,7 @@ def test_two_processes_train_as_one(tmp_path: Path, student: Path, rl: dict[str,
     toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     subprocess.run(
-        [*launcher, str(program), str(toys), str(tmp_path / "two"), str(student)],
+        [*launcher, str(program), str(toys), str(tmp_path / "two"), str(student), str(tmp_path / "completions.json")],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         check=True,
         timeout=300,

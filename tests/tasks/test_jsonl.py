@@ -132,7 +132,7 @@ def test_golds_of_a_verifier_in_a_process_are_checked(write: Write) -> None:
     assert load_jsonl(settings(write(rows), verifier="math"), seed=0).verifier.name == "math"
     hang = [*rows, {"question": "hang", "answer": "(" * 300 + "1" + ")" * 300}]
     with pytest.raises(DataError, match=r"rows\.jsonl:21: the gold '[(]{60}' does not verify \(timeout\)"):
-        load_jsonl(settings(write(hang), verifier="math", verifier_timeout=1), seed=0)
+        load_jsonl(settings(write(hang), verifier="math", verifier_timeout=3), seed=0)
 
 
 BAD_GOLDS = {

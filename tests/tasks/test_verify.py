@@ -143,10 +143,10 @@ def test_an_empty_answer_never_verifies_even_against_an_empty_gold(name: str, em
 @pytest.mark.parametrize("unit", ["9", " ", "1,", "-", "a ", ".", "1/", "$", "(", "1e", "\u2212", "\ud800", "<answer>"])
 def test_inline_verifiers_take_linear_time_on_a_million_characters(name: str, unit: str) -> None:
     text = unit * (10**6 // len(unit)) + "x"
-    start = time.perf_counter()
+    start = time.process_time()
     judge(verifier(name, ("A", "B")), text, "18")
     judge(verifier(name, ("A", "B")), "18", text)
-    assert time.perf_counter() - start < 20  # quadratic: many minutes
+    assert time.process_time() - start < 20  # quadratic: many minutes
 
 
 @settings(max_examples=300, deadline=None)

@@ -138,7 +138,7 @@ def test_the_failure_that_ends_it_is_kept_where_it_has_a_body(tmp_path: Path) ->
 
 
 def test_a_failure_of_one_teacher_waits_for_the_answers_of_the_others(tmp_path: Path) -> None:
-    slow = FakeTeacher(name="slow", delay=0.2)
+    slow = FakeTeacher(name="slow", delay=1.0)
     broken = FakeTeacher(lambda ask, number: Failure("401", "no such key", kind="fatal"), name="broken", delay=0.02)
     with pytest.raises(TeacherError, match="no such key"):
         gather(tmp_path / "bank", {slow: settings(), broken: settings()}, "bank.samples=2", "collect.timeout=5")

@@ -135,6 +135,6 @@ def test_any_text_is_taken(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["New question: a\nSolution: b\n", "final answer ", "*", "Solution:", "\n \n"])
 def test_time_is_linear(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_example(piece * (400_000 // len(piece)))
-    assert time.perf_counter() - started < 30  # quadratic: minutes
+    assert time.process_time() - started < 30  # quadratic: minutes

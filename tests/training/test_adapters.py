@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from dictated import Recording
 from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.bank.store import Bank
@@ -17,6 +18,7 @@ from realm.evaluation.models import load, load_model
 from realm.run import RunFolder
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
+from realm.training.grpo import ReaLMTrainer
 from realm.training.recipes import check, train
 
 LORA = {"r": 4, "alpha": 8}
@@ -41,9 +43,15 @@ def lora_run(
     return run
 
 
+#: What the straight run sampled.
+SAMPLED = Recording()
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
-    return lora_run(tmp_path_factory.mktemp("straight"), student)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.recorded())
+        return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
 def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, tmp_path: Path) -> None:
@@ -105,8 +113,11 @@ def test_the_reference_of_kl_is_the_model_without_adapters(tmp_path: Path, stude
     assert kl[0] == pytest.approx(0.0, abs=1e-6) and kl[-1] > 1e-6
 
 
-def test_gradient_checkpointing(tmp_path: Path, student: Path, straight: RunFolder) -> None:
-    """Less memory, same figures."""
+def test_gradient_checkpointing(
+    tmp_path: Path, student: Path, straight: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less memory, same figures, given the same completions."""
+    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
     run = lora_run(tmp_path, student, rl={"gradient_checkpointing": True})
     wanted, found = weights(straight.path / "model"), weights(run.path / "model")
     for name, tensor in wanted.items():

@@ -9,8 +9,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from realm.evaluation.decode import decode
+from realm.method.seeds import derive
 from realm.training import rollout
 from realm.training.rollout import foreign_settings, resolved, roll_out, warpers
+from tests.evaluation.chosen import assert_chosen
 
 PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
 
@@ -123,16 +125,23 @@ def test_tokens_come_as_often_as_the_model_says() -> None:
         assert statistic < freedom + 5 * (2 * freedom) ** 0.5
 
 
+def assert_drawn(model: PreTrainedModel, found: list[list[int]], seed: int, step: int, first_row: int = 0) -> None:
+    """Each token of the completions of PROMPTS[first_row:] is the one that its text and the row's draws choose."""
+    for row, tokens in enumerate(found, first_row):
+        draws = torch.rand(12, generator=torch.Generator().manual_seed(derive(seed, "rollout", step, row)))
+        assert_chosen(model, PROMPTS[row], tokens, draws)
+
+
 def test_draws_depend_on_seed_step_and_row_alone() -> None:
     model = decoder("qwen3")
     state = torch.random.get_rng_state()
     whole = roll_out(model, PROMPTS, settings(), seed=3, step=5)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert whole == roll_out(model, PROMPTS, settings(), seed=3, step=5)
+    assert_drawn(model, whole, seed=3, step=5)
     # Two processes, the first group cut in two.
-    parts = roll_out(model, PROMPTS[:2], settings(), seed=3, step=5)
-    parts += roll_out(model, PROMPTS[2:], settings(), seed=3, step=5, first_row=2)
-    assert parts == whole
+    assert_drawn(model, roll_out(model, PROMPTS[:2], settings(), seed=3, step=5), seed=3, step=5)
+    assert_drawn(model, roll_out(model, PROMPTS[2:], settings(), seed=3, step=5, first_row=2), 3, 5, first_row=2)
     assert whole != roll_out(model, PROMPTS, settings(), seed=4, step=5)
     assert whole != roll_out(model, PROMPTS, settings(), seed=3, step=6)
     assert len({tuple(row) for row in whole[:3]}) == 3, "members of a group differ"
@@ -176,9 +185,9 @@ def test_settings_that_are_not_followed_are_named() -> None:
 def test_other_rows_do_not_change_a_row() -> None:
     """Unequal numbers of completions a prompt; each row alone gives what it gives among others."""
     model = decoder("smollm3")
-    whole = roll_out(model, PROMPTS, settings(), seed=3, step=0)
+    assert_drawn(model, roll_out(model, PROMPTS, settings(), seed=3, step=0), seed=3, step=0)
     for i, prompt in enumerate(PROMPTS):
-        assert roll_out(model, [prompt], settings(), seed=3, step=0, first_row=i) == [whole[i]]
+        assert_drawn(model, roll_out(model, [prompt], settings(), seed=3, step=0, first_row=i), 3, 0, first_row=i)
 
 
 def test_rollout_uses_the_loop_of_evaluation() -> None:
