@@ -36,8 +36,9 @@ from realm.exchange.common import (
 from realm.exchange.paths import Path, Place, absent, find, name_of, place_of, pruned, taken
 from realm.exchange.values import answer as answer_of
 from realm.exchange.values import flag, hashes, identity, integer, meta_text, plain, seconds, texts, unescaped
-from realm.tasks.answers import final_answer, without_run_on
+from realm.tasks.answers import final_answer
 from realm.tasks.messages import CONTENT_KEYS, THOUGHT_KEYS, Said, read_message
+from realm.tasks.spoken import without_run_on
 
 _ROLES = dict.fromkeys(("user", "human", "prompter"), "user") | dict.fromkeys(
     ("assistant", "gpt", "chatgpt", "model", "bot"), "assistant"

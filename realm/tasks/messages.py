@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realm.tasks.answers import halves, without_run_on
+from realm.tasks.spoken import halves, without_run_on
 
 #: What of a message is its text: the reasoning, what was said after it, or both.
 Shows = Literal["both", "reasoning", "answer"]
@@ -45,8 +45,9 @@ class Said:
         content = self.content or ""
         if shows != "both" and not self.reasoning.strip():
             # Servers that know no reasoning leave it in the content, between tags.
-            thought, said = halves(content)
-            return said if shows == "answer" else thought or said
+            said, thought = halves(content)
+            part = said if shows == "answer" else thought
+            return part.strip() or content
         if not self.reasoning.strip() or (shows == "answer" and content.strip()):
             return content
         if shows == "reasoning" or not content.strip():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from realm.tasks.reading import UnreadableError, reading_gold
@@ -21,6 +21,7 @@ from realm.tasks.units import (
     LETTER_SCALES,
     SCALES,
     Unit,
+    asked_scales,
     counted,
     known_unit,
     singular,
@@ -37,7 +38,7 @@ _FRAME = frozenset(
     is are was were be been equals equal equalling to it its it's that that's this there here we i you he she they get
     gets got have has had so thus hence therefore then of in all altogether overall exactly just only left remaining
     remain remains each every per my our your his her their which gives give makes make made earns earn needs need will
-    would correct solution response by for at on with from
+    would correct solution response by for at on with old tall long wide high away
     """.split()  # noqa: SIM905
 )
 _ONES = """
@@ -76,9 +77,12 @@ _LATEX = (
     (re.compile(r"\^\s?\{([+-]?\d{1,3})\}"), r"^\1"),
     (re.compile(r"\\([%$#&])"), r"\1"),
 )
-_EMPHASIS = re.compile(r"\*\*(?=\D|$)(?!\s?10\b)|(?<![\d*])\*\*|__|`|</?(?:b|i|em|strong|span|p|u)>|<br\s?/?>")
+_EMPHASIS = re.compile(r"\*\*(?=\D|$)(?!\s?10\b)|(?<![\d*])\*\*|__|`")
+_HTML = re.compile(r"</?(?:b|i|em|strong|span|p|u|br)\s?/?>|&nbsp;")
 _MATH = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$(?=[^$]*(?<!\\)\$(?!\d))([^$]*)\$")
 _PICTURES = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]")
+#: Pictures that say no, or that nobody knows.
+_DOUBTS = re.compile("[❌✗✘✕✖🚫⛔❓❔➖👎🤔🤷⚠]")
 
 _DIGITS = (
     r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?"  # 1,234,567.5
@@ -90,7 +94,7 @@ _DIGITS = (
 _NUMBER = re.compile(
     rf"(?P<digits>{_DIGITS})"
     r"(?:[eE](?P<e>[+-]?\d{1,3})(?!\d)|\s?\*{1,2}?\s?10\s?(?:\^|\*\*)\s?\(?(?P<ten>[+-]?\d{1,3})(?!\d)\)?"
-    r"|\s?/\s?(?P<below>\d+)(?!\d)|[\s\u2009]{1,2}(?P<above>\d+)/(?P<under>\d+)(?!\d))?",
+    r"|\s?/\s?(?P<below>\d+)(?!\d)|[\s\u2009]{1,2}(?:and\s)?(?P<above>\d+)/(?P<under>\d+)(?!\d))?",
     re.ASCII,
 )
 _POWER_ALONE = re.compile(r"(?<![\d.^*])10\s?(?:\^|\*\*)\s?\(?(?P<ten>[+-]?\d{1,3})(?!\d)\)?", re.ASCII)
@@ -105,18 +109,24 @@ class Quantity:
     value: Fraction
     unit: Unit | None = None
     nouns: frozenset[str] = frozenset()
+    scale: int = 1
 
     def same(self, gold: Quantity) -> bool:
-        """Whether it equals the gold. A unit that either leaves out is not held against it; two must agree."""
-        if self.unit is None or gold.unit is None:
-            stated = gold.unit or self.unit
-            if stated is not None and not stated.optional and self.unit is not None:
-                return False
-            agree = not (self.nouns and gold.nouns) or not self.nouns.isdisjoint(gold.nouns)
-            return self.value == gold.value and agree
-        if self.unit.dimension != gold.unit.dimension:
+        """Whether it equals the gold. A unit that one of them leaves out is not held against it; two must agree, and
+        so must what is counted."""
+        if self.unit is not None and gold.unit is not None:
+            if self.unit.dimension == gold.unit.dimension:
+                return self.value * self.unit.factor == gold.value * gold.unit.factor
+            # `30 degrees` are those of the gold's °C.
+            kinds = {base for unit in (self.unit, gold.unit) for base, _ in unit.dimension}
+            return self.value == gold.value and kinds in ({"angle", "celsius"}, {"angle", "fahrenheit"})
+        if self.unit is not None and not self.unit.optional:
             return False
-        return self.value * self.unit.factor == gold.value * gold.unit.factor
+        # What the answer counts or measures must be what the gold does, where both say.
+        if (self.unit is not None and gold.nouns) or (gold.unit is not None and self.nouns):
+            return False
+        agree = not (self.nouns and gold.nouns) or self.nouns <= gold.nouns or gold.nouns <= self.nouns
+        return self.value == gold.value and agree
 
 
 def read_number(text: str, words: Container[str] | None = None) -> Fraction:
@@ -166,12 +176,15 @@ def _unmarked(text: str) -> str:
                 text = pattern.sub(by, text)
             if text == before:
                 break
-    text = _EMPHASIS.sub("", text)
-    text = _MATH.sub(r"\1", text)
+    text = re.sub(r"(?<=\d)\s?[xX]\s(?=\d)|(?<=\d)\sx(?=\d)", "*", text)
+    text = _EMPHASIS.sub("", _HTML.sub(" ", text))
+    text = _MATH.sub(lambda found: f" {found[1] or ''} ", text)
+    if _DOUBTS.search(text):
+        raise UnreadableError("a picture that says no")
     text = _PICTURES.sub("", text)
     if len(text) > 2 and text[0] in "*_" and text[-1] == text[0]:
         text = text[1:-1]
-    return text.strip(" \u2009\\").removesuffix(",").strip(" \u2009")
+    return text.strip(" \u2009").rstrip("\\").removesuffix(",").strip(" \u2009")
 
 
 def _equation(text: str, words: Container[str] | None) -> Quantity:
@@ -200,7 +213,7 @@ def _equation(text: str, words: Container[str] | None) -> Quantity:
 
 def _is_name(text: str, words: Container[str] | None) -> bool:
     """Whether a side of an equation is what is asked for: a letter, `f(3)`, or words."""
-    if re.fullmatch(r"\\?[^\W\d_]{1,8}(?:_\{?\w{1,8}\}?)?(?:\(\w{1,5}\))?'?", text):
+    if re.fullmatch(r"\\?[^\W\d_]{1,8}(?:_\{?\w{1,8}\}?)?'?|[^\W\d_]'?\(\w{1,5}\)", text):
         return text.casefold() not in CHANGES or len(text) == 1
     return all(_harmless(word, words) for word in _TOKEN.findall(text))
 
@@ -228,7 +241,7 @@ def _phrase(text: str, words: Container[str] | None) -> Quantity:
     negative, currency = _before(before, words)
     unit, nouns, scale = _after(after, value, currency, words)
     value *= scale
-    return Quantity(-value if negative else value, unit, nouns)
+    return Quantity(-value if negative else value, unit, nouns, scale)
 
 
 def _value(match: re.Match[str]) -> Fraction:
@@ -277,7 +290,7 @@ def _before(text: str, words: Container[str] | None) -> tuple[bool, Unit | None]
     if len(signs) > 1 or (signs and text and text[-1].isalnum()):
         raise UnreadableError("two signs, or an operator")
     for token in _TOKEN.findall(text):
-        if token not in ":,;([{\"'‘“>|*" and not _harmless(token, words):
+        if token not in ":,;([{\"'‘“|" and (not _harmless(token, words) or known_unit(token) is not None):
             raise UnreadableError(f"{token!r} before the number")
     if text.rstrip().endswith(("*", "/")):
         raise UnreadableError("a part of something longer")
@@ -314,8 +327,10 @@ def _after(
     scale, text = _scale(text, attached, currency)
     unit, nouns, text = _unit(text, words)
     if currency is not None:
-        same = unit is None or dict(unit.dimension).keys() & dict(currency.dimension).keys()
-        unit = unit if unit is not None and same else currency if unit is None else currency * unit
+        if unit is None:
+            unit = currency
+        elif not dict(unit.dimension).keys() & dict(currency.dimension).keys():
+            unit = currency * unit
     text = _closed(text, value * scale, words)
     if attached and text == whole and text[:1].isalpha():
         raise UnreadableError("a letter written to the number")
@@ -347,17 +362,20 @@ def _scale(text: str, attached: bool, currency: Unit | None) -> tuple[int, str]:
     return found, rest.removeprefix("of ").strip()
 
 
+_ONE = Unit((), Fraction(1))
 _UNIT_WORD = re.compile(r"°\s?[CF]\b|a\.m\.|p\.m\.|[^\W\d_]+|[$€£¥₹%‰°¢℃℉]")
-_POWER = re.compile(r"\s?(?:\^|\*\*)\s?\(?(-?\d)\)?|\s?(squared|cubed)\b")
+_TEMPERATURE = re.compile(r"\s(celsius|fahrenheit|[CF])\b", re.IGNORECASE)
+_POWER = re.compile(r"(?:\s?(?:\^|\*\*)\s?\(?(?=-?\d)|(?<=m)(?=[23]\b))(-?\d)\)?|\s?(squared|cubed)\b")
 
 
 def _unit(text: str, words: Container[str] | None) -> tuple[Unit | None, frozenset[str], str]:
     """The unit at the beginning of a text, the nouns counted, and the rest."""
     unit: Unit | None = None
     nouns: set[str] = set()
-    divide = False
+    slash = re.match(r"\s?/\s?(?=[^\W\d_])", text)
+    divide, text = bool(slash), text[slash.end() if slash else 0 :]
     while True:
-        text = text.lstrip(" \u2009-")
+        text = re.sub(r"^[ \u2009]*(?:-(?=[^\W\d_]))?", "", text)
         two = re.match(r"(percentage|basis)[ -](points?)\b|(per)[ -](cent)\b", text, re.IGNORECASE)
         if two:
             name = "percent" if two[3] else f"{two[1]}-{two[2]}".casefold()
@@ -372,30 +390,39 @@ def _unit(text: str, words: Container[str] | None) -> tuple[Unit | None, frozens
             if found is None and word[0].casefold() == "per" and not divide:
                 divide, text = True, text[end:]
                 continue
+            if re.fullmatch("degrees?", word[0]) and (named := _TEMPERATURE.match(text, end)):
+                found, end = known_unit(named[1]), named.end()
             if found is None:
-                if kind or word[0].casefold() in _FRAME or not counted(word[0], words or ()):
+                if kind or word[0].casefold() in _FRAME or not _counts(word[0], words):
                     return unit, frozenset(nouns), text
                 nouns.add(singular(word[0].casefold()))
                 text, divide = text[end:], False
-                if re.match(r"\s?(?:\^|\*\*)|\s?/|\s?squared|\s?cubed", text) and not text.lstrip().startswith("/"):
-                    end_power = _POWER.match(text)
-                    if end_power is None:
-                        raise UnreadableError("a power of something")
-                    text = text[end_power.end() :]
+                power = _POWER.match(text)
+                slash = re.match(r"\s?/\s?(?=[^\W\d_])", text)
+                if power or slash:
+                    divide, text = bool(slash), text[(power or slash).end() :]  # type: ignore[union-attr]
                 continue
             if kind:
                 found = found ** (2 if kind[1].casefold().startswith("s") else 3)
             power = _POWER.match(text, end)
             if power:
                 found, end = found ** (int(power[1]) if power[1] else 2 if power[2] == "squared" else 3), power.end()
-        unit = found if unit is None else unit / found if divide and found else unit * found if found else unit
+        if found is not None and not (unit is None and divide and nouns):  # `12 items/hour` are items
+            unit = (unit or _ONE) / found if divide else (unit or _ONE) * found
         text = text[end:]
-        operator = re.match(r"\s?([/*])\s?(?=[^\W\d_°])", text)
+        operator = re.match(r"\s?([/*])\s?(?=[^\W\d_]|°)", text)
         divide = bool(operator and operator[1] == "/")
         if operator:
             text = text[operator.end() :]
         elif not re.match(r"\s?(?:per\b|[^\W\d_]+)", text):
             return unit, frozenset(nouns), text
+
+
+def _counts(word: str, words: Container[str] | None) -> bool:
+    """Whether a word is what the number counts; where any noun may stand (`words` None), one that changes none."""
+    if words is None:
+        return len(word) > 1 and word.casefold() not in CHANGES and not word.casefold().endswith("n't")
+    return counted(word, words)
 
 
 def _closed(text: str, value: Fraction, words: Container[str] | None) -> str:
@@ -474,7 +501,12 @@ class Number:
         expected = reading_gold(read_quantity, gold)
         if _PLAIN.fullmatch(answer):
             return read_quantity(answer).same(expected)
-        return read_quantity(answer, _Words(vocabulary(gold), vocabulary(question))).same(expected)
+        found = read_quantity(answer, _Words(vocabulary(gold), vocabulary(question)))
+        if found.same(expected):
+            return True
+        # "How many dozen …?" asks for 7, and `7 dozen` says it.
+        asked = found.scale > 1 and found.scale in asked_scales(question)
+        return asked and replace(found, value=found.value / found.scale).same(expected)
 
     def key(self, answer: str) -> str:
         return str(read_quantity(answer).value)

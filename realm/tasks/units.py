@@ -31,9 +31,11 @@ CHANGES = frozenset(
     not no non never neither nor none cannot without except excluding isn't aren't wasn't won't can't don't doesn't
     maybe perhaps possibly probably likely unlikely presumably supposedly guess suppose think believe might may could
     about around approximately approx roughly circa nearly almost close near estimated ballpark some
-    least most more less fewer greater smaller larger bigger higher lower over under above below beyond exceeding
+    than least most more less fewer greater smaller larger bigger higher lower over under above below beyond exceeding
     up upto max min maximum minimum between within or versus vs either unless until till before after
     minus negative plus times squared cubed square cube cubic root sqrt frac log ln exp sin cos tan factorial mod modulo
+    wrong incorrect false untrue unknown unsure hardly barely scarcely rarely if loss lost lose
+    decrease decreased opposite
     base inverse reciprocal power divided multiplied twice thrice double triple quadruple doubled tripled half halve
     halved halves quarter quarters third thirds fourth fourths fifth fifths sixth sixths seventh sevenths eighth
     eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths millionth millionths percentile
@@ -59,7 +61,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
         ("W", "watt", Fraction(1), "kMm"), ("V", "volt", Fraction(1), "km"), ("Hz", "hertz", Fraction(1), "kMG"),
         ("Pa", "pascal", Fraction(1), "kM"), ("N", "newton", Fraction(1), "k"), ("A", "ampere", Fraction(1), "m"),
         ("mol", "mole", Fraction(1), "m"), ("Wh", "energy", Fraction(3600), "k"), ("eV", "eV", Fraction(1), "kM"),
-        ("cal", "energy", Fraction("4.184"), "k"), ("Ω", "ohm", Fraction(1), "k"), ("C", "coulomb", Fraction(1), "mµ"),
+        ("cal", "energy", Fraction("4.184"), "k"), ("Ω", "ohm", Fraction(1), "k"), 
     ):  # fmt: skip
         put(dimension, factor, symbol)
         for prefix in prefixes:
@@ -92,8 +94,8 @@ def _table() -> dict[str, tuple[str, Fraction]]:
     put("energy", "4.184", "calorie calories")
     put("angle", 1, "° deg degree degrees")
     put("radian", 1, "rad radian radians")
-    put("celsius", 1, "°C ℃ celsius")
-    put("fahrenheit", 1, "°F ℉ fahrenheit")
+    put("celsius", 1, "°C ℃ C celsius")
+    put("fahrenheit", 1, "°F ℉ F fahrenheit")
     put("kelvin", 1, "kelvin kelvins")
     put("volt", 1, "volt volts")
     put("ampere", 1, "amp amps ampere amperes")
@@ -113,7 +115,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
     put("GBP", 1, "£ GBP pound pounds quid")
     put("JPY", 1, "¥ JPY yen")
     put("INR", 1, "₹ INR Rs rupee rupees")
-    put("CNY", 1, "CNY RMB yuan")
+    put("CNY", 1, "CNY RMB yuan 元")
     for code in ("CHF", "CAD", "AUD", "KRW", "RUB", "BRL", "MXN", "SEK", "NOK", "DKK", "PLN"):
         put(code, 1, code)
     put("CHF", 1, "franc francs")
@@ -130,6 +132,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
 UNITS = _table()
 CURRENCIES = frozenset("$€£¥₹")
 _FOLDED = {name.casefold(): name for name in UNITS if len(name) > 2}
+_ANY_CASE = frozenset(name.casefold() for name in UNITS)
 #: Units that never vanish: beside them a number is another one.
 _STATED = frozenset({"‰", "permille", "permil", "ppm", "basis-points", "basis-point", "bps"})
 
@@ -145,6 +148,7 @@ COUNTED = frozenset(
     bead block brick flower rose tree plant leaf leaves seed bush bushes dog cat puppy puppies kitten bird duck chicken
     hen cow horse pig sheep goat rabbit fish frog bee ant butterfly butterflies animal shirt dress dresses hat shoe sock
     pair set step lap trip visit game match matches goal round run shot turn way time page question problem test mile
+    个 個 只 本 人 名 件 枚 匹 頭 头 位 次 岁 歳 개 명
     photo picture painting song movie show episode video message call email star rock shell button ribbon balloon
     """.split()  # noqa: SIM905
 )
@@ -198,19 +202,33 @@ def known_unit(word: str) -> Unit | None:
 def counted(word: str, others: Container[str] = ()) -> bool:
     """Whether a word may be what a number counts. `others`: words of the question and the gold, in lower case."""
     word = word.casefold()
-    if word in CHANGES:
+    if len(word) == 1 and word.isascii():
         return False
-    forms = (word, singular(word))
-    return any(form in COUNTED or form in others for form in forms)
+    if word in CHANGES:
+        return word in others
+    # A unit in another case is another unit, and no noun.
+    return word not in _ANY_CASE and any(form in COUNTED or form in others for form in (word, singular(word)))
 
 
+_HOW_MANY = re.compile(r"\bhow (?:many|much) (more|fewer|less|times)\b")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+
+
+_ASKED = re.compile(r"\b(?:how many|how much|in|nearest|number of) (?:\w+ ){0,2}?(" + "|".join(SCALES) + r")\b")
+
+
+@lru_cache(maxsize=4096)
+def asked_scales(question: str) -> frozenset[int]:
+    """The scales in which a question wants its answer: 12 of "How many dozen eggs …?"."""
+    return frozenset(SCALES[name] for name in _ASKED.findall(question[:20_000].casefold()))
 
 
 @lru_cache(maxsize=4096)
 def vocabulary(text: str) -> frozenset[str]:
     """The words of a question or a gold that may stand beside a number: in lower case, singular too, none that changes
-    it."""
-    words = {word.replace("’", "'") for word in _WORD.findall(text[:20_000].casefold())}
+    it. A question for how many more (or fewer, less, times) lets an answer say so."""
+    text = text[:20_000].casefold()
+    words = {word.replace("’", "'") for word in _WORD.findall(text)}
     words = {word for word in words if word not in CHANGES and not word.endswith("n't")}
+    words.update(_HOW_MANY.findall(text))
     return frozenset(words | {singular(word) for word in words})

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from realm.errors import TeacherError
 from realm.method.prompt import plain
 from realm.sections import TeacherConfig
-from realm.tasks.answers import final_answer, problem_of, without_run_on
+from realm.tasks.answers import final_answer, problem_of
 from realm.tasks.base import Comment, Question
+from realm.tasks.spoken import without_run_on
 from realm.teacher.base import Ask, Failure, Messages, Reply
 from realm.teacher.prompts import TeacherWording
 

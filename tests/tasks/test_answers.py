@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm.bank.cot import PROBLEMS
-from realm.tasks.answers import LONGEST, boxed, final_answer, problem_of, without_run_on
+from realm.tasks.answers import final_answer, problem_of
+from realm.tasks.boxes import boxed
+from realm.tasks.markup import LONGEST
+from realm.tasks.spoken import without_run_on
 
 
 @pytest.mark.parametrize(
@@ -318,3 +321,66 @@ def _same(found: str, given: str) -> bool:
         return abs(float(found.replace(",", "").strip("$")) - float(given)) < 1e-6
     except ValueError:
         return found.replace(",", "").rstrip(".") == given.replace(",", "").rstrip(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "why"),
+    [
+        (
+            "$\\boxed{12}$.\n\nWith 6 geese, the answer would be 13.",
+            "12",
+            "a sentence counts only where no line is marked",
+        ),
+        ("**Final answer: 12**\n\nThe answer is reasonable.", "12", "a remark"),
+        ("Answer: B\n\nNote: Many people think the answer is A.", "B", "a remark"),
+        ("I don't think the answer is 12.", "", "denied"),
+        ("The wrong answer is 12.", "", "denied"),
+        ("If we add twice, the answer is 12.", "", "supposed"),
+        ("Answer: 12. No, it should be 13.", "12. No, it should be 13", "taken back, so that both belong to it"),
+        ("**Final Answer:**\n- 12", "12", "a list of one, not a minus"),
+        ("So the answer is > ) } ]", "> ) } ]", "a sign of the answer, not of a quotation"),
+        ("Answer: $x = 12$\n$y = 13$", "$x = 12$\n$y = 13$", "the answer goes on below"),
+        ("-\\$\\boxed{12}", "-12", "a sign before the currency"),
+        ("so we take \\boxed{12} \\pi", "12 \\pi", "a factor behind the box"),
+        ("\\boxed{12}.5", "12.5", "the number goes on"),
+        ("\\boxed{12} is wrong", "12 is wrong", "taken back"),
+        ("it does not give \\boxed{12}", "not give 12", "denied"),
+        ("The minimum value is $\\boxed{12}$", "12", "what is minimal is before the predicate"),
+        ("\\boxed{12}, 13", "12, 13", "another candidate"),
+        ("\\textcolor{blue}{\\boxed{12}}", "12", "a brace is no factor"),
+        ("thus \\boxed 12", "12", "a box without braces"),
+        ("<think>We add.</think>\n\n12", "12", "what is said behind the thinking is the answer"),
+        ("<answer>The answer is 12</answer>", "12", "the sentence in the tag"),
+        ("A: There are 15 trees. Then 3 fall in the storm. The answer is 12.", "12", "the sentence in the line"),
+        ("所以答案是12。", "12", "Chinese"),
+        ("故选B。", "B", "Chinese"),
+        ("정답은 B입니다.", "B", "Korean"),
+        ("<|begin_of_box|>12<|end_of_box|>", "12", "a box in tokens"),
+        ("The answer to the question is 12.", "12", "words between"),
+        ("<b>Answer:</b> 12", "12", "a mark in markup"),
+        ("**Final answer: 12**\n\n#### 2. Verification", "12", "a heading"),
+        ("Therefore, B.", "B", "a conclusion"),
+        ("(B) Paris", "(B) Paris", "a choice with its text"),
+        ("Final answer: 12\n<think>ok</think>", "12", "a thought behind the answer"),
+        ("Answer: 12 because 5 + 7 = 12", "12", "its reason"),
+    ],
+)
+def test_statements_and_remarks(text: str, answer: str, why: str) -> None:
+    assert final_answer(text) == answer, why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: Key " + "x" * 200 + " a b c d e f g h i",
+        "The answer is that \\frac{a+b}{c}\\cdot\\left(\\frac{a}{b}\\right) holds for all real a and b and c and d",
+        "<answer>x" + "<br>" * 2400 + "</answer>",
+        "<answer>" + "<b>" * 1400 + "x</answer>",
+        "Answer: x" + ". " * 4900,
+        "<think>" * 100_000,
+        "</think>" * 100_000,
+        "\\boxed{1} and " * 50_000,
+    ],
+)
+def test_hostile_lines_are_read_in_time(text: str) -> None:
+    assert len(final_answer(text * 3)) <= LONGEST

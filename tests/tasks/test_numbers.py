@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from realm.tasks.numbers import Number, read_number, read_quantity
 from realm.tasks.reading import UnreadableError
-from realm.tasks.verify import judge
+from realm.tasks.verify import Verdict, judge
 
 TABLE: list[tuple[str, str, bool | None, str]] = [
     # plain
@@ -121,9 +121,21 @@ TABLE: list[tuple[str, str, bool | None, str]] = [
     ("5", "5th", True, "an ordinal"),
     ("5", "No. 5", True, "an ordinal"),
     ("5", "#5", True, "an ordinal"),
+    ("5 dimes", "5 nickels", None, "a noun of nobody"),
+    ("3 blue marbles", "3 red marbles", None, "what is counted differs"),
+    ("3 blue marbles", "3 marbles", True, "it may be said shorter"),
+    ("20 students", "20%", False, "a noun is no unit"),
+    ("3 hours", "3 apples", False, "a noun is no unit"),
+    ("60 mph", "60 km/h", False, "a unit that nobody knows is not the other one"),
+    ("30 °C", "30 degrees Celsius", True, "the same unit in words"),
+    ("18", "$18/day", True, "a unit of two"),
+    ("12", "12 items/hour", True, "a unit of two"),
+    ("45", "45 cm2", True, "a power without its sign"),
+    ("5 MB", "5 Mb", None, "a unit in another case is another one"),
     # equations
     ("18", "x = 18", True, "a name for it"),
     ("12", "5 + 7 = 12", True, "a true equation"),
+    ("12", "3 x 4 = 12", True, "a true equation"),
     ("12", "12 = 4 + 8", True, "a true equation"),
     ("12", "=12", True, "an equation with nothing on one side"),
     ("12", "5 + 8 = 12", None, "a false equation"),
@@ -141,7 +153,8 @@ TABLE: list[tuple[str, str, bool | None, str]] = [
         maybe 5|possibly 5|I guess 5|unlikely 5|about 5|~5|≈5|5ish|5+|5?|close to 5|at least 5|5 at most|max 5|not 5
         |is not 5|cannot be 5|It isn't 5|no 5|every number except 5|without 5|5 or more|5 factorial|5 squared|5 halved
         |square of 5|root of 5|twice 5|5 thirds|5 tenths|a quarter of 5|5 and a half|5 base ten|5 mod|log(5)|x5|a5|5e|5i
-        |5 or 6|between 5|supposedly 5|on the order of 5|5π|√5|5²|5!!|0x5|٥|V|five
+        |5 or 6|between 5|> 5|x > 5|5 -|\\pm 5|$\\pm 5$|5 ❌|❌ 5|sqrt(x) = 5|5<br>6|$5$$6$|5 is wrong|h 5
+        |supposedly 5|on the order of 5|5π|√5|5²|5!!|0x5|٥|V|five
         """.replace("\n", "").split("|")
     ],
     ("5", "5!", True, "an exclamation, not a factorial: a number is asked for"),
@@ -182,8 +195,35 @@ def test_table(gold: str, answer: str, right: bool | None, why: str) -> None:
 def test_a_noun_of_the_question_may_stand_beside_the_number() -> None:
     question = "At least how many more wombats than emus live there, not counting the twelve young?"
     assert judge(Number(), "3 wombats", "3", question).correct
-    for answer in ("at least 3", "3 more", "not 3", "3 twelve", "3 young wombats or emus"):
+    assert judge(Number(), "3 more wombats", "3", question).correct, "the question asks how many more"
+    for answer in (
+        "at least 3",
+        "3 more than that",
+        "3 emus more or less",
+        "not 3",
+        "3 twelve",
+        "3 young wombats or emus",
+    ):
         assert not judge(Number(), answer, "3", question).correct, answer
+
+
+def test_nouns_of_the_question_are_compared() -> None:
+    question = "She has red and blue marbles, nickels and dimes. How many?"
+    assert judge(Number(), "5 nickels", "5 dimes", question) == Verdict(False)
+    assert judge(Number(), "3 red marbles", "3 blue marbles", question) == Verdict(False)
+    assert judge(Number(), "5 dimes", "5 dimes", question).correct
+
+
+def test_letters_of_the_question_are_no_nouns() -> None:
+    for answer in ("5x", "5 x", "5 y"):
+        assert not judge(Number(), answer, "5", "Solve 5x + y = 7 for x.").correct, answer
+
+
+def test_a_scale_that_the_question_asks_in_may_be_said_again() -> None:
+    assert judge(Number(), "7 dozen", "7", "How many dozen eggs are there?").correct
+    assert judge(Number(), "3 million", "3", "How many million people live there?").correct
+    assert not judge(Number(), "7 dozen", "7", "How many eggs are there?").correct
+    assert not judge(Number(), "7 million", "7", "How many dozen eggs are there?").correct
 
 
 def test_an_unreadable_gold_is_told_from_an_unreadable_answer() -> None:
