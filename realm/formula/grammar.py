@@ -138,8 +138,18 @@ class _Grammar(Expressions):
         """The items as a list, where `k = 5, 6, 7` names all three, or as relations of which one or all hold."""
         if len(items) == 1:
             return items[0]
+        for separator in (";", "or"):
+            # Several solutions of several unknowns each: x = 1, y = 2; x = 3, y = 4
+            if separator in separators and set(separators) - {separator} and any(map(_names_value, items)):
+                groups: list[list[Value]] = [[items[0]]]
+                for item, sign in zip(items[1:], separators, strict=True):
+                    if sign == separator:
+                        groups.append([])
+                    groups[-1].append(item)
+                return ("list", tuple(self.collected(group, [","] * (len(group) - 1)) for group in groups))
         name: Value | None = None
         named: list[Value] = []
+        items = [part for item in items for part in (item[1] if item[0] == "system" and len(items) > 1 else (item,))]
         for item in items:
             if item[0] == "assign":
                 name = item[1]
@@ -152,6 +162,9 @@ class _Grammar(Expressions):
                 return ("assign", named[0][1], (("list", tuple(_last(item) for item in named)),))
             if len(names) == len(named):
                 return ("system", tuple(named))
+            rounds = [named[at : at + len(names)] for at in range(0, len(named), len(names))]
+            if all({item[1] for item in one} == names for one in rounds):
+                return ("list", tuple(("system", tuple(one)) for one in rounds))
         if any(item[0] == "rel" for item in named) and all(item[0] in ("rel", "assign") for item in named):
             return ("relations", "or" if "or" in separators else "and" if "and" in separators else ",", tuple(named))
         for before, item in itertools.pairwise(named):
@@ -414,14 +427,25 @@ def _without_degrees(value: Value) -> tuple[Value, bool]:
     return value, False
 
 
+def _names_value(item: Value) -> bool:
+    return bool(item[0] == "assign")
+
+
 def _is_name(value: Value) -> bool:
     if value[0] == "tuple":
         return all(map(_is_name, value[3]))
+    if value[0] == "terms":
+        return all(map(_is_name, value[1]))
+    if value[0] == "pow":
+        # The inverse of a matrix.
+        return bool(value[1][0] == "sym" and value[1][1].isupper() and value[2] == ("neg", ("num", Fraction(1))))
     return value[0] == "sym" or (value[0] == "fn" and len(value[1].rstrip("'")) == 1) or _is_points(value)
 
 
 def _is_points(value: Value) -> bool:
-    """`AB`, a segment."""
+    r"""A segment (`AB`, `|AB|`), or the quotient of two."""
+    if value[0] == "div" or value[:2] == ("fn", "abs"):
+        return all(map(_is_points, value[-1:] if value[0] == "fn" else value[1:]))
     return value[0] == "mul" and all((part[0] == "sym" and part[1].isupper()) or _is_points(part) for part in value[1:])
 
 
@@ -429,6 +453,10 @@ def _related(first: Value, links: tuple[tuple[str, Value], ...]) -> Value:
     sides = [first, *(side for _, side in links)]
     if all(operator == "=" for operator, _ in links):
         if _is_name(first):
+            names = [side for side in sides[:-1] if _is_name(side)]
+            if len(names) == len(sides) - 1 > 1 and not _is_name(sides[-1]):
+                # x = y = 4
+                return ("system", tuple(("assign", name, (sides[-1],)) for name in names))
             return ("assign", first, tuple(sides[1:]))
         if len(sides) == 2 and _is_name(sides[1]):
             return ("assign", sides[1], (first,))

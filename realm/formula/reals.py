@@ -98,7 +98,7 @@ def _everything() -> list[_Piece]:
 
 def _chain(value: Value) -> tuple[list[_Piece], Value]:
     sides = [value[1], *(side for _, side in value[2])]
-    names = [side for side in sides if side[0] == "sym"]
+    names = [side for side in sides if side[0] == "sym" or (side[0] == "fn" and len(side[1]) == 1)]
     if not names or any(name != names[0] for name in names):
         raise _NoIntervalsError
     found = _everything()

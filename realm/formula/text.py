@@ -119,6 +119,9 @@ def prepared(text: str) -> str:
         text = text.replace(run, "^{" + run.translate(_RAISED_TABLE) + "}", 1)
     for run in re.findall(f"[{_LOWERED}]+", text):
         text = text.replace(run, "_{" + run.translate(_LOWERED_TABLE) + "}", 1)
+    if r"\begin" not in text:
+        # As JSON writes LaTeX, where it was not read back.
+        text = re.sub(r"\\\\(?=[A-Za-z{}])", r"\\", text)
     text = "".join(map(_one_character, text.translate(_TABLE)))
     for pattern, new in _REWRITES:
         text = pattern.sub(new, text)

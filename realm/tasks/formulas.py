@@ -126,19 +126,12 @@ def _settled(value: Value) -> Value:
     """The value with what can be settled by itself: chains of equal sides are their last, `±` is two values."""
     kind = value[0]
     if kind == "equal":
-        sides = value[1]
-        if not all(map(_is_scalar, sides)):
-            raise NoValueError("an equation of what are no numbers")
-        if all(equal(sides[-1], side) for side in sides[:-1]):
-            return _settled(sides[-1])
-        if len(sides) == 2 and any(map(_has_variable, sides)):
+        sides = tuple(map(_settled, value[1]))
+        if len(sides) == 2 and any(map(_has_variable, sides)) and not _agree(sides):
             return ("rel", sides[0], (("=", sides[1]),))
-        raise NoValueError("sides that are not equal")
+        return _last(sides)
     if kind == "assign":
-        sides = tuple(map(_settled, value[2]))
-        if any(not _Comparison("").same(sides[-1], side) for side in sides[:-1]):
-            raise NoValueError("sides that are not equal")
-        name, side = value[1], sides[-1]
+        name, side = value[1], _last(tuple(map(_settled, value[2])))
         if name[0] == "tuple" and side[0] == "tuple" and len(name[3]) == len(side[3]):
             return ("system", tuple(zip(name[3], side[3], strict=True)))
         return ("assign", name, side)
@@ -172,6 +165,18 @@ def _settled(value: Value) -> Value:
     if kind == "matrix":
         return (*value[:2], tuple(tuple(map(_settled, row)) for row in value[2]))
     return value
+
+
+def _last(sides: tuple[Value, ...]) -> Value:
+    """The last of sides that are equal, as they say, but for formulas in front of a number (`A = \\pi r^2 = 4`)."""
+    constant = not _has_variable(sides[-1])
+    if not _agree([side for side in sides if not (constant and _has_variable(side))]):
+        raise NoValueError("sides that are not equal")
+    return sides[-1]
+
+
+def _agree(sides: Sequence[Value]) -> bool:
+    return all(_Comparison("").same(sides[-1], side) for side in sides[:-1])
 
 
 def _has(value: Value, kind: str) -> bool:
@@ -255,13 +260,16 @@ class _Comparison:
             one, two = dict(gold[1]), dict(answer[1])
             return one.keys() == two.keys() and all(self.same(one[name], two[name]) for name in one)
         system, other = (gold, answer) if gold[0] == "system" else (answer, gold)
-        # Without names the order of the names says which value is whose.
-        values = [value for _, value in sorted(system[1], key=lambda pair: (str(pair[0][1]).casefold(), str(pair[0])))]
+        # Without names the order of the names says which value is whose; in a bare list also that of the gold.
+        named = sorted(system[1], key=lambda pair: (str(pair[0][1]).casefold(), str(pair[0])))
+        orders = [named, list(system[1])] if system is gold and other[0] == "list" else [named]
         items = _in_order(other)
-        if items is None or len(items) != len(values):
+        if items is None:
             return False
-        pairs = zip(values, items, strict=True) if system is gold else zip(items, values, strict=True)
-        return all(self.same(one, two) for one, two in pairs)
+        return any(
+            self._each(*((values, items) if system is gold else (items, values)))
+            for values in ([value for _, value in order] for order in orders)
+        )
 
     def _same_kind(self, gold: Value, answer: Value) -> bool:
         kind = gold[0]
@@ -490,10 +498,10 @@ def _same_by_library(gold: Value, answer: Value) -> bool:
     # The library's own limits of time rest on SIGALRM: a process stops it instead.
     if not verify(one, two, float_rounding=12, timeout_seconds=None, raise_on_error=True):
         return False
-    return all(_agree(one, two, point) for point in (3, 7, 12))
+    return all(_agree_at(one, two, point) for point in (3, 7, 12))
 
 
-def _agree(one: Any, two: Any, point: int) -> bool:
+def _agree_at(one: Any, two: Any, point: int) -> bool:
     """Whether two expressions of sympy agree to 30 digits of 50, with whole numbers for the variables."""
     names = sorted(one.free_symbols | two.free_symbols, key=str)
     values = {name: point + 2 * at for at, name in enumerate(names)}

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
-import pytest
+import contextlib
+import random
 
-from realm.tasks.verify import Verdict, judge, verifier
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realm.tasks.verify import UnreadableError, Verdict, judge, verifier
+from realm.tasks.workers import VerifierPool
 
 RIGHT, WRONG, UNREADABLE, UNREADABLE_GOLD = True, False, "unreadable", "unreadable gold"
 
@@ -698,6 +704,36 @@ TABLES: dict[str, list[tuple[str, str, bool | str]]] = {
         (r"3\sqrt{2}", r"\sqrt{18}", RIGHT),
         (r"3\sqrt{2}", r"3\cdot\sqrt2", RIGHT),
     ],
+    "chains and systems as answers have them": [
+        (r"25\pi", r"A = \pi r^2 = 25\pi", RIGHT),
+        (r"25\pi", r"A = \pi r^2 = 26\pi", WRONG),
+        ("6", r"\frac{1}{2}bh = \frac{1}{2} \cdot 3 \cdot 4 = 6", RIGHT),
+        ("6", r"\frac{1}{2}bh = \frac{1}{2} \cdot 3 \cdot 5 = 6", UNREADABLE),
+        ("x^2+2x+1", "y = (x+1)^2 = x^2+2x+1", RIGHT),
+        ("x^2+2x+1", "y = (x+1)^2 = x^2+2x+2", UNREADABLE),
+        ("4", "x = y = 4", WRONG),
+        ("x=4, y=4", "x = y = 4", RIGHT),
+        ("x=4, y=4, z=2", "x = y = 4, z = 2", RIGHT),
+        ("1", "|AB| = 1", RIGHT),
+        ("1", "|x| = 1", WRONG),
+        ("2", r"\frac{AB}{CD} = 2", RIGHT),
+        ("7:32", "AB:CD = 7:32", RIGHT),
+        ("(5,2),(7,2)", "p=5,q=2;p=7,q=2", RIGHT),
+        ("(5,2),(7,2)", r"p=5, q=2 \text{ or } p=7, q=2", RIGHT),
+        ("(5,2),(7,2)", "p=5,q=2,p=7,q=2", RIGHT),
+        ("(5,2),(7,3)", "p=5,q=3;p=7,q=2", WRONG),
+        (r"x=-5, p=\frac{14}{3}", r"-5, \frac{14}{3}", RIGHT),
+        (r"x=-5, p=\frac{14}{3}", r"\frac{14}{3}, -5", RIGHT),
+        ("y=2, x=1", "(1, 2)", RIGHT),
+        ("y=2, x=1", "(2, 1)", WRONG),
+        ("0<f(x)<1", "(0,1)", RIGHT),
+        (r"\frac{1}{2}", r"\\frac{1}{2}", RIGHT),
+        (
+            r"A^{-1} = \begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}",
+            r"\begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}",
+            RIGHT,
+        ),
+    ],
     "infinity": [
         (r"\infty", "infinity", RIGHT),
         (r"\infty", r"-\infty", WRONG),
@@ -739,3 +775,124 @@ TABLES: dict[str, list[tuple[str, str, bool | str]]] = {
 def test_table(gold: str, answer: str, expected: bool | str) -> None:
     found = judge(verifier("math"), answer, gold)
     assert found == (Verdict(expected) if isinstance(expected, bool) else Verdict(False, expected))
+
+
+def test_a_noun_of_the_question_may_stand_behind_the_number() -> None:
+    check = verifier("math")
+    assert judge(check, "3 zorgs", "3", "How many zorgs are left?") == Verdict(True)
+    assert judge(check, "3 zorg", "3", "How many zorgs are left?") == Verdict(True)
+    assert judge(check, "3 million", "3", "How many million are left?") == Verdict(False)
+    assert judge(check, "about 3", "3", "About how many are left?").reason == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"), [row[:2] for rows in TABLES.values() for row in rows if len(row[1]) < 200 and row[0] and row[1]]
+)
+def test_what_is_read_equals_itself_framed_or_not(gold: str, answer: str) -> None:
+    check = verifier("math")
+    for text in (gold, answer):
+        assert judge(check, text, text).correct or not text.strip(" $.{}\\boxed"), text
+        if "$" not in text and "boxed" not in text:
+            plain, framed = judge(check, text, "0"), judge(check, rf"$\boxed{{{text}}}$", "0")
+            assert plain == framed, text
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [row[:2] for why, rows in TABLES.items() if "library" not in why and "math-verify" not in why for row in rows],
+)
+def test_who_is_the_gold_decides_nothing(gold: str, answer: str) -> None:
+    """But for what an answer alone may not say, such as a noun that the gold lacks, for the gold's order of names, and
+    for where the gold is defined."""
+    if (gold, answer) in ((r"\ln(x^2)", r"2\ln x"), (r"x=-5, p=\frac{14}{3}", r"-5, \frac{14}{3}")):
+        return
+    check = verifier("math")
+    there, back = judge(check, answer, gold), judge(check, gold, answer)
+    assert there.reason or back.reason or there == back
+
+
+_PIECES = [
+    *"0123456789xyneiABC+-*/=<>(){}[]^_!|,;:.'%$&~ ½√²",
+    *[r"\frac", r"\sqrt", r"\pi", r"\sin", r"\ln", r"\log_2", r"\text{", r"\begin{pmatrix}", r"\end{pmatrix}", r"\\"],
+    *[r"\{", r"\}", r"\infty", r"\cup", r"\pm", r"\int", r"\sum", r"\binom", r"\in", r"\mathbb{R}", r"\ldots", "f(x)"],
+    *[
+        r"\overline{",
+        r"\lfloor",
+        r"\boxed{",
+        r"\left(",
+        r"\right)",
+        r"^\circ",
+        "10^{10^{10}}",
+        "million",
+        " or ",
+        "not ",
+    ],
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(_PIECES), max_size=20).map("".join), st.sampled_from(["5", "x+1", "(0, 2)", "x=1, y=2"])
+)
+def test_hostile_text_is_a_value_or_unreadable(text: str, gold: str) -> None:
+    found = judge(verifier("math"), text, gold)
+    of_library = r"\int" in text or r"\sum" in text
+    assert found.reason in ("", "unreadable") or (of_library and found.reason.startswith("error: "))
+    with contextlib.suppress(UnreadableError):
+        assert isinstance(verifier("math").key(text), str)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**4), st.integers(1, 9))
+def test_a_fraction_is_equal_in_every_spelling_and_to_no_other(value: object, by: int) -> None:
+    top, below = value.numerator, value.denominator  # type: ignore[attr-defined]
+    check = verifier("math")
+    spellings = (
+        rf"\frac{{{top}}}{{{below}}}",
+        f"{top}/{below}",
+        rf"\frac{{{top * by}}}{{{below * by}}}",
+        rf"{top} \cdot {below}^{{-1}}",
+        rf"{top - 1 * below} \div {below} + 1",
+        f"${top:,}/{below}$ cm",
+    )
+    for spelling in spellings:
+        assert judge(check, spelling, f"{top}/{below}").correct, spelling
+        assert not judge(check, spelling, f"{top + 1}/{below}").correct, spelling
+        assert not judge(check, spelling, rf"{top}/{below} + 10^{{-40}}").correct, spelling
+
+
+def test_one_text_is_right_for_one_value_only() -> None:
+    """A text that were right for two golds would be a hedge."""
+    draw = random.Random(0)
+    golds = [
+        "0",
+        "1",
+        "7",
+        "-7",
+        "8",
+        "7/8",
+        "70",
+        "x",
+        "7x",
+        "(7, 8)",
+        r"\{7, 8\}",
+        "x > 7",
+        r"7^\circ",
+        r"7\%",
+        r"\$7",
+    ]
+    check = verifier("math")
+    words = ["7", "8", "7", " ", "-", "/", ",", "x", "=", "(", ")", r"\{", r"\}", " or ", ">", "^", "%", r"\$", " cm"]
+    for _ in range(1500):
+        text = "".join(draw.choice(words) for _ in range(draw.randint(1, 6)))
+        right = [gold for gold in golds if judge(check, text, gold).correct]
+        # A unit may be absent: 7 is right for 7, 7°, 7 % and 7 dollars, none of which differ by value; x = 7 is 7.
+        values = {gold.strip("\\$%").removesuffix(r"^\circ") for gold in right}
+        assert len(values) <= 1 or values <= {"x", "7x"}, (text, right)
+
+
+def test_what_takes_for_ever_costs_its_own_verdict_alone() -> None:
+    with VerifierPool("math", timeout=3, workers=1) as pool:
+        found = pool.verify([("5", "5"), (r"\sum_{k=1}^{10^{10}} \frac{1}{k^k}", "1"), ("5", "5.0")])
+    assert [found[0], found[2]] == [Verdict(True)] * 2
+    assert not found[1].correct
