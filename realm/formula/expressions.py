@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -162,11 +163,20 @@ class Expressions:
             elif depth == 0 and (self.ends_item(token) or (token.text in RELATIONS and token.kind != "word")):
                 break
             self._at += 1
-        return ("opaque", self._text[start : self._now.at].strip())
+        # Without spaces that mean nothing, so that one text has one form.
+        text = re.sub(r"\s+", " ", self._text[start : self._now.at]).strip()
+        return ("opaque", re.sub(r" ?([^A-Za-z\\]) ?", r"\1", text))
 
     def _mixed(self, whole: Value, before: Token) -> Value | None:
         """`2 1/2` and `2\\frac{1}{2}` are sums; None where a product stands there."""
-        if whole[0] != "num" or before.kind != "num":
+        last = whole
+        while last[0] in ("mul", "div"):
+            last = last[2]
+        if before.kind != "num" or (last[0] == "pow" and last[1][0] != "num"):
+            return None
+        if whole[0] != "num" and (self._now.kind == "num" or (last[0] == "num" and self._is("frac"))):
+            raise NoValueError("two numbers side by side")
+        if whole[0] != "num":
             return None
         start = self._at
         if self._now.kind == "num":
@@ -248,6 +258,10 @@ class Expressions:
             inner = self.collection()
             self._expect(")")
             return ("fn", found, inner)
+        at_number = self._is("(") and not self._now.space and self._ahead().kind == "num" and self._ahead(2).text == ")"
+        if at_number and (found[0].isupper() or self._ahead().text == "0"):
+            # I(0): a value of a function; nobody writes such a product.
+            return ("sym", found + self._raw_group())
         if found[0] == "P" and self._is("(") and self._ahead().kind == "word" and self._ahead().text[0].isupper():
             return ("sym", found + self._raw_group())
         return _letter(found)
@@ -313,11 +327,9 @@ class Expressions:
             found = self._braced()
         elif self._now.kind == "word":
             token = self._next()
-            if len(token.text) > 1 and not token.upright and not is_product(token):
-                raise NoValueError("a word as an exponent")
-            found = _letter(token.text[0])
-            for letter in token.text[1:]:
-                found = ("mul", found, _letter(letter))
+            if len(token.text) > 1:
+                raise NoValueError("an exponent of several letters without braces")
+            found = _letter(token.text)
         else:
             found = self._atom()
             if self._is("^"):

@@ -51,7 +51,7 @@ _REWRITES = tuple(
         (r"==", "="),
         (r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.+", r"\\ldots "),
         (r"\\(?:lvert|rvert|vert)(?![A-Za-z])", "|"),
-        (r"\\(?:varnothing|phi\b(?=\s*$)(?!.))(?![A-Za-z])", r"\\emptyset "),
+        (r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
         (r"\\(?:infin|infty)(?![A-Za-z])", r"\\infty "),
         (r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{ or }"),
         (r"\\(?:land|wedge)(?![A-Za-z])", r"\\text{ and }"),
@@ -156,4 +156,6 @@ _SURELY_GROUPED = re.compile(
 def joined(text: str, commas: bool) -> str:
     """The text with thousands that are grouped (1,234 or 1 234) written in one; those with plain commas on demand."""
     text = _SURELY_GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+    # `{,}` elsewhere between digits is the comma of a decimal.
+    text = re.sub(r"(?<=\d)\ue000(?=\d)", ".", text)
     return _GROUPED.sub(lambda match: match[0].replace(",", ""), text) if commas else text

@@ -190,7 +190,7 @@ class _Evaluation:
 
     def _power(self, base: Value, exponent: Value) -> _Sized:
         mp = self._mp
-        (one, size), (two, _) = self.of(base), self.of(exponent)
+        (one, size), (two, size_two) = self.of(base), self.of(exponent)
         if self._is_noise(one, size):
             if mp.re(two) > 0:
                 return mp.mpf(0), size
@@ -211,8 +211,8 @@ class _Evaluation:
             return self._sized(-found if whole.numerator % 2 else found, 0)
         found = one ** int(two) if not isinstance(two, mp.mpc) and mp.isint(two) else mp.power(one, two)
         self._note(found)
-        loss = size / abs(one)
-        return self._sized(found, abs(found) * max(loss, 1) * max(abs(two), 1))
+        loss = max(size / abs(one) * abs(two), size_two * abs(mp.log(abs(one))), 1)
+        return self._sized(found, abs(found) * loss)
 
     def _note(self, found: Any) -> None:
         if isinstance(found, self._mp.mpc) and found.imag != 0:
@@ -226,7 +226,8 @@ class _Evaluation:
         numbers = [number for number, _ in found]
         size = max(size for _, size in found)
         x = numbers[0]
-        self._small(size if name not in ("abs", "sqrt", "root", "ln", "log", "min", "max", "floor", "ceil") else 0)
+        if name not in _RELATIVE and name not in ("ln", "log"):
+            self._small(size)
         try:
             if name in ("floor", "ceil"):
                 near = mp.nint(mp.re(x))
@@ -269,9 +270,13 @@ class _Evaluation:
                 raise
             raise _UndefinedError from error
         self._note(outcome)
-        # Where the argument is large or was the difference of larger numbers, the outcome is known less well.
-        loss = max(size / abs(x) if x else 1, 1)
-        return self._sized(outcome, max(abs(outcome), 1 if name in _BOUNDED else 0) * loss * max(size, 1))
+        # How much an error of the argument, which its size measures, changes the outcome: by the derivative.
+        loss = max(size / abs(x), 1) if x else max(size, 1)
+        if name in ("ln", "log"):
+            return self._sized(outcome, max(abs(outcome), loss))
+        if name in _RELATIVE:
+            return self._sized(outcome, abs(outcome) * loss)
+        return self._sized(outcome, (1 + abs(outcome)) ** 2 * size if name in _PLAIN else abs(outcome) * max(size, 1))
 
     def _root(self, x: Any, degree: Any) -> Any:
         mp = self._mp
@@ -285,10 +290,12 @@ class _Evaluation:
 _PLAIN = frozenset(
     words("sin cos tan cot sec csc asin acos atan acot asec acsc sinh cosh tanh coth sech csch asinh acosh atanh")
 )
-#: Functions that are zero where their argument is not: an error in the argument is an error of the outcome.
-_BOUNDED = frozenset((*_PLAIN, "ln", "log"))
+#: Functions whose outcome has the relative error of their argument.
+_RELATIVE = frozenset(words("abs sqrt root min max floor ceil"))
 
 _POINTS = 5
+#: Where a function has steps, few points might all lie on the same ones.
+_POINTS_OF_STEPS = 60
 #: Letters that count: an identity has to hold for whole numbers only.
 _COUNTING = frozenset("nkmN")
 
@@ -301,7 +308,7 @@ def _coordinate(name: str, point: int) -> Any:
     drawn = zlib.crc32(f"{point} {name}".encode())
     if name.partition("_")[0] in _COUNTING:
         return mpmath.mpf(5 + drawn % 50)
-    top, below = 1 + drawn % 97, (7, 101, 23, 11, 103)[point]
+    top, below = 1 + drawn % 97, (7, 101, 23, 11, 103)[point % 5]
     if point == 0:
         top += below
     return mpmath.mpf(-top if point > 1 and drawn >> 16 & 1 else top) / below
@@ -339,13 +346,20 @@ def _evaluated(value: Value, point: int, fixed: dict[str, Any] | None = None) ->
 
 
 @lru_cache(maxsize=512)
-def _at_points(value: Value) -> tuple[_Found | None, ...]:
+def _at_points(value: Value, points: int = _POINTS) -> tuple[_Found | None, ...]:
     """What the scalar is at each point, None where it is undefined; at one point alone if it is constant."""
-    return tuple(_evaluated(value, point) for point in range(1 if _constant(value) else _POINTS))
+    return tuple(_evaluated(value, point) for point in range(points if not _constant(value) else 1))
+
+
+def _steps(value: Value) -> bool:
+    return value[:2] in (("fn", "floor"), ("fn", "ceil")) or any(
+        _steps(part) for part in value[1:] if isinstance(part, tuple) and part
+    )
 
 
 def _pairs(one: Value, two: Value) -> list[tuple[_Found, _Found]]:
-    first, second = _at_points(one), _at_points(two)
+    points = _POINTS_OF_STEPS if _steps(one) or _steps(two) else _POINTS
+    first, second = _at_points(one, points), _at_points(two, points)
     count = max(len(first), len(second))
     first, second = first * (count // len(first)), second * (count // len(second))
     return [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]

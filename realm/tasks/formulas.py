@@ -494,11 +494,16 @@ def _same_by_library(gold: Value, answer: Value) -> bool:
             raise NoScalarError("not a formula")
         return found[0]
 
-    one, two = read(gold), read(answer)
-    # The library's own limits of time rest on SIGALRM: a process stops it instead.
-    if not verify(one, two, float_rounding=12, timeout_seconds=None, raise_on_error=True):
-        return False
-    return all(_agree_at(one, two, point) for point in (3, 7, 12))
+    try:
+        one, two = read(gold), read(answer)
+        # The library's own limits of time rest on SIGALRM: a process stops it instead.
+        same = verify(one, two, float_rounding=12, timeout_seconds=None, raise_on_error=True)
+        return bool(same) and all(_agree_at(one, two, point) for point in (3, 7, 12))
+    except (MemoryError, RecursionError, NoScalarError):
+        raise
+    except Exception as error:
+        # What the library cannot read or work out (a sum that diverges) raises whatever it happens to.
+        raise NoScalarError(str(error)[:100]) from error
 
 
 def _agree_at(one: Any, two: Any, point: int) -> bool:

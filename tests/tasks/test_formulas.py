@@ -133,6 +133,20 @@ TABLES: dict[str, list[tuple[str, str, bool | str]]] = {
         (r"\frac{2\pi}{3}", r"120^\circ", WRONG),
         ("x'", "x", WRONG),
         ("2|x|", "2x", WRONG),
+        (r"\lfloor \sqrt{n-1} \rfloor", r"\lfloor \sqrt{n-2} \rfloor", WRONG),
+        (r"\lfloor \sqrt{n-1} \rfloor", r"\lfloor \sqrt{-1+n} \rfloor", RIGHT),
+        (r"I(0) e^{-t}", r"I(0) e^{t}", WRONG),
+        (r"I(0) e^{-t}", r"\frac{I(0)}{e^t}", RIGHT),
+        (r"\log_{36} 36^{217}", "216", WRONG),
+        (r"\log_{36} 36^{217}", "217", RIGHT),
+        (r"\ln(10^{300})", r"300 \ln 10", RIGHT),
+        (r"\ln(10^{100}+1)", r"100 \ln 10", WRONG),
+        (r"\sin(\pi)", "0", RIGHT),
+        (r"\sin(10^{-200})", "0", WRONG),
+        (r"\tan(\pi/4) - 1", "0", RIGHT),
+        (r"(1+10^{-20})^{10^8}", "1", WRONG),
+        (r"\sqrt{10^{40}+1} - 10^{20}", "0", WRONG),
+        (r"\sqrt{10^{40}+1} - 10^{20}", r"\frac{1}{\sqrt{10^{40}+1} + 10^{20}}", RIGHT),
         (r"\frac{a}{b}", "a/b", RIGHT),
         (r"\frac{a}{b}", "b/a", WRONG),
         ("e", "e^1", RIGHT),
@@ -153,6 +167,14 @@ TABLES: dict[str, list[tuple[str, str, bool | str]]] = {
         ("23", "2 3", UNREADABLE),
         ("23", r"2\,3", UNREADABLE),
         ("12", r"x12", UNREADABLE),
+        ("18", r"3 \cdot 2 3", UNREADABLE),
+        ("4", r"4 \cdot 2\frac{1}{2}", UNREADABLE),
+        ("32", "2^3 4", UNREADABLE),
+        (r"\frac{x^2}{2}", r"x^2 \frac{1}{2}", RIGHT),
+        ("24x^4", "x^4 4!", RIGHT),
+        ("x^{ab}", "x^ab", UNREADABLE),
+        ("3.5", "3{,}5", RIGHT),
+        (r"\phi", r"\emptyset", WRONG),
         ("7.5", "7 . 5", UNREADABLE),
         ("1.2", "1.2.3", UNREADABLE),
     ],
@@ -746,6 +768,8 @@ TABLES: dict[str, list[tuple[str, str, bool | str]]] = {
         (r"\frac{1}{2}", r"\int_0^1 x^2 \, dx", WRONG),
         (r"\sum_{k=1}^{4} k", "10", RIGHT),
         (r"\sum_{k=1}^{4} k", "11", WRONG),
+        (r"\sum_{n=0}^{\infty} x^n", r"\sum_{n = 0}^{\infty} x^{n}", UNREADABLE),
+        (r"\sum_{n=0}^{\infty} x^{n}", r"\sum_{n = 0}^{\infty} x^{n}", RIGHT),
     ],
     "text that asks for too much": [
         ("5", "9" * 10**6, UNREADABLE),
@@ -836,8 +860,7 @@ _PIECES = [
 )
 def test_hostile_text_is_a_value_or_unreadable(text: str, gold: str) -> None:
     found = judge(verifier("math"), text, gold)
-    of_library = r"\int" in text or r"\sum" in text
-    assert found.reason in ("", "unreadable") or (of_library and found.reason.startswith("error: "))
+    assert found.reason in ("", "unreadable")
     with contextlib.suppress(UnreadableError):
         assert isinstance(verifier("math").key(text), str)
 
