@@ -108,62 +108,6 @@ class Exact:
         return text.strip()
 
 
-_MAX_MATH_TEXT = 1000
-_MATH_FRAMES = (("$$", "$$"), ("$", "$"), (r"\[", r"\]"), (r"\(", r"\)"), (r"\boxed{", "}"))
-
-
-def _formula(text: str) -> str:
-    """The one formula that a text consists of, without its delimiters and without a final percent sign (a unit)."""
-    text = words(text) if len(text) <= _MAX_MATH_TEXT else ""
-    text = text.removesuffix(".").strip()
-    for opening, closing in _MATH_FRAMES:
-        if text.startswith(opening) and text.endswith(closing) and len(text) >= len(opening + closing):
-            text = text[len(opening) : len(text) - len(closing)].strip()
-    text = text.removesuffix("%").removesuffix("\\").strip()
-    if not text or re.search(r"(?<!\\)\$|\\boxed|\\[()\[\]]", text):
-        raise UnreadableError("not one formula")
-    return text
-
-
-@dataclass(frozen=True)
-class Math:
-    """Equal mathematical values by math-verify (LaTeX), the whole answer being one formula.
-
-    The library's own time limits rest on SIGALRM and are off: only a process can be relied on to stop sympy, which
-    also means that this verifier must not be called on model text in a process that matters. Equality is by value:
-    an expression that was not worked out (`37*48` for `1776`) is right, so ask for what the question does not state.
-    """
-
-    name: str = "math"
-
-    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
-        from math_verify import verify
-
-        # Twelve decimals instead of the library's six: 0 is no answer where the gold is 1e-7.
-        expected = reading_gold(self._read, gold)
-        return bool(verify(expected, self._read(answer), float_rounding=12, timeout_seconds=None, raise_on_error=True))
-
-    def key(self, answer: str) -> str:
-        return _formula(answer)
-
-    @staticmethod
-    def _read(text: str) -> list[Any]:
-        from math_verify import LatexExtractionConfig, parse
-
-        # LaTeX only: math-verify's reader of plain expressions hands the text to sympy's parser, which evaluates it.
-        found = parse(
-            f"${_formula(text)}$",
-            [LatexExtractionConfig(boxed_match_priority=-1)],
-            fallback_mode="no_fallback",
-            extraction_mode="first_match",
-            parsing_timeout=None,
-            raise_on_error=True,
-        )
-        if len(found) != 1:
-            raise UnreadableError("not a formula")
-        return found
-
-
 _MAX_LITERAL_TEXT = 10_000
 _FENCE = re.compile(r"```(?:python|py|json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
 _LITERAL_FRAMES = ((r"\boxed{", "}"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
@@ -242,9 +186,14 @@ def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
     """
     if name == "choice":
         return Choice(tuple(choices))
+    if name == "math":
+        # Imported here: its reader is large, and few tasks need it.
+        from realm.tasks.formulas import Math
+
+        return Math()
     plain: dict[str, Callable[[], Verifier]] = {
-        "exact": Exact, "number": Number, "math": Math, "python": Python, "desk": lambda: Exact("desk"),
+        "exact": Exact, "number": Number, "python": Python, "desk": lambda: Exact("desk"),
     }  # fmt: skip
     if name not in plain:
-        raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}.")
+        raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}, math.")
     return plain[name]()

@@ -1,0 +1,1 @@
+"""Short answers in LaTeX or plain text, read as values and compared."""
