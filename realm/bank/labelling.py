@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.errors import ConfigError, DataError
+from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 #: CoTs, and characters of their texts, that are judged and written together.
 BATCH, BATCH_TEXT = 512, 4 << 20
@@ -20,8 +21,8 @@ NO_GOLD = "no gold"
 UNDER_WAY = "labelling"
 
 
-def judge_all(pool: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-    """One verdict for each (answer, gold), in order; equal pairs are judged once."""
+def judge_all(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
+    """One verdict for each (answer, gold, question), in order; equal ones are judged once."""
     distinct = list(dict.fromkeys(pairs))
     verdicts = dict(zip(distinct, pool.verify(distinct), strict=True))
     return [verdicts[pair] for pair in pairs]
@@ -79,7 +80,7 @@ def label_bank(
             folder.fold()
             folder.update({UNDER_WAY: settings})
         done = folder.labels()
-        golds = {question.id: question.answer for question in folder.iterate_questions()}
+        questions = {question.id: question for question in folder.iterate_questions() if question.answer.strip()}
         total = count(folder)
         outcomes: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
@@ -89,9 +90,9 @@ def label_bank(
                 seen += len(batch)
                 owed = [cot for cot in batch if cot.id not in done and (everything or cot.label is None)]
                 # Without a gold there is nothing to judge by: a label that is there stays.
-                judged = [cot for cot in owed if cot.label is None or golds.get(cot.question_id, "").strip()]
+                judged = [cot for cot in owed if cot.label is None or cot.question_id in questions]
                 kept += len(owed) - len(judged)
-                verdicts = _judge(judged, golds, pool)
+                verdicts = _judge(judged, questions, pool)
                 writer.write_labels(verdicts)
                 outcomes.update(outcome(label, reason) for _, label, reason in verdicts)
                 reasons.update(reason for _, _, reason in verdicts if reason)
@@ -123,12 +124,15 @@ def _check(folder: BankFolder, settings: dict[str, Any]) -> None:
         )
 
 
-def _judge(cots: Sequence[CoT], golds: dict[str, str], pool: VerifierPool) -> list[tuple[CoT, int | None, str]]:
-    pairs = [(cot.answer, golds[cot.question_id]) for cot in cots if golds.get(cot.question_id, "").strip()]
-    verdicts = iter(judge_all(pool, pairs))
+def _judge(
+    cots: Sequence[CoT], questions: Mapping[str, Question], pool: VerifierPool
+) -> list[tuple[CoT, int | None, str]]:
+    """Each CoT with its label and the reason; `questions` are those that have a gold."""
+    asked = [(cot, questions[cot.question_id]) for cot in cots if cot.question_id in questions]
+    verdicts = iter(judge_all(pool, [(cot.answer, question.answer, question.question) for cot, question in asked]))
     found: list[tuple[CoT, int | None, str]] = []
     for cot in cots:
-        if not golds.get(cot.question_id, "").strip():
+        if cot.question_id not in questions:
             found.append((cot, None, NO_GOLD))
         else:
             verdict = next(verdicts)

@@ -245,12 +245,13 @@ class _Look:
             name in self._training if self._training is not None else split == "train"
         )
         count["of_held_out"] += name in self._held_out
-        if self._pool is not None and gold.strip():
-            self._verify(cots, gold, self._pool)
+        if self._pool is not None and question is not None and gold.strip():
+            self._verify(cots, question, self._pool)
 
-    def _verify(self, cots: list[CoT], gold: str, pool: VerifierPool) -> None:
+    def _verify(self, cots: list[CoT], question: Question, pool: VerifierPool) -> None:
+        gold = question.answer
         judged = [cot for cot in cots if cot.label is not None]
-        verdicts = judge_all(pool, [(cot.answer, gold) for cot in judged])
+        verdicts = judge_all(pool, [(cot.answer, gold, question.question) for cot in judged])
         for cot, verdict in zip(judged, verdicts, strict=True):
             ours = label_of(verdict)
             if ours is None:

@@ -121,16 +121,17 @@ def _records(
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
     parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]
-    verdicts = verify_once(
-        pool, [(item.answer, row[0].question.answer) for item, row in zip(parsed, rows, strict=True)]
-    )
+    asked = [prompt.question.question for prompt, _ in rows]
+    golds = [prompt.question.answer for prompt, _ in rows]
+    verdicts = verify_once(pool, list(zip(answers, golds, asked, strict=True)))
     right = [verdict.correct for verdict in verdicts]
-    copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], strict=True)))
-    golds: list[str | None] = [None] * len(prompts)
+    copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], asked, strict=True)))
+    expected: list[str | None] = [None] * len(prompts)
     named: list[str | None] = [None] * len(rows)
     if task.labels:
-        golds = classes(pool, [prompt.question.answer for prompt in prompts], task.labels)
-        named = classes(pool, answers, task.labels)
+        questions = [prompt.question for prompt in prompts]
+        expected = classes(pool, [one.answer for one in questions], task.labels, [one.question for one in questions])
+        named = classes(pool, answers, task.labels, asked)
     completions = [
         {
             "text": found.text,
@@ -154,12 +155,12 @@ def _records(
             "difficulty": prompt.question.difficulty,
             "question": prompt.question.question,
             "gold": prompt.question.answer,
-            "class": gold,
+            "class": name,
             "shown": [{"id": route.id, "answer": route.answer, "label": route.label} for route in prompt.routes],
             "dropped": prompt.dropped,
             "completions": completions[i * size : (i + 1) * size],
         }
-        for i, (prompt, gold) in enumerate(zip(prompts, golds, strict=True))
+        for i, (prompt, name) in enumerate(zip(prompts, expected, strict=True))
     ]
 
 

@@ -54,11 +54,11 @@ class Source:
 
 @dataclass
 class _Waiting:
-    """CoTs that are not judged yet, each with the file's label and its gold."""
+    """CoTs that are not judged yet, each with the file's label and its question."""
 
     cots: list[CoT]
     flags: list[int | None]
-    golds: list[str]
+    asked: list[Question]
     questions: list[Question]
     size: int = 0
 
@@ -137,7 +137,7 @@ class _Reader:
             sample = max(sample, cots[-1].sample + 1)
         waiting.cots += cots
         waiting.flags += [entry.flag for entry in item.entries]
-        waiting.golds += [question.answer] * len(cots)
+        waiting.asked += [question] * len(cots)
         waiting.size += sum(len(cot.text) for cot in cots)
         self.cots += len(cots)
         if cots:
@@ -186,7 +186,10 @@ def _labels(waiting: _Waiting, pool: VerifierPool | None, told: Counter[str]) ->
         for cot, flag in zip(waiting.cots, waiting.flags, strict=True):
             yield replace(cot, label=flag)
         return
-    verdicts = judge_all(pool, [(cot.answer, gold) for cot, gold in zip(waiting.cots, waiting.golds, strict=True)])
+    claims = [
+        (cot.answer, asked.answer, asked.question) for cot, asked in zip(waiting.cots, waiting.asked, strict=True)
+    ]
+    verdicts = judge_all(pool, claims)
     for cot, flag, verdict in zip(waiting.cots, waiting.flags, verdicts, strict=True):
         label = label_of(verdict)
         told["failed"] += label is None

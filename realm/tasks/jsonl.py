@@ -186,7 +186,7 @@ def _questions(
     """The rows of a file as questions; those without a usable gold are refused or skipped."""
     rows = list(read_rows(path))
     questions = [_question(path, row, gold(row.content)) for row in rows]
-    verdicts = pool.verify([(question.answer, question.answer) for question in questions])
+    verdicts = pool.verify([(question.answer, question.answer, question.question) for question in questions])
     bad: list[str] = []
     for row, question, verdict in zip(rows, questions, verdicts, strict=True):
         if verdict.correct:

@@ -147,7 +147,10 @@ def _errors(
     )
     model.to(device)  # type: ignore[arg-type]
     parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
-    verdicts = verify_once(pool, [(item.answer, question.answer) for item, question in zip(parsed, asked, strict=True)])
+    verdicts = verify_once(
+        pool,
+        [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
+    )
     wrong = [
         {"id": question.id, "response": item.think, "answer": item.answer or ""}
         for question, item, verdict in zip(asked, parsed, verdicts, strict=True)

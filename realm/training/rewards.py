@@ -104,7 +104,8 @@ class RouteReward:
         ]
         questions = [self._questions[key] for key in question_id]
         verdicts = verify_once(
-            self._pool, [(item.answer, question.answer) for item, question in zip(parsed, questions, strict=True)]
+            self._pool,
+            [(item.answer, asked.answer, asked.question) for item, asked in zip(parsed, questions, strict=True)],
         )
         scored = [
             Scored(
@@ -186,12 +187,12 @@ class RouteReward:
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [
-            (item, group.routes)
+            (item, group)
             for group in with_routes
             for item in group.scored
             if not item.correct and not item.verifier_failed
         ]
         if wrong:
-            answers = [(item.completion.answer, False, routes) for item, routes in wrong]
+            answers = [(item.completion.answer, False, group.routes, group.question.question) for item, group in wrong]
             figures["same_err"] = fmean(copied(self._pool, answers))
         return figures

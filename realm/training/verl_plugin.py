@@ -92,6 +92,7 @@ class RouteDataset(RLHFDataset):
             "extra_info": {
                 "index": item,
                 "question_id": question_id,
+                "question": self._renderer.questions[question_id].question,
                 "step": step,
                 "p": shown.p,
                 "labels": [route.label for route in judged(self._config, shown.routes)],
@@ -139,14 +140,15 @@ def compute_score(
 
     Args:
         solution_str: the completion without special tokens.
-        extra_info: its `labels` are those of the routes that the completion is to score, in order.
+        extra_info: its `labels` are those of the routes that the completion is to score, in order; `question` is the
+            text of the question.
         exported: a file that `realm export verl` wrote; it names verifier, weights and tags.
     """
     judge = _judge(exported)
     labels: Sequence[int] = [int(label) for label in extra_info.get("labels", ())]
     found = parse(solution_str, len(labels), judge.tags)
     with judge.lock:
-        (verdict,) = judge.pool.verify([(found.answer, ground_truth)])
+        (verdict,) = judge.pool.verify([(found.answer, ground_truth, str(extra_info.get("question") or ""))])
     paid = reward(found, verdict.correct, labels, judge.weights, judge.rule)
     return {
         "score": paid.total,

@@ -19,9 +19,9 @@ from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError
 from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
-QUESTIONS = [Question("q1", "?", "1"), Question("q2", "?", "2"), Question("bare", "?", "")]
+QUESTIONS = [Question("q1", "Q1?", "1"), Question("q2", "Q2?", "2"), Question("bare", "?", "")]
 
 
 class Counting(VerifierPool):
@@ -29,16 +29,16 @@ class Counting(VerifierPool):
 
     def __init__(self, stop_after: int = 10**9) -> None:
         super().__init__("number")
-        self.pairs: list[tuple[str | None, str]] = []
+        self.pairs: list[Claim] = []
         self.calls, self.stop_after = 0, stop_after
 
-    def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+    def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
         if self.calls >= self.stop_after:
             raise KeyboardInterrupt
         self.calls += 1
         self.pairs += pairs
         gives_up = {"-9": Verdict(False, "timeout"), "-8": Verdict(False, "error: died")}
-        return [gives_up.get(a or "", v) for (a, _), v in zip(pairs, super().verify(pairs), strict=True)]
+        return [gives_up.get(a or "", v) for (a, *_), v in zip(pairs, super().verify(pairs), strict=True)]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_what_could_not_be_judged_is_tried_again(tmp_path: Path, pool: Counting)
     pool.pairs.clear()
     folder.add_questions([Question("unknown", "?", "1")])
     assert label_bank(folder, pool)["judged"] == 4
-    assert sorted(pool.pairs, key=str) == [("-8", "2"), ("-9", "2"), ("1", "1")]
+    assert sorted(pool.pairs, key=str) == [("-8", "2", "Q2?"), ("-9", "2", "Q2?"), ("1", "1", "?")]
     assert labels(folder)["unknown//0"] == (1, "")
 
 
@@ -163,7 +163,7 @@ KILLED = """
 import os, signal, sys
 from realm.bank import labelling
 from realm.bank.folder import BankFolder
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 labelling.BATCH = 10
 done = 0

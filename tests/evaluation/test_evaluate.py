@@ -247,7 +247,8 @@ def test_a_verifier_that_fails_is_counted(
     script(monkeypatch, {str(i): [answer(2 * i)] for i in range(1, 5)})
     pool = VerifierPool("number")
 
-    def broken(answer: str, _: str) -> bool:
+    def broken(answer: str, gold: str, question: str) -> bool:
+        assert any((gold, question) == (row.answer, row.question) for row in Sums().rows("test"))
         if answer == "4":
             raise RuntimeError("broken")
         return True

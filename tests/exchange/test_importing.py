@@ -20,7 +20,7 @@ from realm.exchange.importing import import_cots, open_bank
 from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 Write = Callable[..., str]
 
@@ -60,11 +60,12 @@ def test_the_files_labels_are_kept_by_choice(write: Write) -> None:
 
 def test_a_verifier_that_gives_up_gives_no_label(write: Write) -> None:
     class GivesUp(VerifierPool):
-        def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
-            assert len(pairs) == 3
+        def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
+            assert pairs == [(answer, "18", "Q?") for answer in ("1", "2", "18")]
             return [Verdict(False, "timeout"), Verdict(False, "error: the worker died"), Verdict(True)]
 
-    rows = [{"id": "q", "answer": "18", "cots": [item("", answer) for answer in ("1", "2", "18", "2")]}]
+    cots = [item("", answer) for answer in ("1", "2", "18", "2")]
+    rows = [{"id": "q", "question": "Q?", "answer": "18", "cots": cots}]
     bank, agreement = import_cots(write(rows), GivesUp("number"))
     # Equal answers to one question are judged once.
     assert [cot.label for cot in bank.cots("q")] == [None, None, 1, None]
@@ -304,7 +305,7 @@ def test_an_import_in_batches_is_the_same(write: Write, pool: VerifierPool, monk
 IMPORT_UNTIL_KILLED = """
 import sys, os, signal
 from realm.exchange import importing
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 importing.BATCH = 3
 done = 0

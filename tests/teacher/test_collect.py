@@ -19,7 +19,7 @@ from realm.desk.task import DeskTask
 from realm.errors import ConfigError, ResourceError
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
 
@@ -117,10 +117,12 @@ def test_a_cot_that_the_verifier_failed_on_has_no_label(
         3: Verdict(False, "unreadable"),
     }
     judged = 0
+    known = {(question.answer, question.question) for name in task.splits() for question in task.rows(name)}
 
-    def verify(self: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def verify(self: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
         nonlocal judged
         judged += len(pairs)
+        assert all(pair[1:] in known for pair in pairs), "each with its gold and the question's text"
         return [verdicts[number % 4] for number in range(len(pairs))]
 
     monkeypatch.setattr(VerifierPool, "verify", verify)

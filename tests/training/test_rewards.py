@@ -10,6 +10,7 @@ from realm.bank.store import Bank
 from realm.method.completion import REASONS
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
+from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
@@ -105,8 +106,9 @@ def failing(tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch) -> 
     """Answer 1 is right, 2 times out, 3 breaks the verifier, 4 is unreadable and so wrong."""
     reasons = {"1": "", "2": "timeout", "3": "error: ValueError", "4": "unreadable"}
 
-    def verify(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        return [Verdict(not reasons[answer], reasons[answer]) for answer, _ in pairs]
+    def verify(pairs: Sequence[Claim]) -> list[Verdict]:
+        assert {pair[2:] for pair in pairs} <= {(one.question,) for one in task.rows("train")}
+        return [Verdict(not reasons[pair[0] or ""], reasons[pair[0] or ""]) for pair in pairs]
 
     judge = pool()
     monkeypatch.setattr(judge, "verify", verify)
