@@ -37,8 +37,9 @@ def import_bank(
     """Make a bank of CoTs that lie in a file: questions with `cots`, a CoT a row, or conversations.
 
     Keys that go by other names are mapped: --set bank.mapping.text=response.content. Without --verifier it is the
-    task's; without CONFIG that is task.verifier.
+    task's; without CONFIG that is task.verifier. What it cannot read, answer or gold, has no label and is told.
     """
+    from realm.bank.unreadable import sentences
     from realm.exchange.importing import Source, gold_reader, import_file, known_questions
 
     settings, task = settings_of(config, overrides)
@@ -62,6 +63,8 @@ def import_bank(
             f"  judged by the verifier {name}: agrees with {agreement['agree']} of the file's {told} labels; "
             f"{agreement['unreadable']} answers unreadable, {agreement['failed']} not finished"
         )
+        for sentence in sentences(found["unreadable"]):
+            typer.echo(f"  {sentence}")
     else:
         typer.echo("  labels are the file's own")
 

@@ -76,7 +76,7 @@ class Judge:
             [(cot.answer, question.answer, question.question) for cot, question in zip(lot, asked, strict=True)]
         )
         self._writer.write_labels(
-            # Where the verifier timed out or gave up, nobody knows: no label, and it is never shown as a route.
+            # Where nothing was compared, nobody knows: no label, and it is never shown as a route.
             (cot, label_of(verdict), verdict.reason)
             for cot, verdict in zip(lot, verdicts, strict=True)
         )

@@ -44,7 +44,8 @@ def test_labels_are_ours_and_agreement_is_counted(write: Write, pool: VerifierPo
         {"text": "no label 18", "answer": "18"},
     ]
     bank, agreement = import_cots(write([{"id": "q", "question": "?", "answer": "18", "cots": cots}]), pool)
-    assert [cot.label for cot in bank.cots("q")] == [1, 0, 0, 0, 1]
+    assert [cot.label for cot in bank.cots("q")] == [1, 0, None, None, 1]
+    # A file that calls wrong what we cannot read agrees; one that calls it right does not.
     assert agreement == {"agree": 2, "disagree": 2, "unreadable": 2, "failed": 0}
     assert bank.info["agreement"] == agreement
     first = bank.cots("q")[0]

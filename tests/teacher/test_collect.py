@@ -128,7 +128,7 @@ def test_a_cot_that_the_verifier_failed_on_has_no_label(
     monkeypatch.setattr(VerifierPool, "verify", verify)
     folder = fill(tmp_path / "bank", task)
     found = {(cot.sample, cot.label, cot.reason) for cot in rows(folder)}
-    assert found == {(0, 1, ""), (1, None, "timeout"), (2, None, "error: x"), (3, 0, "unreadable")}
+    assert found == {(0, 1, ""), (1, None, "timeout"), (2, None, "error: x"), (3, None, "unreadable")}
     before = judged
     fill(tmp_path / "bank", task)
     assert judged == before  # they were looked at; nobody looks again
@@ -182,7 +182,7 @@ def test_the_row_says_where_it_came_from(tmp_path: Path) -> None:
     teacher = FakeTeacher(behave)
     gather(tmp_path / "bank", teacher, "guidance.probability=1", task=Sums(1))
     (cot,) = rows(BankFolder.open(tmp_path / "bank"))
-    assert (cot.text, cot.answer, cot.label, cot.problem) == ("bad \ud800", "1\ud800", 0, "malformed")
+    assert (cot.text, cot.answer, cot.label, cot.problem) == ("bad \ud800", "1\ud800", None, "malformed")
     assert (cot.guided, cot.comments) == (True, (comment_hash(Sums.comments[0]),))
     assert (cot.prompt_tokens, cot.completion_tokens, cot.meta) == (None, 3, '{"finish_reason": "stop"}')
     assert cot.seconds is not None and len(cot.params) == len(cot.prompt) == 16
