@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from realm.bank.store import Bank
+from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
 from realm.evaluation.generate import Generation, Progress, generate
-from realm.evaluation.judging import classes, copied, verify_once
+from realm.evaluation.judging import classes, copied, unreadable, verify_once
 from realm.evaluation.models import load, prompt_limit
 from realm.evaluation.prompts import Prompt, evaluation_prompts, judged, make_tags
 from realm.evaluation.voting import Voter, vote_records
@@ -30,6 +31,7 @@ from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.run import RunFolder
 from realm.tasks.base import Question, Task
+from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
 
 if TYPE_CHECKING:
@@ -176,6 +178,8 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     `same_err`, `same_err_all` over completions that were shown routes · `scoring_accuracy`, `auroc`, `brier` over all
     routes shown · `f1` (macro, tasks with classes) · `parse_failures` share of completions with any of the `reasons`
     (number by code) · `verifier_failures` completions that the verifier could not finish with (counted wrong) ·
+    `unreadable_answers` share of completions with an answer that it could not read (counted wrong), and
+    `unreadable_examples`, the first of them ·
     `truncated` share · `completion_tokens`, `routes_per_prompt`, `routes_dropped` means · `pass_at_n`, `maj_at_n` for
     n = samples > 1 · `by_kind`, `by_difficulty`.
     """
@@ -188,6 +192,7 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     scores = [score for item in shown for score in item["scores"]]
     labels = [route["label"] for record, item in rows for route in record["shown"][: len(item["scores"])]]
     classed = [(record["class"], item["class"]) for record, item in rows if record["class"] is not None]
+    unread = [item["answer"] for item in items if unreadable(item["answer"], item["verdict"])]
     samples = len(records[0]["completions"])
     several = [([i["answer"] for i in r["completions"]], [i["correct"] for i in r["completions"]]) for r in records]
     return {
@@ -204,7 +209,9 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
         "f1": measures.macro_f1([gold for gold, _ in classed], [name for _, name in classed]),
         "parse_failures": fmean(bool(item["reasons"]) for item in items),
         "reasons": dict(Counter(reason for item in items for reason in item["reasons"]).most_common()),
-        "verifier_failures": sum(item["verdict"] not in ("", "unreadable") for item in items),
+        "verifier_failures": sum(Verdict(item["correct"], item["verdict"]).failed for item in items),
+        "unreadable_answers": len(unread) / len(items),
+        "unreadable_examples": list(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
         "truncated": fmean(item["truncated"] for item in items),
         "completion_tokens": fmean(item["tokens"] for item in items),
         "routes_per_prompt": fmean(len(record["shown"]) for record in records),

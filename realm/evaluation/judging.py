@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from realm.method.routes import Route
-from realm.tasks.verify import Verdict
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
 from realm.tasks.workers import Claim, VerifierPool
 
 
@@ -15,6 +15,11 @@ def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
     asked = list(dict.fromkeys(pairs))
     verdicts = dict(zip(asked, pool.verify(asked), strict=True))
     return [verdicts[pair] for pair in pairs]
+
+
+def unreadable(answer: str | None, reason: str) -> bool:
+    """Whether there is an answer, but none that could be compared; `reason`: of its verdict."""
+    return bool(answer and answer.strip()) and reason in (UNREADABLE, UNREADABLE_GOLD)
 
 
 def copied(pool: VerifierPool, answers: Sequence[tuple[str | None, bool, Sequence[Route], str]]) -> list[bool]:

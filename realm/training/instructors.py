@@ -45,6 +45,7 @@ from realm.method.completion import parse
 from realm.method.seeds import derive, rng
 from realm.processes import main_process
 from realm.tasks.base import Question, Task, normal
+from realm.tasks.verify import UNREADABLE
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
@@ -154,7 +155,7 @@ def _errors(
     wrong = [
         {"id": question.id, "response": item.think, "answer": item.answer or ""}
         for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
-        if not verdict.correct and verdict.reason in ("", "unreadable")
+        if not verdict.correct and verdict.reason in ("", UNREADABLE)
     ]
     read = sum(len(encode(tokenizer, prompt.messages)) for prompt in prompts)
     tokens = read + sum(found.tokens for (found,) in completions)

@@ -22,6 +22,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
+from realm.evaluation.judging import unreadable
 from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward
@@ -156,4 +157,5 @@ def compute_score(
         "format": paid.format,
         "scoring": paid.scoring,
         "verifier_failed": float(verdict.failed),
+        "unreadable_answer": float(unreadable(found.answer, verdict.reason)),
     }

@@ -124,6 +124,8 @@ def test_an_answer_the_verifier_failed_on_is_left_out_and_counted(failing: Route
     rewards, logged = call(failing, [ask(task, "1")] * 4, said(1, 2, 3, 4), [()] * 4)
     assert rewards == [pytest.approx(1.6), None, None, pytest.approx(0.1)]
     assert logged["verifier_failures"] == 0.5
+    assert logged["unreadable_answers"] == 0.25
+    assert [item.verdict for item in failing.groups[0].scored] == ["", "timeout", "error: ValueError", "unreadable"]
     assert (logged["accuracy"], logged["accuracy_without_routes"]) == (0.5, 0.5), "of those that were judged"
     assert logged["reward_format"] + logged["reward_answer"] + logged["reward_scores"] == pytest.approx(1.7 / 2)
     assert [item.paid for item in failing.groups[0].scored] == rewards

@@ -173,7 +173,7 @@ def test_rewards_are_those_of_our_own_trainer(tmp_path: Path, plugin: Any, stude
     assert any(row["extra_info"]["labels"] for row, _ in calls) is judge
     assert len({item["score"] for item in paid}) > (3 if judge else 1)
     assert {frozenset(item) for item in paid} == {
-        frozenset({"score", "correct", "format", "scoring", "verifier_failed"})
+        frozenset({"score", "correct", "format", "scoring", "verifier_failed", "unreadable_answer"})
     }
 
 
