@@ -16,6 +16,7 @@ from realm.analysis.estimates import PairedMean, Ratio, Reservoir, poisson_weigh
 from realm.analysis.redundancy import Redundancy
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
+from realm.bank.unreadable import Unreadable
 from realm.method.routes import Route, select
 from realm.method.seeds import rng
 from realm.tasks.base import Question
@@ -236,8 +237,8 @@ def statistics(
         student: for tokens and for the routes that fit; without it only words are counted.
         progress: called with the number of questions read.
 
-    Two populations are told apart. The labelled CoTs say how good the teachers are: an answer that was cut, refused or
-    never given is wrong. Of them the usable ones (without a `problem`) are what training can show.
+    Two populations are told apart. The labelled CoTs say how good the teachers are, where they state an answer that the
+    verifier can read. Of them the usable ones (without a `problem`) are what training can show.
 
     Returns:
         - of the labelled CoTs: counts (`questions` have a CoT; `all_right`, `mixed` and `all_wrong` those with a
@@ -247,8 +248,8 @@ def statistics(
         - of the usable ones: `usable`, `usable_right`, `usable_wrong`, `usable_error_ratio`, and `teaches_contrast`,
           the questions that have right and wrong ones, with their share of those with a labelled CoT; and how often
           two wrong ones agree (in `redundancy`);
-        - of all: the rest of `redundancy`, `lengths`, `usage` (sums over the CoTs that record it), and how often each
-          problem and each of the verifier's reasons occurs.
+        - of all: the rest of `redundancy`, `lengths`, `usage` (sums over the CoTs that record it), how often each
+          problem and each of the verifier's reasons occurs, and `unreadable` (see `Unreadable.summary`).
         A share without a denominator is None. Every `…_interval` is the 95 % Poisson bootstrap over questions.
     """
     total, redundancy, guidance = _Counts(), Redundancy(seed), _Guidance()
@@ -258,6 +259,7 @@ def statistics(
     problems: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
+    unreadable = Unreadable()
     for done, (question, cots) in enumerate(groups, start=1):
         progress(done)
         if not cots:
@@ -284,6 +286,7 @@ def statistics(
         guidance_usable.add([cot for cot in cots if cot.usable])
         lengths.add(question, cots)
         usage.add(cots)
+        unreadable.add(question, cots)
         problems.update(cot.problem for cot in cots if cot.problem)
         # What follows the colon is the error's own message: of those there can be any number.
         reasons.update(cot.reason.partition(":")[0] for cot in cots if cot.reason)
@@ -297,6 +300,7 @@ def statistics(
         **{f"by_{name}": grouping.summary() for name, grouping in by.items()},
         "problems": dict(problems.most_common()),
         "reasons": dict(reasons.most_common(NAMES)),
+        "unreadable": unreadable.summary(),
         "guidance": {**guidance.summary(), "usable": guidance_usable.summary()},
         "redundancy": redundancy.summary(),
         "lengths": lengths.summary(),

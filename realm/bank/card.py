@@ -41,7 +41,7 @@ own rows (the last one counts). `ledger.jsonl`: every request and what it cost.
 | `teacher`, `params`, `prompt` | who wrote it; hashes of the sampling parameters and of the messages sent |
 | `guided`, `comments` | whether expert comments were in the prompt; which, by the `hash` of `comments.jsonl` |
 | `text`, `answer` | the reasoning; its own final answer |
-| `label`, `reason` | 1 right, 0 wrong, null not known; why the verifier could not tell (or `unreadable`) |
+| `label`, `reason` | 1 right, 0 wrong, null not known; why not: an unreadable answer or gold, time, an error |
 | `problem` | what is wrong with the answer as such: empty, cut, refused, malformed, no_answer; or nothing |
 | `prompt_tokens`, `completion_tokens`, `seconds` | what it took, where the teacher told |
 | `meta` | JSON text of whatever else the source says |

@@ -10,6 +10,7 @@ from typing import Any
 
 from realm.method.routes import Route
 from realm.tasks.base import Comment
+from realm.tasks.verify import UNREADABLE
 
 #: What can be wrong with a teacher's answer as such: nothing came, it was cut at the token limit, the teacher refused,
 #: what came was no reply of the agreed form, or it states no final answer.
@@ -21,11 +22,12 @@ class CoT:
     """One chain of thought of a teacher, with its own final answer and where it came from.
 
     Attributes:
-        label: 1 right, 0 wrong, None where nobody judged it yet or no verifier could tell.
+        label: 1 right, 0 wrong, None where nobody judged it yet or the verifier could not tell.
         comments: hashes of the expert comments in the teacher's prompt (`comment_hash`); `guided` says if there were.
         sample: its number among the CoTs of the question (of one teacher).
         id: unique in the bank; empty, it becomes `question_id/teacher/sample`.
-        reason: of the verifier: why there is no label (`timeout`, `error: …`), or `unreadable` beside label 0.
+        reason: of the verifier, why there is no label: `unreadable` (the answer), `unreadable gold`, `timeout`,
+            `error: …`.
         problem: one of `PROBLEMS`, or "".
         seconds: from the request to the whole answer.
         params, prompt: hashes (16 hexadecimal digits) of the sampling parameters and of the messages sent.
@@ -135,6 +137,11 @@ def to_record(cot: CoT) -> dict[str, Any]:
     return row
 
 
+def known_label(label: int | None, reason: str) -> int | None:
+    """The label as it counts: what could not be read is not wrong, though earlier banks wrote 0 beside it."""
+    return None if reason == UNREADABLE else label
+
+
 def from_record(record: Any) -> CoT:
     """The CoT of a row; raises `ValueError` saying what is wrong with it."""
     if not isinstance(record, dict):
@@ -151,7 +158,8 @@ def from_record(record: Any) -> CoT:
         raise ValueError(f"`problem` must be one of {', '.join(PROBLEMS)} or empty, found {record['problem']!r}")
     if not all(isinstance(item, str) for item in record["comments"]):
         raise ValueError("`comments` must be a list of texts")
-    content = {**record, "comments": tuple(record["comments"])}
+    label = known_label(record["label"], record["reason"])
+    content = {**record, "comments": tuple(record["comments"]), "label": label}
     if content.pop("escaped"):
         content |= {"text": unescape(record["text"]), "answer": unescape(record["answer"])}
     if not content["id"]:

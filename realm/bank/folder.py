@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.bank.card import FORMAT, card, questions_table
-from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, to_record, unescape
+from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, known_label, to_record, unescape
 from realm.bank.questions import QUESTION_COLUMNS, differing, from_question, to_question
 from realm.bank.reading import check_info, reading, reading_table
 from realm.bank.writer import BankWriter, open_mended, to_bytes
@@ -216,7 +216,7 @@ class BankFolder:
             texts = all(isinstance(row.get(name), str) for name in ("id", "question_id", "reason"))
             if not texts or row.get("label", "") not in (0, 1, None):
                 raise DataError(f"{self.path / 'labels.jsonl'}: not a verdict; remove the line {row!a:.80}.")
-            yield row
+            yield {**row, "label": known_label(row["label"], row["reason"])}
 
     def questions(self) -> dict[str, Question]:
         """The questions by id, in their order."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
+from realm.bank.unreadable import Unreadable
 from realm.errors import ConfigError, DataError
-from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
+from realm.tasks.workers import Claim, VerifierPool
 
 #: CoTs, and characters of their texts, that are judged and written together.
 BATCH, BATCH_TEXT = 512, 4 << 20
@@ -20,20 +23,31 @@ NO_GOLD = "no gold"
 UNDER_WAY = "labelling"
 
 
-def judge_all(pool: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-    """One verdict for each (answer, gold), in order; equal pairs are judged once."""
+def judge_all(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
+    """One verdict for each (answer, gold, question), in order; equal ones are judged once.
+
+    Where neither answer nor gold can be read, the gold is the reason.
+    """
     distinct = list(dict.fromkeys(pairs))
     verdicts = dict(zip(distinct, pool.verify(distinct), strict=True))
+    # A verifier may read the answer first, and then never looks at the gold.
+    unread = [pair for pair, verdict in verdicts.items() if verdict.reason == UNREADABLE]
+    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in unread]
+    if golds:
+        known = dict(zip(dict.fromkeys(golds), pool.verify(list(dict.fromkeys(golds))), strict=True))
+        for pair, gold in zip(unread, golds, strict=True):
+            if known[gold].reason in (UNREADABLE, UNREADABLE_GOLD):
+                verdicts[pair] = Verdict(False, UNREADABLE_GOLD)
     return [verdicts[pair] for pair in pairs]
 
 
 def label_of(verdict: Verdict) -> int | None:
-    """1 or 0 for a verdict; None where the verifier gave up."""
-    return int(verdict.correct) if verdict.reason in ("", "unreadable") else None
+    """1 or 0 for a verdict; None where nothing was compared: what cannot be read is not wrong."""
+    return None if verdict.reason else int(verdict.correct)
 
 
 def outcome(label: int | None, reason: str) -> str:
-    """What to count a verdict as: right, wrong, unreadable, no gold, timeout or error."""
+    """What to count a verdict as: right, wrong, unreadable, unreadable gold, no gold, timeout or error."""
     return reason.partition(":")[0] or ("right" if label else "wrong")
 
 
@@ -65,8 +79,9 @@ def label_bank(
     stopped goes on where it was if it is started with the same verifier and `everything`. `progress`: (CoTs, of all).
 
     Returns {"judged", "before" (judged by the start that was stopped), "kept" (labelled, without a gold to judge them
-    by: they keep their labels), "outcomes": {right, wrong, unreadable, no gold, timeout, error}, "reasons": how often
-    each reason of the verifier occurs}. Raises `ConfigError` where labels of two verifiers would be mixed, `DataError`
+    by: they keep their labels), "outcomes": {right, wrong, unreadable, unreadable gold, no gold, timeout, error},
+    "reasons": how often each reason of the verifier occurs, "unreadable": see `Unreadable.summary`, of the judged
+    ones}. Raises `ConfigError` where labels of two verifiers would be mixed, `DataError`
     for a row that is no CoT or where the questions are missing, `ResourceError` where nothing can be written.
     """
     settings = {"verifier": pool.verifier.name, "choices": list(choices), "all": everything}
@@ -79,22 +94,28 @@ def label_bank(
             folder.fold()
             folder.update({UNDER_WAY: settings})
         done = folder.labels()
-        golds = {question.id: question.answer for question in folder.iterate_questions()}
+        questions = {question.id: question for question in folder.iterate_questions() if question.answer.strip()}
         total = count(folder)
         outcomes: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
+        unreadable, bad_golds = Unreadable(), set[str]()
         seen = kept = 0
         with folder.writer() as writer:
             for batch in batches(folder.scan()):
                 seen += len(batch)
                 owed = [cot for cot in batch if cot.id not in done and (everything or cot.label is None)]
                 # Without a gold there is nothing to judge by: a label that is there stays.
-                judged = [cot for cot in owed if cot.label is None or golds.get(cot.question_id, "").strip()]
+                judged = [cot for cot in owed if cot.label is None or cot.question_id in questions]
                 kept += len(owed) - len(judged)
-                verdicts = _judge(judged, golds, pool)
+                verdicts = _judge(judged, questions, pool)
                 writer.write_labels(verdicts)
                 outcomes.update(outcome(label, reason) for _, label, reason in verdicts)
                 reasons.update(reason for _, _, reason in verdicts if reason)
+                for cot, _, reason in verdicts:
+                    unreadable.answer(replace(cot, reason=reason))
+                    if reason == UNREADABLE_GOLD and cot.question_id not in bad_golds:
+                        bad_golds.add(cot.question_id)
+                        unreadable.gold(cot.question_id, questions[cot.question_id].answer)
                 progress(seen, total)
         folder.fold()
         made_by = {} if _same(folder, settings) else {name: settings[name] for name in ("verifier", "choices")}
@@ -105,6 +126,7 @@ def label_bank(
         "kept": kept,
         "outcomes": dict(outcomes),
         "reasons": dict(reasons.most_common(20)),
+        "unreadable": unreadable.summary(),
     }
 
 
@@ -123,12 +145,15 @@ def _check(folder: BankFolder, settings: dict[str, Any]) -> None:
         )
 
 
-def _judge(cots: Sequence[CoT], golds: dict[str, str], pool: VerifierPool) -> list[tuple[CoT, int | None, str]]:
-    pairs = [(cot.answer, golds[cot.question_id]) for cot in cots if golds.get(cot.question_id, "").strip()]
-    verdicts = iter(judge_all(pool, pairs))
+def _judge(
+    cots: Sequence[CoT], questions: Mapping[str, Question], pool: VerifierPool
+) -> list[tuple[CoT, int | None, str]]:
+    """Each CoT with its label and the reason; `questions` are those that have a gold."""
+    asked = [(cot, questions[cot.question_id]) for cot in cots if cot.question_id in questions]
+    verdicts = iter(judge_all(pool, [(cot.answer, question.answer, question.question) for cot, question in asked]))
     found: list[tuple[CoT, int | None, str]] = []
     for cot in cots:
-        if not golds.get(cot.question_id, "").strip():
+        if cot.question_id not in questions:
             found.append((cot, None, NO_GOLD))
         else:
             verdict = next(verdicts)

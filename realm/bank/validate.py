@@ -14,8 +14,10 @@ from realm.bank.labelling import count, judge_all, label_of
 from realm.bank.questions import differing
 from realm.bank.register import Register
 from realm.bank.scan import Group, groups
+from realm.bank.unreadable import EXAMPLES, MOST
 from realm.errors import DataError
 from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD
 from realm.tasks.workers import VerifierPool
 
 #: Rows that are named for each kind of finding; the rest are counted.
@@ -36,6 +38,22 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
         "its CoTs answer the bank's: give the task's questions other ids, or mend the golds of either",
     ),
     "empty": ("error", "CoTs without text that count as answers", "remove them, or set their `problem` to empty"),
+    "most_unreadable": (
+        "error",
+        f"whole answers without label as the verifier cannot read them or their gold, more than {MOST:.0%} of all",
+        "if they are right choose another task.verifier and judge anew (`realm bank label --all --verifier NAME`), "
+        "else mend the golds, or collect anew and ask for another form of answer (teachers.*.prompt)",
+    ),
+    "some_unreadable": (
+        "warning",
+        "whole answers without label as the verifier cannot read them or their gold; training leaves them out",
+        "as long as they are few, nothing; else another task.verifier or teachers.*.prompt",
+    ),
+    "unreadable_gold": (
+        "warning",
+        "questions whose gold the verifier cannot read; none of their CoTs has a label",
+        "mend the golds in questions.jsonl, or choose another task.verifier, and judge with `realm bank label`",
+    ),
     "unlabelled": ("warning", "CoTs without label; training leaves them out", "`realm bank label` judges them"),
     "no_answer": ("warning", "CoTs labelled right without an answer", "`realm bank label --all` judges them anew"),
     "no_gold": ("warning", "questions without gold answer whose CoTs have no label", "add it to questions.jsonl"),
@@ -43,7 +61,7 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
     "contradiction": ("error", "CoTs whose label the verifier contradicts", "`realm bank label --all` judges anew"),
     "unjudged": (
         "warning",
-        "CoTs that the verifier could not finish with",
+        "labelled CoTs that the verifier could not finish with now",
         "allow it more time (task.verifier_timeout)",
     ),
     "none_usable": ("error", "no CoT is labelled and a whole answer", "judge them with `realm bank label`, or collect"),
@@ -199,6 +217,7 @@ class _Look:
         self._found, self._pool = found, pool
         self._training, self._held_out = training, held_out
         self._count: Counter[str] = Counter()
+        self._unreadable: list[str] = []
 
     def at(self, every: Iterator[Group], done: int, progress: Callable[[int], None]) -> None:
         for question, cots in every:
@@ -207,6 +226,11 @@ class _Look:
             done += len(cots)
             progress(done)
         count, add = self._count, self._found.add
+        if count["unreadable"]:
+            kind = "most_unreadable" if count["unreadable"] > MOST * count["whole"] else "some_unreadable"
+            for row in self._unreadable:
+                add(kind, row)
+            add(kind, count=count["unreadable"] - len(self._unreadable))
         if not count["usable"]:
             add("none_usable")
             return
@@ -227,13 +251,21 @@ class _Look:
         if question is None:
             add("unknown", f"{name} ({len(cots)} CoTs)", len(cots))
         for cot in cots:
-            if cot.label is None:
-                add("unlabelled", f"{cot.id}{f' ({cot.reason})' if cot.reason else ''}")
+            if cot.reason not in (UNREADABLE, UNREADABLE_GOLD):
+                if cot.label is None:
+                    add("unlabelled", f"{cot.id}{f' ({cot.reason})' if cot.reason else ''}")
+            elif not cot.problem:  # else that is why there is nothing to read
+                count["unreadable"] += 1
+                if len(self._unreadable) < EXAMPLES and cot.reason == UNREADABLE:
+                    self._unreadable.append(f"{cot.id}: answer {cot.answer[:60]!a}")
+            count["whole"] += not cot.problem
             if not cot.text.strip() and not cot.problem:
                 add("empty", cot.id)
             if cot.label == 1 and not cot.answer.strip():
                 add("no_answer", cot.id)
         gold = question.answer if question else ""
+        if any(cot.reason == UNREADABLE_GOLD for cot in cots):
+            add("unreadable_gold", f"{name}: gold {gold[:60]!a}")
         if not gold.strip() and any(cot.label is None for cot in cots):
             add("no_gold", name)
         usable = {cot.label for cot in cots if cot.usable and cot.text.strip()}
@@ -245,17 +277,19 @@ class _Look:
             name in self._training if self._training is not None else split == "train"
         )
         count["of_held_out"] += name in self._held_out
-        if self._pool is not None and gold.strip():
-            self._verify(cots, gold, self._pool)
+        if self._pool is not None and question is not None and gold.strip():
+            self._verify(cots, question, self._pool)
 
-    def _verify(self, cots: list[CoT], gold: str, pool: VerifierPool) -> None:
+    def _verify(self, cots: list[CoT], question: Question, pool: VerifierPool) -> None:
+        gold = question.answer
         judged = [cot for cot in cots if cot.label is not None]
-        verdicts = judge_all(pool, [(cot.answer, gold) for cot in judged])
+        verdicts = judge_all(pool, [(cot.answer, gold, question.question) for cot in judged])
         for cot, verdict in zip(judged, verdicts, strict=True):
-            ours = label_of(verdict)
-            if ours is None:
+            if verdict.failed:
                 self._found.add("unjudged", f"{cot.id} ({verdict.reason})")
-            elif ours != cot.label:
+            elif label_of(verdict) != cot.label:
+                why = f" ({verdict.reason})" if verdict.reason else ""
                 self._found.add(
-                    "contradiction", f"{cot.id}: label {cot.label}, answer {cot.answer[:60]!a}, gold {gold[:60]!a}"
+                    "contradiction",
+                    f"{cot.id}: label {cot.label}, answer {cot.answer[:60]!a}, gold {gold[:60]!a}{why}",
                 )

@@ -33,6 +33,7 @@ def label(
     """
     from realm.bank.folder import BankFolder
     from realm.bank.labelling import label_bank
+    from realm.bank.unreadable import sentences
 
     folder = BankFolder.open(bank)
     settings, task = settings_of(config, overrides)
@@ -42,10 +43,12 @@ def label(
         found = label_bank(folder, pool, choices=choices, everything=everything, progress=bar)
     before = f", {found['before']} before it was stopped" if found["before"] else ""
     typer.echo(f"{bank}: {found['judged']} CoTs judged by the verifier {name}{before}")
-    names = ("right", "wrong", "unreadable", "timeout", "error", "no gold")
+    names = ("right", "wrong", "unreadable", "unreadable gold", "timeout", "error", "no gold")
     typer.echo("  " + ", ".join(f"{found['outcomes'].get(name, 0)} {name}" for name in names))
     if found["kept"]:
         typer.echo(f"  {found['kept']} keep the label they have: their questions have no gold")
+    for sentence in sentences(found["unreadable"]):
+        typer.echo(f"  {sentence}")
     for reason, number in found["reasons"].items():
         typer.echo(f"  {number} × {printable(reason, 160)}")
 

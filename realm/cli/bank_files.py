@@ -38,8 +38,10 @@ def import_bank(
 
     Keys that go by other names are mapped: --set bank.mapping.text=response.content; two are joined by a +, a list of
     CoTs is generations.*, and none is no key. What was read as what is told. Without --verifier it is the task's;
-    without CONFIG that is task.verifier.
+    without CONFIG that is task.verifier. What it cannot read, answer or gold, has no label and is
+    told.
     """
+    from realm.bank.unreadable import sentences
     from realm.exchange.importing import Source, gold_reader, import_file, known_questions
 
     settings, task = settings_of(config, overrides)
@@ -75,6 +77,8 @@ def import_bank(
             f"  judged by the verifier {name}: agrees with {agreement['agree']} of the file's {told} labels; "
             f"{agreement['unreadable']} answers unreadable, {agreement['failed']} not finished"
         )
+        for sentence in sentences(found["unreadable"]):
+            typer.echo(f"  {sentence}")
     else:
         typer.echo("  labels are the file's own")
 

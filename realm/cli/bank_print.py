@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from realm.bank.unreadable import sentences
 from realm.display import printable
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def print_stats(name: str, found: Mapping[str, Any]) -> None:
         f"wrong ones only: {found['all_wrong']}",
     )
     console.print(_ratios(found))
-    for title, counts in (("problems", found["problems"]), ("no label, or unreadable", found["reasons"])):
+    for title, counts in (("problems", found["problems"]), ("no label", found["reasons"])):
         if counts:
             named = (f"{printable(key, 40)} {counts[key]}" for key in list(counts)[:_NAMES])
             _say(console, f"{title}: {', '.join(named)}")
+    for sentence in sentences(found["unreadable"]):
+        _say(console, sentence)
     _print_guidance(console, found["guidance"])
     redundancy = found["redundancy"]
     if redundancy["pairs_compared"]:

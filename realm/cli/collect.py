@@ -61,6 +61,7 @@ def collect(
     resolved = resolve(config, overrides)
     folder = out or Path(resolved.bank.path or resolved.run_path / "bank")
 
+    from realm.bank.folder import BankFolder
     from realm.cli.collect_show import print_outlook, print_plan, print_samples
     from realm.display import printable
     from realm.tasks.registry import load_task
@@ -71,7 +72,7 @@ def collect(
     task = load_task(resolved)
     plan = make_plan(resolved, task, keyless=dry_run or bool(show))  # a mistake is found before anything is written
     if show:
-        print_samples(plan, show)
+        print_samples(plan, show, BankFolder.open(folder) if (folder / "bank.json").is_file() else None)
         return
     info = bank_info(resolved, task, plan.guidance)
     there = _existing(folder, info, resume=resume, overwrite=overwrite)

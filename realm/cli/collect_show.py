@@ -114,8 +114,10 @@ def _print_estimate(estimate: Estimate) -> None:
         typer.echo(f"    cost: {', '.join(sums)}")
 
 
-def print_samples(plan: Plan, samples: int) -> None:
-    """The messages of some samples as they would be sent."""
+def print_samples(plan: Plan, samples: int, folder: BankFolder | None) -> None:
+    """The messages of some samples as they would be sent, and what of the bank's answers so far cannot be read."""
+    from realm.bank.scan import groups
+    from realm.bank.unreadable import Unreadable, sentences
     from realm.teacher.plan import preview
 
     for source, job in preview(plan, samples):
@@ -127,6 +129,12 @@ def print_samples(plan: Plan, samples: int) -> None:
             typer.echo(f"[{printable(role)}]")
             typer.echo(printable_lines(text))
         typer.echo()
+    if folder is not None:
+        unreadable = Unreadable()
+        for question, cots in groups(folder):
+            unreadable.add(question, cots)
+        for sentence in sentences(unreadable.summary()):
+            typer.echo(f"{folder.path}: {sentence}")
     typer.echo("nothing was sent")
 
 
@@ -215,11 +223,14 @@ def _details(tally: Tally, requests: float, done: float) -> str:
 def print_bank(folder: BankFolder, tally: Tally) -> None:
     """The bank as it is now, and what this start of the collection met with."""
     from realm.bank.scan import groups
+    from realm.bank.unreadable import Unreadable, sentences
 
+    unreadable = Unreadable()
     labels: Counter[tuple[str, int | None]] = Counter()
     problems: Counter[str] = Counter()
     total = questions = mixed = judged = 0
-    for _, cots in groups(folder):
+    for question, cots in groups(folder):
+        unreadable.add(question, cots)
         usable = [cot for cot in cots if cot.usable]
         found = {cot.label for cot in usable}
         total, questions = total + len(cots), questions + bool(cots)
@@ -238,6 +249,8 @@ def print_bank(folder: BankFolder, tally: Tally) -> None:
             f"  {problems.total()} CoTs have a problem, are never shown to a student and count in no figure above: "
             f"{printable(_counted(problems))}"
         )
+    for sentence in sentences(unreadable.summary()):
+        typer.echo(f"  {sentence}")
     if tally.failures:
         typer.echo(
             f"  {tally.failures.total()} of {tally.requests} requests failed: {printable(_counted(tally.failures))}"

@@ -37,6 +37,16 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
         style="dim",
         highlight=False,
     )
+    worst = max(summaries, key=lambda row: row.get("unreadable_answers") or 0.0, default={})
+    if worst.get("unreadable_answers"):
+        where = f"{worst['split']}, {worst['routes']} routes"
+        console.print(
+            f"The verifier could not read up to {_percent(worst['unreadable_answers'])} % of the answers ({where}), "
+            f"e.g. {', '.join(worst['unreadable_examples'])}. They count as wrong; where they are right, choose "
+            "another task.verifier.",
+            markup=False,
+            highlight=False,
+        )
 
 
 def print_votes(summaries: Sequence[dict[str, Any]]) -> None:

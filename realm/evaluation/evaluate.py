@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from realm.bank.store import Bank
+from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
 from realm.evaluation.generate import Generation, Progress, generate
-from realm.evaluation.judging import classes, copied, verify_once
+from realm.evaluation.judging import classes, copied, unreadable, verify_once
 from realm.evaluation.models import load, prompt_limit
 from realm.evaluation.prompts import Prompt, evaluation_prompts, judged, make_tags
 from realm.evaluation.voting import Voter, vote_records
@@ -30,6 +31,7 @@ from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.run import RunFolder
 from realm.tasks.base import Question, Task
+from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
 
 if TYPE_CHECKING:
@@ -121,16 +123,17 @@ def _records(
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
     parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]
-    verdicts = verify_once(
-        pool, [(item.answer, row[0].question.answer) for item, row in zip(parsed, rows, strict=True)]
-    )
+    asked = [prompt.question.question for prompt, _ in rows]
+    golds = [prompt.question.answer for prompt, _ in rows]
+    verdicts = verify_once(pool, list(zip(answers, golds, asked, strict=True)))
     right = [verdict.correct for verdict in verdicts]
-    copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], strict=True)))
-    golds: list[str | None] = [None] * len(prompts)
+    copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], asked, strict=True)))
+    expected: list[str | None] = [None] * len(prompts)
     named: list[str | None] = [None] * len(rows)
     if task.labels:
-        golds = classes(pool, [prompt.question.answer for prompt in prompts], task.labels)
-        named = classes(pool, answers, task.labels)
+        questions = [prompt.question for prompt in prompts]
+        expected = classes(pool, [one.answer for one in questions], task.labels, [one.question for one in questions])
+        named = classes(pool, answers, task.labels, asked)
     completions = [
         {
             "text": found.text,
@@ -154,12 +157,12 @@ def _records(
             "difficulty": prompt.question.difficulty,
             "question": prompt.question.question,
             "gold": prompt.question.answer,
-            "class": gold,
+            "class": name,
             "shown": [{"id": route.id, "answer": route.answer, "label": route.label} for route in prompt.routes],
             "dropped": prompt.dropped,
             "completions": completions[i * size : (i + 1) * size],
         }
-        for i, (prompt, gold) in enumerate(zip(prompts, golds, strict=True))
+        for i, (prompt, name) in enumerate(zip(prompts, expected, strict=True))
     ]
 
 
@@ -175,6 +178,8 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     `same_err`, `same_err_all` over completions that were shown routes · `scoring_accuracy`, `auroc`, `brier` over all
     routes shown · `f1` (macro, tasks with classes) · `parse_failures` share of completions with any of the `reasons`
     (number by code) · `verifier_failures` completions that the verifier could not finish with (counted wrong) ·
+    `unreadable_answers` share of completions with an answer that it could not read (counted wrong), and
+    `unreadable_examples`, the first of them ·
     `truncated` share · `completion_tokens`, `routes_per_prompt`, `routes_dropped` means · `pass_at_n`, `maj_at_n` for
     n = samples > 1 · `by_kind`, `by_difficulty`.
     """
@@ -187,6 +192,7 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     scores = [score for item in shown for score in item["scores"]]
     labels = [route["label"] for record, item in rows for route in record["shown"][: len(item["scores"])]]
     classed = [(record["class"], item["class"]) for record, item in rows if record["class"] is not None]
+    unread = [item["answer"] for item in items if unreadable(item["answer"], item["verdict"])]
     samples = len(records[0]["completions"])
     several = [([i["answer"] for i in r["completions"]], [i["correct"] for i in r["completions"]]) for r in records]
     return {
@@ -203,7 +209,9 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
         "f1": measures.macro_f1([gold for gold, _ in classed], [name for _, name in classed]),
         "parse_failures": fmean(bool(item["reasons"]) for item in items),
         "reasons": dict(Counter(reason for item in items for reason in item["reasons"]).most_common()),
-        "verifier_failures": sum(item["verdict"] not in ("", "unreadable") for item in items),
+        "verifier_failures": sum(Verdict(item["correct"], item["verdict"]).failed for item in items),
+        "unreadable_answers": len(unread) / len(items),
+        "unreadable_examples": list(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
         "truncated": fmean(item["truncated"] for item in items),
         "completion_tokens": fmean(item["tokens"] for item in items),
         "routes_per_prompt": fmean(len(record["shown"]) for record in records),

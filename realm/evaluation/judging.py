@@ -6,42 +6,47 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from realm.method.routes import Route
-from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
-
-Pair = tuple[str | None, str]
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
+from realm.tasks.workers import Claim, VerifierPool
 
 
-def verify_once(pool: VerifierPool, pairs: Sequence[Pair]) -> list[Verdict]:
-    """One verdict for each (answer, gold), in order; equal pairs are judged once."""
+def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
+    """One verdict for each (answer, gold, question), in order; equal ones are judged once."""
     asked = list(dict.fromkeys(pairs))
     verdicts = dict(zip(asked, pool.verify(asked), strict=True))
     return [verdicts[pair] for pair in pairs]
 
 
-def copied(pool: VerifierPool, answers: Sequence[tuple[str | None, bool, Sequence[Route]]]) -> list[bool]:
+def unreadable(answer: str | None, reason: str) -> bool:
+    """Whether there is an answer, but none that could be compared; `reason`: of its verdict."""
+    return bool(answer and answer.strip()) and reason in (UNREADABLE, UNREADABLE_GOLD)
+
+
+def copied(pool: VerifierPool, answers: Sequence[tuple[str | None, bool, Sequence[Route], str]]) -> list[bool]:
     """For `same_err`: whether a wrong answer equals a wrong answer of a shown route.
 
     Two answers are equal where their texts are, or where the verifier takes one for the other (18 and 18.0).
 
     Args:
-        answers: (answer, whether it is right, routes shown) of each completion. A right or missing answer copies
-            nothing.
+        answers: (answer, whether it is right, routes shown, text of the question) of each completion. A right or
+            missing answer copies nothing.
     """
-    pairs: list[list[tuple[str, str]]] = []
-    for answer, correct, routes in answers:
+    pairs: list[list[tuple[str, str, str]]] = []
+    for answer, correct, routes, question in answers:
         wrong = {route.answer for route in routes if not route.label} if answer and not correct else set()
-        pairs.append([(answer or "", other) for other in sorted(wrong) if other.strip()])
+        pairs.append([(answer or "", other, question) for other in sorted(wrong) if other.strip()])
     flat = [pair for found in pairs for pair in found if pair[0] != pair[1]]
     equal = {pair for pair, verdict in zip(flat, verify_once(pool, flat), strict=True) if verdict.correct}
-    return [any(a == b or (a, b) in equal for a, b in found) for found in pairs]
+    return [any(pair[0] == pair[1] or pair in equal for pair in found) for found in pairs]
 
 
-def alike(pool: VerifierPool, answers: Sequence[Sequence[str | None]]) -> list[list[int | None]]:
+def alike(
+    pool: VerifierPool, answers: Sequence[Sequence[str | None]], questions: Sequence[str]
+) -> list[list[int | None]]:
     """For votes: which answers of each question are equal, as numbers from 0 in the order of the first of them.
 
     Two answers are equal where their texts are, case and white space aside (as for maj@n), or where the verifier takes
-    one for the other (18 and 18.0). A missing or empty answer is None.
+    one for the other (18 and 18.0). A missing or empty answer is None. `questions`: their texts.
     """
     texts = [["".join((answer or "").split()).casefold() for answer in row] for row in answers]
     spelled: list[dict[str, str]] = [{} for _ in answers]
@@ -49,14 +54,18 @@ def alike(pool: VerifierPool, answers: Sequence[Sequence[str | None]]) -> list[l
         for text, answer in zip(known, row, strict=True):
             if answer is not None and text:
                 found.setdefault(text, answer)
-    flat = [(later, earlier) for found in spelled for earlier, later in combinations(found.values(), 2)]
+    flat = [
+        (later, earlier, question)
+        for found, question in zip(spelled, questions, strict=True)
+        for earlier, later in combinations(found.values(), 2)
+    ]
     equal = {pair for pair, verdict in zip(flat, verify_once(pool, flat), strict=True) if verdict.correct}
     numbered = []
-    for known, found in zip(texts, spelled, strict=True):
+    for known, found, question in zip(texts, spelled, questions, strict=True):
         leaders: list[str] = []
         numbers: dict[str, int] = {}
         for text, answer in found.items():
-            same = (number for number, leader in enumerate(leaders) if (answer, leader) in equal)
+            same = (number for number, leader in enumerate(leaders) if (answer, leader, question) in equal)
             numbers[text] = next(same, len(leaders))
             if numbers[text] == len(leaders):
                 leaders.append(answer)
@@ -64,9 +73,17 @@ def alike(pool: VerifierPool, answers: Sequence[Sequence[str | None]]) -> list[l
     return numbered
 
 
-def classes(pool: VerifierPool, answers: Sequence[str | None], labels: Sequence[str]) -> list[str | None]:
-    """For macro-F1: the first class that the verifier takes each answer for; None where it is none of them."""
-    verdicts = verify_once(pool, [(answer, label) for answer in answers for label in labels])
+def classes(
+    pool: VerifierPool, answers: Sequence[str | None], labels: Sequence[str], questions: Sequence[str]
+) -> list[str | None]:
+    """For macro-F1: the first class that the verifier takes each answer for; None where it is none of them.
+
+    `questions`: the text of the question of each answer.
+    """
+    claims = [
+        (answer, label, question) for answer, question in zip(answers, questions, strict=True) for label in labels
+    ]
+    verdicts = verify_once(pool, claims)
     found = [labels[i % len(labels)] if verdict.correct else None for i, verdict in enumerate(verdicts)]
     rows = [found[i : i + len(labels)] for i in range(0, len(found), len(labels))]
     return [next((label for label in row if label is not None), None) for row in rows]

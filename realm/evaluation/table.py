@@ -16,6 +16,7 @@ _COLUMNS = (
     ("scoring acc.", "scoring_accuracy", True),
     ("AUROC", "auroc", False),
     ("parse failures", "parse_failures", True),
+    ("unreadable", "unreadable_answers", True),
     ("truncated", "truncated", True),
     ("tokens", "completion_tokens", False),
 )

@@ -122,7 +122,7 @@ class Voter:
         ]
         answers = [[item.answer for item in (*one, *two)] for one, two in zip(parsed, read, strict=True)]
         elections = []
-        for i, known in enumerate(alike(self.pool, answers)):
+        for i, known in enumerate(alike(self.pool, answers, [prompt.question.question for prompt in prompts])):
             ballot = known[: len(first[i])], shown[i], [item.scores for item in read[i]]
             winner = score_weighted(*ballot, known[len(first[i]) :])
             elections.append(
@@ -142,7 +142,8 @@ class Voter:
     ) -> tuple[list[list[Message]], list[tuple[int, ...]]]:
         """For every question the prompt that shows completions of the first pass, and which these are, in order."""
         asked, shown = [], []
-        groups = alike(self.pool, [[item.answer for item in row] for row in parsed])
+        questions = [prompt.question.question for prompt in prompts]
+        groups = alike(self.pool, [[item.answer for item in row] for row in parsed], questions)
         for prompt, row, known in zip(prompts, parsed, groups, strict=True):
             chosen = choose(known, [item.think for item in row], self.config.routes.k)
             # Shuffled: the place in the prompt must not tell how often an answer was given.
@@ -185,13 +186,14 @@ class Voter:
             group[: affordable([item.tokens for item in group], room)] for group, room in zip(found, left, strict=True)
         ]
         answers = [[parse(item.text, 0, self.tags).answer for item in group] for group in kept]
+        groups = alike(self.pool, answers, [prompt.question.question for prompt in prompts])
         return [
             Majority(
                 answer=_spelled(vote(known, [1.0] * len(known)), known, row),
                 votes=tuple(row),
                 tokens=self._tokens(prompt.messages, group),
             )
-            for prompt, group, known, row in zip(prompts, kept, alike(self.pool, answers), answers, strict=True)
+            for prompt, group, known, row in zip(prompts, kept, groups, answers, strict=True)
         ]
 
     def _tokens(self, messages: Sequence[Message], completions: Sequence[Generation]) -> int:
@@ -220,13 +222,12 @@ def vote_records(
     ]
     elections = voter.elect(prompts, first, progress)
     majorities = voter.majorities(prompts, first, [election.tokens for election in elections])
-    golds = [question.answer for question in questions]
-    pairs = [
-        (answer, gold)
-        for election, majority, gold in zip(elections, majorities, golds, strict=True)
+    claims = [
+        (answer, question.answer, question.question)
+        for election, majority, question in zip(elections, majorities, questions, strict=True)
         for answer in (election.answer, majority.answer, *(item.answer for item in election.parsed))
     ]
-    verdicts = iter(verify_once(voter.pool, pairs))
+    verdicts = iter(verify_once(voter.pool, claims))
     voted = []
     for record, election, majority in zip(records, elections, majorities, strict=True):
         correct, plain = next(verdicts).correct, next(verdicts).correct

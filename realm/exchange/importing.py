@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from realm.bank.cot import CoT
+from realm.bank.cot import CoT, known_label
 from realm.bank.folder import BankFolder
 from realm.bank.labelling import BATCH, BATCH_TEXT, judge_all, label_of
 from realm.bank.questions import from_question
 from realm.bank.register import Register
 from realm.bank.store import Bank
+from realm.bank.unreadable import Unreadable, sentences
 from realm.bank.writer import to_bytes
 from realm.config import Config
 from realm.errors import DataError, ResourceError
@@ -27,6 +28,7 @@ from realm.files import writing
 from realm.tasks.base import Question, Task, normal, text_id
 from realm.tasks.gsm8k import final_answer
 from realm.tasks.jsonl import answer_text
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
 from realm.tasks.workers import VerifierPool
 
 _LOG = logging.getLogger(__name__)
@@ -55,12 +57,13 @@ class Source:
 
 @dataclass
 class _Waiting:
-    """CoTs that are not judged yet, each with the file's label and its gold."""
+    """CoTs that are not judged yet, each with the file's label and its question; `lines`: the first of a question."""
 
     cots: list[CoT]
     flags: list[int | None]
-    golds: list[str]
+    asked: list[Question]
     questions: list[Question]
+    lines: dict[str, int]
     size: int = 0
 
     @property
@@ -89,7 +92,7 @@ class _Reader:
 
     def batches(self, progress: Callable[[int, int], None]) -> Iterator[_Waiting]:
         """Raises `DataError` for a file without rows or without any CoT, and for bad rows unless they are skipped."""
-        waiting = _Waiting([], [], [], [])
+        waiting = _Waiting([], [], [], [], {})
         first: Any = None
         path = self._source.path
         for number, content in read_file(path, self._bad, progress):
@@ -106,7 +109,7 @@ class _Reader:
                 self._bad(error if isinstance(error, DataError) else DataError(f"{path}:{number}: nested too deeply."))
             if waiting.full:
                 yield waiting
-                waiting = _Waiting([], [], [], [])
+                waiting = _Waiting([], [], [], [], {})
         if first is None and not self.skipped:
             raise DataError(f"{path}: expected one JSON object a line, the file is empty.")
         if not self.cots:
@@ -157,6 +160,7 @@ class _Reader:
             )
         if row == number and (question.question or question.answer):
             waiting.questions.append(question)
+            waiting.lines[question.id] = number
             self.questions += 1
         cots = []
         for entry in item.entries:
@@ -164,7 +168,7 @@ class _Reader:
             sample = max(sample, cots[-1].sample + 1)
         waiting.cots += cots
         waiting.flags += [entry.flag for entry in item.entries]
-        waiting.golds += [question.answer] * len(cots)
+        waiting.asked += [question] * len(cots)
         waiting.size += sum(len(cot.text) for cot in cots)
         self.cots += len(cots)
         self.nulls += item.nulls
@@ -213,20 +217,45 @@ class _Reader:
         return cot
 
 
-def _labels(waiting: _Waiting, pool: VerifierPool | None, told: Counter[str]) -> Iterator[CoT]:
+def _labels(
+    waiting: _Waiting, pool: VerifierPool | None, path: Path, told: Counter[str], unreadable: Unreadable
+) -> Iterator[CoT]:
     """The CoTs with their labels: the pool's, or without one the file's own."""
     if pool is None:
         for cot, flag in zip(waiting.cots, waiting.flags, strict=True):
-            yield replace(cot, label=flag)
+            yield replace(cot, label=known_label(flag, cot.reason))
         return
-    verdicts = judge_all(pool, [(cot.answer, gold) for cot, gold in zip(waiting.cots, waiting.golds, strict=True)])
+    claims = [
+        (cot.answer, asked.answer, asked.question) for cot, asked in zip(waiting.cots, waiting.asked, strict=True)
+    ]
+    verdicts = judge_all(pool, claims)
+    for number, gold in _unreadable_golds(waiting, verdicts, pool):
+        unreadable.gold(f"{path.name}:{number}", gold)
     for cot, flag, verdict in zip(waiting.cots, waiting.flags, verdicts, strict=True):
-        label = label_of(verdict)
-        told["failed"] += label is None
-        told["unreadable"] += verdict.reason == "unreadable"
-        if flag is not None and label is not None:
-            told["agree" if flag == label else "disagree"] += 1
-        yield replace(cot, label=label, reason=verdict.reason)
+        told["failed"] += verdict.failed
+        told["unreadable"] += verdict.reason == UNREADABLE
+        # An answer that we cannot read is none that we take for right, and so agrees with a file that calls it wrong.
+        if flag is not None and verdict.reason in ("", UNREADABLE):
+            told["agree" if flag == verdict.correct else "disagree"] += 1
+        judged = replace(cot, label=label_of(verdict), reason=verdict.reason)
+        unreadable.answer(judged)
+        yield judged
+
+
+def _unreadable_golds(waiting: _Waiting, verdicts: Sequence[Verdict], pool: VerifierPool) -> Iterator[tuple[int, str]]:
+    """Line and gold of the questions that come first here and whose gold cannot be read."""
+    bad = {
+        asked.id for asked, verdict in zip(waiting.asked, verdicts, strict=True) if verdict.reason == UNREADABLE_GOLD
+    }
+    judged = {asked.id for asked in waiting.asked}
+    bare = [question for question in waiting.questions if question.answer and question.id not in judged]
+    claims = [(question.answer, question.answer, question.question) for question in bare]
+    for question, verdict in zip(bare, judge_all(pool, claims) if claims else (), strict=True):
+        if verdict.reason == UNREADABLE_GOLD:
+            bad.add(question.id)
+    for question in waiting.questions:
+        if question.id in bad:
+            yield waiting.lines[question.id], question.answer
 
 
 def _read(
@@ -240,10 +269,11 @@ def _read(
     if relabel and pool is None:
         raise ValueError("relabel needs a pool")
     told = Counter(agree=0, disagree=0, unreadable=0, failed=0)
+    unreadable = Unreadable()
     with Register() as register:
         reader = _Reader(source, relabel, register)
         for waiting in reader.batches(progress):
-            write(waiting.questions, _labels(waiting, pool if relabel else None, told))
+            write(waiting.questions, _labels(waiting, pool if relabel else None, source.path, told, unreadable))
     agreement = dict(told) if relabel else {}
     judged = told["agree"] + told["disagree"]
     if judged:
@@ -264,6 +294,7 @@ def _read(
     return {
         "info": info,
         **{name: getattr(reader, name) for name in ("cots", "questions", "skipped", "nulls", "filtered")},
+        "unreadable": unreadable.summary(),
         "readings": [
             (reading, [key for key in keys if not any(_names(place, key) for _, place in reading)])
             for reading, keys in reader.readings.items()
@@ -291,7 +322,8 @@ def import_file(
 
     Returns {"info" (as in bank.json), "cots", "questions", "skipped" (bad rows), "nulls" (CoTs that are null),
     "filtered" (rows of further filters of lm-evaluation-harness), "readings": for each kind of row but our own which
-    key was read as which, [(ours, the file's), …], and the list of its other keys}. Raises `DataError` with file and
+    key was read as which, [(ours, the file's), …], and the list of its other keys, "unreadable" (see
+    `Unreadable.summary`; golds by their line)}. Raises `DataError` with file and
     line for what cannot be used, `ResourceError` where `out` is taken or nothing can be written.
     """
     out = Path(out)
@@ -338,13 +370,16 @@ def import_cots(
 ) -> tuple[Bank, dict[str, int]]:
     """Read a file's CoTs into a bank in memory, or in the new folder `bank_dir`; other arguments as of `Source`.
 
-    With `relabel` every CoT's answer is judged by the pool against its row's gold: right 1; wrong, empty or unreadable
-    0; a verifier that gave up gives no label (None). Without, the file's `correct` is the label and no pool is needed.
-    `source` becomes the teacher. A row without CoTs gives none, and a CoT that is null is none. One that states no
-    answer of its own is searched for one; where there is none its `problem` is `no_answer`.
+    With `relabel` every CoT's answer is judged by the pool against its row's gold: right 1, wrong 0, no label (None)
+    where answer or gold is empty or unreadable or the verifier gave up. A row whose gold is unreadable is no bad row:
+    it is kept, as another verifier may read it, and a warning names the first of them. Without `relabel` the file's
+    `correct` is the label and no pool is needed. `source` becomes the teacher. A row without CoTs gives none, and a
+    CoT that is null is none. One that states no answer of its own is searched for one; where there is none its
+    `problem` is `no_answer`.
 
     Returns the bank and, with `relabel`, how far our labels and the file's agree: {"agree", "disagree"} over the CoTs
-    that the file labels, and of all CoTs {"unreadable", "failed"} (timeouts and errors); also kept in `bank.info`.
+    that the file labels (an unreadable answer agrees with 0), and of all CoTs {"unreadable", "failed"} (timeouts and
+    errors); also kept in `bank.info`.
 
     Raises `DataError` with file and line for what cannot be used.
     """
@@ -358,7 +393,10 @@ def import_cots(
         bank.questions |= {question.id: question for question in questions}
         bank.append(cots)
 
-    bank.info = _read(source, pool, relabel, write, lambda done, total: None)["info"]
+    found = _read(source, pool, relabel, write, lambda done, total: None)
+    bank.info = found["info"]
+    for sentence in sentences(found["unreadable"]):
+        _LOG.warning("%s: %s", path, sentence)
     return bank, bank.info["agreement"]
 
 

@@ -11,6 +11,7 @@ from realm.analysis.patterns import analyse
 from realm.analysis.stats import Student, statistics
 from realm.bank.folder import BankFolder
 from realm.bank.scan import groups
+from realm.bank.unreadable import sentences
 from realm.display import printable
 from realm.files import write_atomic
 from realm.report.bank_figures import agreement_figures, error_figures
@@ -81,6 +82,7 @@ def page_context(
         "contents": [(anchor, title) for anchor, title, there in contents if there],
         "counts": count_table(found),
         "reasons": reason_table(found),
+        "unreadable": sentences(found["unreadable"]),
         "error_figures": error_figures(found),
         "guidance": guidance,
         "analysed": _analysed(patterns),
@@ -104,11 +106,13 @@ def bank_section(report: Report) -> dict[str, Any] | None:
             return {
                 "lead": _lead(found),
                 "counts": count_table(found),
+                # Of a run trained by an earlier version there are none.
+                "unreadable": sentences(found["unreadable"]) if "unreadable" in found else [],
                 "figures": error_figures(found)[:2],
                 "guidance": guidance_table(found),
                 "patterns": _patterns(found.get("patterns")),
             }
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue
     return None
 
@@ -133,7 +137,7 @@ def _lead(found: Mapping[str, Any]) -> str:
     if found["usable_error_ratio"] is not None:
         lead += f": they have right and wrong CoTs; {percent(found['usable_error_ratio'])} of the usable CoTs are wrong"
     if found["usable"] < found["right"] + found["wrong"]:
-        lead += f", and {percent(found['error_ratio'])} of all labelled ones, cut and refused answers among them"
+        lead += f", and {percent(found['error_ratio'])} of all labelled ones, cut answers among them"
     guidance = found["guidance"]
     if guidance["interval"]:
         low, high = guidance["interval"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from realm.report.data import Report, Run, items, mapping, number, read_lines, split_title, text, whole
+from realm.tasks.verify import UNREADABLE
 
 #: Characters of all completions together as they stand in the page, and of the predictions among them; with the charts
 #: this keeps it below 5 MB.
@@ -68,6 +69,8 @@ def _completion(row: dict[str, Any], routes: Sequence[dict[str, Any]], weights: 
     # null: the verifier failed on the answer, and nobody knows.
     correct = None if row.get("correct", False) is None else right
     reasons = [_cut(reason, SHORT) for reason in reasons[:MANY]] if isinstance(reasons, list) else []
+    if row.get("verdict") == UNREADABLE and text(row.get("answer")).strip():
+        reasons.append("the verifier cannot read the answer")
     return {
         "think": think,
         # The text as it was written repeats the parts; it is worth its size where these are not the whole story.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from statistics import fmean
 
-from realm.report.data import number, share, text, whole
+from realm.bank.unreadable import MOST, sentences
+from realm.report.data import mapping, number, share, text, whole
 from realm.report.doctor_case import Case, Finding, age, standing
+from realm.report.unread import sentence, unread
 from realm.run import RunFolder
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
@@ -91,6 +93,43 @@ def verifier(case: Case) -> Finding | None:
         f"Raise {case.told('task.verifier_timeout')} seconds, or choose a simpler {case.told('task.verifier')}.",
         ("task.verifier_timeout", "task.verifier"),
         {"mean": level, "worst": max(found)},
+    )
+
+
+def unreadable(case: Case) -> Finding | None:
+    """Answers of the student that the verifier could not read: they earned nothing, right or wrong."""
+    level, _ = unread(case.run)
+    if level < 0.02:
+        return None
+    return Finding(
+        "unreadable",
+        "harmful" if level >= 0.1 else "hint",
+        sentence(case.run),
+        f"Where they are right, choose another {case.told('task.verifier')}; else teach the form of an answer first "
+        f"({case.told('training.sft.steps')}, training.recipe realm-r1) or ask for it (prompt.system).",
+        ("task.verifier", "training.sft.steps", "training.recipe", "prompt.system"),
+        {"share": level},
+    )
+
+
+def bank_unreadable(case: Case) -> Finding | None:
+    """CoTs without label, because their answer or their gold cannot be read."""
+    found = mapping(case.bank.get("unreadable"))
+    level, golds = share(found.get("share")) or 0.0, whole(found.get("golds"))
+    if level < 0.01 and not golds:
+        return None
+    try:
+        told = sentences(found)
+    except (LookupError, TypeError, ValueError, AttributeError):  # not as we wrote it
+        return None
+    return Finding(
+        "bank_unreadable",
+        "harmful" if level > MOST else "hint",
+        f"Of the bank, {level:.1%} of the whole answers were no use: " + "; ".join(told) + ".",
+        f"`realm bank validate` names them. Another {case.told('task.verifier')} and `realm bank label --all` judge "
+        "them anew; teachers.*.prompt asks for another form of answer.",
+        ("task.verifier", "teachers"),
+        {"share": level, "golds": golds},
     )
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from realm.files import write_atomic
 from realm.report import figures as drawn
-from realm.report import judging, tables
+from realm.report import judging, tables, unread
 from realm.report.bank import bank_section
 from realm.report.completions import browser_data, script_json
 from realm.report.data import Report, Run, mapping, number, read_report, text
@@ -77,6 +77,7 @@ def page_context(report: Report) -> dict[str, Any]:
         "calibration_table": judging.calibration_table(scores, names),
         "copying_figures": judging.copying_figures(report),
         "parse_table": tables.parse_table(report),
+        "unreadable_answers": unread.sentences(report.runs),
         "groups": Markup(script_json(groups)) if groups else "",
         "groups_shown": sample.sentence,
         "bank": bank_section(report),

@@ -86,6 +86,7 @@ MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("pass_at_n", "pass@n", percent),
     ("maj_at_n", "maj@n", percent),
     ("parse_failures", "Parse failures", percent),
+    ("unreadable_answers", "Answers not read by the verifier", percent),
     ("truncated", "Truncated", percent),
     ("completion_tokens", "Tokens per answer", lambda value: f"{value:.0f}"),
 )

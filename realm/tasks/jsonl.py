@@ -202,7 +202,7 @@ def _questions(
         except ValueError as error:
             found, strange[row.line] = "", str(error)
         questions.append(_question(path, row, found))
-    verdicts = pool.verify([(question.answer, question.answer) for question in questions])
+    verdicts = pool.verify([(question.answer, question.answer, question.question) for question in questions])
     bad: list[str] = []
     for row, question, verdict in zip(rows, questions, verdicts, strict=True):
         if verdict.correct:

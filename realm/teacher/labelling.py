@@ -71,9 +71,12 @@ class Judge:
             self._judge(lot)
 
     def _judge(self, lot: list[CoT]) -> None:
-        verdicts = self._pool.verify([(cot.answer, self._questions[cot.question_id].answer) for cot in lot])
+        asked = [self._questions[cot.question_id] for cot in lot]
+        verdicts = self._pool.verify(
+            [(cot.answer, question.answer, question.question) for cot, question in zip(lot, asked, strict=True)]
+        )
         self._writer.write_labels(
-            # Where the verifier timed out or gave up, nobody knows: no label, and it is never shown as a route.
+            # Where nothing was compared, nobody knows: no label, and it is never shown as a route.
             (cot, label_of(verdict), verdict.reason)
             for cot, verdict in zip(lot, verdicts, strict=True)
         )

@@ -45,6 +45,7 @@ from realm.method.completion import parse
 from realm.method.seeds import derive, rng
 from realm.processes import main_process
 from realm.tasks.base import Question, Task, normal
+from realm.tasks.verify import UNREADABLE
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
@@ -147,11 +148,14 @@ def _errors(
     )
     model.to(device)  # type: ignore[arg-type]
     parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
-    verdicts = verify_once(pool, [(item.answer, question.answer) for item, question in zip(parsed, asked, strict=True)])
+    verdicts = verify_once(
+        pool,
+        [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
+    )
     wrong = [
         {"id": question.id, "response": item.think, "answer": item.answer or ""}
         for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
-        if not verdict.correct and verdict.reason in ("", "unreadable")
+        if not verdict.correct and verdict.reason in ("", UNREADABLE)
     ]
     read = sum(len(encode(tokenizer, prompt.messages)) for prompt in prompts)
     tokens = read + sum(found.tokens for (found,) in completions)

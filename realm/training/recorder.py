@@ -45,7 +45,7 @@ _TRL_NAMES = {
 _OUR_NAMES = (
     "p", "tau", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy",
     "accuracy_without_routes", "routes_per_prompt", "routes_dropped", "zero_spread_groups", "parse_failures",
-    "verifier_failures", "same_err",
+    "verifier_failures", "unreadable_answers", "same_err",
 )  # fmt: skip
 
 
@@ -174,6 +174,7 @@ class Recorder(TrainerCallback):
                     "scores": list(item.completion.scores),
                     # null: the verifier failed, and nobody knows.
                     "correct": None if item.verifier_failed else item.correct,
+                    "verdict": item.verdict,
                     "reward": item.paid,
                     "format": item.reward.format,
                     "scoring": item.reward.scoring,

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from realm.config import Config
-from realm.evaluation.judging import copied, verify_once
+from realm.evaluation.judging import copied, unreadable, verify_once
 from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import REASONS, Completion, parse
 from realm.method.prompt import Message
@@ -24,7 +24,8 @@ from realm.tasks.workers import VerifierPool
 class Scored:
     """One completion with everything that was found out about it.
 
-    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right.
+    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right. `verdict`:
+    its reason where nothing was compared (see `Verdict`).
     """
 
     text: str
@@ -32,6 +33,7 @@ class Scored:
     correct: bool
     reward: Reward
     verifier_failed: bool
+    verdict: str = ""
 
     @property
     def paid(self) -> float | None:
@@ -57,7 +59,8 @@ class RouteReward:
     A completion whose answer the verifier failed on (time-out, error) gets None instead of a reward: what nobody knows
     counts neither for nor against the model. TRL leaves None out of the group's baseline and sets the advantage to zero
     (a contract test in tests/training/test_rewards.py). The share of such completions is the figure
-    `verifier_failures`, so that it is never silent; figures of rewards and answers are means over the others.
+    `verifier_failures`, so that it is never silent; figures of rewards and answers are means over the others. An answer
+    that the verifier cannot read earns what a wrong one earns; `unreadable_answers` is the share of such completions.
 
     Args:
         config: weights, rule and tags.
@@ -104,7 +107,8 @@ class RouteReward:
         ]
         questions = [self._questions[key] for key in question_id]
         verdicts = verify_once(
-            self._pool, [(item.answer, question.answer) for item, question in zip(parsed, questions, strict=True)]
+            self._pool,
+            [(item.answer, asked.answer, asked.question) for item, asked in zip(parsed, questions, strict=True)],
         )
         scored = [
             Scored(
@@ -113,6 +117,7 @@ class RouteReward:
                 verdict.correct,
                 self._reward(item, verdict, route),
                 verifier_failed=verdict.failed,
+                verdict=verdict.reason,
             )
             for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
         ]
@@ -163,6 +168,7 @@ class RouteReward:
             "routes_dropped": fmean(group.dropped for group in self.groups),
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
             "verifier_failures": fmean(item.verifier_failed for item in scored),
+            "unreadable_answers": fmean(unreadable(item.completion.answer, item.verdict) for item in scored),
             **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
         }
         if judged:
@@ -186,12 +192,12 @@ class RouteReward:
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [
-            (item, group.routes)
+            (item, group)
             for group in with_routes
             for item in group.scored
             if not item.correct and not item.verifier_failed
         ]
         if wrong:
-            answers = [(item.completion.answer, False, routes) for item, routes in wrong]
+            answers = [(item.completion.answer, False, group.routes, group.question.question) for item, group in wrong]
             figures["same_err"] = fmean(copied(self._pool, answers))
         return figures

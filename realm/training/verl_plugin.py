@@ -22,6 +22,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
+from realm.evaluation.judging import unreadable
 from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward
@@ -92,6 +93,7 @@ class RouteDataset(RLHFDataset):
             "extra_info": {
                 "index": item,
                 "question_id": question_id,
+                "question": self._renderer.questions[question_id].question,
                 "step": step,
                 "p": shown.p,
                 "labels": [route.label for route in judged(self._config, shown.routes)],
@@ -139,14 +141,15 @@ def compute_score(
 
     Args:
         solution_str: the completion without special tokens.
-        extra_info: its `labels` are those of the routes that the completion is to score, in order.
+        extra_info: its `labels` are those of the routes that the completion is to score, in order; `question` is the
+            text of the question.
         exported: a file that `realm export verl` wrote; it names verifier, weights and tags.
     """
     judge = _judge(exported)
     labels: Sequence[int] = [int(label) for label in extra_info.get("labels", ())]
     found = parse(solution_str, len(labels), judge.tags)
     with judge.lock:
-        (verdict,) = judge.pool.verify([(found.answer, ground_truth)])
+        (verdict,) = judge.pool.verify([(found.answer, ground_truth, str(extra_info.get("question") or ""))])
     paid = reward(found, verdict.correct, labels, judge.weights, judge.rule)
     return {
         "score": paid.total,
@@ -154,4 +157,5 @@ def compute_score(
         "format": paid.format,
         "scoring": paid.scoring,
         "verifier_failed": float(verdict.failed),
+        "unreadable_answer": float(unreadable(found.answer, verdict.reason)),
     }

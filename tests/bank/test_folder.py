@@ -178,9 +178,9 @@ def test_the_last_label_counts_and_a_torn_one_does_not(tmp_path: Path) -> None:
     cot = CoT("q", "text", "1", None)
     with folder.lock(), folder.writer() as writer:
         writer.write([cot])
-        writer.write_labels([(cot, None, "timeout"), (cot, 0, "unreadable")])
+        writer.write_labels([(cot, None, "timeout"), (cot, 0, "")])
         (tmp_path / "bank" / "labels.jsonl").open("ab").write(b'{"id": "q//0", "question_id": "q", "label": 1, "rea')
-    assert folder.labels() == {cot.id: (0, "unreadable")}
+    assert folder.labels() == {cot.id: (0, "")}
     assert Bank.open(folder.path).all()[0].label == 0
     with folder.lock(), folder.writer() as writer:
         writer.write_labels([(cot, 1, "")])

@@ -7,21 +7,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from realm.analysis.patterns import analyse
+from realm.analysis.stats import statistics
 from realm.bank.compact import compact
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.bank.labelling import UNDER_WAY, label_bank
+from realm.bank.scan import groups
 from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError
 from realm.tasks.base import Question
-from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
+from realm.tasks.workers import Claim, VerifierPool
 
-QUESTIONS = [Question("q1", "?", "1"), Question("q2", "?", "2"), Question("bare", "?", "")]
+QUESTIONS = [Question("q1", "Q1?", "1"), Question("q2", "Q2?", "2"), Question("bare", "?", "")]
 
 
 class Counting(VerifierPool):
@@ -29,16 +33,16 @@ class Counting(VerifierPool):
 
     def __init__(self, stop_after: int = 10**9) -> None:
         super().__init__("number")
-        self.pairs: list[tuple[str | None, str]] = []
+        self.pairs: list[Claim] = []
         self.calls, self.stop_after = 0, stop_after
 
-    def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+    def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
         if self.calls >= self.stop_after:
             raise KeyboardInterrupt
         self.calls += 1
         self.pairs += pairs
         gives_up = {"-9": Verdict(False, "timeout"), "-8": Verdict(False, "error: died")}
-        return [gives_up.get(a or "", v) for (a, _), v in zip(pairs, super().verify(pairs), strict=True)]
+        return [gives_up.get(a or "", v) for (a, *_), v in zip(pairs, super().verify(pairs), strict=True)]
 
 
 @pytest.fixture
@@ -86,8 +90,8 @@ def test_what_has_no_label_is_judged_and_the_reason_kept(tmp_path: Path, pool: C
     assert labels(folder) == {
         "q1//0": (1, ""),
         "q1//1": (0, ""),
-        "q1//2": (0, "unreadable"),
-        "q1//3": (0, "unreadable"),
+        "q1//2": (None, "unreadable"),
+        "q1//3": (None, "unreadable"),
         "q2//0": (None, "timeout"),
         "q2//1": (None, "error: died"),
         "q2//2": (1, ""),
@@ -100,7 +104,11 @@ def test_what_has_no_label_is_judged_and_the_reason_kept(tmp_path: Path, pool: C
         "kept": 0,
         "outcomes": {"right": 1, "wrong": 1, "unreadable": 2, "timeout": 1, "error": 1, "no gold": 2},
         "reasons": {"unreadable": 2, "no gold": 2, "timeout": 1, "error: died": 1},
-    }
+        "unreadable": {
+            "whole": 8, "answers": 2, "gold_cots": 0, "share": 0.25, "examples": ["“1 or 2”", "“”"], "golds": 0,
+            "gold_examples": {},
+        },
+    }  # fmt: skip
     assert told[-1] == (9, 9)
     assert not (folder.path / "labels.jsonl").exists()
     again = BankFolder.open(folder.path)
@@ -113,9 +121,55 @@ def test_what_could_not_be_judged_is_tried_again(tmp_path: Path, pool: Counting)
     label_bank(folder, pool)
     pool.pairs.clear()
     folder.add_questions([Question("unknown", "?", "1")])
-    assert label_bank(folder, pool)["judged"] == 4
-    assert sorted(pool.pairs, key=str) == [("-8", "2"), ("-9", "2"), ("1", "1")]
+    assert label_bank(folder, pool)["judged"] == 6
+    assert {pair[0] for pair in pool.pairs} == {"-8", "-9", "1", "1 or 2", ""}
     assert labels(folder)["unknown//0"] == (1, "")
+
+
+def test_what_cannot_be_read_is_not_wrong(tmp_path: Path) -> None:
+    """One bank for every reason, with the gold as the reason wherever it cannot be read."""
+    questions = [Question("good", "?", "5"), Question("bad", "?", "V"), Question("broken", "?", "[1")]
+    cases = [
+        ("good", "5", 1, "", "it is read and equal"),
+        ("good", "6", 0, "", "it is read and differs"),
+        ("good", "about five", None, UNREADABLE, "nobody knows what it says"),
+        ("bad", "5", None, UNREADABLE_GOLD, "the answer may be right"),
+        ("bad", "about five", None, UNREADABLE_GOLD, "mending the answer would not help"),
+        ("broken", "", None, UNREADABLE_GOLD, "nor would giving one"),
+    ]
+    folder = BankFolder.create(tmp_path / "bank", {}, questions)
+    with folder.lock(), folder.writer() as writer:
+        writer.write(cot(question, number, answer) for number, (question, answer, *_) in enumerate(cases))
+    with VerifierPool("python") as pool:
+        found = label_bank(folder, pool)
+    assert [labels(folder)[f"{name}//{number}"] for number, (name, *_) in enumerate(cases)] == [
+        (label, reason) for _, _, label, reason, _ in cases
+    ]
+    assert found["outcomes"] == {"right": 1, "wrong": 1, "unreadable": 1, "unreadable gold": 3}
+    told = found["unreadable"]
+    assert (told["answers"], told["gold_cots"], told["golds"], told["share"]) == (1, 3, 2, 4 / 6)
+    assert told["examples"] == ["“about five”"] and told["gold_examples"] == {"bad": "“V”", "broken": "“[1”"}
+    bank = Bank.open(folder.path)
+    assert [route.id for name in ("good", "bad", "broken") for route in bank.routes(name)] == ["good//0", "good//1"]
+    patterns = analyse(bank.groups())
+    assert (patterns.wrong, patterns.left_out) == (1, 0), "no error to analyse"
+    figures = statistics(bank.groups())
+    assert (figures["error_ratio"], figures["usable"], figures["unlabelled"]) == (0.5, 2, 4)
+    assert figures["unreadable"] == told
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("where", ["row", "labels.jsonl"])
+def test_banks_that_called_the_unreadable_wrong_need_no_new_labels(tmp_path: Path, compacted: bool, where: str) -> None:
+    old = CoT("q1", "t", "one or two", 0, reason="unreadable")
+    folder = bank(tmp_path / "bank", [old if where == "row" else replace(old, label=None, reason="")])
+    with folder.lock(), folder.writer() as writer:
+        if where != "row":
+            writer.write_labels([(old, 0, "unreadable")])
+        if compacted:
+            compact(folder)
+    assert labels(folder) == {"q1//0": (None, "unreadable")}
+    assert [found.label for _, cots in groups(folder) for found in cots] == [None]
 
 
 def test_equal_pairs_of_a_batch_are_judged_once(tmp_path: Path, pool: Counting) -> None:
@@ -163,7 +217,7 @@ KILLED = """
 import os, signal, sys
 from realm.bank import labelling
 from realm.bank.folder import BankFolder
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 labelling.BATCH = 10
 done = 0

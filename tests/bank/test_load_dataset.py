@@ -26,7 +26,7 @@ def cots() -> list[CoT]:
     return [
         *plain,
         CoT("q1", "x" * 1_000_000, "1", 1, "m", True, (comment_hash(RULE),), 6, prompt_tokens=3, seconds=0.5),
-        CoT("q2", "<b>\x1b[1m\x00\u2028{{x}}", "", 0, "m", sample=7, reason="unreadable", problem="no_answer"),
+        CoT("q2", "<b>\x1b[1m\x00\u2028{{x}}", "", None, "m", sample=7, reason="unreadable", problem="no_answer"),
         CoT("q2", "lone \udc00", "\ud800", 1, "m", sample=8, meta='{"finish_reason": "stop"}', seconds=2),
     ]
 

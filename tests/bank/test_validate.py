@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from realm.bank.compact import compact
 from realm.bank.cot import CoT, to_record
 from realm.bank.folder import BankFolder
+from realm.bank.unreadable import EXAMPLES, MOST
 from realm.bank.validate import KINDS, NAMED, Finding, validate
 from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD
 from realm.tasks.workers import VerifierPool
 
 QUESTIONS = [Question("q1", "?", "1"), Question("q2", "?", "2"), Question("t1", "?", "1", "test")]
@@ -115,7 +118,41 @@ def test_labels_are_held_against_the_verifier_by_choice(bank: Make) -> None:
     with VerifierPool("number") as pool:
         (found,) = validate(folder, pool=pool)
     assert found.kind == "contradiction"
-    assert found.rows == ["q1//8: label 0, answer '1.0', gold '1'", "q1//9: label 1, answer '1 or 2', gold '1'"]
+    assert found.rows == [
+        "q1//8: label 0, answer '1.0', gold '1'",
+        "q1//9: label 1, answer '1 or 2', gold '1' (unreadable)",
+    ]
+
+
+def unreadable(number: int, reason: str = UNREADABLE, **more: Any) -> list[CoT]:
+    return [CoT("q1", "t", "one-ish", None, sample=100 + n, reason=reason, **more) for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("cots", "expected", "why"),
+    [
+        ([*GOOD, *unreadable(1)], {"some_unreadable": 1}, "a fifth at most is no reason to refuse"),
+        ([*GOOD, *unreadable(2)], {"most_unreadable": 2}, "more than a fifth is"),
+        ([*GOOD, *unreadable(2, problem="cut")], {}, "what is no whole answer is told by its problem"),
+        ([*GOOD, *unreadable(1, UNREADABLE_GOLD)], {"some_unreadable": 1, "unreadable_gold": 1}, "the gold is named"),
+        ([*GOOD, *unreadable(9, UNREADABLE_GOLD)], {"most_unreadable": 9, "unreadable_gold": 1}, "once a question"),
+    ],
+)
+def test_what_cannot_be_read_is_counted(bank: Make, cots: list[CoT], expected: dict[str, int], why: str) -> None:
+    found = {finding.kind: finding for finding in validate(bank(cots))}
+    assert {kind: finding.count for kind, finding in found.items()} == expected, why
+    assert MOST == 0.2
+    for kind, finding in found.items():
+        assert finding.severity == ("error" if kind == "most_unreadable" else "warning")
+        assert "task.verifier" in finding.advice
+    if "unreadable_gold" in found:
+        assert found["unreadable_gold"].rows == ["q1: gold '1'"]
+
+
+def test_examples_of_what_cannot_be_read_are_few(bank: Make) -> None:
+    (finding,) = validate(bank([*GOOD, *unreadable(30)]))
+    assert (finding.count, len(finding.rows)) == (30, EXAMPLES)
+    assert finding.rows[0] == "q1//100: answer 'one-ish'"
 
 
 def test_newer_labels_count(bank: Make) -> None:

@@ -142,6 +142,38 @@ def test_bad_rows_are_refused_or_skipped(realm: Realm) -> None:
     assert "96 CoTs of 24 questions; 1 bad rows skipped" in told
 
 
+def test_answers_and_golds_that_cannot_be_read_are_told_and_refuse_nothing(realm: Realm) -> None:
+    """The rows are sound: another verifier may read what this one cannot."""
+    rows = question_rows()
+    rows[2]["answer"] = "V\x1b[31m"
+    rows[3] |= {"answer": "a lot", "cots": []}
+    rows[4]["cots"][0]["answer"] = "per\x1b[1mhaps"  # type: ignore[index]
+    write_rows(Path("odd.jsonl"), rows)
+    for more in ([], ["--set", "task.bad_rows=skip"]):
+        told = done(realm("import", "odd.jsonl", f"bank{len(more)}", "--verifier", "number", *more))
+        assert "bad rows" not in told and "\x1b" not in told
+        assert "agrees with 87 of the file's 88 labels; 1 answers unreadable" in told
+        assert (
+            "1 of 92 whole answers (1.1%) cannot be read by the verifier and have no label, e.g. “per\\x1b[1mh" in told
+        )
+        assert "2 golds cannot be read by the verifier" in told
+        assert "e.g. odd.jsonl:3: “V\\x1b[31m”, odd.jsonl:4: “a lot”: mend" in told
+    told = done(realm("stats", "bank0"))
+    assert "1 of 92 whole answers (1.1%) cannot be read" in told and "1 gold cannot be read" in told
+    assert json.loads(done(realm("stats", "bank0", "--json")))["unreadable"]["gold_cots"] == 4
+    told = done(realm("validate", "bank0"))
+    assert "questions whose gold the verifier cannot read" in told and "q2: gold 'V\\x1b[31m'" in told
+    done(realm("label", "bank0", "--all", "--verifier", "exact"))
+    assert "cannot be read" not in done(realm("stats", "bank0"))
+    # Most of a bank: verifier and answers do not fit each other.
+    for row in rows:
+        row["cots"] = [{**cot, "answer": f"{cot['answer']} or 99"} for cot in row["cots"]]  # type: ignore[attr-defined]
+    write_rows(Path("odd.jsonl"), rows)
+    done(realm("import", "odd.jsonl", "useless", "--verifier", "number"))
+    message = realm("validate", "useless")
+    assert message.exit_code == 2 and "more than 20% of all: 92" in message.output
+
+
 @pytest.mark.parametrize("shape", ["jsonl", "flat", "parquet", "messages"])
 def test_a_bank_goes_out_and_comes_back(realm: Realm, shape: str) -> None:
     done(realm("import", "rows.jsonl", "bank", "--verifier", "number"))
@@ -162,7 +194,7 @@ def test_labels_are_made_and_made_anew(realm: Realm) -> None:
     told = done(realm("label", "bank", "--all", "--verifier", "number"))
     assert told.splitlines()[:2] == [
         "bank: 96 CoTs judged by the verifier number",
-        "  48 right, 48 wrong, 0 unreadable, 0 timeout, 0 error, 0 no gold",
+        "  48 right, 48 wrong, 0 unreadable, 0 unreadable gold, 0 timeout, 0 error, 0 no gold",
     ]
     assert "bank: 0 CoTs judged by the verifier number" in done(realm("label", "bank"))
     assert "would be mixed" in refused(realm("label", "bank", "--verifier", "exact"))
@@ -178,6 +210,8 @@ def test_reasons_are_counted_and_shown_harmlessly(realm: Realm) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = done(realm("label", "bank"))
     assert "0 right, 0 wrong, 3 unreadable" in told
+    assert "  3 of 3 whole answers (100.0%) cannot be read by the verifier and have no label, e.g. “1 or 2”: " in told
+    assert "task.verifier" in told and "teachers.*.prompt" in told
     assert "3 × unreadable" in told
 
 

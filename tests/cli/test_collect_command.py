@@ -136,6 +136,19 @@ def test_no_library_s_debug_line_is_shown(here: Path) -> None:
     assert "bm25s" not in done.stderr
 
 
+def test_answers_that_cannot_be_read_are_told_before_more_is_paid(here: Path, wire: Wire, realm: Realm) -> None:
+    wire.reply = lambda body: "I hesitate.\nFinal answer: 3 or 4 \x1b[1m"
+    result = realm("collect", "config.yaml", "--out", "bank")
+    assert result.exit_code == 0, result.output
+    told = "24 of 24 whole answers (100.0%) cannot be read by the verifier and have no label, e.g. “3 or 4"
+    assert told in result.stdout and "teachers.*.prompt" in result.stdout and "\x1b" not in result.output
+    assert {cot.label for cot in Bank.open("bank").all()} == {None}
+    shown = realm("collect", "config.yaml", "--out", "bank", "--show", "1")
+    assert f"bank: {told}" in shown.stdout and "\x1b" not in shown.output
+    assert "cannot be read" not in realm("collect", "config.yaml", "--out", "other", "--show", "1").stdout
+    assert "more than 20% of all: 24" in realm("bank", "validate", "bank").output
+
+
 def test_a_dry_run_of_a_bank_says_what_is_still_owed(here: Path, realm: Realm) -> None:
     assert realm("collect", "config.yaml", "--out", "bank", "--set", "collect.budget.requests=10").exit_code == 3
     before = tree(here / "bank")

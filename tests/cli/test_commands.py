@@ -180,6 +180,17 @@ def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
     assert cells.split() == ["uncommented", "4", "1000", "100.0", "[100.0,", "100.0]", "100.0", "–", "12.5", "123"]
 
 
+def test_the_table_tells_of_answers_that_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"split": "test", "routes": 4, "n": 10, "accuracy": 1.0, "accuracy_low": 1.0, "accuracy_high": 1.0}
+    row |= {"same_err": None, "scoring_accuracy": None, "parse_failures": 0.0, "completion_tokens": 9.0}
+    print_results("old", [row])
+    print_results("none", [{**row, "unreadable_answers": 0.0, "unreadable_examples": []}])
+    assert "could not read" not in capsys.readouterr().out
+    print_results("some", [{**row, "unreadable_answers": 0.25, "unreadable_examples": ["“[b]x”"]}])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "could not read up to 25.0 % of the answers (test, 4 routes), e.g. “[b]x”" in told
+
+
 def test_the_recipe_without_cots_needs_no_bank(work: Path, realm: Realm) -> None:
     result = realm("train", "config.yaml", "--set", "training.recipe=grpo", "--set", "bank.path=null")
     assert result.exit_code == 0, result.output

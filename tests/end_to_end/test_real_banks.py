@@ -18,17 +18,26 @@ from realm.bank.validate import validate
 from realm.exchange.exporting import export_bank
 from realm.exchange.importing import Source, import_cots, import_file
 from realm.tasks.jsonl import read_rows
+from realm.tasks.verify import UNREADABLE
 from realm.tasks.workers import VerifierPool
 
 pytestmark = pytest.mark.data
 
-#: Verifier, questions with a CoT, CoTs, all right / mixed / all wrong, error ratio, wrong pairs that agree, CoTs that
-#: state no answer, answers that the verifier cannot read.
+#: Verifier, questions with a CoT, CoTs, and by the file's own labels, which call wrong what cannot be read: all right /
+#: mixed / all wrong, error ratio, wrong pairs that agree; then CoTs that state no answer, and answers that the verifier
+#: cannot read, those among them.
 KNOWN = {
     "gsm8k_openai_cots": ("number", 1319, 5276, (156, 731, 432), 0.621, 0.105, 11, 13),
     "gsm8k_zeroeval_cots": ("number", 1318, 20685, (298, 1008, 12), 0.197, 0.252, 0, 0),
     "crux_zeroeval_cots": ("python", 800, 13547, (76, 677, 47), 0.473, 0.168, 0, 116),
     "bigbench_mistake_cots": ("exact", 2182, 2182, (662, 0, 1520), 0.697, None, 50, 50),
+}
+#: The same by our labels, which what cannot be read does not have: all right / mixed / all wrong, error ratio.
+OURS = {
+    **{file: (known[3], known[4]) for file, known in KNOWN.items()},
+    "gsm8k_openai_cots": ((156, 731, 432), 0.620),
+    "crux_zeroeval_cots": ((84, 669, 47), 0.468),
+    "bigbench_mistake_cots": ((662, 0, 1470), 0.689),
 }
 
 
@@ -39,11 +48,11 @@ def imported(data_dir: Path, file: str, out: Path) -> BankFolder:
 
 
 def agreement_of_wrong_pairs(folder: BankFolder) -> float | None:
-    """Share of the pairs of wrong CoTs of one question whose answers are the same, pooled over the questions; a CoT
-    that states no answer agrees with none."""
+    """Share of the pairs of CoTs of one question, not known to be right, whose answers are the same, pooled over the
+    questions; a CoT that states no answer agrees with none."""
     same = total = 0
     for _, cots in groups(folder):
-        for first, second in combinations([cot.answer for cot in cots if cot.label == 0], 2):
+        for first, second in combinations([cot.answer for cot in cots if not cot.label], 2):
             total += 1
             same += first == second != ""
     return same / total if total else None
@@ -51,14 +60,19 @@ def agreement_of_wrong_pairs(folder: BankFolder) -> float | None:
 
 @pytest.mark.parametrize("file", KNOWN)
 def test_the_known_figures_of_the_real_files(data_dir: Path, tmp_path: Path, file: str) -> None:
-    _, questions, cots, right_mixed_wrong, error_ratio, agree, no_answer, unreadable = KNOWN[file]
+    _, questions, cots, theirs, error_ratio, agree, no_answer, unreadable = KNOWN[file]
     folder = imported(data_dir, file, tmp_path / "bank")
-    # Our labels are the file's, every one of them.
+    # Our labels are the file's, every one of them, and what we cannot read the file calls wrong.
     assert folder.info["agreement"] == {"agree": cots, "disagree": 0, "unreadable": unreadable, "failed": 0}
     found = statistics(groups(folder))
-    assert (found["questions"], found["cots"], found["unlabelled"]) == (questions, cots, 0)
-    assert (found["all_right"], found["mixed"], found["all_wrong"]) == right_mixed_wrong
-    assert found["error_ratio"] == pytest.approx(error_ratio, abs=5e-4)
+    assert (found["questions"], found["cots"], found["unlabelled"]) == (questions, cots, unreadable)
+    assert (found["all_right"], found["mixed"], found["all_wrong"]) == OURS[file][0]
+    assert found["error_ratio"] == pytest.approx(OURS[file][1], abs=5e-4)
+    told = found["unreadable"]
+    assert (told["whole"], told["answers"], told["golds"]) == (cots - no_answer, unreadable - no_answer, 0)
+    flags = [{bool(cot.label) for cot in members} for _, members in groups(folder) if members]
+    assert tuple(map(flags.count, ({True}, {True, False}, {False}))) == theirs
+    assert (cots - found["right"]) / cots == pytest.approx(error_ratio, abs=5e-4)
     assert found["problems"] == ({"no_answer": no_answer} if no_answer else {})
     assert found["without_cots"] == (1 if file == "gsm8k_zeroeval_cots" else 0)
     pooled = agreement_of_wrong_pairs(folder)
@@ -85,7 +99,9 @@ def test_nothing_of_a_real_file_is_lost(data_dir: Path, tmp_path: Path, file: st
         extras = {name: row.content[name] for name in row.content.keys() - {"id", "question", "answer", "cots"}}
         for theirs, ours in zip(row.content["cots"], cots, strict=True):
             assert (ours.text, ours.answer, ours.teacher) == (theirs["text"], theirs["answer"] or "", theirs["source"])
-            assert ours.label == theirs["correct"]
+            # What we cannot read has no label of ours, and the file calls it wrong.
+            assert theirs["correct"] == (ours.label or 0)
+            assert (ours.label is None) == (ours.reason == UNREADABLE)
             left = {name: theirs[name] for name in theirs.keys() - {"text", "answer", "correct", "source"}}
             assert json.loads(ours.meta) == {**left, "row": extras}
 
@@ -108,8 +124,10 @@ def test_a_journey_through_every_form_changes_nothing(data_dir: Path, tmp_path: 
         assert judged["judged"] == len(before)
         assert sorted(folder.scan(), key=lambda cot: cot.id) == before
         found = validate(folder, pool=pool)
-    # One CoT a question can never be right and wrong.
-    assert [finding.kind for finding in found] == (["none_mixed"] if file == "bigbench_mistake_cots" else [])
+    # One CoT a question can never be right and wrong; those that cannot be read are few, or state no answer at all.
+    assert [finding.kind for finding in found] == [
+        "none_mixed" if file == "bigbench_mistake_cots" else "some_unreadable"
+    ]
 
 
 def test_the_mathematical_verifier_agrees_on_plain_numbers(data_dir: Path, write: Callable[..., str]) -> None:

@@ -247,7 +247,8 @@ def test_a_verifier_that_fails_is_counted(
     script(monkeypatch, {str(i): [answer(2 * i)] for i in range(1, 5)})
     pool = VerifierPool("number")
 
-    def broken(answer: str, _: str) -> bool:
+    def broken(answer: str, gold: str, question: str) -> bool:
+        assert any((gold, question) == (row.answer, row.question) for row in Sums().rows("test"))
         if answer == "4":
             raise RuntimeError("broken")
         return True
@@ -268,6 +269,21 @@ def test_a_verifier_that_fails_is_counted(
     )
     assert (summary["accuracy"], summary["verifier_failures"]) == (0.75, 1)
     assert records[1]["completions"][0]["verdict"] == "error: RuntimeError: broken"
+
+
+def test_answers_that_the_verifier_cannot_read_are_a_figure_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    """Neither a failure of the verifier nor one of the parser, nor an answer that is not there."""
+    missing = "<think> x </think>"
+    script(monkeypatch, {"1": [answer(2)], "2": [answer("some\x1b[1m")], "3": [answer("some\x1b[1m")], "4": [missing]})
+    task = Sums()
+    with VerifierPool("number") as pool:
+        summary, _ = evaluate_model(
+            new_model(), tokenizer, task.rows("test"), None, task, pool, config, with_routes=False, split="test", seed=0
+        )
+    assert (summary["accuracy"], summary["verifier_failures"], summary["parse_failures"]) == (0.25, 0, 0.25)
+    assert (summary["unreadable_answers"], summary["unreadable_examples"]) == (0.5, ["“some\\x1b[1m”"])
 
 
 def test_a_summary_can_be_made_again_from_the_saved_records(

@@ -8,7 +8,7 @@ from typing import ClassVar
 from realm.evaluation.judging import alike, classes, copied, verify_once
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 ROUTES = (Route("a", "", "17", 0), Route("b", "", "18", 1), Route("c", "", "a dozen", 0), Route("d", "", " ", 0))
 
@@ -18,16 +18,16 @@ def test_copied() -> None:
         found = copied(
             pool,
             [
-                ("17", False, ROUTES),
-                ("17.0", False, ROUTES),  # the verifier takes it for 17
-                ("a dozen", False, ROUTES),  # unreadable, but the very same text
-                ("18", False, ROUTES),  # equals a right route only
-                ("19", False, ROUTES),
-                ("17", True, ROUTES),  # a right answer copies no mistake
-                (None, False, ROUTES),
-                ("", False, ROUTES),
-                (" ", False, ROUTES),
-                ("17", False, ()),
+                ("17", False, ROUTES, ""),
+                ("17.0", False, ROUTES, ""),  # the verifier takes it for 17
+                ("a dozen", False, ROUTES, ""),  # unreadable, but the very same text
+                ("18", False, ROUTES, ""),  # equals a right route only
+                ("19", False, ROUTES, ""),
+                ("17", True, ROUTES, ""),  # a right answer copies no mistake
+                (None, False, ROUTES, ""),
+                ("", False, ROUTES, ""),
+                (" ", False, ROUTES, ""),
+                ("17", False, (), ""),
             ],
         )
     assert found == [True, True, True, False, False, False, False, False, False, False]
@@ -43,25 +43,32 @@ def test_alike() -> None:
                 ["A dozen", "a  DOZEN", "twelve", "12"],  # unreadable ones are equal by their text alone
                 [None],
             ],
+            [""] * 4,
         )
     assert found == [[0, 1, 0, 0, None, None, 1, None], [], [0, 0, 1, 2], [None]]
 
 
 def test_classes() -> None:
     with VerifierPool("choice", ("accept", "reject")) as pool:
-        found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"))
+        found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"), [""] * 5)
     assert found == ["accept", "reject", None, None, "accept"]
 
 
 def test_equal_pairs_are_judged_once() -> None:
     class Counting(VerifierPool):
-        asked: ClassVar[list[tuple[str | None, str]]] = []
+        asked: ClassVar[list[Claim]] = []
 
-        def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+        def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
             self.asked.extend(pairs)
             return super().verify(pairs)
 
     with Counting("exact") as pool:
-        verdicts = verify_once(pool, [("a", "a"), ("b", "a"), ("a", "a"), (None, "a")])
-        assert [verdict.correct for verdict in verdicts] == [True, False, True, False]
-        assert pool.asked == [("a", "a"), ("b", "a"), (None, "a")]
+        verdicts = verify_once(pool, [("a", "a", "q"), ("b", "a", "q"), ("a", "a", "q"), (None, "a"), ("a", "a", "r")])
+        assert [verdict.correct for verdict in verdicts] == [True, False, True, False, True]
+        assert pool.asked == [("a", "a", "q"), ("b", "a", "q"), (None, "a"), ("a", "a", "r")]
+        # Other comparisons know the question too.
+        pool.asked.clear()
+        copied(pool, [("5 kg", False, [Route("a", "", "5", 0)], "q")])
+        alike(pool, [["5 kg", "5"]], ["q"])
+        classes(pool, ["5 kg"], ["5"], ["q"])
+        assert pool.asked == [("5 kg", "5", "q"), ("5", "5 kg", "q"), ("5 kg", "5", "q")]

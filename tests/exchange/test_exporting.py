@@ -26,7 +26,7 @@ QUESTIONS = [
 COTS = [
     CoT("q1", "t0\u2028", "1", 1, "m", True, ("0123456789ab",), 0, prompt_tokens=3, completion_tokens=4, seconds=0.5,
         params="0" * 16, prompt="1" * 16, meta='{"finish_reason": "stop"}'),
-    CoT("q1", "t1 \ud800\x00", "", 0, "m", sample=1, reason="unreadable", problem="no_answer"),
+    CoT("q1", "t1 \ud800\x00", "", None, "m", sample=1, reason="unreadable", problem="no_answer"),
     CoT("q2", "Final answer: 9", "", 1, "n", sample=0, problem="cut"),
     CoT("q2", "t3", "\udc00", None, "n", sample=1, id="own id", reason="timeout"),
     CoT("unknown", "t4", "1", 1),

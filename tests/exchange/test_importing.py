@@ -20,7 +20,7 @@ from realm.exchange.importing import import_cots, open_bank
 from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 Write = Callable[..., str]
 
@@ -44,7 +44,8 @@ def test_labels_are_ours_and_agreement_is_counted(write: Write, pool: VerifierPo
         {"text": "no label 18", "answer": "18"},
     ]
     bank, agreement = import_cots(write([{"id": "q", "question": "?", "answer": "18", "cots": cots}]), pool)
-    assert [cot.label for cot in bank.cots("q")] == [1, 0, 0, 0, 1]
+    assert [cot.label for cot in bank.cots("q")] == [1, 0, None, None, 1]
+    # A file that calls wrong what we cannot read agrees; one that calls it right does not.
     assert agreement == {"agree": 2, "disagree": 2, "unreadable": 2, "failed": 0}
     assert bank.info["agreement"] == agreement
     first = bank.cots("q")[0]
@@ -60,11 +61,12 @@ def test_the_files_labels_are_kept_by_choice(write: Write) -> None:
 
 def test_a_verifier_that_gives_up_gives_no_label(write: Write) -> None:
     class GivesUp(VerifierPool):
-        def verify(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
-            assert len(pairs) == 3
+        def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
+            assert pairs == [(answer, "18", "Q?") for answer in ("1", "2", "18")]
             return [Verdict(False, "timeout"), Verdict(False, "error: the worker died"), Verdict(True)]
 
-    rows = [{"id": "q", "answer": "18", "cots": [item("", answer) for answer in ("1", "2", "18", "2")]}]
+    cots = [item("", answer) for answer in ("1", "2", "18", "2")]
+    rows = [{"id": "q", "question": "Q?", "answer": "18", "cots": cots}]
     bank, agreement = import_cots(write(rows), GivesUp("number"))
     # Equal answers to one question are judged once.
     assert [cot.label for cot in bank.cots("q")] == [None, None, 1, None]
@@ -304,7 +306,7 @@ def test_an_import_in_batches_is_the_same(write: Write, pool: VerifierPool, monk
 IMPORT_UNTIL_KILLED = """
 import sys, os, signal
 from realm.exchange import importing
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 
 importing.BATCH = 3
 done = 0

@@ -87,7 +87,29 @@ def test_a_bank_without_labels_says_what_to_do(tmp_path: Path) -> None:
     shown = text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
     assert "0.0 % of the questions can teach contrast" in shown
     assert "0.0 % of the usable CoTs are wrong, and 50.0 % of all labelled ones" in shown
+    assert "cannot be read" not in shown
     assert "without a label 1" in text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
+
+
+def test_what_no_verifier_could_read_is_told_with_examples(tmp_path: Path) -> None:
+    questions = [Question("q", "Who?", "1"), Question("r", "Which?", "V<b>")]
+    folder = BankFolder.create(tmp_path / "new", {}, questions)
+    with folder.lock(), folder.writer() as writer:
+        writer.write([CoT("q", "t", "1", 1), CoT("q", "t", "one<i>ish", None, sample=1, reason="unreadable")])
+        writer.write([CoT("r", "t", "1", None, reason="unreadable gold")])
+    page = write_bank_report(folder.path).read_text(encoding="utf-8")
+    assert (
+        "1 of 3 whole answers (33.3%) cannot be read by the verifier and have no label, e.g. “one&lt;i&gt;ish”" in page
+    )
+    assert "1 gold cannot be read by the verifier" in page and "r: “V&lt;b&gt;”" in page
+    run = fake_run.training_run(tmp_path / "run", "realm-r1")
+    found = statistics(groups(folder))
+    (run / "bank_stats.json").write_text(json.dumps(found))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "e.g. “one&lt;i&gt;ish”" in page and "task.verifier" in page
+    for junk in ([], {"answers": 1}, {**found["unreadable"], "gold_examples": 3}, None):
+        (run / "bank_stats.json").write_text(json.dumps({**found, "unreadable": junk}))
+        assert "one&lt;i&gt;ish" not in write_report(run).read_text(encoding="utf-8")
 
 
 def test_the_page_of_a_run_shows_what_it_learned_from(bank: BankFolder, tmp_path: Path) -> None:

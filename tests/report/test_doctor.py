@@ -41,6 +41,7 @@ class Healthy:
                 "accuracy_without_routes": 0.3 + 0.4 * step / STEPS + noise.gauss(0, 0.03) if step > 15 else None,
                 "routes_per_prompt": 2.0, "routes_dropped": 0.0, "zero_spread_groups": 0.2 + noise.gauss(0, 0.03),
                 "parse_failures": 0.02, "parse": {"think_missing": 0.02}, "verifier_failures": 0.0,
+                "unreadable_answers": 0.01,
                 "same_err": 0.4 - 0.2 * step / STEPS, "entropy": 0.4 + noise.gauss(0, 0.02), "kl": 0.05,
                 "completion_tokens": 60 + noise.gauss(0, 1), "truncated": 0.01, "clip_ratio": 0.0, "grad_norm": 0.3,
                 "learning_rate": 1e-6,
@@ -125,6 +126,11 @@ def _bank(run: Healthy) -> None:
     run.bank |= {"mixed_share": 0.1, "all_right": 80, "all_wrong": 10}
 
 
+def _unread_bank(run: Healthy) -> None:
+    answers = {"whole": 100, "answers": 12, "share": 0.12, "examples": ["“x”"]}
+    run.bank["unreadable"] = {**answers, "gold_cots": 0, "golds": 0, "gold_examples": {}}
+
+
 def _gap(run: Healthy) -> None:
     run.final = {0: 0.5, 4: 0.8}
 
@@ -146,6 +152,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
         "reward.format",
     ),
     "verifier": (_plant(verifier_failures=0.02), "2.00%", "task.verifier_timeout"),
+    "unreadable": (_plant(unreadable_answers=0.25), "25.0%", "task.verifier"),
     "fade": (_fade, "30% to 33%", "fade.fade_end"),
     "no_spread": (_plant(zero_spread_groups=lambda part, _: 0.2 + 0.7 * part), "up from", "training.rl.temperature"),
     "entropy": (_plant(entropy=lambda part, _: 0.5 * math.exp(-6 * part)), "went from", "training.rl.temperature"),
@@ -155,6 +162,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "copies": (_plant(same_err=lambda part, _: 0.2 + 0.5 * part), "up from", "routes.selection"),
     "clipping": (_plant(clip_ratio=0.3), "30%", "training.rl.num_iterations"),
     "dropped": (_plant(routes_dropped=0.5), "20%", "model.context"),
+    "bank_unreadable": (_unread_bank, "12 of 100 whole answers (12.0%)", "task.verifier"),
     "bank": (_bank, "10%", "bank.samples"),
     "autonomy": (_gap, "30 points", "training.rl.steps"),
     "length": (
@@ -282,6 +290,29 @@ def test_a_run_of_few_steps_is_not_judged_by_its_course(tmp_path: Path) -> None:
     (diagnosis,) = diagnose(read_report(run.write(tmp_path / "run")))
     assert diagnosis.findings == []
     assert "5 rows of RL are too few" in diagnosis.notes[0]
+
+
+def test_answers_that_could_not_be_read_are_quoted_harmlessly(tmp_path: Path) -> None:
+    run = Healthy()
+    run.every(unreadable_answers=0.5)
+    folder = run.write(tmp_path / "run")
+    answers = [("seven\x1b[31m", "unreadable"), ("8", ""), ("9", "timeout"), (None, "unreadable"), (" ", "unreadable")]
+    group = {"completions": [{"answer": answer, "verdict": verdict} for answer, verdict in answers]}
+    jsonl(folder / "completions.jsonl", [group, {"completions": None}, group])
+    result = CliRunner().invoke(app, ["doctor", str(folder)])
+    assert "could not read 50.0% of the answers towards the end of RL, e.g. “seven" in " ".join(result.output.split())
+    assert "“8”" not in result.output and "“9”" not in result.output and "\x1b" not in result.output
+    # Where there was no RL the final evaluation tells, with its own examples.
+    run.rows = []
+    run.write(folder)
+    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    jsonl(folder / "evaluations.jsonl", [{**row, "unreadable_answers": 0.125} for row in rows])
+    jsonl(folder / "predictions.jsonl", [group])
+    (diagnosis,) = diagnose(read_report(folder))
+    (found,) = [finding for finding in diagnosis.findings if finding.check == "unreadable"]
+    assert found.says.startswith(
+        "The verifier could not read 12.5% of the answers in the final evaluation, e.g. “seven"
+    )
 
 
 def test_only_the_last_round_is_judged(tmp_path: Path) -> None:

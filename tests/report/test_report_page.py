@@ -161,6 +161,26 @@ def test_the_reward_split_adds_up_or_is_left_out(tmp_path: Path) -> None:
     assert all(item["parts"] is None for item in items if item["correct"])
 
 
+def test_answers_that_the_verifier_could_not_read_are_told_and_marked(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=100)
+    assert "could not read" not in page_of(folder)
+    for name, more in (("metrics", {"unreadable_answers": 0.125}), ("evaluations", {"unreadable_answers": 0.25})):
+        path = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        fake_run.jsonl(path, [{**row, **more} for row in rows])
+    path = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["completions"][0] |= {"answer": "seven<b>", "verdict": "unreadable"}
+    fake_run.jsonl(path, rows)
+    page = page_of(folder)
+    assert (
+        "could not read 12.5% of the answers towards the end of RL, e.g. “seven&lt;b&gt;”; they count as wrong." in page
+    )
+    assert "Answers not read by the verifier" in page and "25.0" in page
+    assert [item["answer"] for item in sampled(page) if "the verifier cannot read the answer" in item["reasons"]]
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_damaged_files_never_stop_the_page(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

@@ -19,7 +19,7 @@ from realm.desk.task import DeskTask
 from realm.errors import ConfigError, ResourceError
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
 
@@ -117,16 +117,18 @@ def test_a_cot_that_the_verifier_failed_on_has_no_label(
         3: Verdict(False, "unreadable"),
     }
     judged = 0
+    known = {(question.answer, question.question) for name in task.splits() for question in task.rows(name)}
 
-    def verify(self: VerifierPool, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def verify(self: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
         nonlocal judged
         judged += len(pairs)
+        assert all(pair[1:] in known for pair in pairs), "each with its gold and the question's text"
         return [verdicts[number % 4] for number in range(len(pairs))]
 
     monkeypatch.setattr(VerifierPool, "verify", verify)
     folder = fill(tmp_path / "bank", task)
     found = {(cot.sample, cot.label, cot.reason) for cot in rows(folder)}
-    assert found == {(0, 1, ""), (1, None, "timeout"), (2, None, "error: x"), (3, 0, "unreadable")}
+    assert found == {(0, 1, ""), (1, None, "timeout"), (2, None, "error: x"), (3, None, "unreadable")}
     before = judged
     fill(tmp_path / "bank", task)
     assert judged == before  # they were looked at; nobody looks again
@@ -180,7 +182,7 @@ def test_the_row_says_where_it_came_from(tmp_path: Path) -> None:
     teacher = FakeTeacher(behave)
     gather(tmp_path / "bank", teacher, "guidance.probability=1", task=Sums(1))
     (cot,) = rows(BankFolder.open(tmp_path / "bank"))
-    assert (cot.text, cot.answer, cot.label, cot.problem) == ("bad \ud800", "1\ud800", 0, "malformed")
+    assert (cot.text, cot.answer, cot.label, cot.problem) == ("bad \ud800", "1\ud800", None, "malformed")
     assert (cot.guided, cot.comments) == (True, (comment_hash(Sums.comments[0]),))
     assert (cot.prompt_tokens, cot.completion_tokens, cot.meta) == (None, 3, '{"finish_reason": "stop"}')
     assert cot.seconds is not None and len(cot.params) == len(cot.prompt) == 16

@@ -53,7 +53,7 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     names = (
         "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
         "accuracy_without_routes routes_per_prompt routes_dropped zero_spread_groups parse_failures parse "
-        "verifier_failures same_err clip_ratio internalized "
+        "verifier_failures unreadable_answers same_err clip_ratio internalized "
         "completion_tokens truncated tokens_saved kl entropy grad_norm learning_rate"
     )
     assert set(metrics[-1]) == set(names.split())
@@ -69,7 +69,7 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert all(len(row["completions"]) == 4 for row in groups)
     assert groups[0]["prompt"].endswith("<|assistant|>") and len(groups[0]["routes"]) == 4
     assert set(groups[0]["completions"][0]) == {
-        "text", "think", "answer", "scores", "correct", "reward", "format", "scoring", "reasons",
+        "text", "think", "answer", "scores", "correct", "verdict", "reward", "format", "scoring", "reasons",
     }  # fmt: skip
 
     learned_from = json.loads((run.path / "bank_stats.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from realm.bank.store import Bank
 from realm.method.completion import REASONS
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
+from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
@@ -105,8 +106,9 @@ def failing(tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch) -> 
     """Answer 1 is right, 2 times out, 3 breaks the verifier, 4 is unreadable and so wrong."""
     reasons = {"1": "", "2": "timeout", "3": "error: ValueError", "4": "unreadable"}
 
-    def verify(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        return [Verdict(not reasons[answer], reasons[answer]) for answer, _ in pairs]
+    def verify(pairs: Sequence[Claim]) -> list[Verdict]:
+        assert {pair[2:] for pair in pairs} <= {(one.question,) for one in task.rows("train")}
+        return [Verdict(not reasons[pair[0] or ""], reasons[pair[0] or ""]) for pair in pairs]
 
     judge = pool()
     monkeypatch.setattr(judge, "verify", verify)
@@ -122,6 +124,8 @@ def test_an_answer_the_verifier_failed_on_is_left_out_and_counted(failing: Route
     rewards, logged = call(failing, [ask(task, "1")] * 4, said(1, 2, 3, 4), [()] * 4)
     assert rewards == [pytest.approx(1.6), None, None, pytest.approx(0.1)]
     assert logged["verifier_failures"] == 0.5
+    assert logged["unreadable_answers"] == 0.25
+    assert [item.verdict for item in failing.groups[0].scored] == ["", "timeout", "error: ValueError", "unreadable"]
     assert (logged["accuracy"], logged["accuracy_without_routes"]) == (0.5, 0.5), "of those that were judged"
     assert logged["reward_format"] + logged["reward_answer"] + logged["reward_scores"] == pytest.approx(1.7 / 2)
     assert [item.paid for item in failing.groups[0].scored] == rewards

@@ -110,6 +110,7 @@ def test_prompts_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plu
         wanted, row = renderer.render(question_id, step, step / 6), found[number]
         assert row["raw_prompt"] == wanted.messages
         assert row["extra_info"]["labels"] == [route.label for route in wanted.routes]
+        assert row["extra_info"]["question"] == renderer.questions[question_id].question
         assert (row["extra_info"]["question_id"], row["extra_info"]["p"]) == (question_id, wanted.p)
         shown.append(len(wanted.routes))
     assert max(shown) == 4 and min(shown) < 4, "the routes fade"
@@ -172,7 +173,7 @@ def test_rewards_are_those_of_our_own_trainer(tmp_path: Path, plugin: Any, stude
     assert any(row["extra_info"]["labels"] for row, _ in calls) is judge
     assert len({item["score"] for item in paid}) > (3 if judge else 1)
     assert {frozenset(item) for item in paid} == {
-        frozenset({"score", "correct", "format", "scoring", "verifier_failed"})
+        frozenset({"score", "correct", "format", "scoring", "verifier_failed", "unreadable_answer"})
     }
 
 
