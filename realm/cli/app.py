@@ -79,11 +79,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _for_the_user(record: logging.LogRecord) -> bool:
-    """Of libraries warnings alone, whatever level they give themselves."""
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "realm"
-
-
 app = typer.Typer(
     name="realm",
     cls=Commands,
@@ -106,9 +101,7 @@ def realm(
     # Defaults that the user's environment may override; set before any library reads them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    handler = logging.StreamHandler()
-    handler.addFilter(_for_the_user)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("realm").setLevel(logging.INFO)
 
 

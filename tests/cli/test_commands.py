@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -264,25 +263,3 @@ def test_evaluate_votes(work: Path, realm: Realm) -> None:
     assert result.exit_code == 2
     assert "expected evaluation.samples >= 2" in result.stderr
     assert not (work / "other").exists()
-
-
-def test_libraries_debug_lines_do_not_reach_the_user(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also where a library gives its own logger another level, as bm25s does when it is imported."""
-    from realm.cli.app import realm as callback
-
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    callback(version=False)
-    library = logging.getLogger("some_library.part")
-    monkeypatch.setattr(library, "level", logging.DEBUG)
-    for logger in (library, logging.getLogger("realm.tasks.jsonl"), logging.getLogger("realms")):
-        logger.log(logging.DEBUG, "%s: a detail", logger.name)
-        logger.info("%s: a line", logger.name)
-        logger.warning("%s: a warning", logger.name)
-    assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()] == [
-        "some_library.part: a warning",
-        "realm.tasks.jsonl: a line",
-        "realm.tasks.jsonl: a warning",
-        "realms: a warning",
-    ]
