@@ -19,7 +19,8 @@ from realm.analysis.steps import OTHER_VALUE, Divergence
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
 from realm.tasks.base import Question
-from realm.tasks.verify import UNREADABLE, Choice, Desk, Number, Verifier
+from realm.tasks.verify import UNREADABLE, Choice, Number, Verifier
+from realm.tasks.verify import verifier as make_verifier
 
 ERRORS = (*range(-30, 0), *range(1, 31), 40, 50, 100)
 
@@ -367,7 +368,7 @@ def test_a_missed_rule_is_found_where_only_two_answers_are_possible() -> None:
 READ = [
     (["Yes", "yes", "**yes**", "maybe"], "no", Choice(("yes", "no")), (3, 3), ("**yes**", 3)),
     (["18", "18.0", "$18", "eighteen or so", ""], "17", Number(), (3, 3), ("$18", 3)),
-    (["Bin  7.", "bin 7", "bin 8"], "bin 9", Desk(), (1, 3), ("Bin  7.", 2)),
+    (["Bin  7.", "bin 7", "bin 8"], "bin 9", make_verifier("desk"), (1, 3), ("Bin  7.", 2)),
 ]
 
 
