@@ -14,6 +14,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from realm.display import printable
 from realm.errors import ConfigError, DataError
 from realm.method import seeds
@@ -224,10 +226,11 @@ def _hint_at_choice(path: str, questions: Sequence[Question], verifier: Verifier
         make_verifier("choice", choices)
     except ConfigError:
         return
+    written = yaml.safe_dump(choices, default_flow_style=True, allow_unicode=True, width=10**9).strip()
     _LOG.info(
         "%s: %d different golds of %d questions; task.verifier=choice with task.choices=%s reads more forms of them "
         "than `exact`, and tells student and teacher which there are",
-        path, len(choices), len(questions), printable(json.dumps(choices, ensure_ascii=False), 400),
+        path, len(choices), len(questions), printable(written, 400),
     )  # fmt: skip
 
 

@@ -241,10 +241,10 @@ def test_the_split_may_have_a_seed_of_its_own(write: Write, name: str) -> None:
 
 #: Golds in turn, how many rows, the verifier; the choices that are hinted at.
 HINTED = [
-    (["yes", "no"], 60, "exact", '["no", "yes"]'),
-    (["是", "否"], 60, "exact", '["否", "是"]'),
+    (["yes", "no"], 60, "exact", "['no', 'yes']"),
+    (["是", "否"], 60, "exact", "[否, 是]"),
     (["a", "b", "c"], 29, "exact", None),  # too few rows to tell
-    (["a", "b", "c"], 30, "exact", '["a", "b", "c"]'),
+    (["a", "b", "c"], 30, "exact", "[a, b, c]"),
     (["yes", "no"], 60, "choice", None),
     (["1", "2"], 60, "number", None),
     (["yes"], 60, "exact", None),
