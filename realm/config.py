@@ -36,6 +36,7 @@ from realm.sections import (
     TeacherConfig,
 )
 from realm.training_sections import TrainingConfig
+from realm.written import read_yaml
 
 
 class Config(Section):
@@ -189,7 +190,7 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
     if not sep or not key:
         raise ConfigError(f"--set {assignment}: expected KEY=VALUE, e.g. --set training.rl.steps=200.")
     try:
-        value = yaml.safe_load(text)
+        value = read_yaml(text, key)
     except yaml.YAMLError:
         value = text
     node = tree
@@ -219,7 +220,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(f"{path}: cannot read the configuration ({reason}).") from error
         try:
-            loaded = yaml.safe_load(text)
+            loaded = read_yaml(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
         if loaded is not None and not isinstance(loaded, dict):

@@ -240,7 +240,7 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
     with VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
         collect(config, task, collected, pool)
     bank = Bank.open(collected.path)
-    stats = statistics(bank.groups())
+    stats = statistics(bank.groups(), verifier=task.verifier)
     console.print(
         f"bank: {len(bank)} CoTs of the scripted teacher on {stats['questions']} questions, "
         f"{stats['error_ratio']:.0%} wrong"

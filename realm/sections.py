@@ -44,7 +44,9 @@ class TaskConfig(Section):
         "exact", description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own)."
     )
     choices: list[str] = Field(
-        [], description="Allowed answers of the verifier `choice`; also the classes of macro-F1."
+        [],
+        description="Allowed answers of the verifier `choice`, as they stand here: yes, 1 and null are texts too. "
+        "Also the classes of macro-F1.",
     )
     bad_rows: Literal["refuse", "skip"] = Field(
         "refuse", description="A row without a usable gold: refuse, or skip it."

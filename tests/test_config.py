@@ -9,6 +9,7 @@ import yaml
 
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
+from realm.written import read_yaml
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 
@@ -117,3 +118,63 @@ def test_a_bare_off_is_no_boolean(text: str, value: str) -> None:
 def test_other_values_of_shared_prefix_are_errors(text: str) -> None:
     with pytest.raises(ConfigError, match="shared_prefix"):
         load_config(None, [f"training.rl.shared_prefix={text}"])
+
+
+WRITTEN = [
+    ("[yes, no]", ["yes", "no"]),
+    ("[Yes, NO]", ["Yes", "NO"]),
+    ("[on, off]", ["on", "off"]),
+    ("[True, False]", ["True", "False"]),
+    ("[1, 2]", ["1", "2"]),
+    ("[1.50, 010, 1_000]", ["1.50", "010", "1_000"]),
+    ("[null, ~]", ["null", "~"]),
+    ("[12:30, 2024-01-31]", ["12:30", "2024-01-31"]),
+    ("['yes', \"no\"]", ["yes", "no"]),
+    ("[A, B, C]", ["A", "B", "C"]),
+]
+
+
+@pytest.mark.parametrize(("text", "choices"), WRITTEN)
+def test_choices_are_the_words_that_stand_there(tmp_path: Path, text: str, choices: list[str]) -> None:
+    (tmp_path / "config.yaml").write_text(f"task: {{verifier: choice, choices: {text}}}\nbank: {{relabel: no}}")
+    config = load_config(tmp_path / "config.yaml")
+    assert config.task.choices == choices
+    assert config.bank.relabel is False  # anything else is YAML as ever
+    (tmp_path / "saved.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "saved.yaml") == config
+    for override in (f"task.choices={text}", f"task={{choices: {text}}}"):
+        assert load_config(None, [override]).task.choices == choices
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("task:\n  choices:\n  - yes\n  - no\n", ["yes", "no"]),
+        ("run: {name: &x 'off'}\ntask: {choices: [*x, on]}", ["off", "on"]),
+        ("task: &t\n  choices: [yes, no] # comment", ["yes", "no"]),
+    ],
+)
+def test_choices_in_other_forms_of_yaml(tmp_path: Path, text: str, choices: list[str]) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert load_config(tmp_path / "config.yaml").task.choices == choices
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: {choices: yes}", "task.choices: Input should be a valid list"),
+        ("task: {choices: [a, [b]]}", "task.choices.1: Input should be a valid string"),
+        ("task: {choices: [yes, no}", "not valid YAML"),
+    ],
+)
+def test_what_no_list_of_choices_is(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_a_mapping_that_holds_itself_is_read_once() -> None:
+    found = read_yaml("task: &t {choices: [yes, no], task: *t}")
+    assert found["task"]["task"]["choices"] == ["yes", "no"]
+    assert read_yaml("") is None
+    assert read_yaml("arms: {a: {set: {task.choices: [yes]}}}") == {"arms": {"a": {"set": {"task.choices": ["yes"]}}}}

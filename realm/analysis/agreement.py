@@ -9,8 +9,10 @@ What chance means has to be said. Two nulls are tested, both by permutation with
   magnitude or length), or whose numbers miss by as much (same order of magnitude of their median difference). So two
   CoTs agree as often as two independent mistakes of the usual sizes would: common slips (off by one, doubled, a factor
   of ten), narrow ranges, few alternatives, and questions of small errors beside those of large ones are all accounted
-  for. Of the ways to express an error the one with the highest agreement is taken, so that the null is the hardest of
-  them; where errors are independent it is a little too hard.
+  for. Where few answers are possible at all (yes or no, the letters of a choice), a wrong one is also drawn among
+  these without its gold, each as often as it is drawn in the bank, so that neither that there are few nor that one of
+  them is liked (everything is a B) looks like a habit. Of the ways to express an error the one with the highest
+  agreement is taken, so that the null is the hardest of them; where errors are independent it is a little too hard.
 
 What remains is an assumption: that a question allows as many wrong answers as others like it. One that by its own
 wording allows only a few (three distractors, say, each as likely) cannot be told from a habit of that question.
@@ -36,9 +38,12 @@ from realm.analysis.sizes import Common, commonest, read_plain
 
 #: Strata with fewer answers or questions than this are merged with others of their kind.
 STRATUM = 30
+#: Few answers are possible where this many are all of the golds and wrong answers, but for `_RARE` of either, and come
+#: again and again: `_EACH` times.
+FEW, _RARE, _EACH = 10, 0.05, 10
 #: Permutations by which the hardest way to express an error is found.
 _TRIAL = 30
-_REDRAWS = 20
+_REDRAWS, _FITS = 20, 200
 _RESAMPLES = 1000
 _RESAMPLED_AT_ONCE = 2_000_000
 
@@ -80,7 +85,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The tests over all pairs of a unit, the pairs of one source, and those of different sources."""
+    """The tests over all pairs of a unit, the pairs of one source, and those of different sources.
+
+    `possible`: where few answers are (`FEW`), these in the order of their texts; else none.
+    """
 
     answers: int
     units: int
@@ -90,6 +98,7 @@ class Agreement:
     across: Test
     shuffled: Test
     common: Common | None
+    possible: tuple[str, ...]
 
 
 class _Pairs:
@@ -126,12 +135,32 @@ class _Error:
     """One way to express the errors: a code for each (equal codes are equal errors) and the stratum it is dealt in.
 
     `gold`: the code of the unit's own gold, for errors that are answers themselves and must not become right; else −1.
+    `drawn`: a code is drawn among them all by these weights instead, shape (codes,), and never the own gold.
     """
 
     name: str
     codes: np.ndarray
     strata: np.ndarray
     gold: np.ndarray
+    drawn: np.ndarray | None = None
+
+
+class _Drawer:
+    """Draws every answer anew among the few possible ones, its own gold left out."""
+
+    def __init__(self, error: _Error, source: np.random.Generator) -> None:
+        assert error.drawn is not None
+        golds, self._row = np.unique(error.gold, return_inverse=True)
+        weights = np.repeat(error.drawn[None], len(golds), axis=0)
+        weights[np.arange(len(golds)), golds] = 0.0
+        # Rows of cumulated shares, each in a unit of its own, so that one search serves all of them.
+        shares = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+        self._steps = (shares + np.arange(len(golds))[:, None]).ravel()
+        self._source, self._size = source, len(error.drawn)
+
+    def deal(self) -> np.ndarray:
+        found = np.searchsorted(self._steps, self._row + self._source.random(len(self._row)), side="right")
+        return found - self._row * self._size
 
 
 class _Dealer:
@@ -174,7 +203,7 @@ def agreement(wrong: Sequence[Wrong], *, permutations: int, seed: int) -> Agreem
     source = np.random.default_rng(seed)
     units = _codes([one.unit for one in wrong])
     pairs = _Pairs(units, _codes([one.source for one in wrong]))
-    errors = _errors(wrong)
+    errors, possible = _errors(wrong)
     trials = {error.name: _null(pairs, error, _TRIAL, source)[0][0].sum() for error in errors}
     hardest = max(errors, key=lambda error: trials[error.name])
     # What was observed is the answers' own agreement, however the errors are dealt.
@@ -190,14 +219,14 @@ def agreement(wrong: Sequence[Wrong], *, permutations: int, seed: int) -> Agreem
     flat_mean, flat_totals = _null(pairs, flat, max(_TRIAL, permutations // 5), source)
     shuffled = _test(pairs.agreeing(flat.codes)[0], flat_mean[0], flat_totals[0], pairs.all[0], weights)
     common = commonest([(one.unit, one.answer, one.gold) for one in wrong], weights)
-    return Agreement(len(wrong), pairs.size, hardest.name, overall, within, across, shuffled, common)
+    return Agreement(len(wrong), pairs.size, hardest.name, overall, within, across, shuffled, common, possible)
 
 
 def _null(
     pairs: _Pairs, error: _Error, permutations: int, source: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean agreeing pairs of each unit, shape (3, units), and their sum in each permutation, (3, permutations)."""
-    dealer = _Dealer(error, source)
+    dealer = _Dealer(error, source) if error.drawn is None else _Drawer(error, source)
     mean = np.zeros((3, pairs.size))
     totals = np.zeros((3, permutations))
     for number in range(permutations):
@@ -242,8 +271,9 @@ def _plain(answer: str) -> str:
     return " ".join(answer.split())
 
 
-def _errors(wrong: Sequence[Wrong]) -> list[_Error]:
-    """The ways to express these errors: as answers, differences and ratios (edits, where they are no numbers)."""
+def _errors(wrong: Sequence[Wrong]) -> tuple[list[_Error], tuple[str, ...]]:
+    """The ways to express these errors: as answers, differences and ratios (edits, where they are no numbers); and the
+    possible answers, where they are few."""
     golds = {one.gold: read_plain(one.gold) for one in wrong}
     kinds: list[tuple[str, str]] = []
     values: list[object] = []
@@ -274,12 +304,44 @@ def _errors(wrong: Sequence[Wrong]) -> list[_Error]:
     ]
     both = _codes([*values, *own])
     none = np.full(len(wrong), -1, dtype=np.int64)
-    return [
-        _Error("answer", both[: len(wrong)], strata, both[len(wrong) :]),
+    answers, right = both[: len(wrong)], both[len(wrong) :]
+    possible, drawn = _possible(answers, right)
+    texts = dict(zip(both.tolist(), [one.answer for one in wrong] + [one.gold for one in wrong], strict=True))
+    errors = [
+        _Error("answer", answers, strata, right),
         _Error("difference or edit", _codes(differences), strata, none),
         _Error("difference, by size", _codes(differences), spreads, none),
         _Error("ratio or text put in", _codes(ratios), strata, none),
     ]
+    if possible:
+        errors.append(_Error("one of few answers", answers, np.zeros_like(answers), right, drawn))
+    return errors, tuple(sorted(texts[code] for code in possible))
+
+
+def _possible(answers: np.ndarray, golds: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The codes of the possible answers, where they are few; and for all codes the weights w by which wrong answers are
+    drawn: an answer a to a question of gold g with probability w_a / (Σ w − w_g).
+
+    The weights are those of highest likelihood (quasi-independence, fitted as Luce's model of choice): a's expected
+    number, Σ over the golds g ≠ a of n_g w_a / (Σ w − w_g), is the one that was found.
+    """
+    size = int(max(answers.max(), golds.max())) + 1
+    told, asked = np.bincount(answers, minlength=size), np.bincount(golds, minlength=size)
+    order = np.argsort(-(told + asked), kind="stable")[:FEW]
+    held = min(told[order].sum(), asked[order].sum())
+    if held < (1 - _RARE) * len(answers) or len(answers) < _EACH * len(order):
+        return [], np.zeros(0)
+    wrong = answers != golds  # labels may contradict the verifier
+    count, number = np.bincount(answers[wrong], minlength=size), np.bincount(golds[wrong], minlength=size)
+    weights = np.full(size, 1 / size)
+    for _ in range(_FITS):
+        each = number / np.maximum(1 - weights, 1e-9)
+        fitted = count / np.maximum(each.sum() - each, 1e-9)
+        weights = fitted / max(fitted.sum(), 1e-9)
+    shares = np.cumsum((told + asked)[order]) / (2 * len(answers))
+    few = int(np.searchsorted(shares, 1 - _RARE)) + 1
+    # An answer that was never given may be drawn where no other is left.
+    return [int(code) for code in order[:few]], weights + 1e-12
 
 
 def _spreads(

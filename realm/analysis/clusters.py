@@ -18,13 +18,14 @@ REPEATED = 3
 
 @dataclass(frozen=True)
 class Fault:
-    """The diverging step of one wrong CoT."""
+    """The diverging step of one wrong CoT; `answer` as the verifier reads it, `said` as it was written."""
 
     question_id: str
     cot_id: str
     teacher: str
     answer: str
     divergence: Divergence
+    said: str = ""
 
 
 @dataclass(frozen=True)

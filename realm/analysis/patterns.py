@@ -25,14 +25,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from realm.analysis.agreement import Agreement, Test, Wrong, agreement
+from realm.analysis.answers import answer_of, read
 from realm.analysis.clusters import REPEATED, Cluster, Fault, cluster
 from realm.analysis.redundancy import agreeing
 from realm.analysis.sizes import Common
 from realm.analysis.steps import UNKNOWN, Reference, bare, cited, hedged, similarity
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
+from realm.display import printable
+from realm.method.distance import words
 from realm.method.seeds import derive
 from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE, Exact, Verifier
 
 Level = Literal["systematic", "mixed", "noise", "too few"]
 
@@ -42,12 +46,14 @@ SYSTEMATIC, NOISE = 0.5, 0.25
 PAIRS = 50
 #: Where this part of the pairs agrees by chance alone (two possible answers, say), agreement tells nothing.
 CHANCE = 0.9
+_TWO = 2
 #: The rules count where this part of the wrong CoTs stands against a right step that several questions share.
 COVERAGE = 0.3
 #: Wrong CoTs that are analysed; of a larger bank whole questions are drawn by lot until they hold this many.
 LIMIT = 20_000
 #: Right CoTs of a question that its wrong ones are held against.
 POSITIVES = 16
+_DEFAULT = Exact()
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ class Patterns:
     Attributes:
         verdict, sentence: the level, and the one sentence that says why.
         wrong, left_out: wrong CoTs of the bank; those that are no reasoning (cut, empty, refused, …) are left out.
+        unreadable: CoTs whose answer the verifier cannot read: neither right nor wrong, and in no other figure.
         analysed, questions: the wrong CoTs looked at and their questions: all, or a sample by lot (`sampled`).
-        text_agreement: share of pairs of wrong CoTs of one question with equal answer text, empty ones agreeing with
-            nothing.
+        text_agreement: share of pairs of wrong CoTs of one question whose answers read alike.
         answers, rules: the tests; None without a pair.
         coverage: share of the analysed whose right step is at stake in several questions.
         kinds: how the wrong CoTs leave the right ones, by count.
@@ -87,6 +93,7 @@ class Patterns:
     sentence: str
     wrong: int
     left_out: int
+    unreadable: int
     analysed: int
     questions: int
     sampled: bool
@@ -129,9 +136,10 @@ def _cluster_record(one: Cluster) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Found:
-    """What is kept of a question."""
+    """What is kept of a question; `key`: the gold as the verifier reads it."""
 
     gold: str
+    key: str
     question: str
     faults: tuple[Fault, ...]
 
@@ -139,6 +147,7 @@ class _Found:
 def analyse(
     groups: Iterable[Group],
     *,
+    verifier: Verifier = _DEFAULT,
     seed: int = 0,
     permutations: int = 1000,
     minimum: int = 100,
@@ -150,6 +159,7 @@ def analyse(
     Args:
         groups: every question with all its CoTs, labels applied; a question that is not known takes the answer of a
             right CoT for its gold.
+        verifier: tells which answers are the same.
         seed: of the sample of questions and of the permutations; equal seeds give equal figures in any order of groups.
         permutations: of each test; p-values go down to 1 / (permutations + 1).
         minimum: wrong CoTs without which there is no verdict.
@@ -159,58 +169,69 @@ def analyse(
     Memory is bounded by `limit`; 20 000 CoTs take some ten seconds.
     """
     kept: list[tuple[int, str, _Found]] = []  # a heap: the question with the highest lot is first to go
-    held = wrong = left_out = 0
+    held = wrong = left_out = unreadable = 0
     sampled = False
     for done, (question, cots) in enumerate(groups, start=1):
         progress(done)
-        false = [cot for cot in cots if cot.label == 0]
-        reasoned = [cot for cot in false if not cot.problem]
-        wrong += len(false)
-        left_out += len(false) - len(reasoned)
+        no_answers = sum(cot.label == 0 and bool(cot.problem) for cot in cots)
+        said = [
+            (cot, answer_of(verifier, cot))
+            for cot in cots
+            if not cot.problem and (cot.label == 0 or (cot.label is None and cot.reason == UNREADABLE))
+        ]
+        reasoned = [(cot, answer) for cot, answer in said if answer is not None]
+        wrong += no_answers + len(reasoned)
+        left_out += no_answers
+        unreadable += len(said) - len(reasoned)
         if not reasoned:
             continue
-        question_id = reasoned[0].question_id
+        question_id = reasoned[0][0].question_id
         lot = derive(seed, "errors", question_id)
         if held >= limit and lot > -kept[0][0]:
             sampled = True
             continue
-        heapq.heappush(kept, (-lot, question_id, _look(question, cots, reasoned)))
+        heapq.heappush(kept, (-lot, question_id, _look(question, cots, reasoned, verifier)))
         held += len(reasoned)
         while held - len(kept[0][2].faults) >= limit:
             held -= len(heapq.heappop(kept)[2].faults)
             sampled = True
     # In an order that is the bank's own, however it was read.
     found = [one for _, _, one in sorted(kept, key=lambda item: item[1])]
-    return _conclude(found, wrong, left_out, sampled, seed=seed, permutations=permutations, minimum=minimum)
+    counts = (wrong, left_out, unreadable)
+    return _conclude(found, counts, sampled, seed=seed, permutations=permutations, minimum=minimum)
 
 
-def _look(question: Question | None, cots: Sequence[CoT], wrong: Sequence[CoT]) -> _Found:
-    """Find where each wrong CoT of a question goes wrong."""
+def _look(
+    question: Question | None, cots: Sequence[CoT], wrong: Sequence[tuple[CoT, str]], verifier: Verifier
+) -> _Found:
+    """Find where each wrong CoT of a question goes wrong; they come with their answers as the verifier reads them."""
     right = sorted((cot for cot in cots if cot.label == 1 and not cot.problem), key=lambda cot: cot.id)
     asked = "" if question is None else question.question
     gold = right[0].answer if question is None and right else "" if question is None else question.answer
     reference = Reference(asked, [cot.text for cot in right[:POSITIVES]])
     faults = (
-        Fault(cot.question_id, cot.id, cot.teacher, cot.answer.strip(), reference.diverging(cot.text, cot.answer))
-        for cot in sorted(wrong, key=lambda cot: cot.id)
+        Fault(cot.question_id, cot.id, cot.teacher, answer, reference.diverging(cot.text, cot.answer), cot.answer)
+        for cot, answer in sorted(wrong, key=lambda one: one[0].id)
     )
-    return _Found(gold, asked, tuple(faults))
+    return _Found(gold, read(verifier, gold) or gold.strip(), asked, tuple(faults))
 
 
 def _conclude(
-    found: Sequence[_Found], wrong: int, left_out: int, sampled: bool, *, seed: int, permutations: int, minimum: int
+    found: Sequence[_Found],
+    counts: tuple[int, int, int],
+    sampled: bool,
+    *,
+    seed: int,
+    permutations: int,
+    minimum: int,
 ) -> Patterns:
+    """`counts`: wrong CoTs, those of them that are no reasoning, and unreadable ones."""
     faults = [fault for one in found for fault in one.faults]
     number = len(faults)
-    answers = [
-        Wrong(fault.question_id, fault.teacher, fault.answer, one.gold)
-        for one in found
-        for fault in one.faults
-        if fault.answer
-    ]
-    rules, coverage = _rules(faults)
+    answers = [Wrong(fault.question_id, fault.teacher, fault.answer, one.key) for one in found for fault in one.faults]
     test_seed = derive(seed, "permutations")
     answer_test = agreement(answers, permutations=permutations, seed=test_seed) if answers else None
+    rules, coverage = _rules(found, few=answer_test is not None and bool(answer_test.possible))
     rule_test = agreement(rules, permutations=permutations, seed=test_seed) if rules else None
     pairs = [agreeing([fault.answer for fault in one.faults]) for one in found]
     clusters = cluster([fault for fault in faults if fault.divergence.kind != UNKNOWN])
@@ -222,8 +243,9 @@ def _conclude(
     return Patterns(
         verdict=verdict,
         sentence=sentence,
-        wrong=wrong,
-        left_out=left_out,
+        wrong=counts[0],
+        left_out=counts[1],
+        unreadable=counts[2],
         analysed=number,
         questions=len(found),
         sampled=sampled,
@@ -247,29 +269,42 @@ def _share(holds: Callable[[str], bool], steps: Sequence[str]) -> float | None:
     return sum(map(holds, steps)) / len(steps) if steps else None
 
 
-def _rules(faults: Sequence[Fault]) -> tuple[list[Wrong], float]:
-    """The wrong statements made where a right step is at stake that several questions share, and their share."""
+def _rules(found: Sequence[_Found], few: bool) -> tuple[list[Wrong], float]:
+    """The wrong statements made where a right step is at stake that several questions share, and their share.
+
+    `few`: the answers are of a few possible ones. A step that only states its answer then says the same as all that
+    are wrong in the same way, and is no rule: it is that of a right one but for the answer, or right elsewhere.
+    """
     stated = []
-    for fault in faults:
-        right, mine = bare(fault.divergence.right), bare(fault.divergence.step)
-        if right and mine != right and similarity(mine, right) >= 1 / 3:
-            stated.append(Wrong(" ".join(right), fault.question_id, " ".join(mine), " ".join(right)))
+    for question in found:
+        for fault in question.faults:
+            right, mine = bare(fault.divergence.right), bare(fault.divergence.step)
+            if not right or mine == right or similarity(mine, right) < 1 / 3:
+                continue
+            answers = {*words(fault.said), *words(question.gold)}
+            if not few or [word for word in mine if word not in answers] != [w for w in right if w not in answers]:
+                stated.append(Wrong(" ".join(right), fault.question_id, " ".join(mine), " ".join(right)))
+    if few:
+        elsewhere = {one.unit for one in stated}
+        stated = [one for one in stated if one.answer not in elsewhere]
+    faults = sum(len(question.faults) for question in found)
     questions: dict[str, set[str]] = {}
     for one in stated:
         questions.setdefault(one.unit, set()).add(one.source)
     shared = [one for one in stated if len(questions[one.unit]) > 1]
-    return shared, len(shared) / len(faults) if faults else 0.0
+    return shared, len(shared) / faults if faults else 0.0
 
 
 def _most_repeated(found: Sequence[_Found], count: int = 20) -> tuple[Repeated, ...]:
     rows = []
     for one in found:
-        answers = Counter(fault.answer for fault in one.faults if fault.answer)
-        if answers:
-            answer, times = min(answers.items(), key=lambda item: (-item[1], item[0]))
-            if times > 1:
-                row = Repeated(one.faults[0].question_id, one.question, one.gold, answer, times, len(one.faults))
-                rows.append(row)
+        answers = Counter(fault.answer for fault in one.faults)
+        answer, times = min(answers.items(), key=lambda item: (-item[1], item[0]))
+        if times > 1:
+            said = Counter(fault.said.strip() for fault in one.faults if fault.answer == answer)
+            shown = min(said, key=lambda text: (-said[text], text))
+            row = Repeated(one.faults[0].question_id, one.question, one.gold, shown, times, len(one.faults))
+            rows.append(row)
     return tuple(sorted(rows, key=lambda row: (-row.times, row.question_id))[:count])
 
 
@@ -311,6 +346,13 @@ def _verdict(
             f"{by_size.capitalize()}: {common.share:.1%} of {common.answers:,} wrong numbers miss the gold in the same "
             f"way ({common.error}), whatever the question, against {common.chance:.1%} by chance, as if {share:.0%} "
             f"({low:.0%} to {high:.0%}) followed a habit: {_MEANING[by_size]}."
+        )
+    possible = () if answers is None else answers.possible
+    if by_answers == by_rules == "too few" and len(possible) == _TWO:
+        one, other = (printable(text, 40) for text in possible)
+        return "too few", (
+            f"Too few different answers: (nearly) all are {one} or {other}, so that two wrong ones of a question agree "
+            "whether they are habits or noise, and the answers cannot tell which."
         )
     if by_answers == by_rules == "too few" and answer_test and answer_test.null and answer_test.null > CHANCE:
         return "too few", (

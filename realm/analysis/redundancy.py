@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from realm.analysis.answers import answer_of
 from realm.analysis.estimates import Ratio
 from realm.bank.cot import CoT
 from realm.method.distance import NEAR_DUPLICATE, distance
 from realm.method.seeds import rng
+from realm.tasks.verify import Verifier
 
 #: Pairs of texts compared per question; a question with more has that many drawn by lot.
 PAIRS = 64
+_TWO = 2
 
 
 def pairs(size: int, limit: int, source: random.Random) -> Iterator[tuple[int, int]]:
@@ -34,27 +37,32 @@ def pairs(size: int, limit: int, source: random.Random) -> Iterator[tuple[int, i
 
 
 def agreeing(answers: Sequence[str]) -> tuple[int, int]:
-    """Pairs of equal answers, and all pairs. Answers are compared as text; an empty one agrees with nothing."""
-    counts = Counter(answer.strip() for answer in answers)
-    counts.pop("", None)
-    return sum(n * (n - 1) // 2 for n in counts.values()), len(answers) * (len(answers) - 1) // 2
+    """Pairs of equal answers, and all pairs. `answers`: as `realm.analysis.answers.read` gives them."""
+    return sum(n * (n - 1) // 2 for n in Counter(answers).values()), len(answers) * (len(answers) - 1) // 2
 
 
 class Redundancy:
     """Running figures of the whole bank. Add every question once."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, verifier: Verifier, seed: int) -> None:
+        self._verifier, self._seed = verifier, seed
         self._near, self._distance, self._agreement = Ratio(), Ratio(), Ratio()
         self._answers: Counter[int] = Counter()
-        self._sampled = 0
+        self._possible: set[str] = set()
+        self._unreadable = self._sampled = 0
 
     def add(self, question_id: str, cots: Sequence[CoT], weights: np.ndarray) -> None:
         """The CoTs of one question and its `poisson_weights`."""
         if not cots:
             return
-        self._answers[len({cot.answer.strip() for cot in cots} - {""})] += 1
-        self._agreement.add(*agreeing([cot.answer for cot in cots if cot.label == 0 and cot.usable]), weights)
+        said = [(cot, answer_of(self._verifier, cot)) for cot in cots]
+        answers = {answer for _, answer in said if answer is not None}
+        self._answers[len(answers)] += 1
+        if len(self._possible) <= _TWO:
+            self._possible |= answers
+        self._unreadable += sum(answer is None and not cot.problem for cot, answer in said)
+        wrong = [answer for cot, answer in said if answer is not None and cot.label == 0 and cot.usable]
+        self._agreement.add(*agreeing(wrong), weights)
         # In an order of their own: a bank that was filled in parallel has none.
         cots = sorted(cots, key=lambda cot: cot.id)
         source = rng(self._seed, "pairs", question_id)
@@ -67,11 +75,15 @@ class Redundancy:
         """Shares over pairs of CoTs of one question, pooled, with intervals; histogram of distinct answers.
 
         Agreement is that of wrong CoTs that are whole answers, as training shows them; the rest is of all CoTs.
+        Answers are told apart as the verifier reads them; `unreadable_answers` are whole ones that it cannot read, and
+        count nowhere else. `two_answers`: the bank has no more, so that two wrong ones of a question must agree.
         """
         questions = sum(self._answers.values())
         distinct = sum(number * count for number, count in self._answers.items())
         return {
             "distinct_answers": distinct / questions if questions else None,
+            "two_answers": len(self._possible) == _TWO,
+            "unreadable_answers": self._unreadable,
             "distinct_answers_histogram": {str(number): self._answers[number] for number in sorted(self._answers)},
             "wrong_agreement": self._agreement.value,
             "wrong_agreement_interval": self._agreement.interval(),

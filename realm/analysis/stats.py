@@ -20,6 +20,7 @@ from realm.bank.unreadable import Unreadable
 from realm.method.routes import Route, select
 from realm.method.seeds import rng
 from realm.tasks.base import Question
+from realm.tasks.verify import Exact, Verifier
 
 #: CoTs whose words give the quantiles, and whose tokens are counted.
 LENGTH_SAMPLE = 20_000
@@ -27,6 +28,7 @@ LENGTH_SAMPLE = 20_000
 FIT_SAMPLE = 1_000
 #: Names of one grouping that are counted apart; what comes later is counted under `OTHERS`.
 NAMES, OTHERS = 1_000, "(others)"
+_DEFAULT = Exact()
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ class _Lengths:
 def statistics(
     groups: Iterable[Group],
     *,
+    verifier: Verifier = _DEFAULT,
     seed: int = 0,
     student: Student | None = None,
     progress: Callable[[int], None] = lambda done: None,
@@ -232,6 +235,7 @@ def statistics(
 
     Args:
         groups: every question with all its CoTs, labels applied.
+        verifier: tells which answers are the same.
         seed: of the resamples and samples; equal seeds give equal figures (those of `lengths` that rest on a sample,
             in the same order of groups only).
         student: for tokens and for the routes that fit; without it only words are counted.
@@ -252,7 +256,7 @@ def statistics(
           problem and each of the verifier's reasons occurs, and `unreadable` (see `Unreadable.summary`).
         A share without a denominator is None. Every `…_interval` is the 95 % Poisson bootstrap over questions.
     """
-    total, redundancy, guidance = _Counts(), Redundancy(seed), _Guidance()
+    total, redundancy, guidance = _Counts(), Redundancy(verifier, seed), _Guidance()
     lengths, usage, mixed = _Lengths(student, seed), _Usage(), Ratio()
     usable, guidance_usable = _Usable(), _Guidance()
     by: dict[str, _Grouping] = {name: _Grouping() for name in ("guided", "teacher", "tag", "kind", "split")}

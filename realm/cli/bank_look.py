@@ -40,6 +40,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a bank holds: counts, error ratios, agreement, redundancy, lengths, and what guidance changed."""
+    from realm.analysis.answers import verifier_of
     from realm.analysis.preview import open_source
     from realm.analysis.stats import statistics
     from realm.cli.bank_print import print_stats
@@ -48,7 +49,13 @@ def stats(
     source = open_source(bank)
     reader = student(model, context, k, source.info) if model is not None else None
     with progress_bar("reading") as bar:
-        found = statistics(source.groups(), seed=seed, student=reader, progress=_counter(bar, source.questions))
+        found = statistics(
+            source.groups(),
+            verifier=verifier_of(source.info),
+            seed=seed,
+            student=reader,
+            progress=_counter(bar, source.questions),
+        )
     if as_json:
         _print_json(found)
     else:
@@ -64,6 +71,7 @@ def errors(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether the wrong CoTs are systematic (the same error again and again) or noise, with examples to read."""
+    from realm.analysis.answers import verifier_of
     from realm.analysis.patterns import analyse
     from realm.analysis.preview import open_source
     from realm.cli.bank_print import print_patterns
@@ -72,6 +80,7 @@ def errors(
     with progress_bar("reading") as bar:
         found = analyse(
             source.groups(),
+            verifier=verifier_of(source.info),
             seed=seed,
             permutations=permutations,
             minimum=minimum,

@@ -55,12 +55,18 @@ def print_stats(name: str, found: Mapping[str, Any]) -> None:
     _print_guidance(console, found["guidance"])
     redundancy = found["redundancy"]
     if redundancy["pairs_compared"]:
+        must = ", as they must: the bank has two answers in all" if redundancy["two_answers"] else ""
         _say(
             console,
-            f"two wrong CoTs of a question agree: {_with(redundancy, 'wrong_agreement')}",
+            f"two wrong CoTs of a question agree: {_with(redundancy, 'wrong_agreement')}{must}",
             f"near-duplicates: {_with(redundancy, 'near_duplicates')} of the pairs",
             f"mean distance {redundancy['mean_distance']:.2f}",
             f"distinct answers per question {redundancy['distinct_answers']:.1f}",
+            *(
+                [f"unreadable ones, not counted: {unreadable}"]
+                if (unreadable := redundancy["unreadable_answers"])
+                else []
+            ),
         )
     _print_lengths(console, found["lengths"])
     for teacher, sums in found["usage"].items():
@@ -132,6 +138,7 @@ def print_patterns(name: str, found: Patterns, show: int) -> None:
     console.print(Text(found.sentence), soft_wrap=True)
     sample = f", {found.analysed} of them by lot" if found.sampled else ""
     apart = f"; {found.left_out} more are no reasoning" if found.left_out else ""
+    apart += f"; {found.unreadable} with an answer that the verifier cannot read" if found.unreadable else ""
     wrong = f"{found.wrong - found.left_out} wrong CoTs{sample}"
     _say(console, f"{printable(name)}: {wrong}, of {found.questions} questions{apart}")
     for title, test in _tests(found):

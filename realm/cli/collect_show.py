@@ -123,6 +123,8 @@ def print_samples(plan: Plan, samples: int, folder: BankFolder | None) -> None:
     for source, job in preview(plan, samples):
         count = len(job.comments)
         kind = f"guided by {count} comment{'s' if count > 1 else ''}" if count else "unguided"
+        if not count and plan.guidance.settings.match == "retrieval" and (why := plan.guidance.why_none(job.question)):
+            kind += f" (no comment matches: {printable(why)})"
         typer.echo(f"── {printable(source.name)}, question {printable(job.question.id)}, sample {job.number}, {kind}")
         for message in job.messages:
             role, text = (message["role"], message["content"]) if isinstance(message, dict) else ("comment", message)

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from realm.analysis.agreement import Test
+from realm.analysis.answers import verifier_of
 from realm.analysis.patterns import COVERAGE, Patterns, analyse
 from realm.bank.folder import BankFolder
 from realm.bank.scan import groups
@@ -62,7 +63,8 @@ def analyse_banks(banks: Mapping[str, Path], seed: int, console: Console) -> dic
     found = {}
     for name, path in banks.items():
         console.print(f"analysing the wrong CoTs of {name}")
-        found[name] = analyse(groups(BankFolder.open(path)), seed=seed)
+        folder = BankFolder.open(path)
+        found[name] = analyse(groups(folder), verifier=verifier_of(folder.info), seed=seed)
     return found
 
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from realm.errors import ConfigError
+from realm.written import read_yaml
 
 PACKAGED = Path(__file__).parent
 #: The untrained model in tables and plots.
@@ -172,7 +173,7 @@ def load(path: Path) -> Spec:
         ConfigError: it cannot be read, is not YAML, or has an unknown key or a bad value; names the file and the key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path}: cannot read the experiment ({reason}).") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from realm.analysis.answers import verifier_of
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import Student, statistics
 from realm.bank.folder import BankFolder
@@ -51,8 +52,13 @@ def write_bank_report(
     """
     folder = BankFolder.open(bank)
     questions = sum(1 for _ in folder.iterate_questions())
-    found = statistics(groups(folder), student=student, progress=lambda done: progress(done, 2 * questions))
-    patterns = analyse(groups(folder), progress=lambda done: progress(questions + done, 2 * questions))
+    verifier = verifier_of(folder.info)
+    found = statistics(
+        groups(folder), verifier=verifier, student=student, progress=lambda done: progress(done, 2 * questions)
+    )
+    patterns = analyse(
+        groups(folder), verifier=verifier, progress=lambda done: progress(questions + done, 2 * questions)
+    )
     target = folder.path / "report.html" if out is None else Path(out)
     context = page_context(folder.path.resolve().name, folder.info, found, patterns.as_dict())
     write_atomic(target, render("bank.html", context))
@@ -149,4 +155,6 @@ def _lead(found: Mapping[str, Any]) -> str:
 def _analysed(patterns: Mapping[str, Any]) -> str:
     whole = "a sample by lot of " if patterns["sampled"] else ""
     left = f" {patterns['left_out']} that are no reasoning were left out." if patterns["left_out"] else ""
+    unread = patterns.get("unreadable")  # runs of former versions did not tell it
+    left += f" {unread} with an answer that the verifier cannot read are not among them." if unread else ""
     return f"Based on {whole}{patterns['analysed']} of {patterns['wrong']} wrong CoTs.{left}"

@@ -100,6 +100,7 @@ def redundancy_table(found: Mapping[str, Any]) -> Table:
     distinct = redundancy["distinct_answers"]
     rows: list[TableRow] = [
         (None, "distinct answers per question", ["–" if distinct is None else f"{distinct:.2f}"]),
+        (None, "unreadable answers, not counted", [str(redundancy["unreadable_answers"])]),
         (
             None,
             "pairs of near-duplicates",
@@ -112,7 +113,7 @@ def redundancy_table(found: Mapping[str, Any]) -> Table:
         ),
         (
             None,
-            "two wrong CoTs give the same answer",
+            f"two wrong CoTs give the same answer{', as they must of two' if redundancy['two_answers'] else ''}",
             [_share(redundancy["wrong_agreement"], redundancy["wrong_agreement_interval"])],
         ),
     ]

@@ -16,7 +16,10 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from realm.errors import DataError
+import yaml
+
+from realm.display import printable
+from realm.errors import ConfigError, DataError
 from realm.method import seeds
 from realm.method.prompt import DEFAULT_WORDING, Wording
 from realm.sections import TaskConfig
@@ -25,10 +28,13 @@ from realm.tasks.hints import answer_hint
 from realm.tasks.json_rows import json_rows
 from realm.tasks.tables import csv_rows
 from realm.tasks.verify import Verifier
+from realm.tasks.verify import verifier as make_verifier
 from realm.tasks.workers import VerifierPool
 
 SPLITS = ("train", "validation", "test")
 _VALIDATION_MAX = 100
+#: Golds that are at most so many, so often each on average and of so many characters look like a choice.
+_FEW, _EACH, _SHORT = 5, 10, 40
 _LOG = logging.getLogger(__name__)
 
 
@@ -154,6 +160,8 @@ def load_jsonl(
         train = _questions(config, config.path, pool, gold)
         test = _questions(config, config.test_path, pool, gold) if config.test_path else []
         task_verifier = pool.verifier
+    if task_verifier.name == "exact":
+        _hint_at_choice(config.path, train, task_verifier)
 
     def lot(question: Question) -> int:
         return seeds.derive(seed, "split", normal(question.question))
@@ -222,6 +230,24 @@ def _questions(
     if len(bad) == len(rows):
         raise DataError(f"{path}: no row has a usable answer; the first: {bad[0]}.")
     return [question for question, verdict in zip(questions, verdicts, strict=True) if verdict.correct]
+
+
+def _hint_at_choice(path: str, questions: Sequence[Question], verifier: Verifier) -> None:
+    """Tell of the verifier `choice` where the golds are a few words again and again."""
+    golds = {verifier.key(question.answer): question.answer for question in reversed(questions)}
+    choices = sorted(golds.values())
+    if not 2 <= len(golds) <= _FEW or len(questions) < _EACH * len(golds) or max(map(len, choices)) > _SHORT:
+        return
+    try:
+        make_verifier("choice", choices)
+    except ConfigError:
+        return
+    written = yaml.safe_dump(choices, default_flow_style=True, allow_unicode=True, width=10**9).strip()
+    _LOG.info(
+        "%s: %d different golds of %d questions; task.verifier=choice with task.choices=%s reads more forms of them "
+        "than `exact`, and tells student and teacher which there are",
+        path, len(choices), len(questions), printable(written, 400),
+    )  # fmt: skip
 
 
 def _question(path: str, row: Row, gold: str) -> Question:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from realm.sections import GuidanceConfig
 from realm.tasks.base import Comment, Question
 
-if TYPE_CHECKING:
-    from bm25s import BM25
+#: From this many comments on, a word that more than half of them have tells none of them from the others.
+COMMON_FROM = 4
+#: Words of a question that a message names.
+_NAMED = 8
 
 
 class Guidance:
@@ -19,13 +21,14 @@ class Guidance:
     Args:
         comments: all there are.
         settings: `probability` ρ per sample; `match`: `tag` shows those that share a tag with the question, `always`
-            all, `retrieval` the `top` best by BM25 (package bm25s) among those that share a word with it.
+            all, `retrieval` the `top` best by BM25 (package bm25s) among those that share a word with it which tells
+            something: no function word, and none that most comments have.
     """
 
     def __init__(self, comments: Sequence[Comment], settings: GuidanceConfig) -> None:
         self.comments = tuple(comments)
         self.settings = settings
-        self._index: BM25 | None = None
+        self._index: _Index | None = None
         self._found: tuple[Question | None, tuple[Comment, ...]] = (None, ())
 
     def shown(self, question: Question, source: random.Random) -> tuple[Comment, ...]:
@@ -46,14 +49,21 @@ class Guidance:
         return self._found[1]
 
     def warnings(self, questions: Sequence[Question]) -> Iterator[str]:
-        """What is likely not meant: that no question is shown any comment, and, with `tag`, tags of one side alone."""
+        """What is likely not meant: that no question is shown any comment (by `retrieval`: some are not, and why), and,
+        with `tag`, tags of one side alone.
+        """
         if not self.settings.probability or not questions:
             return
-        if not any(map(self.matching, questions)):
+        retrieval = self.settings.match == "retrieval"
+        without = [question for question in questions if not self.matching(question)] if retrieval else []
+        why = f"; e.g. {without[0].id}: {self.why_none(without[0])}" if without else ""
+        if len(without) == len(questions) or (not retrieval and not any(map(self.matching, questions))):
             yield (
                 f"guidance.probability is {self.settings.probability:g}, but no expert comment matches any question; "
-                "no sample will be guided (see guidance.comments and guidance.match)"
+                f"no sample will be guided (see guidance.comments and guidance.match){why}"
             )
+        elif without:
+            yield f"no expert comment matches {len(without)} of {len(questions)} questions{why}"
         if (
             self.settings.match != "tag" or self.settings.comments is None
         ):  # a task's own comments are as they should be
@@ -65,33 +75,59 @@ class Guidance:
                 more = f" and {len(tags) - 5} more" if len(tags) > 5 else ""
                 yield f"tags of {here} that no {there} has: {', '.join(sorted(tags)[:5])}{more}"
 
+    def why_none(self, question: Question) -> str:
+        """Why `retrieval` finds no comment for the question, with its words; "" where it finds one."""
+        return "" if self.matching(question) else self._indexed().why_none(question.question)
+
     def _best(self, question: Question) -> tuple[Comment, ...]:
-        if not self.comments:
-            return ()
-        index = self._index = self._index or _index(self.comments)
-        words = _words([question.question])[0]
-        known = [word for word in dict.fromkeys(words) if word in index.vocab_dict]
-        if not known:
-            return ()
-        scores = index.get_scores(known).tolist()
-        # Equal scores keep the order of the file.
-        order = sorted(range(len(self.comments)), key=lambda number: (-scores[number], number))
-        return tuple(self.comments[number] for number in order[: self.settings.top] if scores[number] > 0)
+        best = self._indexed().best(question.question, self.settings.top)
+        return tuple(self.comments[number] for number in best)
+
+    def _indexed(self) -> _Index:
+        if self._index is None:
+            self._index = _Index(self.comments)
+        return self._index
 
 
-def _index(comments: Sequence[Comment]) -> BM25:
-    from bm25s import BM25
+class _Index:
+    """Comments by their words; a comment is found by its tags too."""
 
-    index = BM25()
-    # A comment is found by its tags too. The empty word keeps the index of comments without any word from failing.
-    texts = [f"{comment.text} {' '.join(comment.tags)}" for comment in comments]
-    index.index([words or [""] for words in _words(texts)], show_progress=False)
-    return index
+    def __init__(self, comments: Sequence[Comment]) -> None:
+        from bm25s import BM25
+
+        from realm.teacher.words import Words
+
+        texts = [f"{comment.text} {' '.join(comment.tags)}" for comment in comments]
+        self._words = Words(texts)
+        found = [self._words(text) for text in texts]
+        held = Counter(word for words in found for word in words)
+        self._known = frozenset(held)
+        most = len(texts) / 2 if len(texts) >= COMMON_FROM else len(texts)
+        self._telling = frozenset(word for word, times in held.items() if times <= most)
+        self._scores = BM25()
+        if held:
+            # The empty word keeps the index from failing at a comment without any.
+            listed = [[word for word, forms in words.items() for _ in forms] or [""] for words in found]
+            self._scores.index(listed, show_progress=False)
+
+    def best(self, text: str, top: int) -> list[int]:
+        """The numbers of the comments that share a telling word with a text, best first; equal ones in their order."""
+        asked = [word for word in self._words(text) if word in self._telling]
+        if not asked:
+            return []
+        scores = self._scores.get_scores(asked).tolist()
+        order = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
+        return [number for number in order[:top] if scores[number] > 0]
+
+    def why_none(self, text: str) -> str:
+        asked = self._words(text)
+        if not asked:
+            return "it has no word to look for"
+        if common := {word: forms for word, forms in asked.items() if word in self._known}:
+            return f"it shares with them only words that most of them have: {_named(common)}"
+        return f"none of its words is in a comment: {_named(asked)}"
 
 
-def _words(texts: list[str]) -> list[list[str]]:
-    """The words of every text as BM25 compares them: lower case, English function words left out."""
-    from bm25s import tokenize
-
-    found: list[list[str]] = tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
-    return found
+def _named(words: dict[str, list[str]]) -> str:
+    shown = ", ".join(forms[0] for forms in list(words.values())[:_NAMED])
+    return f"{shown} and {len(words) - _NAMED} more" if len(words) > _NAMED else shown

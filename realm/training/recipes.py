@@ -151,9 +151,9 @@ def train(
         if bank is not None and main_process() and not (resume and facts.is_file()):
             # For the report: what the run learned from, also where the bank is gone or has grown.
             groups = [(question, bank.cots(question.id)) for question in task.rows("train")]
-            found = statistics(groups, seed=config.run.seed)
-            patterns = analyse(groups, seed=config.run.seed, limit=PATTERNS_LIMIT).as_dict(clusters=5)
-            write_atomic(facts, json.dumps({**found, "patterns": patterns}) + "\n")
+            found = statistics(groups, verifier=task.verifier, seed=config.run.seed)
+            patterns = analyse(groups, verifier=task.verifier, seed=config.run.seed, limit=PATTERNS_LIMIT)
+            write_atomic(facts, json.dumps({**found, "patterns": patterns.as_dict(clusters=5)}) + "\n")
         stages = plan(config)
         goals = [*(stage.folder(run.path) / "model" for stage in stages[:-1]), final]
         sources = [config.model.path, *map(str, goals)]

@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from realm.analysis.agreement import Wrong, agreement
+from realm.analysis.answers import read, verifier_of
 from realm.analysis.clusters import Fault, cluster
 from realm.analysis.patterns import Patterns, analyse
 from realm.analysis.sizes import commonest
@@ -16,6 +19,8 @@ from realm.analysis.steps import OTHER_VALUE, Divergence
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
 from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE, Choice, Number, Verifier
+from realm.tasks.verify import verifier as make_verifier
 
 ERRORS = (*range(-30, 0), *range(1, 31), 40, 50, 100)
 
@@ -43,8 +48,8 @@ def numeric(
     return groups
 
 
-def look(groups: list[Group], **settings: int) -> Patterns:
-    return analyse(groups, **{"permutations": 99, **settings})  # type: ignore[arg-type]
+def look(groups: list[Group], **settings: Any) -> Patterns:
+    return analyse(groups, **{"permutations": 99, **settings})
 
 
 def test_planted_habits_are_systematic() -> None:
@@ -261,7 +266,141 @@ def test_questions_of_small_errors_beside_those_of_large_ones_are_no_habit() -> 
 
 def test_where_two_answers_are_possible_it_is_said() -> None:
     found = look(drawn(0, *INDEPENDENT["a coin"]))
-    assert found.sentence.startswith("Too few different answers: two wrong ones of a question are equal in 100.0%")
+    assert found.sentence.startswith("Too few different answers: (nearly) all are 0 or 1, so that two wrong ones of a")
+    found = look(drawn(0, lambda s, g, n: s.choice([0, 1]) if s.random() < 0.98 else s.randint(2, 40), [0, 1]))
+    assert found.answers is not None and len(found.answers.possible) == 2
+    assert found.sentence.startswith("Too few different answers: (nearly) all are 0 or 1")
+
+
+def draw_short(
+    seed: int, choices: Sequence[str], draw: Callable[[random.Random, str, str], str], **forms: Any
+) -> list[Group]:
+    """300 questions with 8 short CoTs, whose answers are drawn of (source, gold, one wrong answer that each question
+    has); `ends`: how a CoT states its answer; `spelled`: how the answer is written."""
+    source = random.Random(seed)
+    ends = forms.get("ends", ("So the answer is {}.", "Therefore it is {}.", "I would say {}."))
+    groups: list[Group] = []
+    for number in range(300):
+        name, gold = f"q{number}", source.choice(forms.get("golds", choices))
+        own = source.choice([choice for choice in choices if choice != gold])
+        cots = []
+        for sample in range(8):
+            answer = draw(source, gold, own)
+            text = source.choice(ends).format(forms.get("said", {}).get(answer, answer))
+            spelled = source.choice(forms.get("spelled", ("{}",))).format(answer)
+            cots.append(CoT(name, text, spelled, int(answer == gold), sample=sample))
+        groups.append((Question(name, f"Is it so, in case {number}?", gold), cots))
+    return groups
+
+
+def half_right(
+    wrong: Callable[[random.Random, str, str], str],
+) -> Callable[[random.Random, str, str], str]:
+    return lambda source, gold, own: gold if source.random() < 0.5 else wrong(source, gold, own)
+
+
+def other_than(gold: str, choices: Sequence[str], source: random.Random, liked: str = "") -> str:
+    left = [choice for choice in choices if choice != gold]
+    return source.choices(left, [8 if choice == liked else 1 for choice in left])[0]
+
+
+def coin(source: random.Random, gold: str, own: str) -> str:
+    return source.choice(YES_NO)
+
+
+YES_NO, LETTERS, DIGITS = ("yes", "no"), ("A", "B", "C", "D"), ("1", "2", "3", "4")
+SPELLED = ("{}", "{}.", "**{}**", " {} ")
+#: Choices, how an answer is drawn, how it is written; the verdicts that may be.
+SHORT: dict[str, tuple[Sequence[str], Callable[[random.Random, str, str], str], dict[str, Any], set[str]]] = {
+    "a coin": (YES_NO, coin, {}, {"too few"}),
+    "a coin, written in all ways": (YES_NO, coin, {"spelled": SPELLED}, {"too few"}),
+    "a coin, and the step is not the answer": (
+        YES_NO, coin, {"said": {"yes": "true", "no": "false"}, "ends": ("So the statement is {} here.",)}, {"too few"},
+    ),
+    "a coin where all golds are yes": (YES_NO, coin, {"golds": ["yes"]}, {"too few"}),
+    "mostly yes": (YES_NO, lambda s, g, o: "yes" if s.random() < 0.8 else "no", {}, {"too few"}),
+    "any other letter": (LETTERS, half_right(lambda s, g, o: other_than(g, LETTERS, s)), {}, {"noise", "too few"}),
+    "A is liked": (LETTERS, half_right(lambda s, g, o: other_than(g, LETTERS, s, "A")), {}, {"noise", "too few"}),
+    "A is liked, and often right": (
+        LETTERS, half_right(lambda s, g, o: other_than(g, LETTERS, s, "A")), {"golds": "AAAABCD"}, {"noise", "too few"},
+    ),
+    "3 is liked": (DIGITS, half_right(lambda s, g, o: other_than(g, DIGITS, s, "3")), {}, {"noise", "too few"}),
+    "each question has its own trap": (
+        LETTERS, half_right(lambda s, g, o: o if s.random() < 0.8 else other_than(g, LETTERS, s)), {}, {"systematic"},
+    ),
+    "a trap, written in all ways": (
+        LETTERS, half_right(lambda s, g, o: o if s.random() < 0.8 else other_than(g, LETTERS, s)),
+        {"spelled": SPELLED}, {"systematic"},
+    ),
+    "the next letter": (
+        LETTERS, half_right(lambda s, g, o: LETTERS[LETTERS.index(g) - 3]), {}, {"systematic"},
+    ),
+    "half a trap": (
+        LETTERS, half_right(lambda s, g, o: o if s.random() < 0.5 else other_than(g, LETTERS, s)), {}, {"mixed"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", SHORT)
+def test_few_possible_answers(name: str, seed: int) -> None:
+    choices, draw, forms, verdicts = SHORT[name]
+    found = look(draw_short(seed, choices, draw, **forms), verifier=Choice(tuple(choices)))
+    assert found.verdict in verdicts, found.sentence
+    assert found.answers is not None and set(found.answers.possible) == set(choices)
+    if len(choices) == 2:
+        assert found.text_agreement == 1 and "(nearly) all are no or yes" in found.sentence
+
+
+def test_a_missed_rule_is_found_where_only_two_answers_are_possible() -> None:
+    groups = []
+    for question, cots in rules(0, 0.9):
+        said = {cot.id: ("no", "yes")[(cot.label or 0) == int(cot.question_id[1:]) % 2] for cot in cots}
+        assert question is not None
+        gold = said[cots[0].id]
+        groups.append((replace(question, answer=gold), [replace(cot, answer=said[cot.id]) for cot in cots]))
+    found = look(groups)
+    assert found.answers is not None and len(found.answers.possible) == 2
+    assert found.verdict == "systematic" and "different questions" in found.sentence
+
+
+#: Answers of wrong CoTs, the gold and the verifier; the pairs that agree, and what is shown of the commonest one.
+READ = [
+    (["Yes", "yes", "**yes**", "maybe"], "no", Choice(("yes", "no")), (3, 3), ("**yes**", 3)),
+    (["18", "18.0", "$18", "eighteen or so", ""], "17", Number(), (3, 3), ("$18", 3)),
+    (["Bin  7.", "bin 7", "bin 8"], "bin 9", make_verifier("desk"), (1, 3), ("Bin  7.", 2)),
+]
+
+
+@pytest.mark.parametrize(("answers", "gold", "verifier", "agree", "shown"), READ)
+@pytest.mark.parametrize("label", [0, None])
+def test_answers_are_counted_as_the_verifier_reads_them(
+    answers: list[str], gold: str, verifier: Verifier, agree: tuple[int, int], shown: tuple[str, int], label: int | None
+) -> None:
+    """What it cannot read is neither right nor wrong, whether its label says so (None) or the verifier alone."""
+    cots = [CoT("q", f"So {n}.", answer, 0, sample=n) for n, answer in enumerate(answers)]
+    unreadable = [cot for cot in cots if read(verifier, cot.answer) is None]
+    cots = [replace(cot, label=label, reason=UNREADABLE) if cot in unreadable else cot for cot in cots]
+    cots += [CoT("q", "So it is.", gold, 1, sample=90), CoT("q", "So", "", 0, problem="cut", sample=91)]
+    found = look([(Question("q", "?", gold), cots)], verifier=verifier)
+    assert found.unreadable == len(unreadable)
+    assert (found.wrong, found.left_out, found.analysed) == (len(answers) - len(unreadable) + 1, 1, found.wrong - 1)
+    assert found.text_agreement == agree[0] / agree[1]
+    assert [(one.answer, one.times) for one in found.repeated] == [shown]
+
+
+INFO = [
+    ({"verifier": "choice", "choices": ["yes", "no"]}, "choice"),
+    ({"verifier": "number"}, "number"),
+    ({}, "exact"),
+    ({"verifier": "choice"}, "exact"),
+    ({"verifier": "another", "choices": 3}, "exact"),
+]
+
+
+@pytest.mark.parametrize(("info", "name"), INFO)
+def test_the_verifier_of_a_bank(info: dict[str, Any], name: str) -> None:
+    assert verifier_of(info).name == name
 
 
 def test_the_commonest_error_is_held_against_chance() -> None:

@@ -14,6 +14,7 @@ from realm.analysis.stats import FIT_SAMPLE, LENGTH_SAMPLE, NAMES, OTHERS, Stude
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
 from realm.tasks.base import Question
+from realm.tasks.verify import Choice, Exact, Number, Verifier, verifier
 
 # q1: mixed, guided 1 1, unguided 1 0; q2: all wrong, the two wrong ones agree; q3: all right; q4: one CoT without a
 # label; q5: none at all; q6: the bank does not know the question
@@ -68,13 +69,33 @@ def test_guidance_is_paired_by_question() -> None:
     assert guidance["by_teacher"]["b"]["interval"] is None
 
 
-def test_agreement_leaves_out_nothing_but_empty_answers_agree_with_nothing() -> None:
-    # q1 has one wrong CoT: no pair. q2 has 4: 6 pairs, of which 7 and 7 agree.
+def test_agreement_leaves_out_what_cannot_be_read() -> None:
+    # q1 has one wrong CoT: no pair. q2 has 4, of which 7 and 7 agree and two say nothing.
     redundancy = statistics(small())["redundancy"]
-    assert redundancy["wrong_pairs"] == 6
-    assert redundancy["wrong_agreement"] == pytest.approx(1 / 6)
+    assert (redundancy["wrong_pairs"], redundancy["wrong_agreement"], redundancy["unreadable_answers"]) == (1, 1.0, 2)
     assert redundancy["distinct_answers_histogram"] == {"1": 4, "2": 1}
-    assert agreeing(["a", "a ", "b", "", ""]) == (1, 10)
+    assert agreeing(["a", "a", "b", "c", "d"]) == (1, 10)
+
+
+#: Answers of one question, the first of them right, and the verifier; different ones, unreadable ones, agreeing pairs.
+READ = [
+    (["yes", "No", "no.", " (no) "], Choice(("yes", "no")), 2, 0, 1.0, True),
+    (["yes", "no", "perhaps", "no"], Choice(("yes", "no")), 2, 1, 1.0, True),
+    (["5", "6", "6.0", "7", "six"], Number(), 3, 1, 1 / 3, False),
+    (["a b", "a  c", "a c"], Exact(), 2, 0, 1.0, True),
+]
+
+
+@pytest.mark.parametrize(("answers", "reader", "distinct", "unreadable", "agree", "two"), READ)
+def test_answers_are_counted_as_the_verifier_reads_them(
+    answers: list[str], reader: Verifier, distinct: int, unreadable: int, agree: float, two: bool
+) -> None:
+    cots = [CoT("q", f"So {n}.", answer, int(n == 0), sample=n) for n, answer in enumerate(answers)]
+    redundancy = statistics([(None, cots)], verifier=reader)["redundancy"]
+    assert redundancy["distinct_answers"] == distinct
+    assert redundancy["unreadable_answers"] == unreadable
+    assert redundancy["wrong_agreement"] == pytest.approx(agree)
+    assert redundancy["two_answers"] is two
 
 
 def test_redundancy_tells_copies_from_texts_of_their_own() -> None:
@@ -228,17 +249,18 @@ def real(path: Path) -> list[Group]:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("name", "ratio", "agreement", "outcomes"),
+    ("name", "read", "ratio", "agreement", "outcomes"),
     [
-        ("gsm8k_openai_cots", 0.621, 0.105, (156, 731, 432)),
-        ("gsm8k_zeroeval_cots", 0.197, 0.252, (298, 1008, 12)),
-        ("crux_zeroeval_cots", 0.473, 0.168, (76, 677, 47)),
+        ("gsm8k_openai_cots", "number", 0.621, 0.106, (156, 731, 432)),
+        ("gsm8k_zeroeval_cots", "number", 0.197, 0.252, (298, 1008, 12)),
+        ("crux_zeroeval_cots", "python", 0.473, 0.174, (76, 677, 47)),
     ],
 )
 def test_known_figures_of_real_banks(
-    data_dir: Path, name: str, ratio: float, agreement: float, outcomes: tuple[int, int, int]
+    data_dir: Path, name: str, read: str, ratio: float, agreement: float, outcomes: tuple[int, int, int]
 ) -> None:
-    found = statistics(real(data_dir / f"{name}.jsonl"))
+    # Agreement is of the answers that are there.
+    found = statistics(real(data_dir / f"{name}.jsonl"), verifier=verifier(read))
     assert found["error_ratio"] == pytest.approx(ratio, abs=6e-4)
     assert found["redundancy"]["wrong_agreement"] == pytest.approx(agreement, abs=6e-4)
     assert (found["all_right"], found["mixed"], found["all_wrong"]) == outcomes

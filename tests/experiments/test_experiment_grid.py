@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from realm.errors import ConfigError
-from realm.experiments.grid import Cell, Grid, make_grid
+from realm.experiments.grid import Cell, Grid, base_config, make_grid
 from realm.experiments.spec import load
 from realm.tasks.registry import load_task
 
@@ -214,3 +214,9 @@ def test_an_evaluation_keeps_its_name_when_its_model_is_there(write_spec: WriteS
     (cell.trained / "model").mkdir(parents=True)
     (cell.trained / "model" / "config.json").write_text("{}")
     assert cell_of(path, tmp_path, "two").evaluated == cell.evaluated
+
+
+def test_choices_of_an_experiment_are_the_words_that_stand_there(write_spec: WriteSpec) -> None:
+    path = write_spec(base={"task.choices": "CHOICES"})
+    path.write_text(path.read_text().replace("CHOICES", "[yes, no, 1.50, null]"))
+    assert base_config(load(path), path).task.choices == ["yes", "no", "1.50", "null"]

@@ -274,3 +274,32 @@ def test_the_split_may_have_a_seed_of_its_own(write: Write, name: str) -> None:
 
     assert test_ids(1, 5) == test_ids(2, 5) == test_ids(5, None)
     assert test_ids(1, None) != test_ids(2, None)
+
+
+#: Golds in turn, how many rows, the verifier; the choices that are hinted at.
+HINTED = [
+    (["yes", "no"], 60, "exact", "['no', 'yes']"),
+    (["是", "否"], 60, "exact", "[否, 是]"),
+    (["a", "b", "c"], 29, "exact", None),  # too few rows to tell
+    (["a", "b", "c"], 30, "exact", "[a, b, c]"),
+    (["yes", "no"], 60, "choice", None),
+    (["1", "2"], 60, "number", None),
+    (["yes"], 60, "exact", None),
+    ([str(n) for n in range(6)], 60, "exact", None),
+    (["a", "(a)"], 60, "exact", None),  # no two choices
+    (["x" * 41, "y"], 60, "exact", None),
+]
+
+
+@pytest.mark.parametrize(("golds", "number", "verifier", "choices"), HINTED)
+def test_few_golds_are_a_choice(
+    write: Write, caplog: pytest.LogCaptureFixture, golds: list[str], number: int, verifier: str, choices: str | None
+) -> None:
+    rows = [{"question": f"What is {n}?", "answer": golds[n % len(golds)]} for n in range(number)]
+    given = {"choices": golds} if verifier == "choice" else {}
+    with caplog.at_level(logging.INFO, "realm"):
+        load_jsonl(settings(write(rows), verifier=verifier, **given), seed=0)
+    told = [record.getMessage() for record in caplog.records if "task.verifier=choice" in record.getMessage()]
+    assert len(told) == (choices is not None)
+    assert choices is None or f"{len(golds)} different golds of {number} questions" in told[0]
+    assert choices is None or f"task.choices={choices} reads" in told[0]

@@ -1,0 +1,46 @@
+"""YAML as its author wrote it: the entries of `choices` are texts, whatever YAML would make of them.
+
+YAML 1.1 reads a bare `yes`, `no`, `on` or `off` as a boolean, `null` as nothing and `1.50` or `010` as another number.
+Answers that a verifier allows are none of these. Everything else is YAML as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+#: The list whose entries are texts, in the section it stands in.
+_TEXTS = ("task", "choices")
+_TEXT = "tag:yaml.org,2002:str"
+
+
+def read_yaml(text: str, key: str = "") -> Any:
+    """What the text holds. `key`: dotted name of what it is the value of, where it is a part of a configuration.
+
+    The entries of a list named `task.choices`, in one key or in two and at any depth, are the words that stand there.
+    Raises `yaml.YAMLError` for what is no YAML.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(_as_written(node, tuple(key.split(".")), set()))
+    finally:
+        loader.dispose()
+
+
+def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, bool]]) -> yaml.Node:
+    """The node with such lists replaced by lists of texts."""
+    here = path[-2:]
+    if here == _TEXTS and isinstance(node, yaml.SequenceNode):
+        entries = [yaml.ScalarNode(_TEXT, one.value) if isinstance(one, yaml.ScalarNode) else one for one in node.value]
+        return yaml.SequenceNode(node.tag, entries, node.start_mark, node.end_mark)
+    place = (id(node), path[-1:] == _TEXTS[:1])
+    if isinstance(node, yaml.MappingNode) and place not in seen:
+        seen.add(place)  # a mapping may hold itself
+        node.value = [(name, _as_written(value, (*here, *_names(name)), seen)) for name, value in node.value]
+    return node
+
+
+def _names(key: yaml.Node) -> tuple[str, ...]:
+    return tuple(key.value.split(".")) if isinstance(key, yaml.ScalarNode) else ("",)
