@@ -6,8 +6,9 @@ its own that lives as long as the run. After a warm-up they take turns; what is 
 ratio of the rates, ours over theirs.
 
 `--cases FILE…` scores verdicts instead: wrong answers judged right and right ones judged wrong, by verifier, in rows
-{verifier, gold, answer, right, choices?} of JSONL. Beside both builds stands math-verify by itself, with its default
-settings, on the rows of `math` (gold and answer each between dollars, unless they have some).
+{verifier, gold, answer or text, right, choices?} of JSONL; of a `text` the answer is found first. Beside both builds
+stands math-verify by itself, with its default settings, on the rows of `math` (gold and answer each between dollars,
+unless they have some). `benchmarks/cases` holds 765 cases whose author had not seen the verifiers.
 
 Writes benchmarks/results/verdicts.json or verdicts_cases.json.
 """
@@ -75,6 +76,7 @@ def child() -> None:
     import logging
 
     logging.disable(logging.CRITICAL)
+    from realm.tasks.answers import final_answer
     from realm.tasks.verify import judge, verifier
     from realm.tasks.workers import VerifierPool
 
@@ -89,10 +91,11 @@ def child() -> None:
             right = sum(judge(check, *pair).correct for pair in pairs)
             found = [time.perf_counter() - start, right]
         elif order["do"] == "cases":
+            pairs = [(final_answer(said) if whole else said, gold) for said, gold, whole in order["pairs"]]
             with VerifierPool(order["verifier"], order["choices"], timeout=20) as pool:
-                found = [verdict.correct for verdict in pool.verify([tuple(pair) for pair in order["pairs"]])]
+                found = [verdict.correct for verdict in pool.verify(pairs)]
         else:
-            found = [math_verify(*pair) for pair in order["pairs"]]
+            found = [math_verify(answer, gold) for answer, gold, _ in order["pairs"]]
         print(json.dumps(found), flush=True)
 
 
@@ -155,11 +158,10 @@ def scores(builds: list[Build], files: list[Path]) -> list[dict[str, Any]]:
     cases = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
     groups: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
     for case in cases:
-        if "answer" in case:
-            groups.setdefault((case["verifier"], tuple(case.get("choices", ()))), []).append(case)
+        groups.setdefault((case["verifier"], tuple(case.get("choices", ()))), []).append(case)
     counts: dict[tuple[str, str], Counter[str]] = {}
     for (verifier, choices), rows in groups.items():
-        pairs = [(row["answer"], row["gold"]) for row in rows]
+        pairs = [(row.get("answer", row.get("text")), row["gold"], "text" in row) for row in rows]
         found = {build.name: build.ask(do="cases", verifier=verifier, choices=choices, pairs=pairs) for build in builds}
         if verifier == "math":
             found["math-verify alone"] = builds[0].ask(do="math-verify", pairs=pairs)

@@ -15,6 +15,7 @@ Path = tuple[str, ...]
 Place = tuple[Path, ...]
 #: Names of the answers that a question lets one choose from.
 CHOICE_NAMES = ("choices", "options")
+_INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
 _LETTERED = re.compile(r"\W{0,2}[A-Za-z0-9]{1,2}\W")
 
 
@@ -33,7 +34,7 @@ def find(value: Any, path: Path, star: int | None = None) -> Any:
                 return absent
             value = value[part]
         elif isinstance(value, list):
-            place = star if part == "*" else int(part) if part.lstrip("-").isdecimal() else None
+            place = star if part == "*" else int(part) if _INDEX.fullmatch(part) else None
             if place is None or not -len(value) <= place < len(value):
                 return absent
             value = value[place]

@@ -293,8 +293,8 @@ _PLAIN = frozenset(
 #: Functions whose outcome has the relative error of their argument.
 _RELATIVE = frozenset(words("abs sqrt root min max floor ceil"))
 
-_POINTS = 5
-#: Where a function has steps, few points might all lie on the same ones.
+_POINTS = 7
+#: Where a function has steps or a bend, few points might all lie on the same side.
 _POINTS_OF_STEPS = 60
 #: Letters that count: an identity has to hold for whole numbers only.
 _COUNTING = frozenset("nkmN")
@@ -302,13 +302,15 @@ _COUNTING = frozenset("nkmN")
 
 def _coordinate(name: str, point: int) -> Any:
     """The value of a variable at a point, the same wherever it is asked for: positive at the first two points, above 1
-    and below, of either sign at the others."""
+    and below, below -2 at the last two, of either sign at the others."""
     import mpmath
 
     drawn = zlib.crc32(f"{point} {name}".encode())
     if name.partition("_")[0] in _COUNTING:
         return mpmath.mpf(5 + drawn % 50)
     top, below = 1 + drawn % 97, (7, 101, 23, 11, 103)[point % 5]
+    if point in (5, 6):
+        return mpmath.mpf(-top - 2 * below) / below
     if point == 0:
         top += below
     return mpmath.mpf(-top if point > 1 and drawn >> 16 & 1 else top) / below
@@ -352,7 +354,7 @@ def _at_points(value: Value, points: int = _POINTS) -> tuple[_Found | None, ...]
 
 
 def _steps(value: Value) -> bool:
-    return value[:2] in (("fn", "floor"), ("fn", "ceil")) or any(
+    return (value[0] == "fn" and value[1] in ("floor", "ceil", "abs", "min", "max")) or any(
         _steps(part) for part in value[1:] if isinstance(part, tuple) and part
     )
 
