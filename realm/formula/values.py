@@ -293,7 +293,9 @@ _PLAIN = frozenset(
 #: Functions whose outcome has the relative error of their argument.
 _RELATIVE = frozenset(words("abs sqrt root min max floor ceil"))
 
-_POINTS = 7
+_POINTS = 5
+#: The last two are below -2; of several variables, all negative ones would tell sqrt(x) sqrt(y) from sqrt(xy).
+_POINTS_OF_ONE = 7
 #: Where a function has steps or a bend, few points might all lie on the same side.
 _POINTS_OF_STEPS = 60
 #: Letters that count: an identity has to hold for whole numbers only.
@@ -360,7 +362,8 @@ def _steps(value: Value) -> bool:
 
 
 def _pairs(one: Value, two: Value) -> list[tuple[_Found, _Found]]:
-    points = _POINTS_OF_STEPS if _steps(one) or _steps(two) else _POINTS
+    points = _POINTS_OF_ONE if len(symbols(one) | symbols(two)) == 1 else _POINTS
+    points = _POINTS_OF_STEPS if _steps(one) or _steps(two) else points
     first, second = _at_points(one, points), _at_points(two, points)
     count = max(len(first), len(second))
     first, second = first * (count // len(first)), second * (count // len(second))
