@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from realm import jobs
+from realm.desk import task
 from realm.experiments import results
 
 SPEC: dict[str, Any] = {
@@ -40,7 +41,8 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     monkeypatch.setenv("STAND_IN_LOG", str(log))
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, str(Path(__file__).with_name("stand_in.py"))))
     monkeypatch.setattr(jobs, "TICK", 0.01)
-    monkeypatch.setattr(results, "RESAMPLES", 100)  # for speed
+    monkeypatch.setattr(results, "RESAMPLES", 100)  # for speed, as are the few questions that no stand-in looks at
+    monkeypatch.setattr(task, "SIZES", dict.fromkeys(task.SIZES, 50))
     monkeypatch.chdir(tmp_path)
 
     def since() -> list[str]:
