@@ -39,7 +39,10 @@ _REWRITES = tuple(
     for pattern, new in (
         (r"\\(?:left|right)\s*\.", " "),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])", " "),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|allowbreak|nonumber)(?![A-Za-z])", " "),
+        (
+            r"\\(?:large|Large|LARGE|huge|Huge|small|displaystyle|textstyle|limits|nolimits|allowbreak|nonumber)(?![A-Za-z])",
+            " ",
+        ),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),

@@ -115,7 +115,7 @@ _ABOUT = re.compile(
 )
 # A word that may be an answer but rarely is; it counts only where nothing else states one.
 _DOUBTFUL = re.compile(
-    r"(?:\w{3,20}ed|correct|checked|helps?|helpful|key|check|above|below|ok|okay|done|follows|it|this|that|yours|an?|the"
+    r"(?:\w{3,20}ed|correct|checked|helps?|helpful|key|check|above|below|ok|okay|done|follows|it|this|that|yours|(?:an?|the)(?=\s)"
     r"|reasonable|valid|consistent|plausible)\b"
 )
 _PRONOUN = re.compile(
@@ -138,6 +138,8 @@ _CHANGED = re.compile(
     r"|unless|although|wrong)\b",
     re.IGNORECASE,
 )
+#: `The total comes to **58**.`
+_BOLD_END = re.compile(r"^[^*\n]{1,200}\*\*([^*\n]{1,40})\*\*[.!]?\s*$")
 _GOES_ON = re.compile(r"\w\s?=\s?\S{1,20}")
 
 
@@ -464,4 +466,5 @@ def _weak(text: str) -> str:
     for line in reversed(last):
         if len(line) <= LONGEST and (value := _sentence(line)):
             return value
-    return ""
+    bold = _BOLD_END.search(last[-1]) if last and len(last[-1]) <= LONGEST else None
+    return clean(bold[1]) if bold and not _unsaid(last[-1], bold.start()) else ""

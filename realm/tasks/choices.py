@@ -18,7 +18,7 @@ from realm.tasks.reading import UnreadableError, reading_gold
 LONGEST = 2000
 #: What may stand around a choice: brackets, quotes, emphasis and final punctuation, as in `(B)`, `**B**` or `B.`
 _AROUND = " \t\r\n.,;:()[]{}*_`'\"$!‘’“”«»【】「」<>\\✓✔✅☑→|"
-_COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|tt)?|math(?:bf|rm|it|sf)|mbox|bf|rm|[()\[\]])\s?")
+_COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm|tt)?|math(?:bf|rm|it|sf)|mbox|underline|bf|rm|[()\[\]])\s?")
 _HTML = re.compile(r"</?(?:b|i|em|strong|span|p|u|code|br)\s?/?>")
 _BULLET = re.compile(r"^(?:[-•·>#*]+\s)+")
 _LEAD = re.compile(

@@ -8,7 +8,7 @@ import re
 LONGEST = 10_000
 #: Layers of markup that are taken off; more is no answer, and taking off one at a time is slow.
 _LAYERS = 16
-_WRAPPED = re.compile(r"\\(?:text|textbf|textsf|textit|mathrm|mathbf|mathsf)\s{0,4}\{([^{}]*)\}")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textsf|textit|underline|mathrm|mathbf|mathsf)\s{0,4}\{([^{}]*)\}")
 _SIZE = re.compile(r"\\(?:Large|large|Huge|huge|LARGE|displaystyle|bf|rm)\b\s*")
 _PAIRS = (("**", "**"), ("*", "*"), ("__", "__"), ("`", "`"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _DECIMAL = re.compile(r"\D{0,8}[\d,]{1,40}\.\d{1,40}\D{0,8}\.")

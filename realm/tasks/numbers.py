@@ -36,8 +36,8 @@ _FRAME = frozenset(
     """
     the a an answer final result total totals sum difference product quotient value number amount cost costs price count
     is are was were be been equals equal equalling to it its it's that that's this there here we i you he she they get
-    gets got have has had so thus hence therefore then of in all altogether overall exactly just only left remaining
-    remain remains each every per my our your his her their which gives give makes make made earns earn needs need will
+    gets got comes come amounts adds have has had so thus hence therefore then of in all altogether overall exactly just only
+    left remaining remain remains each every per my our your his her their which gives give makes make made earns earn needs need will
     would correct solution response by for at on with old tall long wide high away
     """.split()  # noqa: SIM905
 )
@@ -278,7 +278,7 @@ def _before(text: str, words: Container[str] | None) -> tuple[bool, Unit | None]
             signs += text[-1]
             text = text[:-1].rstrip(" \u2009")
             continue
-        last = re.search(r"(?:[^\W\d_]{2,3})?[$€£¥₹]$|(?<![^\W\d_])(?:[A-Z]{3}|Rs\.?)$", text)
+        last = re.search(r"(?:[A-Z]{1,3})?[$€£¥₹]$|(?<![^\W\d_])(?:[A-Z]{3}|Rs\.?)$", text)
         unit = known_unit(_currency(last[0])) if last else None
         if unit is not None and currency is None and last is not None:
             currency, text = unit, text[: last.start()].rstrip(" \u2009")

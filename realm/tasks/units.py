@@ -116,6 +116,8 @@ def _table() -> dict[str, tuple[str, Fraction]]:
     put("JPY", 1, "¥ JPY yen")
     put("INR", 1, "₹ INR Rs rupee rupees")
     put("CNY", 1, "CNY RMB yuan 元")
+    put("CAD", 1, "C$ CA$")
+    put("AUD", 1, "A$ AU$")
     for code in ("CHF", "CAD", "AUD", "KRW", "RUB", "BRL", "MXN", "SEK", "NOK", "DKK", "PLN"):
         put(code, 1, code)
     put("CHF", 1, "franc francs")

@@ -384,3 +384,8 @@ def test_statements_and_remarks(text: str, answer: str, why: str) -> None:
 )
 def test_hostile_lines_are_read_in_time(text: str) -> None:
     assert len(final_answer(text * 3)) <= LONGEST
+
+
+def test_a_choice_that_is_an_article_is_an_answer() -> None:
+    assert final_answer("Answer: C\nI misread the table.\nAnswer: A") == "A"
+    assert final_answer("The total comes to **58**.") == "58"
