@@ -36,9 +36,9 @@ _FRAME = frozenset(
     """
     the a an answer final result total totals sum difference product quotient value number amount cost costs price count
     is are was were be been equals equal equalling to it its it's that that's this there here we i you he she they get
-    gets got comes come amounts adds have has had so thus hence therefore then of in all altogether overall exactly just only
-    left remaining remain remains each every per my our your his her their which gives give makes make made earns earn needs need will
-    would correct solution response by for at on with old tall long wide high away
+    gets got comes come amounts adds have has had so thus hence therefore then of in all altogether overall exactly
+    just only left remaining remain remains each every per my our your his her their which gives give makes make
+    made earns earn needs need will would correct solution response by for at on with old tall long wide high away
     """.split()  # noqa: SIM905
 )
 _ONES = """
