@@ -103,8 +103,6 @@ class Exact:
             inner = text[len(opening) : len(text) - len(closing)]
             if text == f"{opening}{inner}{closing}" and inner.strip() and opening not in inner:
                 text = _CLOSING.sub("", inner)
-        if text.strip() in ("", "."):
-            raise UnreadableError("no text")
         return text.strip()
 
 
@@ -113,6 +111,7 @@ _FENCE = re.compile(r"```(?:python|py|json)?\s*\n(.*)\n\s*```", re.DOTALL | re.I
 _LITERAL_FRAMES = ((r"\boxed{", "}"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`"))
 #: JSON's names of three values, outside of quotes.
 _JSON_NAMES = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(true|false|null)\b""", re.DOTALL)
+_QUOTED = re.compile(r"""\"([^\"'\\]+)\"|("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\s+""", re.DOTALL)
 _JSON_VALUES = {"true": "True", "false": "False", "null": "None"}
 #: `1,000` is one thousand to who wrote it, and the tuple (1, 0) to Python.
 _GROUPED = re.compile(r"(?<![\w.])0\d")
@@ -163,7 +162,8 @@ class Python:
         return bool(self._read(answer) == reading_gold(self._read, gold))
 
     def key(self, answer: str) -> str:
-        return "".join(_literal(words(answer)).split())
+        # White space outside of quotes, and which quotes, say nothing.
+        return _QUOTED.sub(lambda found: f"'{found[1]}'" if found[1] else found[2] or "", _literal(words(answer)))
 
     @staticmethod
     def _read(text: str) -> Any:

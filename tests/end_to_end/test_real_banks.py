@@ -27,7 +27,7 @@ pytestmark = pytest.mark.data
 #: mixed / all wrong, error ratio, wrong pairs that agree; then CoTs that state no answer, and answers that the verifier
 #: cannot read, those among them.
 KNOWN = {
-    "gsm8k_openai_cots": ("number", 1319, 5276, (156, 731, 432), 0.621, 0.105, 11, 13),
+    "gsm8k_openai_cots": ("number", 1319, 5276, (156, 731, 432), 0.621, 0.105, 11, 12),
     "gsm8k_zeroeval_cots": ("number", 1318, 20685, (298, 1008, 12), 0.197, 0.252, 0, 0),
     "crux_zeroeval_cots": ("python", 800, 13547, (76, 677, 47), 0.473, 0.168, 0, 116),
     "bigbench_mistake_cots": ("exact", 2182, 2182, (662, 0, 1520), 0.697, None, 50, 50),

@@ -16,6 +16,8 @@ from realm.sections import TaskConfig
 from realm.tasks.base import Question, Task, text_id
 from realm.tasks.jsonl import answer_text, load_jsonl, read_rows
 from realm.tasks.registry import load_task
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool
 
 Write = Callable[..., str]
 
@@ -127,12 +129,15 @@ def test_exact_text_needs_no_hint(write: Write) -> None:
     assert (task.labels, task.comments) == ((), ())
 
 
-def test_golds_of_a_verifier_in_a_process_are_checked(write: Write) -> None:
+def test_golds_of_a_verifier_in_a_process_are_checked(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"question": f"q{i}", "answer": f"\\frac{{{i}}}{{7}}"} for i in range(20)]
     assert load_jsonl(settings(write(rows), verifier="math"), seed=0).verifier.name == "math"
     hang = [*rows, {"question": "hang", "answer": "(" * 300 + "1" + ")" * 300}]
+    # As a worker tells that is killed at its limit.
+    verdicts = [*[Verdict(True)] * 20, Verdict(False, "timeout")]
+    monkeypatch.setattr(VerifierPool, "verify", lambda self, pairs: verdicts)
     with pytest.raises(DataError, match=r"rows\.jsonl:21: the gold '[(]{60}' does not verify \(timeout\)"):
-        load_jsonl(settings(write(hang), verifier="math", verifier_timeout=3), seed=0)
+        load_jsonl(settings(write(hang), verifier="math"), seed=0)
 
 
 BAD_GOLDS = {
