@@ -23,6 +23,7 @@ questions do (see `feedback`): on moving averages that are the same on all proce
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from realm.config import Config
 from realm.errors import ConfigError
+from realm.evaluation.generate import completion_text, end_tokens
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
@@ -199,6 +201,7 @@ def make_grpo_trainer(
     callbacks: list[TrainerCallback],
 ) -> ReaLMTrainer:
     """The trainer of one RL stage; checkpoints go below `output`."""
+    reward.read = partial(completion_text, tokenizer, ends=end_tokens(model, tokenizer))
     feedback = make_feedback(config, renderer.questions, seed, k=renderer.k)
     trainer = ReaLMTrainer(
         renderer=renderer,

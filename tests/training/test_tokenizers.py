@@ -1,0 +1,58 @@
+"""Students whose tokenizers, templates and generation settings are as the world has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
+from tokenizers import AddedToken
+from transformers import AutoModelForCausalLM
+
+from realm.bank.store import Bank
+from realm.run import RunFolder
+from realm.training.recipes import train
+
+TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in ("", "/")]
+
+
+def go(folder: Path, student: Path, bank: Bank | None = None, **training: Any) -> RunFolder:
+    config = tiny_config(folder, student, **{"recipe": "realm-r1", "rl": {"steps": 3}, **training})
+    run, task = new_run(config), TinyTask()
+    train(config, run=run, task=task, bank=bank or tiny_bank(task), pool=pool())
+    return run
+
+
+def copied(student: Path, folder: Path, tokenizer: Any) -> Path:
+    AutoModelForCausalLM.from_pretrained(student).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def figures(run: RunFolder, file: str) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read(file)]
+
+
+@pytest.mark.parametrize("described", [False, True], ids=["plain", "tokenizer-that-describes-responses"])
+def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, described: bool) -> None:
+    """The ids are the same, so everything is: the run with the tags as plain text, row for row."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [AddedToken(tag, special=True, normalized=False) for tag in TAGS]}
+    )
+    if described:
+        tokenizer.response_schema = {
+            "type": "object",
+            "properties": {
+                "role": {"const": "assistant"},
+                "content": {"type": "string", "x-regex": r"</think>(.*)$"},
+                "thinking": {"type": "string", "x-regex": r"^(.*?)</think>"},
+            },
+        }
+    special = go(tmp_path / "special", copied(student, tmp_path / "tags", tokenizer))
+    plain = go(tmp_path / "plain", student)
+    assert set(TAGS) <= set(tokenizer.all_special_tokens)
+    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
+        assert figures(special, file) == figures(plain, file), file
+    assert special.read("metrics.jsonl")[-1]["parse_failures"] < 0.5
