@@ -84,7 +84,34 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             f"{path}: {len(missing)} of the model's weights are not in its files (first: {missing[0]}); "
             "config.json and weights do not belong together."
         )
+    drop_idle_flags(path, model)
     return model.eval()
+
+
+def drop_idle_flags(path: str | Path, model: PreTrainedModel) -> None:
+    """Take settings of generation away that do not count beside the others, such as a temperature without sampling.
+
+    transformers loads them with a warning, and refuses to save them once a trainer has changed anything else.
+
+    Raises:
+        ModelError: the settings are invalid otherwise.
+    """
+    settings: Any = getattr(model, "generation_config", None)
+    for _ in range(3):  # one may count only beside another
+        if settings is None:
+            return
+        try:
+            settings.validate(strict=True)
+            return
+        except ValueError as error:
+            reason, idle = error, re.findall(r"^- `(\w+)`: ", str(error), re.MULTILINE)
+            for name in idle:
+                setattr(settings, name, None)
+            if not idle:
+                break
+    raise ModelError(
+        f"{path}: its generation_config.json is refused by transformers: {str(reason).splitlines()[0][:300]} Mend it."
+    ) from reason
 
 
 def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:

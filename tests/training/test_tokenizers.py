@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,28 @@ def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, de
     for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
         assert figures(special, file) == figures(plain, file), file
     assert special.read("metrics.jsonl")[-1]["parse_failures"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"do_sample": False, "temperature": 0.6, "top_p": 0.9}, {"do_sample": False}),
+        ({"temperature": 0.6, "top_k": 5, "min_p": 0.1}, {}),
+        ({"do_sample": False, "early_stopping": True, "length_penalty": 0.6, "num_beams": 1}, {}),
+        ({"penalty_alpha": 0.6, "top_k": 4}, {"penalty_alpha": 0.6}),
+        ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, {"temperature": 0.6, "top_p": 0.9}),
+    ],
+    ids=["greedy", "unsaid", "no-beams", "contrastive", "sampled"],
+)
+@pytest.mark.parametrize("lora", [0, 4])
+def test_generation_settings_that_do_not_count(
+    tmp_path: Path, student: Path, settings: dict[str, Any], kept: dict[str, Any], lora: int
+) -> None:
+    """The trainer sets the padding token, and what has been changed transformers saves only where all of it counts."""
+    folder = copied(student, tmp_path / "student", tiny_tokenizer())
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 1, **settings}))
+    run = go(tmp_path, folder, recipe="realm-zero", rl={"steps": 1}, eval_questions=0, lora={"r": lora})
+    found = json.loads((run.path / "model/generation_config.json").read_text())
+    assert {name: found[name] for name in kept} == kept
+    idle = settings.keys() - kept.keys() if not settings.get("do_sample") else set()
+    assert not {name for name in idle - {"num_beams"} if found.get(name) is not None}
