@@ -18,7 +18,8 @@ from transformers.utils import logging as transformers_logging
 import realm
 from realm.config import Config
 from realm.errors import ModelError
-from realm.sections import PACKAGED_BASE
+from realm.evaluation.prompts import present
+from realm.sections import PACKAGED_BASE, ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -129,10 +130,14 @@ def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
     return model
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory or Hub name; where it has no padding token, its end token pads.
 
+    Args:
+        settings: how its chat template is filled; None: as the template itself has it, with the day of the clock.
+
     Raises:
+        ConfigError: `model.template_arguments` does not suit its chat template.
         ModelError: there is none, it cannot be read, or it has no end token, so that no completion would ever end.
     """
     name = resolve(path)
@@ -146,16 +151,20 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token
     # The library's hint of a prompt that is too long, given once, is taken as given: prompts are fitted, and told of.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+    if settings is not None:
+        present(tokenizer, settings)
     return tokenizer
 
 
-def load(path: str | Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(
+    path: str | Path, dtype: str = "float32", settings: ModelSettings | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer (see `load_model`, `load_tokenizer`), found to fit each other.
 
     Raises:
         ModelError: one of them cannot be loaded, or the tokenizer has tokens that the model does not know.
     """
-    model, tokenizer = load_model(path, dtype), load_tokenizer(path)
+    model, tokenizer = load_model(path, dtype), load_tokenizer(path, settings)
     weight: Any = model.get_input_embeddings().weight
     known = weight.shape[0]
     if len(tokenizer) > known:

@@ -99,7 +99,7 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
                 f"routes.k: {k} routes are wanted, but the bank holds at most {most} CoTs for a training question; "
                 "lower routes.k, or collect more (bank.samples)."
             )
-    model, tokenizer = load(config.model.path, config.model.dtype)
+    model, tokenizer = load(config.model.path, config.model.dtype, config.model)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     renderer = Renderer(config, task, bank, tokenizer, context_length(model, config))
     renderer.check()
@@ -237,7 +237,7 @@ class _Runner:
         seed = self.config.run.seed if stage.round == 0 else derive(self.config.run.seed, "round", stage.round)
         make = self._sft if stage.kind == "sft" else self._rl
         try:
-            model, tokenizer = load(source, self.config.model.dtype)
+            model, tokenizer = load(source, self.config.model.dtype, self.config.model)
             renderer = Renderer(
                 self.config, self.task, self.bank, tokenizer, context_length(model, self.config), k=stage.k, seed=seed
             )
