@@ -63,6 +63,10 @@ class ModelSettings(Section):
     context: int | None = Field(
         None, ge=16, description="Prompt + completion in tokens; default: what the model allows."
     )
+    tokenizer: Literal["auto", "file"] = Field(
+        "auto",
+        description="auto: as transformers loads it; file: as tokenizer.json says, where transformers departs from it.",
+    )
     template_arguments: dict[str, Any] = Field(
         {}, description="Arguments of the model's chat template: enable_thinking: false, reasoning_effort: low, …"
     )

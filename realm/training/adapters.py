@@ -62,10 +62,11 @@ def with_adapters(model: PreTrainedModel, config: Config) -> Any:
     except ValueError as error:
         said = str(error).strip()
         targets = ", ".join(config.training.lora.targets)
-        what = f"{targets} cannot all be adapted" if targets else "not every layer can be adapted, and it is empty"
+        named = f"training.lora.targets: {targets} cannot all be adapted in this model"
+        what = named if targets else "training.lora.targets: it is empty, and not every layer can be adapted"
         fitting = [name for name in linear if f"'{name}'" not in said]
         raise ConfigError(
-            f"training.lora.targets: {what} in this model ({said.splitlines()[0][:200] if said else 'peft'}); its "
+            f"{what} ({said.splitlines()[0][:160] if said else 'peft'}); this model's "
             f"layers are {', '.join(linear)}. Name those to adapt, e.g. [{', '.join(fitting)}]."
         ) from error
     for module in adapted.modules():

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CHAT_TEMPLATE, TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
+import torch
+from tiny import CHAT_TEMPLATE, WORDS, TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, FalconH1Config, FalconH1ForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils import chat_template_utils
 
 from realm.bank.store import Bank
 from realm.config import Config
-from realm.errors import ConfigError
+from realm.errors import ConfigError, ModelError
 from realm.evaluation.generate import completion_text
 from realm.evaluation.models import load, load_tokenizer
 from realm.evaluation.prompts import encode, encode_text, present, prompt_text
@@ -210,3 +212,66 @@ def test_arguments_of_the_template(
     run, task = new_run(config), TinyTask()
     train(config, run=run, task=task, bank=bank, pool=pool())
     assert all(row["prompt"].startswith("3 ") for row in run.read("completions.jsonl"))
+
+
+def own_tokenizer(folder: Path) -> Path:
+    """A Qwen2 model with a tokenizer of another kind, for which transformers builds a splitting of words itself."""
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=128, eos_token_id=1, bos_token_id=None, pad_token_id=0,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_a_tokenizer_that_transformers_reads_otherwise_is_told_of(
+    tmp_path: Path, student: Path, bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = own_tokenizer(tmp_path / "student")
+    stated = tiny_tokenizer()("3 plus 4")["input_ids"]
+    assert load_tokenizer(folder)("3 plus 4")["input_ids"] != stated
+    assert (
+        "transformers reads text as a Qwen2Tokenizer does" in caplog.text and "model.tokenizer to file" in caplog.text
+    )
+    caplog.clear()
+    load_tokenizer(folder)
+    load_tokenizer(student)
+    assert not caplog.text, "once a file, and for none that is read as it says"
+
+    config = tiny_config(tmp_path, folder, recipe="realm-r1", rl={"steps": 1}, sft={"steps": 1})
+    config.model.tokenizer = "file"
+    run, task = new_run(config), TinyTask()
+    train(config, run=run, task=task, bank=bank, pool=pool())
+    assert "transformers reads text" not in caplog.text
+    assert load_tokenizer(run.path / "model", config.model)("3 plus 4")["input_ids"] == stated
+
+
+def test_a_tokenizer_file_that_is_not_there(tmp_path: Path, student: Path) -> None:
+    folder = copied(student, tmp_path / "student", tiny_tokenizer())
+    (folder / "tokenizer.json").unlink()
+    settings = Config.model_validate({"model": {"tokenizer": "file"}}).model
+    with pytest.raises(ModelError, match=r"there is no tokenizer\.json; set it to auto"):
+        load_tokenizer(folder, settings)
+
+
+def test_layers_that_peft_refuses(tmp_path: Path, student: Path, bank: Bank) -> None:
+    """Without targets: the message names those that can be adapted, and with them it trains."""
+    folder = tmp_path / "student"
+    FalconH1ForCausalLM(
+        FalconH1Config(
+            vocab_size=len(WORDS), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=1, head_dim=16, mamba_d_ssm=32, mamba_n_heads=2, mamba_d_head=16, mamba_d_state=8,
+            mamba_n_groups=1, eos_token_id=1, pad_token_id=0, bos_token_id=None, max_position_embeddings=128,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    tiny_tokenizer().save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"it is empty, and not every layer .*'out_proj' is incompatible") as refused:
+        check(tiny_config(tmp_path, folder, lora={"r": 4}), TinyTask(), bank)
+    named = re.search(r"e\.g\. \[(.*)\]\.$", str(refused.value))
+    assert named is not None
+    targets = named[1].split(", ")
+    assert "out_proj" not in targets and {"q_proj", "in_proj"} <= set(targets)
+    check(tiny_config(tmp_path, folder, lora={"r": 4, "targets": targets}), TinyTask(), bank)
