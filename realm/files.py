@@ -33,14 +33,16 @@ def writing(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if "No space left" in str(error):
-            raise _refused(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+        for text, code in (("No space left", errno.ENOSPC), ("File too large", errno.EFBIG)):
+            if text in str(error):
+                raise _refused(path, OSError(code, os.strerror(code))) from error
         raise
 
 
 def _refused(path: Path, error: OSError) -> ResourceError:
     advice = {
         errno.ENOSPC: "Free some space or choose another folder.",
+        errno.EFBIG: "Raise the limit on the size of files (ulimit -f) or choose another folder.",
         errno.EDQUOT: "Free some of your quota or choose another folder.",
     }.get(error.errno or 0, "Mend that or choose another folder.")
     return ResourceError(f"{path}: cannot write ({error.strerror or error}). {advice}")

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
+from realm.locks import LOCK, Hold, hold
 from realm.processes import launched
 
 #: Version of the layout below, raised when a reader of old folders would misread new ones.
@@ -123,44 +124,80 @@ def _now() -> str:
 
 
 class RunFolder:
-    """One run on disk. Make it with `create` (a new or resumed run) or `RunFolder(path)` (to read a finished one)."""
+    """One run on disk. Make it with `create` (a new or resumed run) or `RunFolder(path)` (to read a finished one).
+
+    One that was made with `create`, or on which `hold` was called, keeps other processes from writing there as long as
+    the object lives.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._hold: Hold | None = None
+
+    def hold(self) -> None:
+        """Keep other processes from writing here; the folder is made where it is missing.
+
+        Raises:
+            ResourceError: another process does (see `realm.locks.hold`), or the disk refuses.
+        """
+        self._hold = hold(self.path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run, of whatever state, is here."""
+        return (self.path / "meta.json").is_file()
 
     @classmethod
     def create(
-        cls, config: Config, *, template_hash: str = "", overwrite: bool = False, resume: bool = False
+        cls,
+        config: Config,
+        *,
+        template_hash: str = "",
+        overwrite: bool = False,
+        resume: bool = False,
+        there: bool | None = None,
     ) -> RunFolder:
         """Make `config.run_path` and write `config.yaml` and `meta.json`, or go on with it where `resume` is set.
 
         Call it last, when configuration, task, bank and model have been found good, so that a mistake leaves nothing.
+        The folder is this process's own from here on (see `hold`).
 
         Args:
             template_hash: hash of the prompt's wording and tags, kept in meta.json.
             overwrite: a run of this name is deleted, all but its banks (`KEPT`).
             resume: a run of this name is continued; its configuration must be the same in all that decides the result.
                 Where there is none it is started, so that one command serves a job that is queued again and again.
+            there: what `check_resume` said when the caller prepared for it.
 
         Raises:
-            ResourceError: the name is used (on resume: by what is no run), or the disk refuses.
+            ResourceError: the name is used (on resume: by what is no run), another process works there or has begun
+                the run since, or the disk refuses.
             ConfigError: the name is no folder name, or the configuration differs from the one to be resumed.
         """
         name, path = config.run.name, config.run_path
         if name != Path(name).name or name in ("", ".", ".."):
             raise ConfigError(f"run.name: expected the name of one folder below run.dir, found {name!r}.")
         run = cls(path)
-        if resume and run.check_resume(config):
-            run._resume(config)
-            return run
-        with writing(path):
-            used = run._used()
-        if used:
-            run._clear(overwrite or run._half_deleted())
+        if not (resume and run.check_resume(config)):
+            run._refuse(overwrite)
         fresh = not path.exists()
         try:
-            with writing(path):
-                path.mkdir(parents=True, exist_ok=True)
+            run.hold()
+        except ResourceError:
+            with suppress(OSError):
+                if fresh:
+                    path.rmdir()  # stays where another process has begun there
+            raise
+        # Only now nobody else changes what is found.
+        going_on = resume and run.check_resume(config)
+        if there is not None and going_on != there:
+            raise ResourceError(f"{path}: another process has changed this run meanwhile; give the command once more.")
+        if going_on:
+            run._resume(config)
+            return run
+        if run._refuse(overwrite):
+            run._clear()
+        try:
             # meta.json goes first: killed between the two, there is a run to resume.
             run._write_meta(
                 {
@@ -181,22 +218,36 @@ class RunFolder:
             # Nothing half-written: it would block its name.
             with suppress(OSError):
                 (path / "meta.json").unlink(missing_ok=True)
+            assert run._hold is not None
+            run._hold.release()
+            with suppress(OSError):
                 if fresh:
                     path.rmdir()
             raise
         return run
 
-    def _clear(self, overwrite: bool) -> None:
-        if not (self.path / "meta.json").is_file():
+    def _refuse(self, overwrite: bool) -> bool:
+        """Whether something is here that has to be cleared away first.
+
+        Raises:
+            ResourceError: it has to stay.
+        """
+        with writing(self.path):
+            if not self._used():
+                return False
+        if not self.begun:
             raise ResourceError(
                 f"{self.path}: this run name is already used by what is not a run folder (no meta.json) and is never "
                 "overwritten. Choose another run.name or --out, or move it away."
             )
-        if not overwrite:
+        if not (overwrite or self._half_deleted()):
             raise ResourceError(
                 f"{self.path}: this run name is already used. Choose another run.name or --out, or give --overwrite "
                 "(or --resume, where the command has it)."
             )
+        return True
+
+    def _clear(self) -> None:
         # Noted first: killed from here on, no resume takes what is left for a run (half a model is a folder, too).
         self._write_meta({"format": FORMAT, "name": self.path.name, "status": OVERWRITTEN})
         with writing(self.path):
@@ -226,7 +277,7 @@ class RunFolder:
         for item in folder.iterdir():
             if not item.is_symlink() and any(item in path.parents for path in kept):
                 yield from self._replaceable(item)
-            elif item not in kept:
+            elif item not in kept and item != self.path / LOCK:
                 yield item
 
     def check_resume(self, config: Config) -> bool:
@@ -238,7 +289,7 @@ class RunFolder:
             ResourceError: there is no run here, but something else.
             ConfigError: its configuration differs in what decides the result.
         """
-        if not (self.path / "meta.json").is_file():
+        if not self.begun:
             if self._used():
                 raise ResourceError(
                     f"{self.path}: no run to resume here (no meta.json), and what is here is never overwritten. "

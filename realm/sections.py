@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -64,6 +65,25 @@ class ModelSettings(Section):
     context: int | None = Field(
         None, ge=16, description="Prompt + completion in tokens; default: what the model allows."
     )
+    tokenizer: Literal["auto", "file"] = Field(
+        "auto",
+        description="auto: as transformers loads it; file: as tokenizer.json says, where transformers departs from it.",
+    )
+    template_arguments: dict[str, Any] = Field(
+        {}, description="Arguments of the model's chat template: enable_thinking: false, reasoning_effort: low, …"
+    )
+    date: str = Field(
+        "2025-01-01",
+        description="The day that chat templates take for today: prompts of a run must not change overnight.",
+    )
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _a_day(cls, value: object) -> object:
+        try:  # YAML has made a date of it already, where it is not quoted
+            return datetime.date.fromisoformat(str(value)).isoformat()
+        except ValueError as error:
+            raise ValueError("expected a day as 2025-01-31") from error
 
 
 class SamplingConfig(Section):

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from realm.locks import note_stopping
+
 _NOTE = "\nstopping: the step under way is finished and a checkpoint is saved. Ctrl-C again stops at once.\n"
 
 
@@ -54,6 +56,7 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    note_stopping()
     raise Stopped(number)
 
 
@@ -80,6 +83,7 @@ def patient(speak: bool = True) -> Iterator[Request]:
             _stop(number, frame)
         elif request.number is None:
             request.number = number
+            note_stopping()
             if speak:
                 os.write(2, _NOTE.encode())  # print is not safe in a handler: it may have interrupted a print
 

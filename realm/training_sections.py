@@ -84,7 +84,7 @@ class RLSettings(Section):
     )
     bf16: bool = Field(False, description="Mixed precision, also in the cold start (needs hardware that has it).")
     optimizer: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "adafactor"] = Field(
-        "adamw_torch_fused", description="Also of the cold start; adamw_8bit needs the package bitsandbytes and a GPU."
+        "adamw_torch_fused", description="Also of the cold start; adamw_8bit needs the package bitsandbytes."
     )
     # YAML reads a bare off as false, here and below.
     shared_prefix: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(

@@ -34,7 +34,7 @@ def test_create_writes_a_configuration_that_runs_again(config: Config) -> None:
     assert (meta["status"], meta["template_hash"], meta["seed"]) == ("running", "abc", config.run.seed)
     assert meta["versions"] == versions()
     assert {"python", "torch", "transformers", "trl"} <= versions().keys()
-    assert sorted(item.name for item in run.path.iterdir()) == ["config.yaml", "meta.json"]
+    assert sorted(item.name for item in run.path.iterdir()) == [".lock", "config.yaml", "meta.json"]
     run.finish()
     assert run.meta["status"] == "done"
     assert run.meta["finished"] >= run.meta["started"]
@@ -57,7 +57,9 @@ def test_overwrite_takes_all_but_the_bank(config: Config) -> None:
     (run.path / "bank" / "cots.jsonl").write_text("{}\n")
     (run.path / "bank.old-1").mkdir()  # put aside by `realm collect --overwrite`
     RunFolder.create(config, overwrite=True)
-    assert sorted(item.name for item in run.path.iterdir()) == ["bank", "bank.old-1", "config.yaml", "meta.json"]
+    assert sorted(item.name for item in run.path.iterdir()) == [
+        ".lock", "bank", "bank.old-1", "config.yaml", "meta.json",
+    ]  # fmt: skip
     assert (run.path / "bank" / "cots.jsonl").read_text() == "{}\n"
 
 

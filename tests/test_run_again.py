@@ -103,7 +103,7 @@ def test_an_overwriting_that_was_killed_leaves_nothing_to_resume(
             break
         RunFolder.create(config, resume=True)
         files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file())
-        assert files == sorted([*kept, "config.yaml", "meta.json"]), deletion.removed
+        assert files == sorted([".lock", *kept, "config.yaml", "meta.json"]), deletion.removed
         assert run.meta["status"] == "running"
     order = deletion.removed
     assert order[-2:] == ["config.yaml", "meta.json"]

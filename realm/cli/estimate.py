@@ -60,7 +60,9 @@ def _lengths(config: Config, task: Task, bank: Bank | None) -> Lengths:
     from realm.training.renderer import Renderer
 
     context = context_length(load_outline(config.model.path), config)
-    renderer = Renderer(config, task, bank, load_tokenizer(config.model.path), context, k=plan(config)[-1].k)
+    renderer = Renderer(
+        config, task, bank, load_tokenizer(config.model.path, config.model), context, k=plan(config)[-1].k
+    )
     return prompt_lengths(config, renderer)
 
 

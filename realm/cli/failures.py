@@ -29,6 +29,11 @@ def resource_message(error: BaseException) -> str | None:
                 f"the disk is full{place}.\n"
                 "Free some space, or write elsewhere (--out, --set run.dir=DIR); a stopped run goes on with --resume."
             )
+        if code == errno.EFBIG or "File too large" in str(seen):
+            return (
+                f"a file may not grow as large as it must{place} (ulimit -f, or the file system's limit).\n"
+                "Raise that limit, or write elsewhere (--out, --set run.dir=DIR); a stopped run goes on with --resume."
+            )
         if code in _FORBIDDEN_CODES and place:
             return f"no permission{place} ({reason}).\nChoose another place: --out, --set run.dir=DIR."
         seen = seen.__cause__ or seen.__context__

@@ -84,6 +84,9 @@ def train(
         from realm.cli.launch import launch_here
 
         launch_here(launch, context.meta[ARGUMENTS])
+    if place.begun and main_process() and not only_estimate:
+        place.hold()  # before all the work, and before anybody waits in vain
+        there = resume and place.check_resume(resolved)
     if resume and not there and main_process() and not only_estimate:
         typer.echo(f"{place.path}: no run to resume yet; it is started", err=True)
     task = load_task(resolved)
@@ -105,7 +108,7 @@ def train(
                 _train(resolved, place, task, bank, pool, there)
             return
         prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
-        run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume)
+        run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume, there=there)
         try:
             if bank is not None and bank.path is None:
                 _keep_bank(bank, run.path)

@@ -289,7 +289,7 @@ def evaluate_directory(
     for split, rows in splits.items():
         if not rows:
             raise DataError(f"split {split}: there is no question to evaluate.")
-    model, tokenizer = load(path, config.model.dtype)
+    model, tokenizer = load(path, config.model.dtype, config.model)
     limit = prompt_limit(model, config, completion_limit(config))
     for rows in splits.values():
         evaluation_prompts(rows, None, task, config, tokenizer, limit, config.run.seed)

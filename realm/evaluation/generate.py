@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Generation:
-    """One completion: its text without special tokens, its length in tokens (the end token included), and whether it
+    """One completion: its text (see `completion_text`), its length in tokens (the end token included), and whether it
     was cut off by the limit before it ended."""
 
     text: str
@@ -41,6 +41,18 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
     settings = getattr(model, "generation_config", None)
     ends = settings.eos_token_id if settings is not None else None
     return {tokenizer.eos_token_id, *([ends] if isinstance(ends, int) else ends or [])} - {None}
+
+
+def completion_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: set[int]) -> str:
+    """What a completion says: all of its tokens but those that end it or pad it.
+
+    Other special tokens are text: in many tokenizers the tags of the answer are among them.
+
+    Args:
+        ends: see `end_tokens`.
+    """
+    cut = ends | {tokenizer.pad_token_id}
+    return str(tokenizer.decode([token for token in ids if token not in cut], skip_special_tokens=False))
 
 
 def generate(
@@ -96,8 +108,8 @@ def generate(
             )
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends
-                text = tokenizer.decode(found, skip_special_tokens=True)
-                results[chosen[row // samples]].append(Generation(str(text), len(found), not ended))
+                text = completion_text(tokenizer, found, ends)
+                results[chosen[row // samples]].append(Generation(text, len(found), not ended))
             if progress is not None:
                 progress(min(start + width, len(order)), len(order))
     except torch.OutOfMemoryError as error:

@@ -5,26 +5,37 @@ No code of a model repository is run and no pickle is read, whoever made the dir
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 import realm
 from realm.config import Config
 from realm.errors import ModelError
-from realm.sections import PACKAGED_BASE
+from realm.evaluation.prompts import present
+from realm.sections import PACKAGED_BASE, ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_LOG = logging.getLogger(__name__)
+#: Files of tokenizers of which has been told that transformers reads otherwise.
+_TOLD: set[Path] = set()
 #: Any of these makes a directory hold a tokenizer.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_GGUF = (
+    "found a GGUF file, which llama.cpp runs and nobody trains; give the folder of the model that it was made from "
+    "(config.json and *.safetensors)."
+)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -40,7 +51,8 @@ def resolve(path: str | Path) -> str:
     if folder.is_dir():
         return str(folder)
     if folder.exists():
-        raise ModelError(f"{path}: expected a model directory, found a file. Give the folder that holds config.json.")
+        what = _GGUF if folder.suffix == ".gguf" else "found a file. Give the folder that holds config.json."
+        raise ModelError(f"{path}: expected a model directory, {what}")
     if isinstance(path, Path) or not _HUB_NAME.fullmatch(path):
         raise ModelError(f"{path}: there is no such model directory. Check model.path.")
     return path
@@ -55,6 +67,11 @@ def find(path: str | Path) -> str:
     name = resolve(path)
     folder = Path(name)
     if folder.is_dir():
+        gguf = any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors"))
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise ModelError(_adapters(path, folder))
+        if gguf:
+            raise ModelError(f"{path}: expected a model directory, {_GGUF}")
         if not (folder / "config.json").is_file():
             nested = folder / "model"
             hint = f" Did you mean {nested}?" if (nested / "config.json").is_file() else ""
@@ -62,6 +79,19 @@ def find(path: str | Path) -> str:
         if not any(folder.glob("*.safetensors")):
             raise ModelError(f"{path}: the model directory has no weights (*.safetensors); save or convert them there.")
     return name
+
+
+def _adapters(path: str | Path, folder: Path) -> str:
+    """What to say of a folder with adapters and no model: a checkpoint of LoRA, or what peft saves."""
+    told = f"{path}: holds adapters (LoRA, adapter_config.json), not a model"
+    for run in folder.resolve().parents:
+        if (run / "meta.json").is_file() and (run / "model" / "config.json").is_file():
+            return f"{told}; the model of that run, with its adapters merged, is {run / 'model'}."
+    base: object = None
+    with suppress(OSError, ValueError, RecursionError, AttributeError):
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    of = f" They belong to {base}: merge" if isinstance(base, str) and base else " Merge"
+    return f"{told}.{of} them into it (peft: merge_and_unload, then save_pretrained) and give that folder."
 
 
 def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
@@ -84,7 +114,34 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             f"{path}: {len(missing)} of the model's weights are not in its files (first: {missing[0]}); "
             "config.json and weights do not belong together."
         )
+    drop_idle_flags(path, model)
     return model.eval()
+
+
+def drop_idle_flags(path: str | Path, model: PreTrainedModel) -> None:
+    """Take settings of generation away that do not count beside the others, such as a temperature without sampling.
+
+    transformers loads them with a warning, and refuses to save them once a trainer has changed anything else.
+
+    Raises:
+        ModelError: the settings are invalid otherwise.
+    """
+    settings: Any = getattr(model, "generation_config", None)
+    for _ in range(3):  # one may count only beside another
+        if settings is None:
+            return
+        try:
+            settings.validate(strict=True)
+            return
+        except ValueError as error:
+            reason, idle = error, re.findall(r"^- `(\w+)`: ", str(error), re.MULTILINE)
+            for name in idle:
+                setattr(settings, name, None)
+            if not idle:
+                break
+    raise ModelError(
+        f"{path}: its generation_config.json is refused by transformers: {str(reason).splitlines()[0][:300]} Mend it."
+    ) from reason
 
 
 def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
@@ -102,33 +159,83 @@ def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
     return model
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory or Hub name; where it has no padding token, its end token pads.
 
+    Args:
+        settings: how its chat template is filled; None: as the template itself has it, with the day of the clock.
+
     Raises:
+        ConfigError: `model.template_arguments` does not suit its chat template.
         ModelError: there is none, it cannot be read, or it has no end token, so that no completion would ever end.
     """
     name = resolve(path)
     if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
         raise ModelError(f"{path}: the model directory has no tokenizer; save the model's tokenizer there too.")
+    file = Path(name) / "tokenizer.json"
+    as_stated = settings is not None and settings.tokenizer == "file"
+    if as_stated and not file.is_file():
+        raise ModelError(f"{path}: model.tokenizer is file, and there is no tokenizer.json; set it to auto.")
+    kind: Any = PreTrainedTokenizerFast if as_stated else AutoTokenizer
     with _loading(path, "tokenizer"):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(name, trust_remote_code=False)
+        if tokenizer.chat_template:
+            tokenizer.get_chat_template()  # of several templates without a default none is found
+    if file not in _TOLD and file.is_file() and (text := _read_otherwise(tokenizer, file)):
+        _TOLD.add(file)
+        _LOG.warning(
+            "%s: transformers reads text as a %s does, and not as tokenizer.json says (they differ on %r). If the "
+            "student learned with that file, set model.tokenizer to file; whoever uses the trained model loads its "
+            "tokenizer as PreTrainedTokenizerFast then.",
+            path,
+            type(tokenizer).__name__,
+            text,
+        )
     if tokenizer.eos_token is None:
         raise ModelError(f"{path}: the tokenizer has no end token (eos_token); set it in tokenizer_config.json.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     # The library's hint of a prompt that is too long, given once, is taken as given: prompts are fitted, and told of.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+    if settings is not None:
+        present(tokenizer, settings)
     return tokenizer
 
 
-def load(path: str | Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+#: What tokenizers split in different ways.
+_PROBES = ("two words", "It's we'LL", "12345 + 6.75", "a  b\n\n c\t", "x_1=f(a):", "ÜBER naïve 你好 €", " lead")
+
+
+def _read_otherwise(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
+    """A text that the tokenizer reads otherwise than its file says; None where there is none among some.
+
+    For some architectures transformers builds the tokenizer's splitting of words itself, whatever the file holds.
+    """
+    ours = getattr(tokenizer, "backend_tokenizer", None)
+    if ours is None:
+        return None
+    try:
+        stated = Tokenizer.from_file(str(file))
+    except Exception:  # what `tokenizers` raises; transformers could read it
+        return None
+    stated.no_truncation()
+    stated.no_padding()
+    for text in _PROBES:
+        found = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if list(found) != stated.encode(text, add_special_tokens=False).ids:
+            return text
+    return None
+
+
+def load(
+    path: str | Path, dtype: str = "float32", settings: ModelSettings | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer (see `load_model`, `load_tokenizer`), found to fit each other.
 
     Raises:
         ModelError: one of them cannot be loaded, or the tokenizer has tokens that the model does not know.
     """
-    model, tokenizer = load_model(path, dtype), load_tokenizer(path)
+    model, tokenizer = load_model(path, dtype), load_tokenizer(path, settings)
     weight: Any = model.get_input_embeddings().weight
     known = weight.shape[0]
     if len(tokenizer) > known:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
+import inspect
 import re
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,10 +15,11 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from realm.config import Config
-from realm.errors import ModelError
+from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
 from realm.method.routes import Route, draw
 from realm.method.schedule import Schedule
+from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The step of every evaluation's draw: no training step has it, and all models compared see the same routes.
 STEP = -1
+#: Attribute of a tokenizer: what its chat template is filled with besides the conversation.
+_ARGUMENTS = "realm_template_arguments"
 
 
 def make_tags(config: Config) -> Tags:
@@ -43,8 +49,45 @@ def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
     return routes if config.prompt.judge else ()
 
 
+def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None:
+    """Let the tokenizer's chat template be filled as the configuration has it (see `prompt_text`).
+
+    Templates that ask for today's date get `model.date`, whatever the clock says.
+
+    Raises:
+        ConfigError: `model.template_arguments` holds what the template does not read, or what is not to be set.
+    """
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    ours = {"messages", "strftime_now", *inspect.signature(tokenizer.apply_chat_template).parameters}
+    for name in settings.template_arguments:
+        if name in ours or not re.search(rf"\b{re.escape(name)}\b", template):
+            reads = "has no chat template" if not template else f"has a chat template that does not read {name}"
+            reason = f"{name} is set by realm itself" if name in ours else f"the model {reads}"
+            raise ConfigError(f"model.template_arguments: {reason}; leave it out.")
+    arguments = dict(settings.template_arguments)
+    if "strftime_now" in template:
+        arguments["chat_template"] = _clock(settings.date) + template
+    setattr(tokenizer, _ARGUMENTS, arguments)
+
+
+@functools.lru_cache(maxsize=16)
+def _clock(date: str) -> str:
+    """The beginning of a chat template whose `strftime_now` is noon of a day.
+
+    A macro, because transformers lets no function through to a template.
+    """
+    noon = datetime.datetime.fromisoformat(f"{date}T12:00:00")
+    told = {f"%-{letter}": noon.strftime(f"%-{letter}") for letter in "dmyHMSIj"}
+    told |= {f"%{letter}": noon.strftime(f"%{letter}") for letter in string.ascii_letters}
+    known = {code: text for code, text in told.items() if "%" not in text} | {"%%": "%"}
+    filters = "".join(f"|replace({code!r}, {text!r})" for code, text in known.items())
+    return "{%- macro strftime_now(format) -%}{{ format" + filters + " }}{%- endmacro +%}"
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
     """The prompt as text: by the tokenizer's chat template, or plain where it has none.
+
+    The template's arguments are those that `present` has set.
 
     Raises:
         ModelError: the chat template refuses the conversation.
@@ -52,7 +95,10 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
     if not tokenizer.chat_template:
         return plain(messages)
     try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        arguments = getattr(tokenizer, _ARGUMENTS, {})
+        return str(
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **arguments)
+        )
     except jinja2.TemplateError as error:
         raise ModelError(
             f"the chat template of the model refuses the prompt ({error}). "
@@ -61,9 +107,20 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the prompt. A chat template writes its special tokens itself; to plain text they are added."""
+    """Token ids of the prompt (see `encode_text`)."""
+    return encode_text(tokenizer, prompt_text(tokenizer, messages))
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a prompt that is text already.
+
+    A chat template writes its special tokens itself; to plain text they are added, but for an end token: a tokenizer
+    that closes every text would have the student go on behind its end.
+    """
     special = not tokenizer.chat_template
-    ids: list[int] = tokenizer(prompt_text(tokenizer, messages), add_special_tokens=special)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+    if special and ids[-1:] == [tokenizer.eos_token_id] and not text.endswith(str(tokenizer.eos_token)):
+        ids = ids[:-1]
     return ids
 
 

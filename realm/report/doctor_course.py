@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
+from pathlib import Path
 from statistics import fmean, pvariance
 
-from realm.report.data import Evaluation, mapping, number, share, whole
+from realm.report.data import Evaluation, items, mapping, number, read_lines, read_object, share, text, whole
 from realm.report.doctor_case import MIN_ROWS, Case, Finding
 
 
@@ -83,11 +84,49 @@ def truncated(case: Case) -> Finding | None:
     )
 
 
+def _special_tags(case: Case) -> list[str]:
+    """The tags of the answer that are special tokens of the student's tokenizer."""
+    names = [case.setting(f"prompt.{part}_tag") or part for part in ("think", "answer", "scores")]
+    tags = {f"<{slash}{name}>" for name in names for slash in ("", "/")}
+    path = case.run.folder / "model"
+    if not path.is_dir():
+        path = Path(text(case.setting("model.path"), "."))
+    added = items(read_object(path / "tokenizer.json", []).get("added_tokens"))
+    return sorted({text(row.get("content")) for row in added if row.get("special") is True} & tags)
+
+
+def _tags_unseen(case: Case) -> Finding | None:
+    """Not one tag in any completion that was kept, and tags are special tokens, which decoding may leave out."""
+    found = case.trend("parse_failures")
+    if found is None or found.late < 0.9:
+        return None
+    special = _special_tags(case)
+    rows = deque(read_lines(case.run.folder / "completions.jsonl", []), maxlen=200) if special else ()
+    texts = [text(item.get("text")) for row in rows for item in items(row.get("completions"))]
+    if not texts or any(tag in found for tag in special for found in texts):
+        return None
+    return Finding(
+        "parse_failures",
+        "harmful",
+        f"{found.late:.0%} of the completions towards the end could not be read, and not one that was kept holds a "
+        f"tag: {', '.join(special)} are special tokens of the student's tokenizer.",
+        "Either they were cut out in decoding, as earlier versions of realm did: start the run anew with this one. Or "
+        "the student never writes them, since their embeddings are untaught: begin with a cold start (training.recipe "
+        "realm-r1), or take other tags (prompt.think_tag, prompt.answer_tag, prompt.scores_tag). A larger "
+        "reward.format would not help.",
+        ("training.recipe", "prompt.think_tag", "prompt.answer_tag", "prompt.scores_tag"),
+        {"early": found.early, "late": found.late},
+    )
+
+
 def parse_failures(case: Case) -> Finding | None:
     """Completions whose parts cannot be read, by the reasons of the parser."""
     found = case.trend("parse_failures")
     if found is None or found.late < 0.1:
         return None
+    unseen = _tags_unseen(case)
+    if unseen is not None:
+        return unseen
     rows = [mapping(row.get("parse")) for row in case.rl[-max(3, len(case.rl) // 4) :]]
     reasons = Counter[str]()
     for row in rows:

@@ -5,8 +5,12 @@ peft is imported only where adapters are asked for; it costs seconds.
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from realm.config import Config
 from realm.errors import ConfigError
@@ -37,21 +41,51 @@ def with_adapters(model: PreTrainedModel, config: Config) -> Any:
     """The model as it is trained: with fresh adapters where the configuration has some. `model` is changed in place.
 
     Raises:
-        ConfigError: the model has no layer that `training.lora.targets` names.
+        ConfigError: the model has no layer that `training.lora.targets` names, or one of them cannot be adapted: the
+            head, weights that layers share, layers that peft refuses.
     """
     adapters = lora_config(config)
     if adapters is None:
         return model
     from peft import get_peft_model
 
+    owners: defaultdict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners[id(parameter)].append(name.rpartition(".")[0])
+    names = {id(module): name for name, module in model.named_modules()}
+    head: Any = model.get_output_embeddings()
+    linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear) and m != head})
     try:
-        return get_peft_model(model, adapters)
+        with warnings.catch_warnings():  # what they are about is refused below
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"peft\.")
+            adapted: Any = get_peft_model(model, adapters)
     except ValueError as error:
-        layers = sorted({name.rsplit(".", 1)[-1] for name, _ in model.named_modules() if name})
+        said = str(error).strip()
+        targets = ", ".join(config.training.lora.targets)
+        named = f"training.lora.targets: {targets} cannot all be adapted in this model"
+        what = named if targets else "training.lora.targets: it is empty, and not every layer can be adapted"
+        fitting = [name for name in linear if f"'{name}'" not in said]
         raise ConfigError(
-            f"training.lora.targets: {', '.join(config.training.lora.targets)} cannot all be adapted in this model; "
-            f"its modules are {', '.join(layers)}."
+            f"{what} ({said.splitlines()[0][:160] if said else 'peft'}); this model's "
+            f"layers are {', '.join(linear)}. Name those to adapt, e.g. [{', '.join(fitting)}]."
         ) from error
+    for module in adapted.modules():
+        if not hasattr(module, "get_base_layer"):
+            continue
+        layer = module.get_base_layer()
+        if layer is head:
+            raise ConfigError(
+                f"training.lora.targets: the head ({names[id(layer)]}) cannot be adapted, its weights are read "
+                "directly in training; leave it out, or train all weights (training.lora.r 0)."
+            )
+        for parameter in layer.parameters(recurse=False):
+            if len(owners[id(parameter)]) > 1:
+                raise ConfigError(
+                    f"training.lora.targets: {' and '.join(owners[id(parameter)])} share their weights in this model, "
+                    "so that an adapter of one, merged into them, would change the other too; leave "
+                    f"{names[id(layer)].rpartition('.')[2]} out, or train all weights (training.lora.r 0)."
+                )
+    return adapted
 
 
 def below_adapters(model: Any) -> PreTrainedModel:

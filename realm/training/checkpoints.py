@@ -25,7 +25,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from realm.files import write_atomic, writing
 from realm.processes import main_process
 from realm.stopping import Request
-from realm.training.adapters import merge
+from realm.training.adapters import below_adapters, merge
+from realm.training.published import compare, scores
+from realm.training.settings import sharded
 
 _SEAL = "seal.json"
 
@@ -135,9 +137,11 @@ def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
     """Save the trainer's model and tokenizer in the Hugging Face format: `folder` appears whole or not at all.
 
     Adapters (LoRA) are merged into the weights of the model at `base` that they were trained on; none are left behind.
+    What was written is loaded again and compared with what was trained before it is put in place.
 
     Raises:
         ResourceError: the disk refuses.
+        TrainingError: the written model is not the trained one.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     adapters = folder.with_name(f".{folder.name}.adapters.tmp")
@@ -150,6 +154,9 @@ def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
         model: Any = trainer.model
         model.config.use_cache = True
         trainer.accelerator.wait_for_everyone()
+        trained = None
+        if sharded() or trainer.is_world_process_zero():  # spread weights are forwarded by all processes or by none
+            trained = scores(below_adapters(model))
         trainer.save_model(str(adapters if adapted else temporary))
         if trainer.is_world_process_zero():
             if adapted:
@@ -159,5 +166,7 @@ def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
                 shutil.rmtree(adapters)
             # A pickle of this machine's settings; a model directory needs none, and nobody should load one.
             (temporary / "training_args.bin").unlink(missing_ok=True)
+            assert trained is not None
+            compare(trained, temporary, dtype, "bfloat16" if trainer.args.bf16 else dtype)
             temporary.rename(folder)
         trainer.accelerator.wait_for_everyone()

@@ -23,6 +23,7 @@ questions do (see `feedback`): on moving averages that are the same on all proce
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from realm.config import Config
 from realm.errors import ConfigError
+from realm.evaluation.generate import completion_text, end_tokens
+from realm.evaluation.prompts import encode_text, prompt_text
 from realm.training.adapters import lora_config
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
@@ -44,14 +47,17 @@ from realm.training.settings import Quiet, accumulation, common_arguments, quest
 class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    The only change to `InternalizingTrainer` is in `_generate_and_score_completions`: the `prompt` of every input row
-    is rendered from (seed, question id, `state.global_step`) before TRL generates, and the routes shown travel with the
-    row to the reward; with `feedback`, the questions may be chosen there too, and it learns from the scored batch. With
-    k = 0 and no feedback the prompts never change and the trainer is, with `share=False`, GRPOTrainer, step for step.
+    Two things change in `InternalizingTrainer`: `_tokenize_prompts`, and `_generate_and_score_completions`, where the
+    `prompt` of every input row is rendered from (seed, question id, `state.global_step`) before TRL generates, and the
+    routes shown travel with the row to the reward; with `feedback`, the questions may be chosen there too, and it
+    learns from the scored batch. With k = 0 and no feedback the prompts never change and the trainer is, with
+    `share=False`, GRPOTrainer, step for step.
 
     Private seams of TRL 1.16 it leans on (a contract test each, in tests/training/test_grpo.py):
         `_generate_and_score_completions(inputs)` gets the rows of the dataset, one per completion, when completions
             are generated (not when the batch is fetched), and returns the generation batch;
+        `_tokenize_prompts(prompts)` gives the token ids of the prompts, the same as evaluation and SFT have them: TRL
+            knows neither the template's arguments nor its date, and lets a tokenizer end plain prompts;
         `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
         `_metrics["train"]` holds, by name, the values that `log` takes the mean of;
         `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`).
@@ -64,6 +70,11 @@ class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
     def __init__(self, *args: Any, renderer: Renderer, feedback: Feedback | None = None, **kwargs: Any) -> None:
         self.renderer, self.feedback = renderer, feedback
         super().__init__(*args, **kwargs)
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        tokenizer: Any = self.processing_class
+        texts = [prompt if isinstance(prompt, str) else prompt_text(tokenizer, prompt) for prompt in prompts]
+        return [encode_text(tokenizer, text) for text in texts], None, {}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         step = self.state.global_step
@@ -199,6 +210,7 @@ def make_grpo_trainer(
     callbacks: list[TrainerCallback],
 ) -> ReaLMTrainer:
     """The trainer of one RL stage; checkpoints go below `output`."""
+    reward.read = partial(completion_text, tokenizer, ends=end_tokens(model, tokenizer))
     feedback = make_feedback(config, renderer.questions, seed, k=renderer.k)
     trainer = ReaLMTrainer(
         renderer=renderer,

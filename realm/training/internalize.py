@@ -32,6 +32,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from realm.evaluation.generate import completion_text
 from realm.evaluation.prompts import encode
 from realm.method.prompt import Tags
 from realm.training.frugal import FrugalGRPOTrainer
@@ -83,7 +84,7 @@ def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> 
     """The sampled tokens that read `text`, ended; where a token reaches beyond it, `text` as the tokenizer reads it."""
 
     def read(length: int) -> str:
-        return str(tokenizer.decode(list(ids[:length]), skip_special_tokens=True)).rstrip()
+        return completion_text(tokenizer, ids[:length], {int(tokenizer.eos_token_id)}).rstrip()
 
     length = bisect.bisect_right(range(len(ids)), len(text), key=lambda number: len(read(number + 1)))
     kept = list(ids[:length])

@@ -83,7 +83,7 @@ def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k:
     before = _resident()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model, tokenizer = load(config.model.path, config.model.dtype)
+    model, tokenizer = load(config.model.path, config.model.dtype, config.model)
     renderer = Renderer(short, task, bank, tokenizer, context_length(model, config), k=k)
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder, hushed():

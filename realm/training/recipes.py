@@ -6,6 +6,7 @@ stage, from that stage's last complete checkpoint.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from itertools import accumulate
@@ -54,7 +55,7 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
 
     Raises:
         ConfigError: the batch does not divide over the processes, k is above the number of CoTs, vLLM or a tracker is
-            not installed.
+            not installed, weights of float16 are to be trained.
         DataError: the recipe needs CoTs and the bank has none for the training questions.
         ModelError: the model cannot be loaded, or a question does not fit its context.
         ResourceError: several GPUs, but one process.
@@ -71,6 +72,16 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
                 f"run.report_to: {name} is no tracker that is installed here; install it, or choose of: "
                 f"{', '.join(trackers) or 'none is installed'}."
             )
+    if "wandb" in config.run.report_to and not _known_to_wandb():
+        raise ConfigError(
+            "run.report_to: wandb has no key here (WANDB_API_KEY, or `wandb login`); set one, or WANDB_MODE=offline, "
+            "or take wandb out."
+        )
+    if config.model.dtype == "float16" and not config.training.lora.r:
+        raise ConfigError(
+            "model.dtype: float16 weights cannot be trained, their updates and the optimizer's squares are below its "
+            "range; take bfloat16, or float32 with training.rl.bf16, or train adapters (training.lora.r 16)."
+        )
     stages = plan(config)
     if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
         raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
@@ -99,7 +110,7 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
                 f"routes.k: {k} routes are wanted, but the bank holds at most {most} CoTs for a training question; "
                 "lower routes.k, or collect more (bank.samples)."
             )
-    model, tokenizer = load(config.model.path, config.model.dtype)
+    model, tokenizer = load(config.model.path, config.model.dtype, config.model)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     renderer = Renderer(config, task, bank, tokenizer, context_length(model, config))
     renderer.check()
@@ -119,6 +130,14 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
         if not by_instructors(config):
             examples(config, renderer, bank, 0)
+
+
+def _known_to_wandb() -> bool:
+    """Whether wandb will not ask for a key as the training starts: it is installed and has one, or needs none."""
+    if os.environ.get("WANDB_MODE", "").lower() in ("offline", "disabled", "dryrun"):
+        return True
+    wandb = importlib.import_module("wandb")  # installed, or it would have been refused
+    return bool(getattr(wandb.api, "api_key", None))
 
 
 def train(
@@ -237,7 +256,7 @@ class _Runner:
         seed = self.config.run.seed if stage.round == 0 else derive(self.config.run.seed, "round", stage.round)
         make = self._sft if stage.kind == "sft" else self._rl
         try:
-            model, tokenizer = load(source, self.config.model.dtype)
+            model, tokenizer = load(source, self.config.model.dtype, self.config.model)
             renderer = Renderer(
                 self.config, self.task, self.bank, tokenizer, context_length(model, self.config), k=stage.k, seed=seed
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import fit_prompt, make_tags, make_wording
-from realm.method.prompt import Message, PromptTooLongError, plain
+from realm.evaluation.prompts import fit_prompt, make_tags, make_wording, prompt_text
+from realm.method.prompt import Message, PromptTooLongError, messages, plain
 from realm.method.routes import Route, draw
 from realm.method.schedule import Schedule, is_probe
 from realm.tasks.base import Question, Task
@@ -119,8 +120,8 @@ class Renderer:
                 error_range=settings.error_range,
             )
             routes, p = drawn.routes, drawn.p
-        messages, kept, dropped = self.fit(question_id, routes)
-        return Rendered(messages, kept, p, dropped)
+        prompt, kept, dropped = self.fit(question_id, routes)
+        return Rendered(prompt, kept, p, dropped)
 
     def _is_probe(self, question_id: str, step: int) -> bool:
         return is_probe(self._config.fade.probe, seed=self.seed, question_id=question_id, step=step)
@@ -137,6 +138,12 @@ class Renderer:
                 f"{error.limit} are left (context {self.context} - training.rl.max_completion_length {length}); "
                 "use a model with a longer context, allow fewer completion tokens, or leave the question out."
             ) from error
+
+    @functools.cached_property
+    def opens_thinking(self) -> bool:
+        """Whether every prompt ends with the opening tag of the thinking, as templates of reasoning models write it."""
+        prompt = prompt_text(self.tokenizer, messages("?", (), self.wording, self.tags))
+        return prompt.rstrip().endswith(f"<{self.tags.think}>")
 
     def check(self) -> None:
         """Make sure, before anything is paid for, that every training question fits without routes.

@@ -68,12 +68,15 @@ class RouteReward:
         pool: judges answers.
 
     Attributes:
+        read: what a completion's tokens say; None: what the trainer says that they do. TRL leaves out special tokens,
+            and where the tokenizer describes its responses, the thinking.
         groups: the local groups of the last batch.
     """
 
     def __init__(self, config: Config, questions: Mapping[str, Question], pool: VerifierPool) -> None:
         self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
         self.groups: list[Group] = []
+        self.read: Callable[[Sequence[int]], str] | None = None
         self._config = config
         self._questions = questions
         self._pool = pool
@@ -88,6 +91,7 @@ class RouteReward:
         prompts: Sequence[str | list[Message]],
         completions: Sequence[str | list[Message]],
         question_id: Sequence[str],
+        completion_ids: Sequence[Sequence[int]] | None = None,
         routes: Sequence[tuple[Route, ...]] | None = None,
         p: Sequence[float] | None = None,
         tau: Sequence[float] | None = None,
@@ -101,7 +105,10 @@ class RouteReward:
         """
         n = len(completions)
         shown = list(routes or [()] * n)
-        texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
+        if self.read is not None and completion_ids is not None:
+            texts = [self.read(ids) for ids in completion_ids]
+        else:
+            texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
         parsed = [
             parse(text, len(judged(self._config, route)), self._tags) for text, route in zip(texts, shown, strict=True)
         ]

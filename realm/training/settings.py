@@ -111,8 +111,8 @@ def optimizer(config: Config) -> str:
     name = config.training.rl.optimizer
     if name.endswith("_8bit") and importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
-            f"training.rl.optimizer: {name} needs bitsandbytes, which is not installed; `pip install bitsandbytes` "
-            "(and a GPU), or take adamw_torch_fused or adafactor."
+            f"training.rl.optimizer: {name} needs bitsandbytes, which is not installed; `pip install bitsandbytes`, "
+            "or take adamw_torch_fused or adafactor."
         )
     return name
 

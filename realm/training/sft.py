@@ -141,9 +141,13 @@ def _completion_ids(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> li
 
 
 def _completion(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> str:
-    """What is taught of a CoT; a special token that its text spells out would teach the student to end there."""
+    """What is taught of a CoT; a special token that its text spells out would teach the student to end there.
+
+    Where the prompt has opened the thinking, the completion goes on from there.
+    """
     think, answer = (as_plain_text(renderer.tokenizer, text) for text in (cot.text, cot.answer))
-    return target(think, answer, scores, renderer.tags)
+    completion = target(think, answer, scores, renderer.tags)
+    return completion.removeprefix(f"<{renderer.tags.think}>").lstrip() if renderer.opens_thinking else completion
 
 
 def _close(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:

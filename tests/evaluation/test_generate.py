@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -19,7 +20,7 @@ from transformers import (
 from realm.errors import ResourceError
 from realm.evaluation import generate as module
 from realm.evaluation.decode import quantile
-from realm.evaluation.generate import Generation, generate
+from realm.evaluation.generate import Generation, completion_text, end_tokens, generate
 from realm.evaluation.prompts import encode
 from realm.method.seeds import derive
 from tests.evaluation.chosen import assert_chosen
@@ -79,7 +80,7 @@ def said(
         ids = encode(tokenizer, prompt)
         for j, tokens in enumerate(rows[tuple(ids)]):
             end = tokens[-1] == tokenizer.eos_token_id
-            text = str(tokenizer.decode(tokens, skip_special_tokens=True))
+            text = completion_text(tokenizer, tokens, end_tokens(model, tokenizer))
             assert told[i][j] == Generation(text, len(tokens), not end)
             assert tokenizer.eos_token_id not in tokens[:-1] and (end or len(tokens) == limit)
             if arguments["temperature"] is None:
@@ -217,3 +218,23 @@ def test_out_of_memory_names_the_setting(
     with pytest.raises(ResourceError, match=r"evaluation\.batch_size"):
         generate(model, tokenizer, PROMPTS, max_new_tokens=2, batch_size=4)
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["<think>", "a", "</think>", "<|end|>"], "<think> a </think>"),
+        (["a", "<|user|>", "b", "<|also|>"], "a <|user|> b"),
+        (["a", "<|pad|>", "b"], "a b"),
+        (["<|end|>"], ""),
+        ([], ""),
+    ],
+    ids=["tags-that-are-special", "a-turn-that-is-none", "padding", "nothing-but-an-end", "nothing"],
+)
+def test_only_ends_and_padding_are_cut_from_what_a_completion_says(words: list[str], read: str) -> None:
+    names = ["<|pad|>", "<|end|>", "<|also|>", "<|user|>", "<think>", "</think>", "a", "b"]
+    core = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<|pad|>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.add_special_tokens(names[:6])
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>", pad_token="<|pad|>")
+    assert completion_text(made, [names.index(word) for word in words], {1, 2}) == read

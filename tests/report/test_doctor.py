@@ -323,6 +323,29 @@ def test_only_the_last_round_is_judged(tmp_path: Path) -> None:
     assert diagnosis.findings == []
 
 
+@pytest.mark.parametrize(
+    ("special", "written", "told"),
+    [
+        (True, "I add. 4", "<answer>, <think> are special tokens"),
+        (True, "<think> I add. 4", "Raise reward.format"),
+        (False, "I add. 4", "Raise reward.format"),
+    ],
+    ids=["tags-never-seen", "tags-seen", "tags-of-plain-text"],
+)
+def test_tags_that_decoding_leaves_out_are_told_apart(tmp_path: Path, special: bool, written: str, told: str) -> None:
+    run = Healthy()
+    run.every(parse_failures=1.0, parse={"think_missing": 1.0, "answer_missing": 1.0}, accuracy=0.5)
+    folder = run.write(tmp_path / "run")
+    (folder / "model").mkdir()
+    added = [{"id": i, "content": tag, "special": special} for i, tag in enumerate(("<think>", "<answer>"))]
+    (folder / "model/tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    row = {"stage": "rl", "step": 1, "prompt": "say <think>", "completions": [{"text": written}]}
+    (folder / "completions.jsonl").write_text(json.dumps(row) + "\n")
+    (diagnosis,) = diagnose(read_report(folder))
+    (finding,) = [found for found in diagnosis.findings if found.check == "parse_failures"]
+    assert told in f"{finding.says} {finding.advice}"
+
+
 @pytest.mark.parametrize("junk", [None, "x", -1, 1e300, [], {}, {"a": 1}, True, "\x1b[31m"])
 def test_files_of_any_shape_are_read(tmp_path: Path, junk: Any) -> None:
     run = Healthy()

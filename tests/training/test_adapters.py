@@ -1,5 +1,6 @@
 """LoRA as a setting: only adapters learn, runs resume, and what is saved is an ordinary model directory."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,45 @@ def test_layers_that_are_not_there(tmp_path: Path, student: Path, bank: Bank) ->
     config = tiny_config(tmp_path, student, lora={"r": 4, "targets": ["query_key_value"]})
     with pytest.raises(ConfigError, match=r"training\.lora\.targets: query_key_value .*q_proj"):
         check(config, TinyTask(), bank)
+
+
+@pytest.mark.parametrize(
+    ("targets", "tied", "told"),
+    [
+        (["lm_head"], True, "the head (lm_head) cannot be adapted"),
+        (["lm_head"], False, "the head (lm_head) cannot be adapted"),
+        (["q_proj", "lm_head"], False, "the head (lm_head) cannot be adapted"),
+        (["embed_tokens"], True, "model.embed_tokens and lm_head share their weights"),
+        (["q_proj", "embed_tokens"], True, "model.embed_tokens and lm_head share their weights"),
+        (["embed_tokens"], False, ""),
+        ([], True, ""),
+    ],
+)
+def test_layers_whose_adapter_could_not_be_published(
+    tmp_path: Path, student: Path, bank: Bank, targets: list[str], tied: bool, told: str
+) -> None:
+    """Merged, the adapter of a weight that two layers share would change both: found before anything is written."""
+    path = student if tied else untied(student, tmp_path / "untied")
+    config = tiny_config(tmp_path, path, recipe="realm-r1", lora={**LORA, "targets": targets}, rl={"steps": 2})
+    if told:
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            check(config, TinyTask(), bank)
+        return
+    check(config, TinyTask(), bank)
+    run = new_run(config)
+    train(config, run=run, task=TinyTask(), bank=bank, pool=pool())  # compares what it publishes
+    assert (run.path / "model").is_dir()
+
+
+def untied(student: Path, folder: Path) -> Path:
+    model, tokenizer = load(student)
+    head = torch.nn.Linear(16, model.config.vocab_size, bias=False)
+    head.weight.data = model.get_input_embeddings().weight.data.clone()
+    model.set_output_embeddings(head)
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def test_off_by_default(tmp_path: Path, student: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_moves_are_the_sampled_tokens() -> None:
     tokenizer = tiny_tokenizer()
     start, end = tokenizer.convert_tokens_to_ids("<|assistant|>"), tokenizer.eos_token_id
     kept, scores = tokenizer(RIGHT)["input_ids"], tokenizer("<scores> 1, 0, </scores>")["input_ids"]
-    assert up_to(tokenizer, [start, *kept, *scores, end], RIGHT) == [start, *kept, end]
+    assert up_to(tokenizer, [start, *kept, *scores, end], f"<|assistant|> {RIGHT}") == [start, *kept, end]
     assert up_to(tokenizer, [*kept, end], RIGHT) == [*kept, end]
     assert up_to(tokenizer, scores, RIGHT) == [*kept, end], "tokens that read otherwise are read anew"
 
