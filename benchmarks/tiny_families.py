@@ -92,13 +92,14 @@ def configuration(name: str, **settings: Any) -> PreTrainedConfig:
         fixed = isinstance(there := getattr(inner, here, None), property) and there.fset is None
         if hasattr(default, here) and not fixed and (getattr(default, here) is not None or key.endswith("_id")):
             found[here] = value
-    for key in ("layer_types", "mlp_layer_types", "layers_block_type"):
+    for key in ("layer_types", "mlp_layer_types"):
         kinds = list(dict.fromkeys(getattr(default, key, None) or ()))
-        fixed = isinstance(there := getattr(inner, key, None), property) and there.fset is None
+        here = renamed.get(key, key)
+        fixed = isinstance(there := getattr(inner, here, None), property) and there.fset is None
         if kinds and not fixed:
             # Each kind of layer that the family has.
-            found[key] = [kinds[i % len(kinds)] for i in range(max(4, len(kinds)))]
-            found[renamed.get("num_hidden_layers", "num_hidden_layers")] = len(found[key])
+            found[here] = [kinds[i % len(kinds)] for i in range(max(4, len(kinds)))]
+            found[renamed.get("num_hidden_layers", "num_hidden_layers")] = len(found[here])
     found.update(OVERRIDES.get(name, {}))
     found.update(settings)
     return kind(text_config=found) if nested else kind(**found)

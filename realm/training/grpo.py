@@ -33,6 +33,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.training.adapters import lora_config
+from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
@@ -41,7 +42,7 @@ from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
+class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
     The only change to `InternalizingTrainer` is in `_generate_and_score_completions`: the `prompt` of every input row
@@ -54,7 +55,7 @@ class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
             are generated (not when the batch is fetched), and returns the generation batch;
         `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
         `_metrics["train"]` holds, by name, the values that `log` takes the mean of;
-        `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`).
+        `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`), `_save` (see `Kept`).
 
     Args:
         renderer: renders the questions named by the column `question_id`.

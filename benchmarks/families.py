@@ -1,0 +1,310 @@
+"""Every decoder family of the installed transformers, tried with a tiny random model of its real class.
+
+    OMP_NUM_THREADS=1 python benchmarks/families.py [--only lfm2,qwen3] [--again] [--jobs 2] [--limit 120]
+
+For each name that AutoModelForCausalLM knows: load, a cold start of two steps, an RL step with a group of four,
+evaluation at batch 1 and 8 against transformers' `generate`, three samples a question, save, and reload. Rows that are
+in benchmarks/results/families.jsonl already are kept; --again tries them anew. The table is docs/measured/families.md.
+
+Each family has a process of its own, forked from one that has imported everything, and a time limit.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from benchmarks.tiny_families import END, NAMES, PAD, UNTRIED, VOCABULARY, configuration, save, tokenizer
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import UserError
+from realm.evaluation.decode import decode
+from realm.evaluation.generate import generate, greedy
+from realm.evaluation.models import load
+from realm.evaluation.ways import taken
+from realm.method.prompt import Wording
+from realm.tasks.base import Comment, Question
+from realm.tasks.verify import verifier
+from realm.tasks.workers import VerifierPool
+from realm.training.checkpoints import publish
+from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.renderer import Renderer
+from realm.training.rewards import RouteReward
+from realm.training.settings import hushed
+from realm.training.sft import examples, make_sft_trainer, tokenize
+from realm.training.trial import try_out
+
+RESULTS = ROOT / "benchmarks" / "results" / "families.jsonl"
+TABLE = ROOT / "docs" / "measured" / "families.md"
+LENGTH, CONTEXT = 24, 250
+#: Prompts of unequal lengths, some of them beyond the windows.
+PROMPTS = [[10 + (7 * i + 3 * j) % (VOCABULARY - 20) for j in range(4 + 3 * i)] for i in range(8)]
+
+
+class Sums:
+    """A task of a few sums."""
+
+    name = "sums"
+    wording = Wording(
+        system="", question="{question} {routes} {instruction}" + " Think." * 12, route="<route {number}>{route}</route>",
+        with_routes="judge", without_routes="answer",
+    )  # fmt: skip
+    labels: tuple[str, ...] = ()
+    comments: tuple[Comment, ...] = ()
+
+    def __init__(self) -> None:
+        self.verifier = verifier("exact")
+        self._rows = [Question(f"q{i}", f"{i}+{2 * i}", str(3 * i), kind="sum") for i in range(8)]
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test")
+
+    def rows(self, split: str) -> list[Question]:
+        return self._rows
+
+
+def bank_of(task: Sums) -> Bank:
+    """A right and a wrong CoT a question."""
+    bank = Bank()
+    for question in task.rows("train"):
+        texts = [(question.answer, 1), ("1", 0)]
+        bank.append(
+            [CoT(question.id, f"is {text}", text, label, "t", sample=n) for n, (text, label) in enumerate(texts)]
+        )
+    return bank
+
+
+def settings(folder: Path, student: Path) -> Config:
+    """A run of two steps of SFT and one of RL."""
+    rl = {"steps": 1, "num_generations": 4, "batch_size": 8, "micro_batch_size": 8, "max_completion_length": 64}
+    sft = {"steps": 2, "batch_size": 4, "micro_batch_size": 4}
+    return Config.model_validate(
+        {
+            "run": {"name": "run", "dir": str(folder), "seed": 3},
+            "model": {"path": str(student), "context": CONTEXT},
+            "routes": {"k": 1},
+            "training": {"recipe": "realm-r1", "rl": rl, "sft": sft},
+        }
+    )
+
+
+def reference(model: PreTrainedModel, prompt: list[int]) -> list[int]:
+    """transformers' own greedy completion, of one prompt, by default settings."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        found: Any = model.generate(  # type: ignore[operator]
+            input_ids=torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            generation_config=GenerationConfig(
+                max_new_tokens=LENGTH, do_sample=False, eos_token_id=[END], pad_token_id=PAD, disable_compile=True
+            ),
+        )
+    finally:
+        model.generation_config = own
+    return list(found[0, len(prompt) :].tolist())
+
+
+def evaluated(model: PreTrainedModel) -> dict[str, Any]:
+    """Batch 1 = batch 8 = `generate`, and three samples a prompt."""
+    fixed: dict[str, Any] = {"pad": PAD, "ends": {END}, "max_new_tokens": LENGTH, "pick": greedy}
+    together = decode(model, PROMPTS, [1] * len(PROMPTS), **fixed)
+    found: dict[str, Any] = {"way": taken(model), "lengths": len({len(row) for row in together})}
+    alone = [decode(model, [prompt], [1], **fixed)[0] for prompt in PROMPTS]
+    thrice = decode(model, PROMPTS[:4], [3] * 4, **fixed)
+    found["way of samples"] = taken(model)
+    if alone != together:
+        found["fault"] = "batch 1 and batch 8 differ"
+    if thrice != [row for row in together[:4] for _ in range(3)]:
+        found["fault"] = "samples differ from one completion"
+    try:
+        if [reference(model, prompt) for prompt in PROMPTS] != together:
+            found["generate"] = "differs"
+    except Exception as error:
+        found["generate"] = f"fails ({type(error).__name__})"
+    texts = [[{"role": "user", "content": f"{i}+{i} is?"}] for i in range(3)]
+    drawn = [
+        generate(model, tokenizer(), texts, max_new_tokens=8, batch_size=size, samples=3, temperature=1.0)
+        for size in (3, 9)
+    ]
+    if drawn[0] != drawn[1]:
+        found["fault"] = "samples depend on the batch"
+    return found
+
+
+def attempt(name: str, folder: Path) -> dict[str, Any]:
+    """What a family does, stage by stage; `stage` is the last one begun."""
+    row: dict[str, Any] = {"name": name, "stage": "configuration"}
+    student, goal = folder / "student", folder / "model"
+    try:
+        save(name, student)
+    except Exception as error:
+        return {**row, "untried": f"no tiny model of it could be made: {type(error).__name__}: {error}"[:300]}
+    task = Sums()
+    bank = bank_of(task)
+    config = settings(folder, student)
+    try:
+        row["stage"] = "load"
+        model, words = load(student)
+        row["class"] = type(model).__name__
+        row["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+        row["stage"] = "evaluation"
+        row |= evaluated(model)
+        for rl in (False, True):
+            row["stage"] = "rl" if rl else "sft"
+            try_out(model, str(student), rl=rl)
+            model, words = load(student)
+            renderer = Renderer(config, task, bank, words, CONTEXT, seed=3)
+            parts: dict[str, Any] = {
+                "model": model, "tokenizer": words, "output": str(folder / row["stage"]), "seed": 3, "callbacks": [],
+            }  # fmt: skip
+            trainer: Any
+            if rl:
+                reward = RouteReward(config, renderer.questions, VerifierPool("exact"))
+                trainer = make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
+            else:
+                rows = [tokenize(words, example) for example in examples(config, renderer, bank, 0)]
+                trainer = make_sft_trainer(config, rows=rows, **parts)
+            trainer.args.save_strategy = "no"
+            trainer.train()
+            row[row["stage"]] = rl_ways(trainer) if rl else "trained"
+        row["stage"] = "save"
+        publish(trainer, goal, base=str(student), dtype="float32")
+        row["stage"] = "reload"
+        again, _ = load(goal)
+        ids = torch.tensor([PROMPTS[3]])
+        with torch.no_grad():
+            trained = trainer.model.eval()(input_ids=ids, use_cache=False).logits
+            kept = again(input_ids=ids, use_cache=False).logits
+        if not torch.allclose(trained, kept, atol=1e-5, rtol=1e-4):
+            row["fault"] = f"the saved model differs by {float((trained - kept).abs().max()):.1e}"
+        flags = [
+            json.loads((where / "config.json").read_text()).get("output_router_logits") for where in (student, goal)
+        ]
+        if (flags[0] or False) != (flags[1] or False):
+            row["fault"] = "output_router_logits is not the base's"
+        row["stage"] = "done"
+    except UserError as error:
+        row["refused"] = re.sub(r"\S*/student: |\S*/student", "", str(error)).strip()[:300]
+    except Exception as error:
+        row["crash"] = f"{type(error).__name__}: {error}"[:300]
+        row["where"] = traceback.format_exc()[-1500:]
+    return row
+
+
+def rl_ways(trainer: ReaLMTrainer) -> dict[str, str]:
+    """How completions were sampled and how the update was computed in RL."""
+    refused = [reason for reason in trainer._refused.values() if reason]
+    sampled = trainer._foreign(None, {})
+    return {
+        "sampling": "generate of TRL" if sampled else str(taken(trainer.accelerator.unwrap_model(trainer.model))),
+        "update": "TRL's" if trainer.aux_loss_enabled or refused or not trainer._checked else "shared",
+    }
+
+
+def child(name: str, folder: str, out: Any) -> None:
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("realm").addHandler(handler)
+    logging.getLogger("realm").propagate = False
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+    with hushed():
+        row = attempt(name, Path(folder))
+    row["said"] = list(dict.fromkeys(said))[:6]
+    out.send(row)
+
+
+def tried(name: str, limit: float) -> dict[str, Any]:
+    """The row of a family, from a process of its own that is ended after `limit` seconds."""
+    if name in UNTRIED:
+        return {"name": name, "untried": UNTRIED[name]}
+    fork = multiprocessing.get_context("fork")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=child, args=(name, folder, sender))
+        process.start()
+        sender.close()
+        try:
+            row = receiver.recv() if receiver.poll(limit) else None
+        except EOFError:
+            row = {"name": name, "crash": f"the process ended ({process.exitcode})"}
+        process.kill()
+        process.join()
+    if row is None:
+        row = {"name": name, "untried": f"its tiny model took more than {limit:.0f} seconds"}
+    return {**row, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def known_rows() -> dict[str, dict[str, Any]]:
+    if not RESULTS.exists():
+        return {}
+    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    return {row["name"]: row for row in rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="names, separated by commas")
+    parser.add_argument("--again", action="store_true", help="try anew what has a row already")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds for each")
+    options = parser.parse_args()
+    wanted = options.only.split(",") if options.only else NAMES
+    if unknown := sorted(set(wanted) - set(NAMES)):
+        parser.error(f"AutoModelForCausalLM knows no {', '.join(unknown)}")
+    rows = known_rows()
+    owed = [name for name in wanted if options.again or name not in rows]
+    configuration("qwen3")  # what is imported here is not imported in every process
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda name: tried(name, options.limit), owed):
+            rows[row["name"]] = row
+            print(f"{row['name']:24} {row.get('seconds', 0):6} {outcome(row)}", flush=True)
+            lines = [json.dumps(rows[name], ensure_ascii=False) for name in NAMES if name in rows]
+            RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    TABLE.write_text(table(rows), encoding="utf-8")
+
+
+def outcome(row: dict[str, Any]) -> str:
+    """In a few words, what came of a family."""
+    for key in ("crash", "fault", "refused", "untried"):
+        if key in row:
+            return (
+                f"{key} at {row['stage']}: {row[key]}" if key != "untried" and "stage" in row else f"{key}: {row[key]}"
+            )
+    return f"works: {row['way']}/{row['way of samples']}, RL {row['rl']['sampling']}/{row['rl']['update']}"
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    return ""
+
+
+if __name__ == "__main__":
+    main()
