@@ -34,6 +34,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from benchmarks.tiny_families import END, NAMES, PAD, UNTRIED, VOCABULARY, configuration, save, tokenizer
 from realm.bank.cot import CoT
@@ -42,7 +43,7 @@ from realm.config import Config
 from realm.errors import UserError
 from realm.evaluation.decode import decode
 from realm.evaluation.generate import generate, greedy
-from realm.evaluation.models import load
+from realm.evaluation.models import load, refuse_settings
 from realm.evaluation.ways import taken
 from realm.method.prompt import Wording
 from realm.tasks.base import Comment, Question
@@ -68,7 +69,8 @@ class Sums:
 
     name = "sums"
     wording = Wording(
-        system="", question="{question} {routes} {instruction}" + " Think." * 12, route="<route {number}>{route}</route>",
+        system="", question="{question} {routes} {instruction}" + " Think." * 12,
+        route="<route {number}>{route}</route>",
         with_routes="judge", without_routes="answer",
     )  # fmt: skip
     labels: tuple[str, ...] = ()
@@ -158,6 +160,13 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
     """What a family does, stage by stage; `stage` is the last one begun."""
     row: dict[str, Any] = {"name": name, "stage": "configuration"}
     student, goal = folder / "student", folder / "model"
+    try:
+        # By the settings that its checkpoints come with.
+        refuse_settings("student", CONFIG_MAPPING[name]())
+    except UserError as error:
+        return {**row, "refused": str(error).removeprefix("student: ")}
+    except Exception:
+        pass  # not even a configuration by default can be made
     try:
         save(name, student)
     except Exception as error:

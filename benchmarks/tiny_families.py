@@ -71,7 +71,52 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 
 #: What the rule cannot know, by family.
-OVERRIDES: dict[str, dict[str, Any]] = {}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("sliding_attention", "full_attention")
+        },
+    },
+    "cwm": {"bos_token_id": 2},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0},
+        "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "emu3": {"bos_token_id": 2},
+    "gemma4_text": {"head_dim": 8, "global_head_dim": 8},
+    "gemma4_unified_text": {"head_dim": 8, "global_head_dim": 8},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+    "mamba2": {"num_heads": 8},
+    "ministral": {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "modernbert-decoder": {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 3},
+    "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 16,
+        "indexer_compress_ratio": 4, "hc_lowrank": 8, "ngram_vocab_size_base": 200, "split_ngram_parts": 2,
+    },
+    "reformer": {"is_decoder": True, "axial_pos_shape": [16, 16], "axial_pos_embds_dim": [16, 16]},
+    "xmod": {"default_language": "en_XX", "languages": ["en_XX"]},
+    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4},
+    "zamba2": {"num_key_value_heads": 4, "n_mamba_heads": 8},
+    "zaya": {"num_experts_per_tok": 1},
+}  # fmt: skip
+#: Sizes of the rule that a family does not let be set, by family.
+LEFT: dict[str, set[str]] = {
+    "gemma4_text": {"head_dim", "num_kv_shared_layers"},
+    "gemma4_unified_text": {"head_dim", "num_kv_shared_layers"},
+    "xlnet": {"max_position_embeddings"},
+    "zamba2": {"attention_hidden_size", "mamba_headdim", "attention_head_dim", "kv_channels", "head_dim"},
+}
 
 #: Why a family is not tried, by name.
 UNTRIED: dict[str, str] = {}
@@ -88,6 +133,8 @@ def configuration(name: str, **settings: Any) -> PreTrainedConfig:
     renamed: dict[str, str] = dict(getattr(inner, "attribute_map", None) or {})
     found: dict[str, Any] = {}
     for key, value in SIZES.items():
+        if key in LEFT.get(name, ()):
+            continue
         here = renamed.get(key, key)
         fixed = isinstance(there := getattr(inner, here, None), property) and there.fset is None
         if hasattr(default, here) and not fixed and (getattr(default, here) is not None or key.endswith("_id")):
@@ -100,6 +147,8 @@ def configuration(name: str, **settings: Any) -> PreTrainedConfig:
             # Each kind of layer that the family has.
             found[here] = [kinds[i % len(kinds)] for i in range(max(4, len(kinds)))]
             found[renamed.get("num_hidden_layers", "num_hidden_layers")] = len(found[here])
+    if "kv_lora_rank" in found and "num_key_value_heads" in found:
+        found["num_key_value_heads"] = found["num_attention_heads"]  # low rank: heads do not share their keys
     found.update(OVERRIDES.get(name, {}))
     found.update(settings)
     return kind(text_config=found) if nested else kind(**found)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 import realm
@@ -25,6 +26,8 @@ from realm.sections import PACKAGED_BASE
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+#: Parts of a configuration that are for something else than text.
+_NOT_TEXT = re.compile("vision|image|video|audio|speech|vq")
 _LOG = logging.getLogger(__name__)
 #: Any of these makes a directory hold a tokenizer.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -102,7 +105,7 @@ def refuse_settings(path: str | Path, settings: PreTrainedConfig) -> None:
     """Refuse what is no student by its configuration alone.
 
     Raises:
-        ModelError: quantized weights, or an encoder with a decoder.
+        ModelError: quantized weights, an encoder with a decoder, or a model that keeps parts for images or sound.
     """
     if quantization := getattr(settings, "quantization_config", None):
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
@@ -112,19 +115,21 @@ def refuse_settings(path: str | Path, settings: PreTrainedConfig) -> None:
         )
     if getattr(settings, "is_encoder_decoder", False):
         raise ModelError(f"{path}: an encoder with a decoder ({settings.model_type}); a student is a decoder alone.")
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(settings), None)
+    if known is not None and known.config_class is type(settings) and (parts := _other_parts(settings)):
+        raise ModelError(
+            f"{path}: a model of more than text ({settings.model_type} with {' and '.join(parts)}); a student is one "
+            "of text alone. Save its text part as a model of its own."
+        )
 
 
 def refuse_model(path: str | Path, model: PreTrainedModel) -> None:
-    """Refuse a loaded model that is no decoder of text, tried on a few tokens.
+    """Refuse a loaded model that is no decoder, tried on a few tokens.
 
     Raises:
-        ModelError: it is a model of images or sound too, or what it says of a token depends on later ones.
+        ModelError: it fails, or what it says of a token depends on later ones.
     """
     kind = model.config.model_type
-    if parts := _other_parts(model.config):
-        raise ModelError(
-            f"{path}: a model of more than text ({kind} with {' and '.join(parts)}); take one of text alone."
-        )
     if any(parameter.is_meta or not parameter.numel() for parameter in model.parameters()):
         return  # spread over processes, which cannot be tried by one of them
     ids = probe_tokens(model)
@@ -153,8 +158,7 @@ def probe_tokens(model: PreTrainedModel) -> torch.Tensor:
 
 def _other_parts(settings: PreTrainedConfig) -> list[str]:
     """The parts of a model besides that of text, such as vision_config; empty for a model of text alone."""
-    parts = getattr(type(settings), "sub_configs", None) or {}
-    return sorted(name for name in parts if name != "text_config") if "text_config" in parts else []
+    return sorted(name for name in getattr(type(settings), "sub_configs", None) or {} if _NOT_TEXT.search(name))
 
 
 def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
