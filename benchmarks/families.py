@@ -20,9 +20,11 @@ import os
 import re
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+import transformers
+import trl
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -60,8 +64,10 @@ from realm.training.trial import try_out
 RESULTS = ROOT / "benchmarks" / "results" / "families.jsonl"
 TABLE = ROOT / "docs" / "measured" / "families.md"
 LENGTH, CONTEXT = 24, 250
+#: Ids that end a completion: enough of them for completions to end at different steps.
+ENDS = [END, *range(20, 60)]
 #: Prompts of unequal lengths, some of them beyond the windows.
-PROMPTS = [[10 + (7 * i + 3 * j) % (VOCABULARY - 20) for j in range(4 + 3 * i)] for i in range(8)]
+PROMPTS = [[60 + (7 * i + 3 * j) % (VOCABULARY - 70) for j in range(4 + 3 * i)] for i in range(8)]
 
 
 class Sums:
@@ -85,6 +91,13 @@ class Sums:
 
     def rows(self, split: str) -> list[Question]:
         return self._rows
+
+
+class Varied(RouteReward):
+    """Rewards that differ within every group, so that there is a gradient."""
+
+    def __call__(self, **columns: Any) -> list[float | None]:
+        return [float(i % 2) for i, _ in enumerate(super().__call__(**columns))]
 
 
 def bank_of(task: Sums) -> Bank:
@@ -112,7 +125,7 @@ def settings(folder: Path, student: Path) -> Config:
     )
 
 
-def reference(model: PreTrainedModel, prompt: list[int]) -> list[int]:
+def reference(model: PreTrainedModel, prompt: list[int], length: int = LENGTH) -> list[int]:
     """transformers' own greedy completion, of one prompt, by default settings."""
     own = model.generation_config
     model.generation_config = GenerationConfig()
@@ -121,7 +134,7 @@ def reference(model: PreTrainedModel, prompt: list[int]) -> list[int]:
             input_ids=torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             generation_config=GenerationConfig(
-                max_new_tokens=LENGTH, do_sample=False, eos_token_id=[END], pad_token_id=PAD, disable_compile=True
+                max_new_tokens=length, do_sample=False, eos_token_id=ENDS, pad_token_id=PAD, disable_compile=True
             ),
         )
     finally:
@@ -131,7 +144,7 @@ def reference(model: PreTrainedModel, prompt: list[int]) -> list[int]:
 
 def evaluated(model: PreTrainedModel) -> dict[str, Any]:
     """Batch 1 = batch 8 = `generate`, and three samples a prompt."""
-    fixed: dict[str, Any] = {"pad": PAD, "ends": {END}, "max_new_tokens": LENGTH, "pick": greedy}
+    fixed: dict[str, Any] = {"pad": PAD, "ends": set(ENDS), "max_new_tokens": LENGTH, "pick": greedy}
     together = decode(model, PROMPTS, [1] * len(PROMPTS), **fixed)
     found: dict[str, Any] = {"way": taken(model), "lengths": len({len(row) for row in together})}
     alone = [decode(model, [prompt], [1], **fixed)[0] for prompt in PROMPTS]
@@ -191,7 +204,7 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
             }  # fmt: skip
             trainer: Any
             if rl:
-                reward = RouteReward(config, renderer.questions, VerifierPool("exact"))
+                reward = Varied(config, renderer.questions, VerifierPool("exact"))
                 trainer = make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
             else:
                 rows = [tokenize(words, example) for example in examples(config, renderer, bank, 0)]
@@ -199,6 +212,8 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
             trainer.args.save_strategy = "no"
             trainer.train()
             row[row["stage"]] = rl_ways(trainer) if rl else "trained"
+            if hasattr(trainer.model.config.get_text_config(), "output_router_logits"):
+                row["router"] = "TRL" if trainer.aux_loss_enabled else "left out"
         row["stage"] = "save"
         publish(trainer, goal, base=str(student), dtype="float32")
         row["stage"] = "reload"
@@ -311,8 +326,65 @@ def outcome(row: dict[str, Any]) -> str:
     return f"works: {row['way']}/{row['way of samples']}, RL {row['rl']['sampling']}/{row['rl']['update']}"
 
 
+HEAD = """# Decoder families of transformers
+
+Every name that `AutoModelForCausalLM` of transformers {transformers} knows, tried with TRL {trl} and torch {torch} on a
+CPU, by a tiny random model of the real class. Made by `python benchmarks/families.py`; all that is said of each is in
+[the rows](../../benchmarks/results/families.jsonl).
+
+*Works* means all of: load, a cold start of two steps, an RL step with groups of four, greedy evaluation with the same
+completions at batch 1 and 8, three samples a question, save, and reload with the same scores. How:
+
+- **decoding**, of one completion a prompt / of several. `shared`: prompts are held once for all of their completions;
+  `batch`: transformers' cache, ended rows leave; `generate`: transformers' `generate`, prompts of equal length side by
+  side; `whole`: no cache, every token is read anew. The first that gives the scores of the forward without a cache is
+  taken, found out at first use. RL samples the same way.
+- **update**: `shared` forwards each prompt of a group once, `TRL's` once per completion.
+- **router**: how the balancing loss of a mixture of experts is computed: `TRL`, or `left out` where TRL cannot.
+- **= generate**: whether greedy completions are those of transformers' `generate`; where it fails or differs, what the
+  model says without a cache is what counts.
+
+{counts}
+
+| family | outcome | decoding | = generate | update | router | said or refused |
+|---|---|---|---|---|---|---|
+"""
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    return ""
+    """docs/measured/families.md"""
+    outcomes = Counter(_verdict(rows[name]) for name in NAMES if name in rows)
+    works = [rows[name] for name in NAMES if name in rows and _verdict(rows[name]) == "works"]
+    decoding = Counter(row["way of samples"] for row in works)
+    counts = (
+        f"Of {sum(outcomes.values())} families: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in outcomes.most_common())
+        + ". Those that work decode several completions a prompt by "
+        + ", ".join(f"`{way}` ({count})" for way, count in decoding.most_common())
+        + f"; {sum(row['rl']['update'] == 'shared' for row in works)} of them share prompts in the update."
+    )
+    versions = {"transformers": transformers.__version__, "trl": trl.__version__, "torch": torch.__version__}
+    text = HEAD.format(counts="\n".join(textwrap.wrap(counts, 118)), **versions)
+    return text + "".join(_line(rows[name]) for name in NAMES if name in rows)
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row.get("refused") and row["stage"] == "rl":
+        return "SFT only"
+    for key, verdict in (("crash", "CRASH"), ("fault", "FAULT"), ("refused", "refused"), ("untried", "not tried")):
+        if key in row:
+            return verdict
+    return "works"
+
+
+def _line(row: dict[str, Any]) -> str:
+    decoding = f"{row['way']} / {row['way of samples']}" if "way of samples" in row else ""
+    same = row.get("generate", "yes") if decoding else ""
+    update = row["rl"]["update"] if isinstance(row.get("rl"), dict) else ""
+    said = next((row[key] for key in ("crash", "fault", "refused", "untried") if key in row), "")
+    said = re.sub(r"\s+", " ", said).replace("|", "\\|")[:200]
+    cells = [f"`{row['name']}`", _verdict(row), decoding, same, update, row.get("router", ""), said]
+    return "| " + " | ".join(cells) + " |\n"
 
 
 if __name__ == "__main__":

@@ -94,9 +94,8 @@ def decode(
             except WayError as error:
                 give_up(model, way, error)
                 reason = error
-    raise ModelError(
-        f"{type(model).__name__}: the model cannot be decoded ({reason or 'it failed before'})."
-    ) from reason
+    why = reason or "it failed before"
+    raise ModelError(f"{type(model).__name__}: completions of this model cannot be decoded ({why}).") from reason
 
 
 class _UnfitError(Exception):
@@ -180,10 +179,11 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         scores = logits(chosen[:, None], positions)
         now = situation if simple else situation | {f"{2 ** mask.shape[1].bit_length()} tokens"}
         if looks.wanted(now):
-            # The row with most padding.
-            first = min(range(len(rows)), key=lambda i: len(prompts[owners[int(rows[i])]]))
-            row = int(rows[first])
-            looks.take(now, [*prompts[owners[row]], *found[row]], scores[first])
+            # The row with most padding, and the longest, which windows and sparse attention cut.
+            order_of = sorted(range(len(rows)), key=lambda i: len(prompts[owners[int(rows[i])]]))
+            for i in sorted({order_of[0], order_of[-1]}):
+                row = int(rows[i])
+                looks.take(now, [*prompts[owners[row]], *found[row]], scores[i])
     with trying():
         looks.compare()
     return found

@@ -139,7 +139,7 @@ def plain_scores(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
 
 
 class Looks:
-    """Scores of one decoding that are to be held against those without a cache, one row for each new situation.
+    """Scores of one decoding that are to be held against those without a cache, some rows for each new situation.
 
     They are compared when the decoding is over: some models keep their state in themselves, and a forward in between
     would spoil it.
@@ -147,7 +147,7 @@ class Looks:
 
     def __init__(self, model: PreTrainedModel, way: Way) -> None:
         self._model, self._way = model, way
-        self._taken: dict[frozenset[str], tuple[list[int], torch.Tensor]] = {}
+        self._taken: dict[frozenset[str], list[tuple[list[int], torch.Tensor]]] = {}
 
     def wanted(self, situation: frozenset[str]) -> bool:
         """Whether this way is still to be looked at here; a situation that was fine covers all that is part of it."""
@@ -156,7 +156,7 @@ class Looks:
 
     def take(self, situation: frozenset[str], tokens: list[int], scores: torch.Tensor) -> None:
         """Note the scores (vocabulary,) of the next token of a whole row."""
-        self._taken[situation] = (tokens, scores.clone())
+        self._taken.setdefault(situation, []).append((tokens, scores.clone()))
 
     def compare(self) -> None:
         """Hold what was noted against the forward without a cache.
@@ -164,10 +164,11 @@ class Looks:
         Raises:
             WayError: they differ.
         """
-        for situation, (tokens, scores) in self._taken.items():
-            plain = plain_scores(self._model, torch.tensor([tokens], device=scores.device))[0]
-            if reason := _difference(scores, plain, strict=self._way == "shared"):
-                raise WayError(reason)
+        for situation, rows in self._taken.items():
+            for tokens, scores in rows:
+                plain = plain_scores(self._model, torch.tensor([tokens], device=scores.device))[0]
+                if reason := _difference(scores, plain, strict=self._way == "shared"):
+                    raise WayError(reason)
             _state(self._model).checked.setdefault(self._way, []).append(situation)
 
 

@@ -78,7 +78,7 @@ def _padding(model: PreTrainedModel, ids: torch.Tensor, right: torch.Tensor) -> 
 
     Positions that TRL lets the padding shift are another matter, which the trainer tells of.
     """
-    start = torch.full((len(ids), _PADS), int(model.config.get_text_config().pad_token_id or 0))
+    start = torch.full((len(ids), _PADS), int(getattr(model.config.get_text_config(), "pad_token_id", None) or 0))
     padded = torch.cat([start, ids], 1)
     mask = torch.cat([torch.zeros_like(start), torch.ones_like(ids)], 1)
     if "attention_mask" not in known(model):
