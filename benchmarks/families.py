@@ -6,7 +6,7 @@ For each name that AutoModelForCausalLM knows: load, a cold start of two steps, 
 evaluation at batch 1 and 8 against transformers' `generate`, three samples a question, save, and reload. Rows that are
 in benchmarks/results/families.jsonl already are kept; --again tries them anew. The table is docs/measured/families.md.
 
-Each family has a process of its own, forked from one that has imported everything, and a time limit.
+Each family has a process of its own, forked from one that has imported everything, with limits of time and memory.
 """
 
 # ruff: noqa: E402
@@ -18,6 +18,7 @@ import logging
 import multiprocessing
 import os
 import re
+import resource
 import sys
 import tempfile
 import textwrap
@@ -64,6 +65,8 @@ from realm.training.trial import try_out
 RESULTS = ROOT / "benchmarks" / "results" / "families.jsonl"
 TABLE = ROOT / "docs" / "measured" / "families.md"
 LENGTH, CONTEXT = 24, 250
+#: Bytes of address space that one family may take beyond what is imported: a configuration may turn out not to be tiny.
+MEMORY = 4 * 2**30
 #: Ids that end a completion: enough of them for completions to end at different steps.
 ENDS = [END, *range(20, 60)]
 #: Prompts of unequal lengths, some of them beyond the windows.
@@ -251,6 +254,8 @@ def rl_ways(trainer: ReaLMTrainer) -> dict[str, str]:
 def child(name: str, folder: str, out: Any) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     said: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]

@@ -97,6 +97,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "mamba2": {"num_heads": 8},
+    "mllama": {"bos_token_id": 2},
     "ministral": {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"] * 2},
     "modernbert-decoder": {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 3},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
@@ -119,7 +120,14 @@ LEFT: dict[str, set[str]] = {
 }
 
 #: Why a family is not tried, by name.
-UNTRIED: dict[str, str] = {}
+UNTRIED: dict[str, str] = {
+    "blt": "a model of bytes, made of three models and a fourth that cuts their input: no tiny one by rule",
+    "dots3_note": "its layers differ in sizes that only its own settings name: no tiny one by rule",
+    "dots3_note_text": "its layers differ in sizes that only its own settings name: no tiny one by rule",
+    "fuyu": "a model of images whose vocabulary is set in two places: no tiny one by rule",
+    "gemma4_assistant": "drafts for another model, whose cache it reads",
+    "gemma4_unified_assistant": "drafts for another model, whose cache it reads",
+}
 
 
 def configuration(name: str, **settings: Any) -> PreTrainedConfig:
