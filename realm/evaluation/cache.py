@@ -12,30 +12,21 @@ distinct prompts of L tokens, T tokens decoded so far, H heads of keys, D their 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-_LOG = logging.getLogger(__name__)
+from realm.evaluation.ways import WayError
+
 #: Name of `_attend` among the attention functions of transformers.
 _NAME = "realm_shared_prompts"
-#: Largest difference of a score from the plain path's, relative to the largest score, in float32 and below.
-_TOLERANCE, _COARSE_TOLERANCE = 1e-3, 5e-2
 #: Arguments of an attention function that change what it computes, and that this one does not know.
 _FOREIGN = ("softcap", "position_bias", "s_aux", "sliding_window")
-#: Whether a model was found to compute the same here as on the plain path; those not in it are still to be checked.
-_CHECKED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
-
-
-class UnsharedError(Exception):
-    """This model's attention cannot be computed here."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -68,8 +59,8 @@ class GrowingLayer(DynamicLayer):
             store[..., : kept.shape[-2], :] = kept
         return store
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        super().batch_select_indices(indices)
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
         self._store = None
 
 
@@ -139,10 +130,10 @@ class SharedCache(DynamicCache):
         self._own = [_OwnLayer(layer, places) for layer in read.layers if isinstance(layer, DynamicLayer)]
         self.layers = list(self._own)
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep these rows; a prompt without any leaves too."""
-        super().batch_select_indices(indices)
-        owner = self._own[0].places.owner[indices]
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
+        owner = self._own[0].places.owner[beam_idx]
         left = owner.unique()
         if len(left) < len(self._mask):
             owner, self._mask = torch.searchsorted(left, owner), self._mask[left]
@@ -168,7 +159,7 @@ def _attend(
     unknown = [name for name in _FOREIGN if kwargs.get(name) is not None]
     if layer is None or dropout or unknown or attention_mask is not None or query.shape[2] != 1:
         what = ", ".join(unknown) or "keys changed after the cache, dropout, or a mask of its own"
-        raise UnsharedError(f"the model's attention has what shared prompts do not know ({what})")
+        raise WayError(f"the model's attention has what shared prompts do not know ({what})")
     places, held = layer.places, key.shape[1]
     # The query heads that share a head of keys, side by side; scaled first, which float16 may need.
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -187,9 +178,12 @@ AttentionInterface.register(_NAME, _attend)
 
 
 def shareable(model: PreTrainedModel, cache: DynamicCache) -> bool:
-    """Whether the model's past is keys and values of every token, its attention SDPA, and nothing spoke against it."""
-    plain = all(isinstance(layer, DynamicLayer) and not layer.is_sliding for layer in cache.layers)
-    return plain and model.config._attn_implementation == "sdpa" and _CHECKED.get(model, True)
+    """Whether the model's past is keys and values of every token, and its attention SDPA.
+
+    By the exact type: layers that hold more than keys and values inherit from those that hold nothing else.
+    """
+    plain = bool(cache.layers) and all(type(layer) is GrowingLayer for layer in cache.layers)
+    return plain and model.config._attn_implementation == "sdpa"
 
 
 @contextmanager
@@ -203,30 +197,3 @@ def attending(model: PreTrainedModel, cache: DynamicCache) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
-
-
-def check(model: PreTrainedModel, tokens: list[int], scores: torch.Tensor) -> None:
-    """Hold scores of the next token against those of the plain path, once for each model.
-
-    Args:
-        tokens: the whole row so far.
-        scores: (vocabulary,) of its next token, computed here.
-
-    Raises:
-        UnsharedError: they differ.
-    """
-    if model in _CHECKED:
-        return
-    plain = model(input_ids=torch.tensor([tokens], device=scores.device), use_cache=False).logits[0, -1].float()
-    difference = float((scores.float() - plain).abs().max() / plain.abs().max().clamp(min=1e-6))
-    exact = scores.dtype == torch.float32 and not torch.is_autocast_enabled(scores.device.type)
-    _LOG.info("decoding with prompts held once: scores differ by %.1e of the largest from those without", difference)
-    if difference > (_TOLERANCE if exact else _COARSE_TOLERANCE):
-        raise UnsharedError(f"scores differ by {difference:.1e} of the largest")
-    _CHECKED[model] = True
-
-
-def give_up(model: PreTrainedModel, reason: UnsharedError) -> None:
-    """From now on the plain path is taken for this model."""
-    _CHECKED[model] = False
-    _LOG.warning("Completions are decoded with their prompts repeated, which is slower: %s.", reason)

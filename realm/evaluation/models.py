@@ -16,20 +16,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 import realm
 from realm.config import Config
 from realm.errors import ModelError
 from realm.evaluation.prompts import present
+from realm.evaluation.ways import COARSE_TOLERANCE, TOLERANCE, without_router_logits
 from realm.sections import PACKAGED_BASE, ModelSettings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _LOG = logging.getLogger(__name__)
 #: Files of tokenizers of which has been told that transformers reads otherwise.
 _TOLD: set[Path] = set()
+#: Parts of a configuration that are for something else than text.
+_NOT_TEXT = re.compile("vision|image|video|audio|speech|vq")
 #: Any of these makes a directory hold a tokenizer.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _GGUF = (
@@ -99,9 +103,13 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
 
     Raises:
         ModelError: no such directory, no or broken config.json, no or torn or incomplete weights, weights that are
-            only pickled, or an architecture that transformers does not know as a causal LM.
+            only pickled, an architecture that transformers does not know as a causal LM, or one that is no student
+            (see `refuse_settings`, `refuse_model`).
     """
     name = find(path)
+    with _loading(path, "model"):
+        settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    refuse_settings(path, settings)
     with _loading(path, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -115,7 +123,71 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             "config.json and weights do not belong together."
         )
     drop_idle_flags(path, model)
-    return model.eval()
+    model.eval()
+    refuse_model(path, model)
+    if parts := _other_parts(settings):
+        _LOG.warning("%s: the text part alone is used and saved, without %s.", path, " and ".join(parts))
+    return model
+
+
+def refuse_settings(path: str | Path, settings: PreTrainedConfig) -> None:
+    """Refuse what is no student by its configuration alone.
+
+    Raises:
+        ModelError: quantized weights, an encoder with a decoder, or a model that keeps parts for images or sound.
+    """
+    if quantization := getattr(settings, "quantization_config", None):
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+        raise ModelError(
+            f"{path}: the weights are quantized ({method or 'quantization_config'}); quantized students are neither "
+            "trained nor evaluated. Take the model in its full precision, with model.dtype=bfloat16 to save memory."
+        )
+    if getattr(settings, "is_encoder_decoder", False):
+        raise ModelError(f"{path}: an encoder with a decoder ({settings.model_type}); a student is a decoder alone.")
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(settings), None)
+    if known is not None and known.config_class is type(settings) and (parts := _other_parts(settings)):
+        raise ModelError(
+            f"{path}: a model of more than text ({settings.model_type} with {' and '.join(parts)}); a student is one "
+            "of text alone. Save its text part as a model of its own."
+        )
+
+
+def refuse_model(path: str | Path, model: PreTrainedModel) -> None:
+    """Refuse a loaded model that is no decoder, tried on a few tokens.
+
+    Raises:
+        ModelError: it fails, or what it says of a token depends on later ones.
+    """
+    kind = model.config.model_type
+    if any(parameter.is_meta or not parameter.numel() for parameter in model.parameters()):
+        return  # spread over processes, which cannot be tried by one of them
+    ids = probe_tokens(model)
+    changed = ids.clone()
+    changed[:, -2:] = ids[:, :2]
+    with torch.no_grad(), without_router_logits(model.config):
+        try:
+            before, after = (model(input_ids=rows, use_cache=False).logits[:, :-2].float() for rows in (ids, changed))
+        except Exception as error:
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{path}: a model of this kind ({kind}) cannot read plain text: {text[:200]}") from error
+    largest, tolerance = before.abs().max(), TOLERANCE if model.dtype == torch.float32 else COARSE_TOLERANCE
+    if bool(largest.isfinite()) and float((before - after).abs().max()) > tolerance * float(largest):
+        raise ModelError(
+            f"{path}: what the model says of a token depends on the tokens behind it ({kind}); a student is a decoder, "
+            "which reads from left to right. Where the model can be one, set is_decoder in its config.json."
+        )
+
+
+def probe_tokens(model: PreTrainedModel) -> torch.Tensor:
+    """A few tokens that mean nothing, (2, 8), on the model's device: all different, none of them special."""
+    weight: Any = model.get_input_embeddings().weight
+    ids = 3 + torch.arange(16) * max(1, (len(weight) - 4) // 16)
+    return (ids % len(weight)).view(2, 8).to(model.device)
+
+
+def _other_parts(settings: PreTrainedConfig) -> list[str]:
+    """The parts of a model besides that of text, such as vision_config; empty for a model of text alone."""
+    return sorted(name for name in getattr(type(settings), "sub_configs", None) or {} if _NOT_TEXT.search(name))
 
 
 def drop_idle_flags(path: str | Path, model: PreTrainedModel) -> None:

@@ -11,16 +11,9 @@ from transformers import Trainer
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError, UserError
+from realm.evaluation.ways import is_memory
 from realm.processes import command, launched
 
-#: What the allocators of CUDA, cuBLAS and the CPU say where they raise a bare RuntimeError.
-_MEMORY_TEXTS = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-)
 #: What `torch.multinomial` says of probabilities that are no numbers.
 _SAMPLING_TEXT = "probability tensor contains either"
 #: Functions that put a model where it is trained, before its first step.
@@ -82,13 +75,6 @@ def _not_finite(error: Exception, config: Config, stage: str, where: str, folder
         f"({rate:g}) or training.rl.max_grad_norm ({config.training.rl.max_grad_norm:g}){precision}; --model takes a "
         "checkpoint."
     )
-
-
-def is_memory(error: Exception) -> bool:
-    """Whether an allocator, of whatever device, had no more to give."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
 def _memory(error: Exception, config: Config, stage: str) -> tuple[str, str]:

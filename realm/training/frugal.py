@@ -13,9 +13,9 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from realm.training.failures import is_memory
+from realm.evaluation.ways import is_memory
 from realm.training.rollout import foreign_settings, roll_out
-from realm.training.shared_prefix import SharedBatch, shared_outputs, take_apart, unfit
+from realm.training.shared_prefix import SharedBatch, shared_outputs, take_apart, unfit, virtual_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -344,4 +344,4 @@ class FrugalGRPOTrainer(GRPOTrainer):
         if self._sharded():
             return "the model is sharded (FSDP, ZeRO-3)"
         bare = self.accelerator.unwrap_model(self.model_wrapped)
-        return unfit(bare) or foreign_settings(self.generation_config, bare)
+        return virtual_tokens(bare) or foreign_settings(self.generation_config, bare)

@@ -36,6 +36,7 @@ from realm.errors import ConfigError
 from realm.evaluation.generate import completion_text, end_tokens
 from realm.evaluation.prompts import encode_text, prompt_text
 from realm.training.adapters import lora_config
+from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
@@ -44,7 +45,7 @@ from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
+class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
     Two things change in `InternalizingTrainer`: `_tokenize_prompts`, and `_generate_and_score_completions`, where the
@@ -60,7 +61,7 @@ class ReaLMTrainer(Quiet, Finite, InternalizingTrainer):
             knows neither the template's arguments nor its date, and lets a tokenizer end plain prompts;
         `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
         `_metrics["train"]` holds, by name, the values that `log` takes the mean of;
-        `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`).
+        `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`), `_save` (see `Kept`).
 
     Args:
         renderer: renders the questions named by the column `question_id`.

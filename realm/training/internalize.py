@@ -34,10 +34,12 @@ from transformers import PreTrainedTokenizerBase
 
 from realm.evaluation.generate import completion_text
 from realm.evaluation.prompts import encode
+from realm.evaluation.ways import known
 from realm.method.prompt import Tags
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored
+from realm.training.shared_prefix import causal_model
 from realm.training_sections import InternalizeSettings
 
 #: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
@@ -230,7 +232,10 @@ class InternalizingTrainer(FrugalGRPOTrainer):
 def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:
     """(B, keep, V) log-probabilities of every token for the last `keep` places, at the temperature of sampling."""
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits
+    takes = known(causal_model(model))
+    extra = {"position_ids": positions, "logits_to_keep": keep + 1}
+    options = {name: value for name, value in extra.items() if name in takes}
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **options).logits[:, -keep - 1 :]
     found: torch.Tensor = (logits[:, :-1].float() / temperature).log_softmax(-1)
     return found
 

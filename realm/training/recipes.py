@@ -45,6 +45,7 @@ from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import accumulation, hushed, leave_group, sharded, untouched_randomness
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
+from realm.training.trial import try_out
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
 PATTERNS_LIMIT = 2_000
@@ -117,6 +118,7 @@ def check(config: Config, task: Task, bank: Bank | None) -> None:
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     rl = any(stage.kind == "rl" for stage in stages)
+    try_out(model, config.model.path, rl=rl)
     with hushed():
         if rl:
             grpo_settings(config, output=os.devnull, seed=0, context=renderer.context)

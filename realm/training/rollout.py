@@ -102,15 +102,21 @@ def roll_out(
     config = resolved(config, model)
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     groups = [(list(prompt), len(list(members))) for prompt, members in groupby(prompts)]
-    return decode(
-        causal_model(model),
-        [prompt for prompt, _ in groups],
-        [count for _, count in groups],
-        pad=config.pad_token_id,
-        ends=set(ends),
-        max_new_tokens=config.max_new_tokens,
-        pick=_sampler(config, [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]),
-    )
+    training = model.training
+    # Dropout that is no module is not among what TRL turns off.
+    model.eval()
+    try:
+        return decode(
+            causal_model(model),
+            [prompt for prompt, _ in groups],
+            [count for _, count in groups],
+            pad=config.pad_token_id,
+            ends=set(ends),
+            max_new_tokens=config.max_new_tokens,
+            pick=_sampler(config, [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]),
+        )
+    finally:
+        model.train(training)
 
 
 def _sampler(config: GenerationConfig, seeds: Sequence[int]) -> Pick:

@@ -27,12 +27,13 @@ from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
 from realm.tasks.base import Question
 from realm.training.adapters import lora_config
+from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.renderer import Renderer
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
 
-class ColdStartTrainer(Quiet, Finite, SFTTrainer):
+class ColdStartTrainer(Quiet, Finite, Kept, SFTTrainer):
     """SFTTrainer without telemetry, model cards and printing, that stops before an update by what is no number."""
 
 

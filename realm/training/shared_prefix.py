@@ -123,11 +123,18 @@ def causal_model(model: Any) -> Any:
     return below() if callable(below) else model
 
 
-def unfit(model: nn.Module) -> str | None:
-    """Why prompts cannot be shared in this model (free of distributed wrappers), as half a sentence; None: they can."""
+def virtual_tokens(model: nn.Module) -> str | None:
+    """That adapters of peft put tokens of their own before the prompt, as half a sentence; None: they do not."""
     adapters = getattr(model, "peft_config", {})
     if any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters.values()):
         return "its adapter puts virtual tokens before the prompt"
+    return None
+
+
+def unfit(model: nn.Module) -> str | None:
+    """Why prompts cannot be shared in this model (free of distributed wrappers), as half a sentence; None: they can."""
+    if reason := virtual_tokens(model):
+        return reason
     causal = causal_model(model)
     config = causal.config
     if getattr(config, "is_encoder_decoder", False):

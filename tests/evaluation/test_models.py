@@ -111,7 +111,7 @@ def test_run_folder_instead_of_its_model(model_directory: Path) -> None:
         "[]",
         "{}",
         '{"model_type": "unheard-of"}',
-        '{"model_type": "t5"}',
+        '{"model_type": "vit"}',
         '{"model_type": "qwen3", "hidden_size": "large"}',
         '{"model_type": "qwen3", "num_hidden_layers": -1}',
     ],

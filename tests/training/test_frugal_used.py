@@ -261,6 +261,14 @@ def test_unfit_model_takes_the_plain_path_and_says_so_once(
     make().train()
     assert not calls
     assert caplog.text.count("Prompts are forwarded once per completion: it is round.") == 1
+
+
+def test_virtual_tokens_are_left_to_generate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, make: Make
+) -> None:
+    monkeypatch.setattr(frugal, "virtual_tokens", lambda model: "it is round")
+    monkeypatch.setattr(frugal, "roll_out", None)
+    make().train()
     assert caplog.text.count("Completions are sampled by transformers' generate: it is round.") == 1
 
 

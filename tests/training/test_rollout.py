@@ -156,8 +156,10 @@ def test_each_prompt_is_read_once_and_ended_rows_leave(monkeypatch: pytest.Monke
         shapes.append(tuple(kwargs["input_ids"].shape))
         return forward(*args, **kwargs)
 
+    config = settings(eos_token_id=list(range(1, 20)))
+    roll_out(model, PROMPTS, config, seed=0, step=0)  # the first one is looked at
     model.forward = count  # type: ignore[method-assign]
-    found = roll_out(model, PROMPTS, settings(eos_token_id=list(range(1, 20))), seed=0, step=0)
+    found = roll_out(model, PROMPTS, config, seed=0, step=0)
     lengths = [len(row) for row in found]
     assert shapes[0] == (3, 5), "three distinct prompts"
     assert len(set(lengths)) > 1

@@ -1,0 +1,101 @@
+"""What a trainer sets aside while it trains, and puts back in all that it saves: the base's own settings.
+
+TRL's SFTTrainer has a mixture of experts give its router's scores in every forward, by a flag that would be published
+with the model; then each token that is decoded computes a balancing loss against the whole mask, and fails. Both
+trainers ask for these scores where they need them, so the flag is off in training, and saved as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Trainer
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+from realm.training.settings import sharded, untouched_randomness
+
+_LOG = logging.getLogger(__name__)
+
+
+def balances(model: PreTrainedModel) -> bool:
+    """Whether TRL can compute the balancing loss of this mixture of experts.
+
+    It needs the number of experts under one name of several that configurations have, and the scores of every router.
+    """
+    text: Any = model.config.get_text_config()
+    counts = [getattr(text, name, None) for name in ("num_experts", "num_experts_per_tok")]
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        return False
+    if sharded():
+        return True  # it cannot be tried by one process alone
+    with torch.no_grad(), untouched_randomness():
+        try:
+            found: Any = model.base_model(
+                input_ids=torch.tensor([[3, 4, 5]], device=model.device), use_cache=False, output_router_logits=True
+            )
+            loss: Any = load_balancing_loss_func(found.router_logits, counts[0], counts[1], None)
+        except Exception:
+            return False
+    return isinstance(loss, torch.Tensor)
+
+
+class Kept(Trainer):
+    """A trainer of TRL whose saved models have the settings that the base came with.
+
+    Set aside are the router's scores (see the module) and `stop_strings`, which nothing here follows: a completion
+    ends with an end token. Where TRL cannot compute the balancing loss of a mixture of experts it is left out, and
+    said. Overrides transformers' private `_save`, which writes every model that is no shard.
+
+    Args:
+        model: loaded.
+        args: TRL's; `router_aux_loss_coef` is set to 0 where the loss is left out.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        model: PreTrainedModel = kwargs["model"]
+        text: Any = model.config.get_text_config()
+        self._own: list[tuple[Any, str, Any]] = [
+            (owner, name, getattr(owner, name))
+            for owner, name in (
+                (text, "output_router_logits"),
+                (text, "router_aux_loss_coef"),
+                (model.generation_config, "stop_strings"),
+            )
+            if hasattr(owner, name)
+        ]
+        if getattr(model.generation_config, "stop_strings", None):
+            _LOG.warning("The model's stop_strings are ignored: a completion ends with an end token.")
+            model.generation_config.stop_strings = None
+        coefficient = getattr(text, "router_aux_loss_coef", None)
+        if hasattr(text, "output_router_logits") and coefficient and not balances(model):
+            kwargs["args"].router_aux_loss_coef = 0.0
+            if getattr(text, "num_local_experts", None) != 0:  # Granite's dense models have none
+                _LOG.warning("The router's balancing loss is left out: TRL cannot compute that of %s.", text.model_type)
+        super().__init__(*args, **kwargs)
+        self._put(text, "output_router_logits", False)
+        self._put(text, "router_aux_loss_coef", coefficient)
+
+    @staticmethod
+    def _put(owner: Any, name: str, value: Any) -> None:
+        if hasattr(owner, name):
+            setattr(owner, name, value)
+
+    @contextmanager
+    def _as_base(self) -> Iterator[None]:
+        """Within, the model has the base's settings."""
+        now = [(owner, name, getattr(owner, name)) for owner, name, _ in self._own]
+        for setting in self._own:
+            self._put(*setting)
+        try:
+            yield
+        finally:
+            for setting in now:
+                self._put(*setting)
+
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        with self._as_base():
+            super()._save(*args, **kwargs)
