@@ -48,6 +48,8 @@ _OPTIMIZERS = {
     "adamw_8bit": ("AdamW8bit", "bitsandbytes.optim"),
 }
 _PLUGIN = "pkg://realm.training.verl_plugin"
+#: Beyond e^20, at which verl cuts the importance ratio, so that its dual clip, which TRL's loss has not, never acts.
+_NO_DUAL_CLIP = 1e9
 
 
 @dataclass(frozen=True)
@@ -232,8 +234,8 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
             }
         },
         "algorithm": {
-            "adv_estimator": "grpo",
-            "norm_adv_by_std_in_grpo": rl.scale_rewards != "none",
+            # The plugin's: verl's own "grpo" makes advantages of up to 0.2 of the rounding in groups of equal rewards.
+            "adv_estimator": f"realm-{rl.scale_rewards}",
             "use_kl_in_reward": False,
         },
         "actor_rollout_ref": {
@@ -253,10 +255,15 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
                 "clip_ratio": rl.epsilon,
                 "clip_ratio_low": rl.epsilon,
                 "clip_ratio_high": rl.epsilon,
+                "clip_ratio_c": _NO_DUAL_CLIP,
                 "grad_clip": rl.max_grad_norm,
                 "loss_agg_mode": _LOSS[rl.loss_type],
+                # By itself verl divides by the longest completion of the micro-batch. Read for dr_grpo only.
+                "loss_scale_factor": rl.max_completion_length if rl.loss_type == "dr_grpo" else None,
                 "use_kl_loss": rl.beta > 0,
                 "kl_loss_coef": rl.beta,
+                # TRL multiplies k3 by the importance ratio, which gives it the gradient of k2; the + does that here.
+                "kl_loss_type": "k3+",
             },
             "rollout": {
                 "name": "vllm",
@@ -291,10 +298,16 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
 def without_counterpart(config: Config) -> list[str]:
     """What of the run's settings verl cannot follow, a sentence each, with what it does instead."""
     training, rl = config.training, config.training.rl
+    student: Any = load_outline(config.model.path).config.get_text_config()
     found: dict[str, str | bool | int] = {
         "rl.lr_schedule": rl.lr_schedule == "linear" and "verl's decays as a cosine, to zero too",
         "rl.optimizer": rl.optimizer not in _OPTIMIZERS and "verl trains with AdamW",
-        "rl.scale_rewards": rl.scale_rewards == "batch" and "verl divides by the deviation of the group",
+        "rl.loss_type": rl.loss_type == "bnpo"
+        and rl.micro_batch_size < rl.batch_size
+        and "verl averages over the tokens of the whole batch, not over those of each micro-batch",
+        "rl.beta": rl.beta > 0
+        and rl.num_iterations > 1
+        and "from a batch's second update on the KL is not weighed by the importance ratio",
         "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
@@ -307,6 +320,10 @@ def without_counterpart(config: Config) -> list[str]:
             section, _, name = key.rpartition(".")
             value = getattr(getattr(training, section) if section else training, name)
             lines.append(f"training.{key} ({str(value).lower()}): {instead}")
+    # As TRL's trainer decides it.
+    balance = getattr(student, "router_aux_loss_coef", 0.0)
+    if balance and hasattr(student, "output_router_logits"):
+        lines.append("model.path (a mixture of experts): verl's loss has no term that balances the experts")
     if config.model.dtype != "float32":
         lines.append(f"model.dtype ({config.model.dtype}): verl keeps the weights that it trains in float32")
     if config.run.report_to:

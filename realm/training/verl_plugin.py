@@ -1,8 +1,9 @@
-"""What verl loads of this package: a dataset that renders prompts by step, and the reward. Only verl imports this file.
+"""What verl loads of this package: a dataset that renders prompts by step, reward and advantages. Only verl imports it.
 
 The interfaces are those of verl 0.9: `data.custom_cls` names a subclass of its RLHFDataset whose rows carry
 `raw_prompt`, `reward_model` and `extra_info`; `reward.custom_reward_function` names a function of (data_source,
-solution_str, ground_truth, extra_info) that returns a mapping with `score`, called in threads.
+solution_str, ground_truth, extra_info) that returns a mapping with `score`, called in threads; and
+`algorithm.adv_estimator` one that `register_adv_est` knows in the process that loads the dataset.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
+from verl.trainer.ppo.core_algos import register_adv_est
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from realm.bank.cot import CoT
@@ -159,3 +162,36 @@ def compute_score(
         "verifier_failed": float(verdict.failed),
         "unreadable_answer": float(unreadable(found.answer, verdict.reason)),
     }
+
+
+def advantages(
+    scale: str, token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: np.ndarray, **_: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The advantages of TRL's trainer and ours; a group of equal rewards has none, whatever its mean is rounded to.
+
+    Args:
+        scale: `training.rl.scale_rewards`: whose deviation divides, that of the `group`, of the `batch` or `none`.
+        token_level_rewards: (batch, width); a completion's reward is their sum.
+        response_mask: (batch, width), 1 at tokens of the completion.
+        index: (batch,), equal within a group.
+
+    Returns:
+        Advantages and returns, both (batch, width) and the same.
+    """
+    rewards = token_level_rewards.sum(-1)
+    found = torch.zeros_like(rewards)
+    for group in np.unique(index):
+        members = torch.from_numpy(index == group).to(rewards.device)
+        centred = rewards[members] - rewards[members].mean()
+        if not centred.min() < 0 < centred.max():
+            continue
+        if scale != "none":
+            # TRL's ε; verl's own is 1e-6.
+            centred = centred / ((rewards if scale == "batch" else rewards[members]).std() + 1e-4)
+        found[members] = centred
+    found = found.unsqueeze(-1) * response_mask
+    return found, found
+
+
+for _scale in ("group", "batch", "none"):
+    register_adv_est(f"realm-{_scale}")(functools.partial(advantages, _scale))

@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from test_grpo import make_trainer
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
@@ -46,9 +49,19 @@ class StandIn(torch.utils.data.Dataset):
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
     if not HAS_VERL:
-        for name in ("verl", "verl.utils", "verl.utils.dataset", "verl.utils.dataset.rl_dataset"):
+        dataset, algorithms = "verl.utils.dataset.rl_dataset", "verl.trainer.ppo.core_algos"
+        for name in (
+            "verl",
+            "verl.utils",
+            "verl.utils.dataset",
+            dataset,
+            "verl.trainer",
+            "verl.trainer.ppo",
+            algorithms,
+        ):
             monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-        sys.modules["verl.utils.dataset.rl_dataset"].RLHFDataset = StandIn  # type: ignore[attr-defined]
+        sys.modules[dataset].RLHFDataset = StandIn  # type: ignore[attr-defined]
+        sys.modules[algorithms].register_adv_est = lambda name: lambda function: function  # type: ignore[attr-defined]
         monkeypatch.delitem(sys.modules, "realm.training.verl_plugin", raising=False)
     return importlib.import_module("realm.training.verl_plugin")
 
@@ -177,6 +190,51 @@ def test_rewards_are_those_of_our_own_trainer(tmp_path: Path, plugin: Any, stude
     }
 
 
+#: Four groups of four: mixed, equal, equal to no binary fraction, and apart by little.
+REWARDS = [2.1, 0.1, 0.1, 1.1, 0.0, 0.0, 0.0, 0.0, 1.3, 1.3, 1.3, 1.3, 0.5, 0.5, 0.5, 0.51]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_advantages_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plugin: Any, scale: str) -> None:
+    config = tiny_config(tmp_path, student, rl={"scale_rewards": scale})
+    trainer: Any = make_trainer(config, student, TinyTask(), None, tmp_path, k=0)[0]
+    trainer.model.train()
+    trainer._calculate_rewards = lambda *_: torch.tensor(REWARDS).unsqueeze(-1)
+    rows = [dict(trainer.train_dataset[number // 4]) for number in range(16)]
+    wanted = trainer._generate_and_score_completions(rows)["advantages"]
+    mask = (torch.arange(5) < torch.tensor([1, 2, 3, 5] * 4).unsqueeze(-1)).float()
+    paid = torch.zeros(16, 5)
+    paid[range(16), mask.sum(-1).long() - 1] = torch.tensor(REWARDS)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    groups = np.array([f"uid-{number // 4}" for number in range(16)], dtype=object)
+    found, returns = plugin.advantages(scale, paid[order], mask[order], groups[order.numpy()], config=None)
+    torch.testing.assert_close(found, wanted[order].unsqueeze(-1) * mask[order])
+    assert returns is found and wanted[:4].abs().min() > 0
+    assert not found[(order >= 4) & (order < 12)].any(), "groups of equal rewards"
+
+
+@needs_verl
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_verl_finds_the_advantages(tmp_path: Path, student: Path, plugin: Any, scale: str) -> None:
+    """Under the exported name; and verl's own are not the same, which is why there are ours."""
+    from verl import DataProto
+    from verl.trainer.ppo.ray_trainer import compute_advantage
+
+    config = tiny_config(tmp_path, student, rl={"scale_rewards": scale})
+    name = yaml.safe_load(verl_config(config, tmp_path, CONTEXT))["algorithm"]["adv_estimator"]
+    found = {}
+    for estimator in (name, "grpo"):
+        data = DataProto.from_dict(
+            tensors={
+                "token_level_rewards": torch.full((8, 1), 1.3),
+                "response_mask": torch.ones(8, 1),
+            },
+            non_tensors={"uid": np.array(["one"] * 8, dtype=object)},
+        )
+        found[estimator] = float(compute_advantage(data, estimator).batch["advantages"].abs().max())
+    assert found[name] == 0 and found["grpo"] > 0.05
+
+
 def test_settings_by_verls_names(exported: tuple[Config, Path], tmp_path: Path, student: Path) -> None:
     text = (exported[1] / "verl.yaml").read_text()
     tree = yaml.safe_load(text)
@@ -185,6 +243,7 @@ def test_settings_by_verls_names(exported: tuple[Config, Path], tmp_path: Path, 
     assert tree["data"]["max_prompt_length"] + tree["data"]["max_response_length"] == CONTEXT
     assert tree["trainer"]["total_training_steps"] == 6
     assert f"--config-path {exported[1]} --config-name verl" in text
+    assert tree["actor_rollout_ref"]["actor"]["loss_scale_factor"] is None
     config = tiny_config(tmp_path, student, lora={"r": 8}, rl={"beta": 0.1, "loss_type": "grpo", "num_iterations": 2})
     export_verl(config, TinyTask(), None, tmp_path / "other", k=0)
     tree = yaml.safe_load((tmp_path / "other" / "verl.yaml").read_text())
@@ -224,17 +283,33 @@ def test_what_verl_cannot_follow_is_said(tmp_path: Path, student: Path) -> None:
     plain = tiny_config(tmp_path, student, rl={"bf16": True}, eval_questions=0)
     (always,) = without_counterpart(plain)
     assert "verifier fails" in always
-    rl = {"lr_schedule": "linear", "optimizer": "adafactor", "scale_rewards": "batch", "vllm": "colocate"}
+    rl = {
+        "lr_schedule": "linear", "optimizer": "adafactor", "loss_type": "bnpo", "micro_batch_size": 4, "beta": 0.1,
+        "num_iterations": 2, "vllm": "colocate",
+    }  # fmt: skip
     other = tiny_config(tmp_path, student, rl=rl, recipe="realm-r1", rounds=2, lora={"r": 4, "dropout": 0.1})
     other.model.dtype = "bfloat16"
     other.run.report_to = ["wandb"]
     said = without_counterpart(other)
     assert [line.partition(" (")[0] for line in said[:-1]] == [
-        "training.rl.lr_schedule", "training.rl.optimizer", "training.rl.scale_rewards", "training.rl.bf16",
-        "training.rl.vllm", "training.lora.dropout", "training.rounds", "training.eval_questions", "model.dtype",
-        "run.report_to",
+        "training.rl.lr_schedule", "training.rl.optimizer", "training.rl.loss_type", "training.rl.beta",
+        "training.rl.bf16", "training.rl.vllm", "training.lora.dropout", "training.rounds", "training.eval_questions",
+        "model.dtype", "run.report_to",
     ]  # fmt: skip
     assert said[0] == "training.rl.lr_schedule (linear): verl's decays as a cosine, to zero too"
+
+
+def test_the_balance_of_experts_is_said(tmp_path: Path, student: Path) -> None:
+    """As TRL has it: a term of the loss where the student gives its router's logits and has a coefficient for them."""
+    for coefficient, said in ((0.01, True), (0.0, False)):
+        settings = Qwen3MoeConfig(
+            vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8,
+            num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8, router_aux_loss_coef=coefficient,
+        )  # fmt: skip
+        Qwen3MoeForCausalLM(settings).save_pretrained(tmp_path / "experts")
+        lines = without_counterpart(tiny_config(tmp_path, tmp_path / "experts"))
+        assert any("mixture of experts" in line for line in lines) is said
+    assert not any("mixture of experts" in line for line in without_counterpart(tiny_config(tmp_path, student)))
 
 
 def test_what_cannot_be_exported(tmp_path: Path, plain_student: Path) -> None:
