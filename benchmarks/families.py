@@ -345,7 +345,8 @@ completions at batch 1 and 8, three samples a question, save, and reload with th
   side; `whole`: no cache, every token is read anew. The first that gives the scores of the forward without a cache is
   taken, found out at first use. RL samples the same way.
 - **update**: `shared` forwards each prompt of a group once, `TRL's` once per completion.
-- **router**: how the balancing loss of a mixture of experts is computed: `TRL`, or `left out` where TRL cannot.
+- **router**: how the balancing loss of a mixture of experts is computed: `TRL`; `left out` where TRL
+  cannot, or the configuration gives that loss no weight.
 - **= generate**: whether greedy completions are those of transformers' `generate`; where it fails or differs, what the
   model says without a cache is what counts.
 

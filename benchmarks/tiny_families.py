@@ -111,6 +111,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "zamba2": {"num_key_value_heads": 4, "n_mamba_heads": 8},
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
+OVERRIDES["qwen4_exp"] = OVERRIDES["qwen4_exp_text"]
 #: Sizes of the rule that a family does not let be set, by family.
 LEFT: dict[str, set[str]] = {
     "gemma4_text": {"head_dim", "num_kv_shared_layers"},

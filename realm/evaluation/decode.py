@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 Pick = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
+#: Rows that are looked at where the past is more than keys and values of every token.
+_ROWS = 8
+
+
 @dataclass(frozen=True)
 class _Order:
     """What is to be decoded, see `decode`."""
@@ -179,9 +183,11 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         scores = logits(chosen[:, None], positions)
         now = situation if simple else situation | {f"{2 ** mask.shape[1].bit_length()} tokens"}
         if looks.wanted(now):
-            # The row with most padding, and the longest, which windows and sparse attention cut.
-            order_of = sorted(range(len(rows)), key=lambda i: len(prompts[owners[int(rows[i])]]))
-            for i in sorted({order_of[0], order_of[-1]}):
+            # From the row with most padding to the longest, which windows and sparse attention cut.
+            by_length = sorted(range(len(rows)), key=lambda i: len(prompts[owners[int(rows[i])]]))
+            count = min(len(rows), 2 if simple else _ROWS)
+            for number in range(count):
+                i = by_length[number * (len(rows) - 1) // max(1, count - 1)]
                 row = int(rows[i])
                 looks.take(now, [*prompts[owners[row]], *found[row]], scores[i])
     with trying():
