@@ -20,6 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from realm.evaluation.generate import generate
 from realm.evaluation.models import load
+from realm.training.published import distance, scores
 
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
@@ -36,6 +37,7 @@ for step in range(2):
     found = generate(model, tokenizer, prompts, max_new_tokens=12, batch_size=4)
     if step == 0:
         assert found == generate(whole, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+        assert distance(scores(whole), scores(model)) < 1e-5
     losses.append(model(input_ids=ids, labels=ids).loss)
     losses[-1].backward()
     optimizer.step()
