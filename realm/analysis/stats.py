@@ -83,7 +83,8 @@ class _Usable:
         """The CoTs of one question; one without any label does not count among the questions."""
         usable = [cot for cot in cots if cot.usable]
         self._counts.add(usable, weights)
-        if any(cot.label is not None for cot in cots):
+        # Also where no verifier could read any of them: a question is one that teaches no contrast then.
+        if any(cot.label is not None or cot.reason for cot in cots):
             self._contrast.add(len({cot.label for cot in usable}) == 2, 1, weights)
 
     def summary(self) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         said.append(
             f"{found['answers']} of {found['whole']} whole answers ({found['answers'] / found['whole']:.1%}) cannot be "
             f"read by the verifier and have no label, e.g. {', '.join(found['examples'])}: choose another "
-            "task.verifier if they are right, else ask the teacher for another form (teachers.*.prompt)"
+            "task.verifier (or mend task.choices) if they are right, else ask the "
+            "teacher for another form (teachers.*.prompt)"
         )
     if found["golds"]:
         named = ", ".join(f"{where}: {gold}" for where, gold in found["gold_examples"].items())

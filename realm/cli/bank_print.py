@@ -55,7 +55,11 @@ def print_stats(name: str, found: Mapping[str, Any]) -> None:
     _print_guidance(console, found["guidance"])
     redundancy = found["redundancy"]
     if redundancy["pairs_compared"]:
-        must = ", as they must: the bank has two answers in all" if redundancy["two_answers"] else ""
+        must = (
+            ", as they must: the bank has two answers in all"
+            if redundancy["two_answers"] and redundancy["wrong_agreement"] is not None
+            else ""
+        )
         _say(
             console,
             f"two wrong CoTs of a question agree: {_with(redundancy, 'wrong_agreement')}{must}",

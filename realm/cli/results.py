@@ -16,7 +16,7 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
     """One row for each split without and with routes; `summaries` are rows of evaluations.jsonl. Fits 80 columns."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("split", no_wrap=True)
-    for name in ("routes", "n", "accuracy [95 %]", "same_err", "scoring", "unread", "tokens"):
+    for name in ("routes", "n", "accuracy [95 %]", "same_err", "scoring", "unparsed", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in summaries:
         table.add_row(
@@ -33,7 +33,7 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
     console.print(table)
     console.print(
         "In percent, but for n (questions) and tokens (of a completion). same_err: wrong answers that repeat a shown "
-        "route's wrong answer; scoring: routes judged rightly; unread: completions with a parse failure.",
+        "route's wrong answer; scoring: routes judged rightly; unparsed: completions with a parse failure.",
         style="dim",
         highlight=False,
     )

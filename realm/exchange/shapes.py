@@ -317,11 +317,13 @@ def _entry(
     *,
     text: str | None = None,
     stated: str | None = None,
+    thought: bool = False,
     star: int | None = None,
     extras: dict[str, Any],
     escaped: bool = False,
 ) -> Entry:
-    """One CoT; `text`: of a conversation, where it lies at no path, and `stated`: the part that states the answer."""
+    """One CoT; `text`: of a conversation, where it lies at no path, and `stated`: the part that states the answer, with
+    `thought` after a thought that is kept apart."""
     values: dict[str, Any] = {"text": text}
     for key, choices in places.items():
         found = next((value for place in choices if (value := taken(row, where, place, star)) is not absent), None)
@@ -360,7 +362,8 @@ def _entry(
         extras = {**extras, "run_on": True}
     answer = read("cot_answer", answer_of)
     if answer is None:
-        answer = final_answer(text if stated is None else unescaped(stated, where) if escaped else stated)
+        said = text if stated is None else unescaped(stated, where) if escaped else stated
+        answer = final_answer(said, thought=thought)
     elif escaped:
         answer = unescaped(answer, where)
     problem = read("problem", plain, "problem")
@@ -456,7 +459,16 @@ def _conversation(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[s
         rest["run_on"] = True
     escaped = row.get("escaped") is True
     asked_text = unescaped(said, where) if escaped else said
-    entry = _entry(row, where, layout.cot, text=reply.text(), stated=reply.stated, extras=rest, escaped=escaped)
+    entry = _entry(
+        row,
+        where,
+        layout.cot,
+        text=reply.text(),
+        stated=reply.stated,
+        thought=reply.thought,
+        extras=rest,
+        escaped=escaped,
+    )
     return asked_text, [entry]
 
 

@@ -83,10 +83,10 @@ _SENTENCE = re.compile(
 )
 _CORRECT = re.compile(
     r"(?:\b(?:option|choice|answer)[ \t]{1,4}|^[^\w\n]{0,6}(?:(?:so|thus|hence|therefore)[, \t]{1,3})?)"
-    r"(\(?(?:[A-Z]|\d{1,2})\)?)"
+    r"(\(?(?:(?-i:[A-Z])|\d{1,2})\)?)"
     r"[ \t]{1,4}is[ \t]{1,4}(?:the[ \t]{1,4})?(?:correct|right|best|true|answer)\b(?![^\n.]{0,20}\?)"
     r"|^[^\w\n]{0,6}(?:so|thus|hence|therefore)[, \t]{1,3}(?:it['’]?s[ \t]|it is[ \t]|option[ \t]|choice[ \t])?"
-    r"(\(?[A-Z]\)?)(?=[.!]?$)",
+    r"(\(?(?-i:[A-Z])\)?|[-+]?[$€£]?\d[\d.,]{0,40}%?)(?=[.!]?$)",
     re.IGNORECASE,
 )
 # Before a statement in its sentence, what makes it none.
@@ -98,7 +98,7 @@ _UNSAID = re.compile(
 _PICTURES = "[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]"
 _LONE = re.compile(
     rf"(?:{_PICTURES}\s?)*(?:\**\([^\s()]{{1,40}}\)\**\.?|\*\*[^*\n]{{1,60}}\*\*\.?|\$[^$\n]{{1,60}}\$\.?"
-    r"|[-+]?[$€£]?\d[\d.,]{0,40}%?|[A-Z]\.?|\(?[A-Z]\)[ \t][^\n]{1,60})"
+    r"|[-+]?[$€£]?\d[\d.,]{0,40}%?|[A-Z]\.?|(?:[Yy]es|[Nn]o|[Tt]rue|[Ff]alse)\.?|\(?[A-Z]\)[ \t][^\n]{1,60})"
 )
 # NUL and lone surrogates are what no tokenizer and few files take.
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -155,8 +155,9 @@ class _Statement:
     mark: str = ""
 
 
-def final_answer(text: str) -> str:
-    """The final answer that a CoT states, without markup, "" where it states none.
+def final_answer(text: str, *, thought: bool = False) -> str:
+    """The final answer that a CoT states, without markup, "" where it states none. `thought`: the text is what was said
+    after a thought that is kept apart.
 
     Behind the thinking and before a leaked end mark, the last of: a line `Final answer: x` or `Answer: x` (markup
     before it, any case, in several languages; where the line ends there, what stands below it), `<answer>x</answer>`,
@@ -177,11 +178,16 @@ def final_answer(text: str) -> str:
     found = _answer_of(said)
     if len(found) > LONGEST:
         return ""
-    if not found and whole and len(said) < len(text) and len(said) <= _SHORT:
+    if not found and whole and (thought or len(said) < len(text)) and len(said) <= _SHORT:
         # Behind a thought, what is said without any mark is the answer.
         lines = [line for line in said.splitlines() if line.strip()]
-        return clean(lines[0]) if len(lines) == 1 else ""
+        return clean(lines[0]) if len(lines) == 1 and _is_value(lines[0].strip()) else ""
     return found
+
+
+def _is_value(line: str) -> bool:
+    """Whether a line that is all there is states an answer: it has a digit, or is one word or label."""
+    return bool(_LONE.fullmatch(line) or re.search(r"\d", line) or re.fullmatch(r"[^\W\d_]{3,40}[.!]?", line))
 
 
 def _answer_of(text: str) -> str:

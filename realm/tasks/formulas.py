@@ -211,6 +211,8 @@ class _Comparison:
         named = self._same_named(gold, answer)
         if named is not None:
             return named
+        if answer[0] == "words" and _is_scalar(gold):
+            raise UnreadableError("words where the gold is a value")
         if _is_scalar(gold) and _is_scalar(answer):
             return _same_scalar(gold, answer)
         if gold[0] in _SET_KINDS or answer[0] in _SET_KINDS:

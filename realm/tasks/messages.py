@@ -40,6 +40,11 @@ class Said:
         """Where the final answer stands: in the content, in the reasoning only where there is no content."""
         return self.content if self.content and self.content.strip() else self.reasoning
 
+    @property
+    def thought(self) -> bool:
+        """Whether `stated` was said after a thought that is kept apart."""
+        return bool(self.reasoning.strip()) and self.stated is not self.reasoning
+
     def text(self, shows: Shows = "both") -> str:
         """The CoT. Where the part that is to be shown is missing, the other one stands in for it."""
         content = self.content or ""

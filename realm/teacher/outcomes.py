@@ -124,7 +124,7 @@ def read_reply(answer: Answer, scrub: Scrub, clean: Scrub, shows: Shows = "both"
 
 
 def _reply(parsed: dict[str, Any], said: Said, finish: str, refused: str, clean: Scrub, shows: Shows) -> Reply:
-    text, found = said.text(shows), final_answer(said.stated)
+    text, found = said.text(shows), final_answer(said.stated, thought=said.thought)
     prompt_tokens, completion_tokens = _usage(parsed.get("usage"))
     noted = {"finish_reason": finish, "model": _text(parsed.get("model")), "refusal": refused}
     meta: dict[str, Any] = {name: clean(one_line(value)) for name, value in noted.items() if value}

@@ -176,7 +176,18 @@ def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
     print_results("first, grpo", [{**row, **more}])
     title, head, cells, *_ = capsys.readouterr().out.splitlines()
     assert title.strip() == "first, grpo"
-    assert head.split() == ["split", "routes", "n", "accuracy", "[95", "%]", "same_err", "scoring", "unread", "tokens"]
+    assert head.split() == [
+        "split",
+        "routes",
+        "n",
+        "accuracy",
+        "[95",
+        "%]",
+        "same_err",
+        "scoring",
+        "unparsed",
+        "tokens",
+    ]
     assert cells.split() == ["uncommented", "4", "1000", "100.0", "[100.0,", "100.0]", "100.0", "–", "12.5", "123"]
 
 

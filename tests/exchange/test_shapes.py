@@ -128,7 +128,7 @@ THOUGHT = {"type": "thinking", "thinking": "A draft.\nFinal answer: 3"}
         ({**SAY, "reasoning": "Final answer: 3"}, f"Final answer: 3\n\n{SAY['content']}", "4", None),
         (
             {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "So 4."}]},
-            *("A draft.\nFinal answer: 3\n\nSo 4.", "", None),
+            *("A draft.\nFinal answer: 3\n\nSo 4.", "4", None),
         ),
         ({**SAY, "reasoning_effort": "low"}, SAY["content"], "4", {"messages": [{}, {"reasoning_effort": "low"}]}),
     ],

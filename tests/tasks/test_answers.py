@@ -386,6 +386,20 @@ def test_hostile_lines_are_read_in_time(text: str) -> None:
     assert len(final_answer(text * 3)) <= LONGEST
 
 
+@pytest.mark.parametrize("said", ["7", "7 apples", "Yes.", "B"])
+def test_what_is_said_after_a_thought_that_is_kept_apart_is_the_answer(said: str) -> None:
+    assert final_answer(said, thought=True) == said.removesuffix(".")
+    assert final_answer(f"<think>Hm.</think>{said}") == said.removesuffix(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("Therefore, 7.", "7"), ("So x.\n7 apples", ""), ("Because.\nYes", "Yes"), ("I do not know.", "")],
+)
+def test_conclusions(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
 def test_a_choice_that_is_an_article_is_an_answer() -> None:
     assert final_answer("Answer: C\nI misread the table.\nAnswer: A") == "A"
     assert final_answer("The total comes to **58**.") == "58"
