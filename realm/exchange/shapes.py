@@ -37,6 +37,7 @@ from realm.exchange.paths import Path, Place, absent, find, name_of, place_of, p
 from realm.exchange.values import answer as answer_of
 from realm.exchange.values import flag, hashes, identity, integer, meta_text, plain, seconds, texts, unescaped
 from realm.tasks.answers import final_answer
+from realm.tasks.endings import ending
 from realm.tasks.messages import CONTENT_KEYS, THOUGHT_KEYS, Said, read_message
 from realm.tasks.spoken import without_run_on
 
@@ -368,7 +369,9 @@ def _entry(
         answer = unescaped(answer, where)
     problem = read("problem", plain, "problem")
     if problem is None:
-        problem = "empty" if not text.strip() else "" if answer.strip() else "no_answer"
+        how = ending(_finish_reason(row, extras, star))
+        problem = "cut" if how in ("cut", "failed") else how
+        problem = problem or ("empty" if not text.strip() else "" if answer.strip() else "no_answer")
     if problem not in ("", *PROBLEMS):
         raise DataError(
             f"{where}: expected `problem` to be empty or one of {', '.join(PROBLEMS)}, found {problem!a:.60}."
@@ -398,6 +401,15 @@ def _entry(
         flagged=flagged,
         sample=read("sample", integer, "sample"),
     )
+
+
+def _finish_reason(row: Mapping[str, Any], extras: Mapping[str, Any], star: int | None) -> Any:
+    """Why a CoT ended, where the file says so: beside it, or in a list beside the list of CoTs (OpenR1)."""
+    found = extras.get("finish_reason")
+    several = row.get("finish_reasons")
+    if found is None and isinstance(several, list) and star is not None and star < len(several):
+        found = several[star]
+    return found
 
 
 def _conversation(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[str, list[Entry]]:

@@ -299,3 +299,25 @@ def test_endless_kinds_of_rows_take_no_endless_memory() -> None:
     for number in range(1000):
         read({"question": "Q?", "text": "t", f"key{number}": 1})
     assert _layout.cache_info().currsize <= 256
+
+
+@pytest.mark.parametrize(
+    ("reason", "problem"),
+    [
+        ("stop", ""),
+        (None, ""),
+        ("MAX_TOKENS", "cut"),
+        ({"type": "length"}, "cut"),
+        ("abort", "cut"),
+        ("SAFETY", "refused"),
+    ],
+)
+def test_a_cut_answer_of_a_file_is_no_whole_one(reason: Any, problem: str) -> None:
+    item = read({"question": "Q?", "answer": "8", "text": "so.. Final answer: 8", "finish_reason": reason})
+    assert item.entries[0].cot.problem == problem
+
+
+def test_reasons_in_a_list_beside_the_cots() -> None:
+    row = {"problem": "Q?", "answer": "8", "generations": ["Final answer: 8", "Final answer: 3"]}
+    item = read({**row, "finish_reasons": ["stop", "length"]})
+    assert [entry.cot.problem for entry in item.entries] == ["", "cut"]
