@@ -181,8 +181,8 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
         refuse_settings("student", CONFIG_MAPPING[name]())
     except UserError as error:
         return {**row, "refused": str(error).removeprefix("student: ")}
-    except Exception:
-        pass  # not even a configuration by default can be made
+    except Exception:  # whatever it is, not even a configuration by default can be made; the next step tells
+        pass
     try:
         save(name, student)
     except Exception as error:

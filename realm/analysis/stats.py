@@ -80,10 +80,10 @@ class _Usable:
         self._contrast = Ratio()
 
     def add(self, cots: Sequence[CoT], weights: np.ndarray) -> None:
-        """The CoTs of one question; one without any label does not count among the questions."""
+        """The CoTs of one question; one that nobody judged does not count among the questions."""
         usable = [cot for cot in cots if cot.usable]
         self._counts.add(usable, weights)
-        # Also where no verifier could read any of them: a question is one that teaches no contrast then.
+        # Judged is also what no verifier could read: such a question teaches no contrast.
         if any(cot.label is not None or cot.reason for cot in cots):
             self._contrast.add(len({cot.label for cot in usable}) == 2, 1, weights)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +30,7 @@ _SAME_FUNCTION = {
 } | {"lg": "log"}
 
 
-class Expressions:
+class Expressions(ABC):
     """A reader of tokens, and what it reads of them as arithmetic; collections, relations and units are `Grammar`'s."""
 
     def __init__(self, text: str) -> None:
@@ -76,29 +77,29 @@ class Expressions:
 
     # -- what Grammar reads
 
+    @abstractmethod
     def collection(self) -> Value:
         """Items, one or several, as they stand in brackets too."""
-        raise NotImplementedError
 
+    @abstractmethod
     def collected(self, items: list[Value], separators: list[str]) -> Value:
         """The items as one value; a single one is itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def term_of_sets(self) -> Value:
         """One side of a relation without its unit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def relation(self) -> str | None:
         """Take the sign of a relation; None where there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_unit(self) -> bool:
         """Whether a unit that fills the rest of the item stands here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ends_item(self, token: Token) -> bool:
         """Whether an item ends before that token."""
-        raise NotImplementedError
 
     # -- expressions
 

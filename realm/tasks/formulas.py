@@ -8,7 +8,7 @@ only where the values agree at 50 digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -17,26 +17,19 @@ from typing import Any
 from realm.formula import reals
 from realm.formula.expressions import Value
 from realm.formula.grammar import readings
+from realm.formula.library import same_by_library
 from realm.formula.text import without_frames
 from realm.formula.units import STICKY
 from realm.formula.values import NoScalarError, equal, proportional, same_when_solved
 from realm.formula.words import NoValueError, words
 from realm.tasks.reading import UnreadableError, reading_gold
+from realm.tasks.units import counted, singular, vocabulary
 
 _LONGEST = 1000
 _PLAIN = re.compile(
     r"\$?\s*(?P<sign>[-+]?)\s*(?:(?P<number>\d{1,100}(?:\.\d{1,100})?)(?:/(?P<below>\d{1,100}))?"
     r"|\\[dt]?frac\{(?P<top>\d{1,100})\}\{(?P<bottom>\d{1,100})\})\s*\$?",
     re.ASCII,
-)
-#: Nouns that may stand behind a number whatever the question says, as units do.
-_COUNTED = frozenset(
-    words("""
-    way ways person people student students child children man men woman women boy girl apple orange marble ball card
-    coin book pencil ticket car point vertex vertices edge face side term solution root value number integer element
-    digit square triangle item object piece step move game player team group set row column page room chair bag box
-    question time
-    """)
 )
 #: Words that are the name of a value.
 _WORDS: dict[tuple[str, ...], Value] = {
@@ -230,15 +223,15 @@ class _Comparison:
             if other is None and unit[0] != "noun":
                 return not any(name in STICKY for name, _ in unit)
         if gold is None:
-            said = frozenset(re.findall(r"[a-z]{3,}", self._question.casefold())) | _COUNTED
-            if not all(noun in said or _singular(noun) in said or noun + "s" in said for noun in answer[1:]):
+            said = vocabulary(self._question)
+            if not all(counted(noun, said) for noun in answer[1:]):
                 raise UnreadableError(
                     f"behind the number: {' '.join(answer[1:])[:40]!r}, which the question does not say"
                 )
             return True
         if answer is None:
             return True
-        return bool(gold[0] == answer[0] == "noun" and [*map(_singular, gold[1:])] == [*map(_singular, answer[1:])])
+        return bool(gold[0] == answer[0] == "noun" and [*map(singular, gold[1:])] == [*map(singular, answer[1:])])
 
     def _same_named(self, gold: Value, answer: Value) -> bool | None:
         """Where one side names its value (`x = 5`); None where neither does."""
@@ -357,10 +350,6 @@ def _split(value: Value) -> tuple[Value, Any]:
     return (value[1], value[2]) if value[0] == "quantity" else (value, None)
 
 
-def _singular(noun: str) -> str:
-    return noun.removesuffix("s")
-
-
 def _spelling(value: Value) -> str | None:
     """The letters of a word or of a product of variables (`AC`), which may be meant as one."""
     if value[0] == "words":
@@ -436,7 +425,7 @@ def _same_scalar(gold: Value, answer: Value) -> bool:
     if any(infinite):
         return infinite[0] == infinite[1]
     if _has(gold, "opaque") or _has(answer, "opaque"):
-        return gold == answer or _same_by_library(gold, answer)
+        return gold == answer or same_by_library(gold, answer)
     return equal(gold, answer)
 
 
@@ -444,75 +433,3 @@ def _infinity(value: Value) -> int:
     if value == ("const", "oo"):
         return 1
     return -_infinity(value[1]) if value[0] == "neg" else 0
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sums, integrals, limits: math-verify's
-
-_FUNCTIONS = {"abs": "|{}|", "sqrt": r"\sqrt{{{}}}", "factorial": "({})!", "floor": r"\lfloor {} \rfloor"}
-
-
-def _latex(value: Value) -> str:
-    """A scalar as LaTeX, with every group in brackets so that it can be read in one way only."""
-    kind, parts = value[0], [_latex(part) for part in value[1:] if isinstance(part, tuple)]
-    if kind == "num":
-        number: Fraction = value[1]
-        shown = str(number) if number.denominator == 1 else rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
-        return shown if number.denominator == 1 else f"({shown})"
-    if kind in ("const", "sym"):
-        return {"pi": r"\pi", "oo": r"\infty"}.get(value[1], value[1] if len(value[1]) == 1 else rf"\{value[1]}")
-    if kind == "opaque":
-        return f"({value[1]})"
-    if kind == "fn" and value[1] in _FUNCTIONS:
-        return f"({_FUNCTIONS[value[1]].format(*parts)})"
-    if kind == "fn" and len(parts) == 1:
-        return rf"(\{re.sub('^a(?=sin|cos|tan)', 'arc', value[1])}({parts[0]}))"
-    forms: dict[str, Callable[[], str]] = {
-        "add": lambda: f"({' + '.join(parts)})",
-        "mul": lambda: f"({parts[0]} \\cdot {parts[1]})",
-        "div": lambda: rf"(\frac{{{parts[0]}}}{{{parts[1]}}})",
-        "neg": lambda: f"(-{parts[0]})",
-        "pow": lambda: f"({parts[0]})^{{{parts[1]}}}",
-    }
-    if kind not in forms:
-        raise NoScalarError(f"no LaTeX for {kind}")
-    return forms[kind]()
-
-
-def _same_by_library(gold: Value, answer: Value) -> bool:
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    def read(value: Value) -> Any:
-        # LaTeX only: math-verify's reader of plain expressions hands the text to sympy's parser, which evaluates it.
-        found = parse(
-            f"${_latex(value)}$",
-            [LatexExtractionConfig(boxed_match_priority=-1)],
-            fallback_mode="no_fallback",
-            extraction_mode="first_match",
-            parsing_timeout=None,
-            raise_on_error=True,
-        )
-        if len(found) != 1:
-            raise NoScalarError("not a formula")
-        return found[0]
-
-    try:
-        one, two = read(gold), read(answer)
-        # The library's own limits of time rest on SIGALRM: a process stops it instead.
-        same = verify(one, two, float_rounding=12, timeout_seconds=None, raise_on_error=True)
-        return bool(same) and all(_agree_at(one, two, point) for point in (3, 7, 12))
-    except (MemoryError, RecursionError, NoScalarError):
-        raise
-    except Exception as error:
-        # What the library cannot read or work out (a sum that diverges) raises whatever it happens to.
-        raise NoScalarError(str(error)[:100]) from error
-
-
-def _agree_at(one: Any, two: Any, point: int) -> bool:
-    """Whether two expressions of sympy agree to 30 digits of 50, with whole numbers for the variables."""
-    names = sorted(one.free_symbols | two.free_symbols, key=str)
-    values = {name: point + 2 * at for at, name in enumerate(names)}
-    first, second = (side.subs(values).doit().evalf(50, chop=False) for side in (one, two))
-    if not (first.is_number and second.is_number):
-        return False
-    return bool(abs(first - second) <= max(abs(first), abs(second)) * Fraction(1, 10**30))

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-#: Words by which a number is multiplied.
-SCALES: dict[str, int] = {
-    "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6,
-    "billion": 10**9, "billions": 10**9, "trillion": 10**12, "trillions": 10**12, "dozen": 12, "dozens": 12,
-    "k": 10**3, "mn": 10**6, "mln": 10**6, "bn": 10**9, "bln": 10**9, "tn": 10**12, "trn": 10**12,
-    "lakh": 10**5, "lakhs": 10**5, "lac": 10**5, "crore": 10**7, "crores": 10**7,
+from realm.formula import units as formula
+
+#: Words by which a number is multiplied: those of formulas, and what prose and other languages have besides.
+SCALES: dict[str, int] = formula.SCALES | {
+    "k": 10**3, "mn": 10**6, "mln": 10**6, "bn": 10**9, "bln": 10**9, "tn": 10**12, "trn": 10**12, "lac": 10**5,
     "tausend": 10**3, "tsd": 10**3, "mio": 10**6, "mill": 10**6, "millionen": 10**6, "mrd": 10**9, "milliarden": 10**9,
     "mille": 10**3, "milliard": 10**9, "milliards": 10**9, "millón": 10**6, "millones": 10**6, "milioni": 10**6,
     "миллион": 10**6, "миллионов": 10**6, "тысяч": 10**3, "тыс": 10**3, "млн": 10**6, "млрд": 10**9,
@@ -151,6 +150,7 @@ COUNTED = frozenset(
     hen cow horse pig sheep goat rabbit fish frog bee ant butterfly butterflies animal shirt dress dresses hat shoe sock
     pair set step lap trip visit game match matches goal round run shot turn way time page question problem test mile
     个 個 只 本 人 名 件 枚 匹 頭 头 位 次 岁 歳 개 명
+    way vertex vertices edge face side term solution root value number integer element digit square triangle
     photo picture painting song movie show episode video message call email star rock shell button ribbon balloon
     """.split()  # noqa: SIM905
 )
