@@ -22,8 +22,9 @@ from realm.bank.writer import to_bytes
 from realm.config import Config
 from realm.errors import DataError, ResourceError
 from realm.exchange.common import unrecognised
+from realm.exchange.entries import Entry
 from realm.exchange.rows import read_file
-from realm.exchange.shapes import Entry, Item, check_mapping, read_item
+from realm.exchange.shapes import Item, check_mapping, read_item
 from realm.files import writing
 from realm.tasks.base import Question, Task, normal, text_id
 from realm.tasks.gsm8k import final_answer

@@ -97,6 +97,8 @@ def _lines(where: str, path: Path, value: Any) -> str:
     """A part of what is joined: a list line by line, choices with their letters."""
     name = ".".join(path)
     choices = not set(path).isdisjoint(CHOICE_NAMES)
+    if choices and isinstance(value, dict) and isinstance(value.get("text"), list):
+        value = value["text"]  # as ARC has them, with their labels in a list beside
     if choices and isinstance(value, dict):
         return "\n".join(f"{label}. {plain(where, name, line) or ''}" for label, line in value.items())
     if not isinstance(value, list):

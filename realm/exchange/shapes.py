@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from realm.bank.cot import PROBLEMS, CoT
 from realm.errors import ConfigError, DataError
+from realm.exchange.chats import read_chat
 from realm.exchange.common import (
     CHAT_NAMES,
     COT_NAMES,
@@ -33,36 +33,10 @@ from realm.exchange.common import (
     recognised,
     unrecognised,
 )
+from realm.exchange.entries import Entry, Layout, read_entry, rest_of
 from realm.exchange.paths import Path, Place, absent, find, name_of, place_of, pruned, taken
-from realm.exchange.values import answer as answer_of
-from realm.exchange.values import flag, hashes, identity, integer, meta_text, plain, seconds, texts, unescaped
+from realm.exchange.values import identity, plain, texts, unescaped
 from realm.tasks.answers import final_answer
-from realm.tasks.endings import ending
-from realm.tasks.messages import CONTENT_KEYS, THOUGHT_KEYS, Said, read_message
-from realm.tasks.spoken import without_run_on
-
-_ROLES = dict.fromkeys(("user", "human", "prompter"), "user") | dict.fromkeys(
-    ("assistant", "gpt", "chatgpt", "model", "bot"), "assistant"
-)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One CoT as a file states it.
-
-    Attributes:
-        cot: without question, label, number and id.
-        id: "" where the file gives none.
-        flag: the file's own label: 1, 0, or None for null; `flagged` says whether the file has the key at all.
-        sample: its number, None where the file does not number the CoTs.
-    """
-
-    where: str
-    cot: CoT
-    id: str
-    flag: int | None
-    flagged: bool
-    sample: int | None
 
 
 @dataclass(frozen=True)
@@ -84,20 +58,6 @@ class Item:
     whole: bool
     nulls: int = 0
     reading: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a row has what: our key -> place. The places of a CoT are alternatives, and may hold a `*`.
-
-    `own`: a row of our own shape, with `cots`, where nothing is guessed.
-    """
-
-    question: Mapping[str, Place]
-    cot: Mapping[str, tuple[Place, ...]]
-    chat: Path | None = None
-    whole: bool = False
-    own: bool = False
 
 
 def check_mapping(mapping: Mapping[str, str]) -> None:
@@ -136,7 +96,7 @@ def read_item(row: Any, where: str, mapping: Mapping[str, str], gold: Callable[[
     nulls = 0
     chat = (layout.chat,)
     if layout.chat is not None:
-        said, entries = _conversation(row, where, layout)
+        said, entries = read_chat(row, where, layout)
         if layout.question.get("question") in (None, chat):
             values["question"] = said
     else:
@@ -270,12 +230,12 @@ def _entries(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[list[E
         sizes = ", ".join(f"{'.'.join(prefix)} has {len(found)}" for prefix, found in lists.items())
         raise DataError(f"{where}: expected lists of one length, {sizes}.")
     escaped = row.get("escaped") is True
-    rest = _rest(row, layout, lists)
+    rest = rest_of(row, layout, lists)
     if not lists:
         flat = layout.cot and not any("*" in path for path in paths)
         if flat and _null(row, where, layout, None):
             return [], 1
-        return [_entry(row, where, layout.cot, extras=rest, escaped=escaped)] if flat else [], 0
+        return [read_entry(row, where, layout.cot, extras=rest, escaped=escaped)] if flat else [], 0
     holding = [members for prefix, members in lists.items() if any(path[: len(prefix)] == prefix for path in texts_at)]
     entries = []
     nulls = 0
@@ -292,209 +252,10 @@ def _entries(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[list[E
         if rest:
             extras["row"] = rest
         place = f"{where}: {'.'.join(next(iter(lists)))}[{number}]"
-        entries.append(_entry(row, place, layout.cot, star=number, extras=extras, escaped=escaped))
+        entries.append(read_entry(row, place, layout.cot, star=number, extras=extras, escaped=escaped))
     return entries, nulls
 
 
 def _null(row: Mapping[str, Any], where: str, layout: Layout, star: int | None) -> bool:
     """Whether a CoT is there and null, so that there is none."""
     return any(taken(row, where, place, star) is None for place in layout.cot.get("text", ()))
-
-
-def _rest(row: Mapping[str, Any], layout: Layout, lists: Mapping[Path, Any]) -> dict[str, Any]:
-    """What the row says besides its question and its CoTs."""
-    places = [*layout.question.values(), *(place for choices in layout.cot.values() for place in choices)]
-    plain_paths = [path for place in places for path in place if "*" not in path]
-    used = [*lists, *plain_paths, *([layout.chat] if layout.chat else [])]
-    if isinstance(row.get("escaped"), bool):
-        used.append(("escaped",))
-    return pruned(row, used) or {}
-
-
-def _entry(
-    row: Mapping[str, Any],
-    where: str,
-    places: Mapping[str, tuple[Place, ...]],
-    *,
-    text: str | None = None,
-    stated: str | None = None,
-    thought: bool = False,
-    star: int | None = None,
-    extras: dict[str, Any],
-    escaped: bool = False,
-) -> Entry:
-    """One CoT; `text`: of a conversation, where it lies at no path, and `stated`: the part that states the answer, with
-    `thought` after a thought that is kept apart."""
-    values: dict[str, Any] = {"text": text}
-    for key, choices in places.items():
-        found = next((value for place in choices if (value := taken(row, where, place, star)) is not absent), None)
-        others_use = key in ("params", "prompt", "comments") and not hashes(found)
-        # Within `cots` it is ours; in a row it may be the question again.
-        others_use |= key == "problem" and choices == ((("problem",),),) and found not in ("", *PROBLEMS)
-        if others_use and found is not None:
-            extras = {**extras, key: found}
-        else:
-            values[key] = found
-
-    def read(key: str, reader: Callable[..., Any], *told: str) -> Any:
-        try:
-            return reader(where, *told, values.get(key))
-        except DataError as error:
-            name = name_of(places[key][0])
-            raise DataError(
-                f"{error} It was read from `{name}`: name another key (bank.mapping.{key}=…), or none "
-                f"(bank.mapping.{key}={NONE})."
-            ) from error
-
-    flagged = any(taken(row, where, place, star) is not absent for place in places.get("correct", ()))
-    text = unescaped(values["text"], where) if escaped else values["text"]
-    if not isinstance(text, str):
-        path = name_of(places["text"][0])
-        if path == "cots.*.text":
-            raise DataError(f"{where}: expected an object with a `text`.")
-        found = type(text).__name__ if text is not None else "none"
-        advice = ""
-        if isinstance(text, list | dict):
-            texts_only = isinstance(text, list) and all(isinstance(entry, str | None) for entry in text)
-            advice = f" It may be bank.mapping.text={f'{path}.*' if texts_only else inside(path, text)}."
-        raise DataError(f"{where}: expected a text under `{path}`, found {found}. {MAP}{advice}")
-    text, run_on = without_run_on(text)
-    if run_on:
-        extras = {**extras, "run_on": True}
-    answer = read("cot_answer", answer_of)
-    if answer is None:
-        said = text if stated is None else unescaped(stated, where) if escaped else stated
-        answer = final_answer(said, thought=thought)
-    elif escaped:
-        answer = unescaped(answer, where)
-    problem = read("problem", plain, "problem")
-    if problem is None:
-        how = ending(_finish_reason(row, extras, star))
-        problem = "cut" if how in ("cut", "failed") else how
-        problem = problem or ("empty" if not text.strip() else "" if answer.strip() else "no_answer")
-    if problem not in ("", *PROBLEMS):
-        raise DataError(
-            f"{where}: expected `problem` to be empty or one of {', '.join(PROBLEMS)}, found {problem!a:.60}."
-        )
-    cot = CoT(
-        "",
-        text,
-        answer,
-        None,
-        teacher=read("source", plain, "source") or "",
-        guided=read("guided", flag, "guided") == 1,
-        comments=read("comments", texts, "comments"),
-        reason=read("reason", plain, "reason") or "",
-        problem=problem,
-        prompt_tokens=read("prompt_tokens", integer, "prompt_tokens"),
-        completion_tokens=read("completion_tokens", integer, "completion_tokens"),
-        seconds=read("seconds", seconds),
-        params=read("params", plain, "params") or "",
-        prompt=read("prompt", plain, "prompt") or "",
-        meta=meta_text(values.get("meta"), extras),
-    )
-    return Entry(
-        where,
-        cot,
-        id=read("cot_id", identity),
-        flag=read("correct", flag, "correct"),
-        flagged=flagged,
-        sample=read("sample", integer, "sample"),
-    )
-
-
-def _finish_reason(row: Mapping[str, Any], extras: Mapping[str, Any], star: int | None) -> Any:
-    """Why a CoT ended, where the file says so: beside it, or in a list beside the list of CoTs (OpenR1)."""
-    found = extras.get("finish_reason")
-    several = row.get("finish_reasons")
-    if found is None and isinstance(several, list) and star is not None and star < len(several):
-        found = several[star]
-    return found
-
-
-def _conversation(row: Mapping[str, Any], where: str, layout: Layout) -> tuple[str, list[Entry]]:
-    """What the user said before the last answer, and that answer as a CoT; all else is kept.
-
-    Several turns before it are refused: which of them is the question, or whether the answer needs all of them, no rule
-    can tell. A mapping of the question says it.
-    """
-    assert layout.chat is not None
-    place = ".".join(layout.chat)
-    messages = find(row, layout.chat)
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise DataError(f"{where}: expected a list of messages under `{place}`.")
-    names = [str(message.get("role", message.get("from"))).lower() for message in messages]
-    roles = [_ROLES.get(name, "") for name in names]
-    answered = max((number for number, role in enumerate(roles) if role == "assistant"), default=0)
-    asked = max((number for number, role in enumerate(roles[:answered]) if role == "user"), default=-1)
-    if asked < 0:
-        found = ascii(", ".join(names))[1:-1][:100] or "none"
-        raise DataError(
-            f"{where}: expected messages of a user and then of an assistant under `{place}`, found {found}."
-        )
-    first = asked
-    while first > 0 and roles[first - 1] == "user":
-        first -= 1
-    own = layout.question.get("question")
-    every = [number for number in range(answered) if names[number] not in ("system", "developer")]
-    if own is None and "user" in roles[:first]:
-        turns = sum(role == "user" for role in roles[:answered])
-        raise DataError(
-            f"{where}: expected one question before the last answer under `{place}`, found {turns} turns of the user. "
-            f"Say what the question is: all that was said before that answer (bank.mapping.question={place}), one turn "
-            f"(bank.mapping.question={place}.{asked}.{'content' if 'content' in messages[asked] else 'value'}), or "
-            "another key of the row; or leave such rows out (task.bad_rows=skip)."
-        )
-    used = {answered, *range(first, asked + 1)}
-    said = "\n\n".join(_content(where, messages[number]) for number in range(first, asked + 1))
-    if own == (layout.chat,):
-        used = {answered, *every}
-        said = "\n\n".join(f"{names[number].capitalize()}: {_content(where, messages[number])}" for number in every)
-    elif own is not None:
-        used, said = {answered}, ""
-    rest = _rest(row, layout, {})
-    reply = _said(where, messages[answered])
-    read = {"role", "from", *CONTENT_KEYS}
-    others = [
-        {
-            key: item
-            for key, item in message.items()
-            if key not in read and not (number == answered and reply.reasoning and key in THOUGHT_KEYS)
-        }
-        if number in used
-        else message
-        for number, message in enumerate(messages)
-    ]
-    if any(others):
-        rest[place] = others
-    if reply.run_on:
-        rest["run_on"] = True
-    escaped = row.get("escaped") is True
-    asked_text = unescaped(said, where) if escaped else said
-    entry = _entry(
-        row,
-        where,
-        layout.cot,
-        text=reply.text(),
-        stated=reply.stated,
-        thought=reply.thought,
-        extras=rest,
-        escaped=escaped,
-    )
-    return asked_text, [entry]
-
-
-def _content(where: str, message: Mapping[str, Any]) -> str:
-    return _said(where, message).content or ""
-
-
-def _said(where: str, message: Mapping[str, Any]) -> Said:
-    """A message whose text is read in full: no part of it is an image or the like."""
-    try:
-        said = read_message(message)
-        found = "list" if said.others else "NoneType" if said.content is None and not said.reasoning else ""
-    except TypeError as error:
-        found = str(error)
-    if found:
-        raise DataError(f"{where}: expected a text as the content of a message, found {found}.")
-    return said

@@ -374,3 +374,10 @@ def test_columns_of_every_type(tmp_path: Path, pool: VerifierPool) -> None:
     meta = json.loads(bank.all()[0].meta)
     assert meta["row"]["nested"] == {"a": [None], "b": "1"} and meta["row"]["map"] == [["k", None]]
     bank.save(tmp_path / "bank")
+
+
+def test_choices_as_arc_has_them_are_joined_to_the_question() -> None:
+    row = {"question": "Which?", "choices": {"text": ["ice", "fire"], "label": ["A", "B"]}, "answer": "B", "text": "B."}
+    for place in ("question+choices", "question+choices.text"):
+        item = read_item(row, "x:1", {"question": place}, answer_text)
+        assert item.question == "Which?\n\nA. ice\nB. fire"
