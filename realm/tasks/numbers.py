@@ -8,12 +8,14 @@ number with a word that nobody foresaw. A gold is trusted to name its own things
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from realm.formula.grammar import readings
+from realm.formula.values import NoScalarError, rational
+from realm.formula.words import NoValueError
 from realm.tasks.reading import UnreadableError, reading_gold
 from realm.tasks.units import (
     CHANGES,
@@ -462,33 +464,15 @@ _ARITHMETIC = re.compile(r"[\d\s.,+\-*/()$€£%]+")
 
 
 def _arithmetic(text: str) -> Fraction | None:
-    """The value of a sum in digits and + - * / with parentheses; None for anything else. Nothing is evaluated: the
-    tree that `ast` makes of these characters is walked, and without powers a short text has no large number."""
-    text = re.sub(r"\u2009", "", text)
-    if not _ARITHMETIC.fullmatch(text) or "**" in text or "//" in text or len(text) > LONGEST:
+    """The value of a sum in digits and + - * / with parentheses; None for anything else."""
+    plain = re.sub(r"\u2009|[$€£%]|,(?=\d{3})", "", text)
+    if not _ARITHMETIC.fullmatch(text) or len(text) > LONGEST:
         return None
-    plain = re.sub(r"[$€£%]|,(?=\d{3})", "", text).strip()
-    plain = re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
     try:
-        return _worked(ast.parse(plain, mode="eval").body, plain)
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        found = {rational(value) for value in readings(plain)}
+    except (NoValueError, NoScalarError, RecursionError):
         return None
-
-
-def _worked(node: ast.expr, text: str) -> Fraction:
-    if isinstance(node, ast.Constant):
-        return Fraction(ast.get_source_segment(text, node) or "x")
-    if isinstance(node, ast.UnaryOp):
-        value = _worked(node.operand, text)
-        return -value if isinstance(node.op, ast.USub) else value
-    if not isinstance(node, ast.BinOp):
-        raise ValueError("no sum")
-    left, right = _worked(node.left, text), _worked(node.right, text)
-    if isinstance(node.op, ast.Add):
-        return left + right
-    if isinstance(node.op, ast.Sub):
-        return left - right
-    return left * right if isinstance(node.op, ast.Mult) else left / right
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)

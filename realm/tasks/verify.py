@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from realm.errors import ConfigError
 from realm.tasks.choices import Choice
+from realm.tasks.formulas import Math
 from realm.tasks.numbers import Number
 from realm.tasks.reading import UnreadableError as UnreadableError
 from realm.tasks.reading import UnreadableGoldError as UnreadableGoldError
@@ -186,14 +187,9 @@ def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
     """
     if name == "choice":
         return Choice(tuple(choices))
-    if name == "math":
-        # Imported here: its reader is large, and few tasks need it.
-        from realm.tasks.formulas import Math
-
-        return Math()
     plain: dict[str, Callable[[], Verifier]] = {
-        "exact": Exact, "number": Number, "python": Python, "desk": lambda: Exact("desk"),
+        "exact": Exact, "number": Number, "math": Math, "python": Python, "desk": lambda: Exact("desk"),
     }  # fmt: skip
     if name not in plain:
-        raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}, math.")
+        raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}.")
     return plain[name]()
