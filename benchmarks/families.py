@@ -46,11 +46,11 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import UserError
-from realm.evaluation.decode import decode
-from realm.evaluation.generate import generate, greedy
-from realm.evaluation.models import load, refuse_settings
-from realm.evaluation.ways import taken
 from realm.method.prompt import Wording
+from realm.student.decode import decode
+from realm.student.generate import generate, greedy
+from realm.student.load import load, refuse_settings
+from realm.student.ways import taken
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool

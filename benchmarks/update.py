@@ -34,7 +34,7 @@ from common import (
 
 from realm.bank.store import Bank
 from realm.config import load_config
-from realm.evaluation.models import load_tokenizer
+from realm.student.load import load_tokenizer
 from realm.tasks.registry import load_task
 from realm.training.estimate import prompt_lengths
 from realm.training.renderer import Renderer

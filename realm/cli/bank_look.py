@@ -42,9 +42,9 @@ def stats(
     """Tell what a bank holds: counts, error ratios, agreement, redundancy, lengths, and what guidance changed."""
     from realm.analysis.answers import verifier_of
     from realm.analysis.preview import open_source
+    from realm.analysis.reading_student import student
     from realm.analysis.stats import statistics
     from realm.cli.bank_print import print_stats
-    from realm.evaluation.student import student
 
     source = open_source(bank)
     reader = student(model, context, k, source.info) if model is not None else None

@@ -54,8 +54,8 @@ def refuse_with_prompts(config: Config, task: Task, bank: Bank | None) -> None:
 
 
 def _lengths(config: Config, task: Task, bank: Bank | None) -> Lengths:
-    from realm.evaluation.models import context_length, load_outline, load_tokenizer
     from realm.recipes import plan
+    from realm.student.load import context_length, load_outline, load_tokenizer
     from realm.training.estimate import prompt_lengths
     from realm.training.renderer import Renderer
 

@@ -48,9 +48,9 @@ def evaluate(
     from realm.cli.train import has_bank
     from realm.errors import ResourceError
     from realm.evaluation.evaluate import evaluate_directory
-    from realm.evaluation.models import find
     from realm.exchange.importing import open_bank
     from realm.run import RunFolder
+    from realm.student.load import find
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
 

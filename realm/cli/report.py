@@ -68,8 +68,8 @@ def _bank(run: Path, out: Path | None, figures: Path | None, model: str | None) 
 
     reader = None
     if model is not None:
+        from realm.analysis.reading_student import student
         from realm.bank.folder import BankFolder
-        from realm.evaluation.student import student
 
         reader = student(model, None, 4, BankFolder.open(run).info)
     with progress_bar("reading the bank") as progress:

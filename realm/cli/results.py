@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from realm.evaluation.table import interval
+
+def interval(value: float, low: float, high: float) -> str:
+    """A share and its interval in percent, e.g. `61.3 [56.5, 66.0]`."""
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:

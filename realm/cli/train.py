@@ -67,11 +67,11 @@ def train(
         typer.echo(annotate(resolved), nl=False)
         return
 
-    from realm.evaluation.prompts import make_tags, make_wording
     from realm.method.prompt import template_hash
     from realm.report import write_report
     from realm.run import RunFolder
     from realm.stopping import stoppable
+    from realm.student.prompts import make_tags, make_wording
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.recipes import check

@@ -1,1 +1,1 @@
-"""Evaluation of a model directory without and with routes: generation, measures, intervals, tables."""
+"""Evaluation of a model without and with routes: measures and their intervals."""

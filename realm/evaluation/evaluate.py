@@ -20,16 +20,16 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
-from realm.evaluation.generate import Generation, Progress, generate
-from realm.evaluation.judging import classes, copied, unreadable, verify_once
-from realm.evaluation.models import load, prompt_limit
-from realm.evaluation.prompts import Prompt, evaluation_prompts, judged, make_tags
 from realm.evaluation.voting import Voter, vote_records
 from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.run import RunFolder
+from realm.student.generate import Generation, Progress, generate
+from realm.student.judging import classes, copied, unreadable, verify_once
+from realm.student.load import load, prompt_limit
+from realm.student.prompts import Prompt, evaluation_prompts, judged, make_tags
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool

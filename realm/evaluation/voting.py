@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from realm.config import Config
 from realm.evaluation import measures
-from realm.evaluation.generate import Generation, Progress, generate
-from realm.evaluation.judging import alike, verify_once
-from realm.evaluation.prompts import Prompt, encode, evaluation_prompts, fit_prompt, make_tags, make_wording
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Message, Tags
 from realm.method.routes import Route
 from realm.method.seeds import derive, rng
 from realm.method.voting import affordable, choose, route_weights, score_weighted, vote
+from realm.student.generate import Generation, Progress, generate
+from realm.student.judging import alike, verify_once
+from realm.student.prompts import Prompt, encode, evaluation_prompts, fit_prompt, make_tags, make_wording
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 
@@ -64,7 +64,7 @@ class Voter:
     """Decides questions by voting.
 
     Args:
-        limit: tokens that a prompt may have (`realm.evaluation.models.prompt_limit`).
+        limit: tokens that a prompt may have (`realm.student.load.prompt_limit`).
         length: tokens that a completion may have.
         seed: of the second pass and of further plain samples.
     """

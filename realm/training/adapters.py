@@ -14,7 +14,7 @@ from torch import nn
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.evaluation.models import load_model
+from realm.student.load import load_model
 
 if TYPE_CHECKING:
     from peft import LoraConfig

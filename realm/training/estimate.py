@@ -14,10 +14,10 @@ from typing import Any
 
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.models import load_outline
-from realm.evaluation.prompts import encode
 from realm.method.schedule import Schedule
 from realm.recipes import plan
+from realm.student.load import load_outline
+from realm.student.prompts import encode
 from realm.training.adapters import with_adapters
 from realm.training.renderer import Renderer
 from realm.training.settings import hushed, sharded

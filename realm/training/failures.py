@@ -11,8 +11,8 @@ from transformers import Trainer
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError, UserError
-from realm.evaluation.ways import is_memory
 from realm.processes import command, launched
+from realm.student.ways import is_memory
 
 #: What `torch.multinomial` says of probabilities that are no numbers.
 _SAMPLING_TEXT = "probability tensor contains either"

@@ -13,7 +13,7 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from realm.evaluation.ways import is_memory
+from realm.student.ways import is_memory
 from realm.training.rollout import foreign_settings, roll_out
 from realm.training.shared_prefix import SharedBatch, shared_outputs, take_apart, unfit, virtual_tokens
 

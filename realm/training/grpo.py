@@ -33,8 +33,8 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.evaluation.generate import completion_text, end_tokens
-from realm.evaluation.prompts import encode_text, prompt_text
+from realm.student.generate import completion_text, end_tokens
+from realm.student.prompts import encode_text, prompt_text
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite

@@ -37,13 +37,13 @@ from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.generate import generate
-from realm.evaluation.judging import verify_once
-from realm.evaluation.prompts import encode, evaluation_prompts
 from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.completion import parse
 from realm.method.seeds import derive, rng
 from realm.processes import main_process
+from realm.student.generate import generate
+from realm.student.judging import verify_once
+from realm.student.prompts import encode, evaluation_prompts
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
 from realm.tasks.workers import VerifierPool

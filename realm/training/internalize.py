@@ -32,10 +32,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from realm.evaluation.generate import completion_text
-from realm.evaluation.prompts import encode
-from realm.evaluation.ways import known
 from realm.method.prompt import Tags
+from realm.student.generate import completion_text
+from realm.student.prompts import encode
+from realm.student.ways import known
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group, Scored

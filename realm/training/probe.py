@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from realm.bank.store import Bank
 from realm.config import Config
-from realm.evaluation.models import context_length, load
+from realm.student.load import context_length, load
 from realm.tasks.base import Task
 from realm.tasks.workers import VerifierPool
 from realm.training.failures import explain

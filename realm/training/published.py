@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from realm.errors import TrainingError
-from realm.evaluation.models import load_model
+from realm.student.load import load_model
 
 #: Tokens that are scored.
 TOKENS = 32

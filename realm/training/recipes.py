@@ -24,8 +24,6 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.evaluation.evaluate import evaluate_model, has_routes
-from realm.evaluation.models import context_length, load, load_tokenizer, prompt_limit
-from realm.evaluation.prompts import evaluation_prompts
 from realm.files import write_atomic
 from realm.method.seeds import derive
 from realm.processes import main_process
@@ -33,6 +31,8 @@ from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
+from realm.student.load import context_length, load, load_tokenizer, prompt_limit
+from realm.student.prompts import evaluation_prompts
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters, with_adapters

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from realm.config import Config
-from realm.evaluation.prompts import prompt_text
 from realm.method.completion import REASONS
 from realm.run import RunFolder
+from realm.student.prompts import prompt_text
 from realm.training.rewards import Group, RouteReward
 from realm.training.settings import sharded
 

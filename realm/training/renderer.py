@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import fit_prompt, make_tags, make_wording, prompt_text
 from realm.method.prompt import Message, PromptTooLongError, messages, plain
 from realm.method.routes import Route, draw
 from realm.method.schedule import Schedule, is_probe
+from realm.student.prompts import fit_prompt, make_tags, make_wording, prompt_text
 from realm.tasks.base import Question, Task
 
 

@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from realm.config import Config
-from realm.evaluation.judging import copied, unreadable, verify_once
-from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import REASONS, Completion, parse
 from realm.method.prompt import Message
 from realm.method.reward import Reward, Weights, reward
 from realm.method.routes import Route
+from realm.student.judging import copied, unreadable, verify_once
+from realm.student.prompts import judged, make_tags
 from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool

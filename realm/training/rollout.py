@@ -17,8 +17,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from realm.evaluation.decode import Pick, decode, quantile
 from realm.method.seeds import derive
+from realm.student.decode import Pick, decode, quantile
 from realm.training.failures import NotFiniteError
 from realm.training.shared_prefix import causal_model
 

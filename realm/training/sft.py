@@ -21,10 +21,10 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.prompts import as_plain_text, encode, fit_prompt, judged
 from realm.method.prompt import Message, PromptTooLongError, target
 from realm.method.routes import Route, select
 from realm.method.seeds import derive, rng
+from realm.student.prompts import as_plain_text, encode, fit_prompt, judged
 from realm.tasks.base import Question
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept

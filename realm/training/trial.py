@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
 from realm.errors import ModelError
-from realm.evaluation.models import probe_tokens
-from realm.evaluation.ways import known, without_router_logits
+from realm.student.load import probe_tokens
+from realm.student.ways import known, without_router_logits
 
 #: Largest difference of a log-probability that is taken for rounding, by the type of the weights.
 _TOLERANCES = {torch.float32: 2e-3, torch.float64: 1e-6}

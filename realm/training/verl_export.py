@@ -25,10 +25,10 @@ from realm.bank.cot import encodable
 from realm.bank.store import Bank
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
-from realm.evaluation.models import context_length, load_outline, load_tokenizer
-from realm.evaluation.prompts import make_tags, make_wording
 from realm.files import writing
 from realm.method.prompt import Wording, messages
+from realm.student.load import context_length, load_outline, load_tokenizer
+from realm.student.prompts import make_tags, make_wording
 from realm.tasks.base import Comment, Question, Task
 from realm.tasks.verify import Verifier, verifier
 

@@ -25,10 +25,10 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
-from realm.evaluation.judging import unreadable
-from realm.evaluation.prompts import judged, make_tags
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward
+from realm.student.judging import unreadable
+from realm.student.prompts import judged, make_tags
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.training.renderer import Renderer

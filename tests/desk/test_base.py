@@ -11,8 +11,8 @@ import torch
 from realm.desk.base import BATCH, PACKAGED, build_tokenizer, example, new_model, pretrain
 from realm.desk.build import build_base, measure
 from realm.errors import ResourceError
-from realm.evaluation.models import load
 from realm.method.completion import parse
+from realm.student.load import load
 
 CARD = (PACKAGED / "README.md").read_text(encoding="utf-8")
 

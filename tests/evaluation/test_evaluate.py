@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import io
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from realm.bank.cot import CoT
@@ -21,10 +18,9 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation import evaluate as module
 from realm.evaluation.evaluate import evaluate_directory, evaluate_model, question_accuracies, summarise
-from realm.evaluation.generate import Generation
-from realm.evaluation.table import evaluation_table
 from realm.files import read_jsonl
 from realm.method.prompt import Message, Wording
+from realm.student.generate import Generation
 from realm.tasks.base import Question
 from realm.tasks.verify import Verifier, verifier
 from realm.tasks.workers import VerifierPool
@@ -447,25 +443,3 @@ def test_full_disk(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResourceError, match=r"predictions\.jsonl: cannot write \(No space left"):
         directory(model_directory, config, bank, tmp_path)
-
-
-def test_table(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
-    rows = directory(model_directory, config, bank, tmp_path)
-    rows[1] |= {"accuracy": 0.613, "accuracy_low": 0.565, "accuracy_high": 0.66, "same_err": 0.125}
-    console = Console(width=200, file=io.StringIO())
-    console.print(evaluation_table(rows, "Results"))
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert "Results" in text
-    lines = [
-        re.split(r"\s*[│┃]\s*", line.strip(" │┃")) for line in text.splitlines() if "accuracy" in line or "test" in line
-    ]
-    head, without, with_routes = lines
-    assert dict(zip(head, with_routes, strict=True)) | {
-        "routes": "2",
-        "accuracy": "61.3 [56.5, 66.0]",
-        "autonomy gap": "0.0 [0.0, 0.0]",
-        "same_err": "12.5",
-    } == dict(zip(head, with_routes, strict=True))
-    assert dict(zip(head, without, strict=True))["autonomy gap"] == ""
-    assert "macro-F1" not in head

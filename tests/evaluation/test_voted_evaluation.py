@@ -12,14 +12,14 @@ from test_evaluate import Sums, answer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from realm.config import Config
-from realm.evaluation import generate as generating
 from realm.evaluation import voting as module
 from realm.evaluation.evaluate import evaluate_directory
-from realm.evaluation.generate import Generation
-from realm.evaluation.prompts import encode
 from realm.evaluation.voting import Voter, summarise_votes, vote_records
 from realm.files import read_jsonl
 from realm.method.prompt import Message
+from realm.student import generate as generating
+from realm.student.generate import Generation
+from realm.student.prompts import encode
 from realm.tasks.workers import VerifierPool
 
 Build = Callable[..., PreTrainedModel]

@@ -12,9 +12,9 @@ from test_resume import rows, start
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, weights
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from realm.evaluation.models import load
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
+from realm.student.load import load
 from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward

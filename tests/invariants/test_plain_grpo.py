@@ -10,7 +10,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from realm.config import Config
-from realm.evaluation.models import load
+from realm.student.load import load
 from realm.training.grpo import grpo_rows, grpo_settings, make_grpo_trainer
 from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward

@@ -8,7 +8,7 @@ import torch
 from dictated import Recording
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
-from realm.evaluation.models import load
+from realm.student.load import load
 from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward

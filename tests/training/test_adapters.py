@@ -15,8 +15,8 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.evaluation.evaluate import evaluate_directory
-from realm.evaluation.models import load, load_model
 from realm.run import RunFolder
+from realm.student.load import load, load_model
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
 from realm.training.grpo import ReaLMTrainer

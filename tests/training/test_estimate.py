@@ -14,7 +14,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.config import Config
 from realm.errors import ResourceError
-from realm.evaluation.models import load
+from realm.student.load import load
 from realm.training import fit as module
 from realm.training import memory as memory_module
 from realm.training import probe as probing

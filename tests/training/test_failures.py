@@ -175,7 +175,7 @@ def test_no_memory_for_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             return original(*args, **kwargs)
         with monkeypatch.context() as patch:
             patch.setattr("realm.training.grpo.grpo_rows", _allocate_on_a_gpu)
-            patch.setattr("realm.evaluation.models.find", _allocate_on_a_gpu)
+            patch.setattr("realm.student.load.find", _allocate_on_a_gpu)
             return original(*args, **kwargs)
 
     monkeypatch.setattr(recipes, name, fail)

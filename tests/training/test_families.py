@@ -15,10 +15,10 @@ from benchmarks import tiny_families
 from benchmarks.families import ENDS, Sums, Varied, attempt, bank_of, reference, settings
 from benchmarks.tiny_families import CONTEXT, END, PAD, build, save, tokenizer
 from realm.errors import ModelError
-from realm.evaluation import ways
-from realm.evaluation.decode import decode
-from realm.evaluation.generate import greedy
-from realm.evaluation.models import load, load_model
+from realm.student import ways
+from realm.student.decode import decode
+from realm.student.generate import greedy
+from realm.student.load import load, load_model
 from realm.tasks.workers import VerifierPool
 from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer
@@ -96,7 +96,7 @@ def test_a_cache_that_goes_wrong_is_noticed(
     monkeypatch.setattr(type(model), "forward", wrong)
     monkeypatch.setattr(wrong, "__signature__", inspect.signature(forward), raising=False)
     if fault == "fails when rows leave":
-        monkeypatch.setattr("realm.evaluation.cache.GrowingLayer.reorder_cache", lambda *_: 1 / 0)
+        monkeypatch.setattr("realm.student.cache.GrowingLayer.reorder_cache", lambda *_: 1 / 0)
     assert decoded(model) == decoded(model) == expected
     assert decoded(model, 3) == [row for row in expected for _ in range(3)]
     assert ways.taken(model) == "generate"

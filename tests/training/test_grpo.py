@@ -15,7 +15,7 @@ from trl.trainer.base_trainer import _BaseTrainer
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.evaluation.models import load
+from realm.student.load import load
 from realm.training.grpo import ReaLMTrainer, grpo_rows, grpo_settings, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward

@@ -19,11 +19,11 @@ from realm.config import Config, load_config
 from realm.desk.cases import ASKS, Case, work_out
 from realm.desk.task import DeskTask
 from realm.errors import DataError
-from realm.evaluation.models import context_length, load
 from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.method.prompt import messages
 from realm.sections import TeacherConfig
+from realm.student.load import context_length, load
 from realm.tasks.base import Comment, Question
 from realm.tasks.workers import VerifierPool
 from realm.teacher.base import Ask, Reply

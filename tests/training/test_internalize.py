@@ -12,10 +12,10 @@ from test_grpo import make_trainer
 from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 
 from realm.bank.store import Bank
-from realm.evaluation.prompts import encode
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
+from realm.student.prompts import encode
 from realm.training.grpo import ReaLMTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
 from realm.training.recipes import train

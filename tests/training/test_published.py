@@ -8,7 +8,7 @@ import torch
 from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.errors import TrainingError
-from realm.evaluation.models import load_model
+from realm.student.load import load_model
 from realm.training import checkpoints, recipes
 from realm.training.published import BOUNDS, compare, distance, scores
 from realm.training.recipes import train

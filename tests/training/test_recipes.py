@@ -12,10 +12,10 @@ from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
-from realm.evaluation.models import load
 from realm.recipes import plan
 from realm.run import RunFolder
 from realm.stopping import Stopped, stoppable
+from realm.student.load import load
 from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.recipes import _Runner, check, train

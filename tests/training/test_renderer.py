@@ -8,7 +8,7 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import encode
+from realm.student.prompts import encode
 from realm.training.renderer import Renderer, as_prompt
 
 

@@ -8,11 +8,11 @@ from decoders import FAMILIES, VOCABULARY, decoder
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from realm.evaluation.decode import decode
 from realm.method.seeds import derive
+from realm.student.decode import decode
 from realm.training import rollout
 from realm.training.rollout import foreign_settings, resolved, roll_out, warpers
-from tests.evaluation.chosen import assert_chosen
+from tests.student.chosen import assert_chosen
 
 PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
 

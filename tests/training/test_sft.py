@@ -7,8 +7,8 @@ from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokeniz
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.evaluation.prompts import encode
 from realm.method.completion import parse
+from realm.student.prompts import encode
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples, tokenize
 

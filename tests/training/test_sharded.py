@@ -18,8 +18,8 @@ import torch
 import torch.distributed as distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from realm.evaluation.generate import generate
-from realm.evaluation.models import load
+from realm.student.generate import generate
+from realm.student.load import load
 from realm.training.published import distance, scores
 
 distributed.init_process_group("gloo")

@@ -19,11 +19,11 @@ from transformers.utils import chat_template_utils
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
-from realm.evaluation.generate import completion_text
-from realm.evaluation.models import load, load_tokenizer
-from realm.evaluation.prompts import encode, encode_text, present, prompt_text
 from realm.method.completion import parse
 from realm.run import RunFolder
+from realm.student.generate import completion_text
+from realm.student.load import load, load_tokenizer
+from realm.student.prompts import encode, encode_text, present, prompt_text
 from realm.training.recipes import check, train
 from realm.training.renderer import Renderer
 from realm.training.sft import examples, tokenize

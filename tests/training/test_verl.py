@@ -22,7 +22,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
-from realm.evaluation.models import load
+from realm.student.load import load
 from realm.training.grpo import grpo_rows
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward

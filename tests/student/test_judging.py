@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from realm.evaluation.judging import alike, classes, copied, verify_once
 from realm.method.routes import Route
+from realm.student.judging import alike, classes, copied, verify_once
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 

@@ -11,11 +11,11 @@ from transformers import AutoConfig
 from realm.analysis.stats import Student
 from realm.desk.task import WORDING
 from realm.errors import ModelError
-from realm.evaluation.models import load_tokenizer
-from realm.evaluation.models import resolve as resolve_model
-from realm.evaluation.prompts import fit_prompt
 from realm.method.prompt import DEFAULT_WORDING, PromptTooLongError, Tags
 from realm.method.routes import Route
+from realm.student.load import load_tokenizer
+from realm.student.load import resolve as resolve_model
+from realm.student.prompts import fit_prompt
 from realm.tasks.base import Question
 from realm.tasks.hints import answer_hint
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from realm.evaluation import cache
-from realm.evaluation.decode import decode
-from realm.evaluation.ways import taken, ways
+from realm.student import cache
+from realm.student.decode import decode
+from realm.student.ways import taken, ways
 from tests.training.decoders import FAMILIES
 
 VOCABULARY, END, LENGTH = 41, 1, 12
@@ -62,7 +62,7 @@ def decoded(
 def repeated(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:
     """The same with a plain cache."""
     with monkeypatch.context() as patch:
-        patch.setattr("realm.evaluation.decode.shareable", lambda *_: False)
+        patch.setattr("realm.student.decode.shareable", lambda *_: False)
         return decoded(model, **more)
 
 
@@ -128,7 +128,7 @@ def test_nothing_of_a_cache_outlives_its_rollout(monkeypatch: pytest.MonkeyPatch
             super().__init__(*args)
             made.extend(weakref.ref(layer) for layer in self.layers)
 
-    monkeypatch.setattr("realm.evaluation.decode.SharedCache", Watched)
+    monkeypatch.setattr("realm.student.decode.SharedCache", Watched)
     gc.disable()  # so that a circle of references would show
     try:
         decoded(model_of())

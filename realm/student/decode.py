@@ -15,8 +15,8 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer
 
 from realm.errors import ModelError
-from realm.evaluation.cache import GrowingLayer, SharedCache, attending, shareable
-from realm.evaluation.ways import (
+from realm.student.cache import GrowingLayer, SharedCache, attending, shareable
+from realm.student.ways import (
     Looks,
     Way,
     WayError,

@@ -18,12 +18,12 @@ from transformers import (
 )
 
 from realm.errors import ResourceError
-from realm.evaluation import generate as module
-from realm.evaluation.decode import quantile
-from realm.evaluation.generate import Generation, completion_text, end_tokens, generate
-from realm.evaluation.prompts import encode
 from realm.method.seeds import derive
-from tests.evaluation.chosen import assert_chosen
+from realm.student import generate as module
+from realm.student.decode import quantile
+from realm.student.generate import Generation, completion_text, end_tokens, generate
+from realm.student.prompts import encode
+from tests.student.chosen import assert_chosen
 
 Build = Callable[..., PreTrainedModel]
 

@@ -17,8 +17,8 @@ from transformers import BloomConfig, PreTrainedModel, PreTrainedTokenizerFast
 import realm
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.models import context_length, load, load_model, load_tokenizer, prompt_limit, resolve
 from realm.sections import PACKAGED_BASE
+from realm.student.load import context_length, load, load_model, load_tokenizer, prompt_limit, resolve
 
 Build = Callable[..., PreTrainedModel]
 

@@ -21,7 +21,7 @@ from torch import nn
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from realm.evaluation.ways import WayError
+from realm.student.ways import WayError
 
 #: Name of `_attend` among the attention functions of transformers.
 _NAME = "realm_shared_prompts"

@@ -22,9 +22,9 @@ from transformers.utils import logging as transformers_logging
 import realm
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import present
-from realm.evaluation.ways import COARSE_TOLERANCE, TOLERANCE, without_router_logits
 from realm.sections import PACKAGED_BASE, ModelSettings
+from realm.student.prompts import present
+from realm.student.ways import COARSE_TOLERANCE, TOLERANCE, without_router_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

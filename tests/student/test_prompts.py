@@ -16,7 +16,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import realm.desk
 from realm.config import Config
 from realm.errors import ModelError
-from realm.evaluation.prompts import (
+from realm.method.prompt import DEFAULT_WORDING, Tags, Wording
+from realm.method.routes import Route
+from realm.student.prompts import (
     as_plain_text,
     encode,
     evaluation_prompts,
@@ -24,8 +26,6 @@ from realm.evaluation.prompts import (
     make_wording,
     prompt_text,
 )
-from realm.method.prompt import DEFAULT_WORDING, Tags, Wording
-from realm.method.routes import Route
 from realm.tasks.base import Question
 
 QUESTIONS = [Question(f"q{i}", f"What is {i} + 1?", str(i + 1)) for i in range(8)]

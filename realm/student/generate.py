@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from realm.errors import ResourceError
-from realm.evaluation.decode import Pick, decode, quantile
-from realm.evaluation.prompts import encode
 from realm.method.prompt import Message
 from realm.method.seeds import derive
+from realm.student.decode import Pick, decode, quantile
+from realm.student.prompts import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
