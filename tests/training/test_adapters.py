@@ -19,7 +19,7 @@ from realm.run import RunFolder
 from realm.student.load import load, load_model
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 from realm.training.recipes import check, train
 
 LORA = {"r": 4, "alpha": 8}
@@ -51,7 +51,7 @@ SAMPLED = Recording()
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.recorded())
+        patch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.recorded())
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
@@ -118,7 +118,7 @@ def test_gradient_checkpointing(
     tmp_path: Path, student: Path, straight: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less memory, same figures, given the same completions."""
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
     run = lora_run(tmp_path, student, rl={"gradient_checkpointing": True})
     wanted, found = weights(straight.path / "model"), weights(run.path / "model")
     for name, tensor in wanted.items():

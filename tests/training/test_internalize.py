@@ -16,11 +16,12 @@ from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
 from realm.student.prompts import encode
-from realm.training.grpo import ReaLMTrainer
+from realm.student.scoring import Scored
+from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
-from realm.training.rewards import Group, Scored
+from realm.training.rewards import Group
 from realm.training_sections import InternalizeSettings
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
@@ -133,12 +134,12 @@ def test_long_completions_weigh_no_more_than_short_ones() -> None:
     assert own_mean(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
 
 
-Make = Callable[..., ReaLMTrainer]
+Make = Callable[..., RouteTrainer]
 
 
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
-    def make(weight: float, by: str = "sft", **rl: Any) -> ReaLMTrainer:
+    def make(weight: float, by: str = "sft", **rl: Any) -> RouteTrainer:
         settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
         config = tiny_config(tmp_path, student, rl=settings)
         return make_trainer(config, student, task, bank, tmp_path / "out")[0]
@@ -146,7 +147,7 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
     return make
 
 
-def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
+def gradients(trainer: RouteTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
     """Of an optimizer step on the batch, in so many micro-batches."""
     from trl.trainer.utils import split_tensor_dict
 
@@ -160,7 +161,7 @@ def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> d
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
 
-def generated(trainer: ReaLMTrainer) -> dict[str, Any]:
+def generated(trainer: RouteTrainer) -> dict[str, Any]:
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
     model.train()
@@ -174,7 +175,7 @@ def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
     return prompt, batch["completion_ids"][row][batch["completion_mask"][row] == 1].tolist()
 
 
-def moves(trainer: ReaLMTrainer, batch: dict[str, Any], wrong_too: bool = False) -> Any:
+def moves(trainer: RouteTrainer, batch: dict[str, Any], wrong_too: bool = False) -> Any:
     groups = trainer.reward_funcs[0].groups  # type: ignore[union-attr]
     completions = [sampled(batch, row)[1] for row in range(len(batch["completion_ids"]))]
     return moved(groups, completions, trainer.renderer, wrong_too=wrong_too)
