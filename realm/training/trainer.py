@@ -128,7 +128,7 @@ class ReaLMTrainer(RouteTrainer):
                 "bank: it holds no labelled CoT for any question of train_dataset; they are found by the column id, or "
                 "by the text of a question."
             )
-            _tell_of_dropped(renderer, asked["train_dataset"])
+        _tell_of_dropped(renderer, asked["train_dataset"])
         paid = RouteReward(config, renderer.questions, pool)
         paid.read = partial(completion_text, tokenizer, ends=end_tokens(student, tokenizer))
         feedback = make_feedback(config, renderer.questions, args.seed, k=renderer.k)

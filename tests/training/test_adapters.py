@@ -193,3 +193,18 @@ def test_off_by_default(tmp_path: Path, student: Path) -> None:
     assert config.training.lora.r == 0
     model, _ = load(student)
     assert with_adapters(model, config) is model
+
+
+def test_a_layer_that_takes_no_adapter_is_told_of_before_the_training(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the routers of some mixtures of experts, whose forward gives more than one tensor."""
+    import peft.tuners.lora.layer as lora
+
+    def forward(*_: Any, **__: Any) -> Any:
+        raise AttributeError("'tuple' object has no attribute 'dtype'")
+
+    monkeypatch.setattr(lora.Linear, "forward", forward)
+    config = tiny_config(tmp_path, student, recipe="realm-r1", lora=LORA)
+    with pytest.raises(ConfigError, match=r"training\.lora\.targets: this model \(qwen3\) fails .*its layers are"):
+        with_adapters(load_model(student), config)
