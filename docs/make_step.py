@@ -45,14 +45,21 @@ print([round(schedule.p(step / 10), 2) for step in range(11)], round(schedule.p(
         "## The routes that are drawn\n\nFour are selected, and each stays with probability p. Seed, question and step "
         "are all that chance rests on: every process, and a resumed run, draws the same.",
         """drawn = realm.draw(
-    bank, k=4, strategy="random", schedule=schedule, granularity="route",
-    tau=tau, seed=group["seed"], question_id=group["question_id"], step=group["step"],
+    bank,
+    k=4,
+    strategy="random",
+    schedule=schedule,
+    granularity="route",
+    tau=tau,
+    seed=group["seed"],
+    question_id=group["question_id"],
+    step=group["step"],
 )
 print([(route.label, route.answer) for route in drawn.routes], round(drawn.p, 3))""",
     ),
     (
-        "## The prompt (MRPV)\n\nThe student sees the question and the routes, not their labels. (The desk's wording is "
-        "short, since its student is tiny; `realm.DEFAULT_WORDING` is the one for others.)",
+        "## The prompt (MRPV)\n\nThe student sees the question and the routes, not their labels. (The desk's wording "
+        "is short, since its student is tiny; `realm.DEFAULT_WORDING` is the one for others.)",
         """from realm.desk.task import WORDING
 
 tags = realm.Tags()
@@ -67,8 +74,8 @@ print(group["completions"][5]["text"])
 print(parsed[5])""",
     ),
     (
-        "## Verdict and reward\n\nThe verifier compares the answer with the gold. The judging of the routes is paid only "
-        "where the answer is right: r = format + a · (answer + scores · scoring).",
+        "## Verdict and reward\n\nThe verifier compares the answer with the gold. The judging of the routes is paid "
+        "only where the answer is right: r = format + a · (answer + scores · scoring).",
         """from realm.tasks.verify import verifier
 
 desk = verifier("desk")
@@ -89,12 +96,12 @@ advantages = [(reward - mean) / (deviation + 1e-4) for reward in rewards]
 print([round(advantage, 3) for advantage in advantages])""",
     ),
     (
-        "## The loss\n\nWith one update a batch the ratio of new to old probabilities is 1 where the gradient is taken, "
-        "so that the loss (DAPO's: a mean over all tokens) is the mean of minus the advantages, and its gradient makes "
-        "the tokens of the completions with a positive advantage likelier. The wrong one is pushed down most; of the "
+        "## The loss\n\nWith one update a batch the ratio of new to old probabilities is 1 where the gradient is "
+        "taken, so that the loss (DAPO's: a mean over all tokens) is the mean of minus the advantages, and its gradient "
+        "makes the tokens of the completions with a positive advantage likelier. The wrong one is pushed down most; of the "
         "right ones, the one that judged every route rightly is pushed up most.",
         """tokens = [item["tokens"] for item in group["completions"]]
-loss = -sum(advantage * count for advantage, count in zip(advantages, tokens)) / sum(tokens)
+loss = -sum(advantage * count for advantage, count in zip(advantages, tokens, strict=True)) / sum(tokens)
 print(round(loss, 4))""",
     ),
 )
