@@ -97,9 +97,9 @@ print([round(advantage, 3) for advantage in advantages])""",
     ),
     (
         "## The loss\n\nWith one update a batch the ratio of new to old probabilities is 1 where the gradient is "
-        "taken, so that the loss (DAPO's: a mean over all tokens) is the mean of minus the advantages, and its gradient "
-        "makes the tokens of the completions with a positive advantage likelier. The wrong one is pushed down most; of the "
-        "right ones, the one that judged every route rightly is pushed up most.",
+        "taken, so that the loss (DAPO's: a mean over all tokens) is the mean of minus the advantages, and its "
+        "gradient makes the tokens of the completions with a positive advantage likelier. The wrong one is pushed "
+        "down most; of the right ones, the one that judged every route rightly is pushed up most.",
         """tokens = [item["tokens"] for item in group["completions"]]
 loss = -sum(advantage * count for advantage, count in zip(advantages, tokens, strict=True)) / sum(tokens)
 print(round(loss, 4))""",
