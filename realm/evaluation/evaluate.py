@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
-from realm.evaluation.voting import Voter, vote_records
 from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
@@ -270,8 +268,7 @@ def evaluate_directory(
     Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records) when all is done; rows of
     an earlier evaluation of the same stage there are replaced then, and stay if this one does not end. A summary with
     routes also holds `autonomy_gap`, accuracy with − without, paired by question, with `autonomy_gap_low` and
-    `autonomy_gap_high` (95 %). With `evaluation.vote` one without routes holds what
-    `realm.evaluation.voting.summarise_votes` says too, and its records an entry `vote`.
+    `autonomy_gap_high` (95 %).
 
     Args:
         bank: the CoTs of the held-out questions; None evaluates without routes only.
@@ -307,11 +304,7 @@ def evaluate_directory(
         for shown in (False, True)
         if not shown or has_routes(bank, rows, config)
     ]
-    vote = config.evaluation.vote
-    total, done = sum(len(splits[split]) * (2 if vote and not shown else 1) for split, shown in passes), 0
-    voter = Voter(
-        model, tokenizer, task, pool, config, limit=limit, length=completion_limit(config), seed=config.run.seed
-    )
+    total, done = sum(len(splits[split]) for split, _ in passes), 0
     summaries: list[Record] = []
     predictions: list[Record] = []
     without: dict[str, float] = {}
@@ -337,10 +330,6 @@ def evaluate_directory(
         )
         accuracies = question_accuracies(records)
         done += len(records)
-        if vote and not shown:
-            figures, records = vote_records(voter, splits[split], records, partial(report, before=done))
-            summary.update(figures)
-            done += len(records)
         if shown:
             gap = measures.paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
