@@ -151,6 +151,7 @@ def field_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
 _GONE = {
     "evaluation.vote": "is gone, as voting by scores did not beat a majority (docs/log.md): take it out",
     "evaluation.vote_samples": "is gone with evaluation.vote: take it out",
+    "training.rl.internalize.schedule": "is gone, as the weight fades with the routes in any case: take it out",
 }
 
 

@@ -33,6 +33,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
         ("training.rl.learning_rate=fast", "training.rl.learning_rate: Input should be a valid number"),
         ("training.rl=3", "training.rl: Input should be a valid dictionary"),
         ("run.seed.x=3", "run.seed: Input should be a valid integer"),
+        ("training.rl.internalize.schedule=rising", "training.rl.internalize.schedule is gone, as the weight fades"),
         ("evaluation.vote=true", "--set evaluation.vote=true: evaluation.vote is gone, as voting by scores did not"),
         ("nonsense", "--set nonsense: expected KEY=VALUE"),
         ("=3", "--set =3: expected KEY=VALUE"),
