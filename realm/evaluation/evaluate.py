@@ -24,6 +24,7 @@ from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.run import RunFolder
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable, verify_once
 from realm.student.load import load, prompt_limit
@@ -165,7 +166,7 @@ def _records(
 
 
 def question_accuracies(records: Sequence[Record]) -> dict[str, float]:
-    """Share of right completions of every question id: what `measures.paired_difference` compares."""
+    """Share of right completions of every question id: what `paired_difference` compares."""
     return {row["question_id"]: fmean(item["correct"] for item in row["completions"]) for row in records}
 
 
@@ -182,7 +183,7 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     n = samples > 1 · `by_kind`, `by_difficulty`.
     """
     accuracies = question_accuracies(records)
-    low, high = measures.bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
+    low, high = bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
     rows = [(record, item) for record in records for item in record["completions"]]
     items = [item for _, item in rows]
     shown = [item for record, item in rows if record["shown"]]
@@ -331,7 +332,7 @@ def evaluate_directory(
         accuracies = question_accuracies(records)
         done += len(records)
         if shown:
-            gap = measures.paired_difference(
+            gap = paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
             )
             names = ("autonomy_gap", "autonomy_gap_low", "autonomy_gap_high")
