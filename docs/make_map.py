@@ -16,7 +16,7 @@ def text() -> str:
         "",
         "Written by `python docs/make_map.py` from the docstrings. Arrows go down only: `cli` → `experiments` →",
         "`training`, `evaluation`, `report` → `teacher`, `exchange`, `analysis` → `student` → `bank` → `tasks` →",
-        "`method`.",
+        "`statistics` → `method`.",
     ]
     for folder in sorted({path.parent for path in (ROOT / "realm").rglob("*.py")}):
         modules = [path for path in sorted(folder.glob("*.py")) if path.name not in ("__init__.py", "__main__.py")]

@@ -288,10 +288,4 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
-    vote: bool = Field(
-        False, description="Also let the model score `routes.k` of its own completions and vote by the scores."
-    )
-    vote_samples: int | None = Field(
-        None, ge=1, description="Completions of the vote's second pass; default: half of `samples`."
-    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")

@@ -194,7 +194,7 @@ def _train(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: 
 
 def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
     """Evaluate the final model on the held-out splits and print the table."""
-    from realm.cli.results import print_results, print_votes
+    from realm.cli.results import print_results
     from realm.evaluation.evaluate import evaluate_directory
     from realm.recipes import plan
 
@@ -212,4 +212,3 @@ def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, poo
             progress=progress,
         )
     print_results(f"{run.path.name}, {config.training.recipe}", summaries)
-    print_votes(summaries)
