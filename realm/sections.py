@@ -144,6 +144,9 @@ class TeacherConfig(Section):
     price: PriceConfig = PriceConfig()
     batch_size: int = Field(8, ge=1, description="Samples generated together (transformers).")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of the weights (transformers).")
+    template_arguments: dict[str, Any] = Field(
+        {}, description="Arguments of the model's chat template (transformers), as `model.template_arguments`."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:

@@ -83,4 +83,4 @@ def _make_teacher(
         return EndpointTeacher(name, settings, config.collect.timeout, wording)
     from realm.teacher.local import LocalTeacher
 
-    return LocalTeacher(name, settings, config.run.seed, wording)
+    return LocalTeacher(name, settings, config.run.seed, wording, config.model.date)
