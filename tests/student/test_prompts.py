@@ -89,7 +89,7 @@ def test_whole_routes_are_dropped_until_it_fits(tokenizer: PreTrainedTokenizerFa
 
 
 def test_a_question_that_does_not_fit_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ModelError, match=r"question q0: its prompt needs \d+ tokens even without routes.*leaves 9"):
+    with pytest.raises(ModelError, match=r"question q0: its prompt needs \d+ tokens even without routes.*leaves 9 "):
         prompts(tokenizer, limit=9)
 
 
