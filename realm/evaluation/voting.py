@@ -21,7 +21,7 @@ from realm.method.seeds import derive, rng
 from realm.method.voting import affordable, choose, route_weights, score_weighted, vote
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import alike, verify_once
-from realm.student.prompts import Prompt, encode, evaluation_prompts, fit_prompt, make_tags, make_wording
+from realm.student.prompts import Prompt, encode, evaluation_prompts, fit_prompt, make_wording
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 
@@ -83,7 +83,7 @@ class Voter:
     ) -> None:
         self.model, self.tokenizer, self.task, self.pool, self.config = model, tokenizer, task, pool, config
         self.limit, self.length, self.seed = limit, length, seed
-        self.tags: Tags = make_tags(config)
+        self.tags: Tags = config.prompt.tags()
         self.wording = make_wording(config, task)
 
     def prompts(self, questions: Sequence[Question]) -> list[Prompt]:

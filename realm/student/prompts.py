@@ -18,7 +18,7 @@ from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
 from realm.method.routes import NOTHING, Draw, Route, Selection, draw
-from realm.method.schedule import ALWAYS, Schedule
+from realm.method.schedule import ALWAYS
 from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
 
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 STEP = -1
 #: Attribute of a tokenizer: what its chat template is filled with besides the conversation.
 _ARGUMENTS = "realm_template_arguments"
-
-
-def make_tags(config: Config) -> Tags:
-    """The tags of the configuration."""
-    return Tags(think=config.prompt.think_tag, answer=config.prompt.answer_tag, scores=config.prompt.scores_tag)
 
 
 def make_wording(config: Config, task: Task) -> Wording:
@@ -47,10 +42,7 @@ def make_wording(config: Config, task: Task) -> Wording:
 def make_selection(config: Config) -> Selection:
     """Which routes the configuration shows, and how they fade."""
     routes, fade = config.routes, config.fade
-    schedule = Schedule(
-        fade.schedule, fade.p_start, fade.p_end, fade.hold, fade.fade_end, fade.stairs, fade.floor, fade.target
-    )
-    return Selection(routes.k, routes.selection, routes.error_ratio, routes.error_range, schedule, fade.granularity)
+    return Selection(routes.k, routes.selection, routes.error_ratio, routes.error_range, fade.made(), fade.granularity)
 
 
 def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
@@ -233,7 +225,7 @@ def evaluation_prompts(
     Raises:
         ModelError: a question does not fit even without routes; the message names it.
     """
-    wording, tags = make_wording(config, task), make_tags(config)
+    wording, tags = make_wording(config, task), config.prompt.tags()
     selection = dataclasses.replace(make_selection(config), schedule=ALWAYS)
     prompts = []
     for question in questions:

@@ -14,7 +14,7 @@ from realm.config import Config
 from realm.method.prompt import Message, messages, plain
 from realm.method.routes import NOTHING, Draw, Route, draw
 from realm.method.schedule import Schedule, is_probe
-from realm.student.prompts import Prompt, make_prompt, make_selection, make_tags, make_wording, prompt_text
+from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, prompt_text
 from realm.tasks.base import Question, Task
 
 
@@ -50,7 +50,7 @@ class Renderer:
         selection = make_selection(config)
         self.selection = selection if k is None else replace(selection, k=k)
         self.seed = config.run.seed if seed is None else seed
-        self.tags = make_tags(config)
+        self.tags = config.prompt.tags()
         self.wording = make_wording(config, task)
         self.questions: Mapping[str, Question] = {question.id: question for question in task.rows("train")}
         self.context = context
