@@ -44,17 +44,8 @@ print([round(schedule.p(step / 10), 2) for step in range(11)], round(schedule.p(
     (
         "## The routes that are drawn\n\nFour are selected, and each stays with probability p. Seed, question and step "
         "are all that chance rests on: every process, and a resumed run, draws the same.",
-        """drawn = realm.draw(
-    bank,
-    k=4,
-    strategy="random",
-    schedule=schedule,
-    granularity="route",
-    tau=tau,
-    seed=group["seed"],
-    question_id=group["question_id"],
-    step=group["step"],
-)
+        """selection = realm.Selection(k=4, strategy="random", schedule=schedule, granularity="route")
+drawn = realm.draw(bank, selection, tau=tau, seed=group["seed"], question_id=group["question_id"], step=group["step"])
 print([(route.label, route.answer) for route in drawn.routes], round(drawn.p, 3))""",
     ),
     (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from realm.method.completion import Completion, parse
     from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
     from realm.method.reward import Reward, Weights, reward, scoring
-    from realm.method.routes import Route, draw, select
+    from realm.method.routes import Route, Selection, draw, select
     from realm.method.schedule import Schedule, fade
     from realm.student.scoring import RewardFunction
     from realm.training.trainer import ReaLMTrainer
@@ -27,7 +27,7 @@ _HOMES = {
     "realm.method.completion": ("Completion", "parse"),
     "realm.method.prompt": ("DEFAULT_WORDING", "Tags", "Wording", "messages"),
     "realm.method.reward": ("Reward", "Weights", "reward", "scoring"),
-    "realm.method.routes": ("Route", "draw", "select"),
+    "realm.method.routes": ("Route", "Selection", "draw", "select"),
     "realm.method.schedule": ("Schedule", "fade"),
     "realm.student.scoring": ("RewardFunction",),
     "realm.training.trainer": ("ReaLMTrainer",),
@@ -44,6 +44,7 @@ __all__ = [
     "RewardFunction",
     "Route",
     "Schedule",
+    "Selection",
     "Tags",
     "Weights",
     "Wording",

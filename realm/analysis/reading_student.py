@@ -9,7 +9,6 @@ from typing import Any
 from transformers import AutoConfig
 
 from realm.analysis.stats import Student
-from realm.desk.task import WORDING
 from realm.errors import ModelError
 from realm.method.prompt import PromptTooLongError, Tags
 from realm.method.routes import Route
@@ -17,7 +16,7 @@ from realm.student.load import load_tokenizer
 from realm.student.load import resolve as resolve_model
 from realm.student.prompts import fit_prompt
 from realm.tasks.base import Question
-from realm.tasks.hints import hinted_wording
+from realm.tasks.registry import wording_of
 
 
 def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> Student:
@@ -30,8 +29,7 @@ def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> St
         if length is None:
             raise ModelError(f"{model}: the model does not tell its context length; give --context.")
         context = max(1, length - min(512, length // 2))
-    ours = info.get("task") == "desk"
-    wording = WORDING if ours else hinted_wording(str(info.get("verifier", "")), info.get("choices") or ())
+    wording = wording_of(str(info.get("task")), str(info.get("verifier", "")), info.get("choices") or ())
     limit = context
 
     def clean(text: str) -> str:

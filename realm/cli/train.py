@@ -71,7 +71,7 @@ def train(
     from realm.report import write_report
     from realm.run import RunFolder
     from realm.stopping import stoppable
-    from realm.student.prompts import make_tags, make_wording
+    from realm.student.prompts import make_wording
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.recipes import check
@@ -107,7 +107,7 @@ def train(
             with _noted(place):
                 _train(resolved, place, task, bank, pool, there)
             return
-        prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
+        prompt = template_hash(make_wording(resolved, task), resolved.prompt.tags())
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume, there=there)
         try:
             if bank is not None and bank.path is None:
@@ -194,7 +194,7 @@ def _train(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: 
 
 def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, pool: VerifierPool) -> None:
     """Evaluate the final model on the held-out splits and print the table."""
-    from realm.cli.results import print_results, print_votes
+    from realm.cli.results import print_results
     from realm.evaluation.evaluate import evaluate_directory
     from realm.recipes import plan
 
@@ -212,4 +212,3 @@ def _conclude(config: Config, run: RunFolder, task: Task, bank: Bank | None, poo
             progress=progress,
         )
     print_results(f"{run.path.name}, {config.training.recipe}", summaries)
-    print_votes(summaries)

@@ -11,10 +11,9 @@ from typing import Any
 from realm.config import Config
 from realm.method.completion import REASONS
 from realm.method.prompt import Message
-from realm.method.reward import Weights
 from realm.method.routes import Route
 from realm.student.judging import copied, unreadable
-from realm.student.prompts import judged, make_tags
+from realm.student.prompts import judged
 from realm.student.scoring import Asked, Judge, Scored
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
@@ -59,8 +58,7 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
-        self._judge = Judge(pool, tags=make_tags(config), weights=weights, rule=config.reward.rule)
+        self._judge = Judge(pool, tags=config.prompt.tags(), weights=config.reward.weights(), rule=config.reward.rule)
         self._size = config.training.rl.num_generations
 
     def __call__(

@@ -123,7 +123,7 @@ class ReaLMTrainer(RouteTrainer):
             config, task, held, tokenizer, context_length(student, config), k=None if held is not None else 0
         )
         renderer.check()
-        if held is not None and renderer.k and not any(held.routes(one.id) for one in asked["train_dataset"]):
+        if held is not None and renderer.selection.k and not any(held.routes(one.id) for one in asked["train_dataset"]):
             raise DataError(
                 "bank: it holds no labelled CoT for any question of train_dataset; they are found by the column id, or "
                 "by the text of a question."
@@ -131,7 +131,7 @@ class ReaLMTrainer(RouteTrainer):
         _tell_of_dropped(renderer, asked["train_dataset"])
         paid = RouteReward(config, renderer.questions, pool)
         paid.read = partial(completion_text, tokenizer, ends=end_tokens(student, tokenizer))
-        feedback = make_feedback(config, renderer.questions, args.seed, k=renderer.k)
+        feedback = make_feedback(config, renderer.questions, args.seed, k=renderer.selection.k)
         super().__init__(
             renderer=renderer,
             feedback=feedback,

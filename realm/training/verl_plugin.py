@@ -22,8 +22,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
-from realm.method.reward import Weights
-from realm.student.prompts import judged, make_tags
+from realm.student.prompts import judged
 from realm.student.scoring import RewardFunction
 from realm.tasks.base import Question
 from realm.training.renderer import Renderer
@@ -112,8 +111,8 @@ def _rewards(file: str) -> RewardFunction:
     return RewardFunction(
         exported.verifier,
         config.task.choices,
-        tags=make_tags(config),
-        weights=Weights(config.reward.format, config.reward.answer, config.reward.scores),
+        tags=config.prompt.tags(),
+        weights=config.reward.weights(),
         rule=config.reward.rule,
         timeout=config.task.verifier_timeout,
     )
