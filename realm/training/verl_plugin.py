@@ -28,7 +28,7 @@ from realm.config import Config, load_config
 from realm.method.completion import parse
 from realm.method.reward import reward
 from realm.student.judging import unreadable
-from realm.student.prompts import judged
+from realm.student.prompts import judged, present
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.training.renderer import Renderer
@@ -68,6 +68,8 @@ class RouteDataset(RLHFDataset):
                 ]
             )
         self._fades = exported.split == "train"
+        # Prompts are fitted as verl renders them, which is told by its configuration (data.apply_chat_template_kwargs).
+        present(self.tokenizer, config.model)
         task = ExportedTask(exported, config.task.choices, questions)
         k = exported.k if self._fades else 0
         self._renderer = Renderer(config, task, bank, self.tokenizer, exported.context, k=k)
