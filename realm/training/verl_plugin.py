@@ -22,7 +22,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
-from realm.student.prompts import judged
+from realm.student.prompts import judged, present
 from realm.student.scoring import RewardFunction
 from realm.tasks.base import Question
 from realm.training.renderer import Renderer
@@ -62,6 +62,8 @@ class RouteDataset(RLHFDataset):
                 ]
             )
         self._fades = exported.split == "train"
+        # Prompts are fitted as verl renders them, which is told by its configuration (data.apply_chat_template_kwargs).
+        present(self.tokenizer, config.model)
         task = ExportedTask(exported, config.task.choices, questions)
         k = exported.k if self._fades else 0
         self._renderer = Renderer(config, task, bank, self.tokenizer, exported.context, k=k)
