@@ -48,8 +48,9 @@ from realm.config import Config
 from realm.errors import UserError
 from realm.method.prompt import Wording
 from realm.student.decode import decode
-from realm.student.generate import generate, greedy
+from realm.student.generate import generate
 from realm.student.load import load, refuse_settings
+from realm.student.sampling import greedy
 from realm.student.ways import taken
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier

@@ -28,6 +28,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
         ("training.rl.micro_batch_size=36", "batch_size (96) must be a multiple of micro_batch_size (36)"),
         ("routes.k=9", "routes.k (9) is above bank.samples (8)"),
         ("fade.hold=0.95", "hold (0.95) must be below fade_end (0.9)"),
+        ("prompt.think_tag=1st", "prompt: a tag must be a letter followed by letters, digits, - or _, found '1st'"),
         ("prompt.think_tag=Answer", "the tags must differ from each other and from `route`"),
         ("task.name=jsonl", "task.path is needed for the task jsonl"),
         ("training.rl.learning_rate=fast", "training.rl.learning_rate: Input should be a valid number"),

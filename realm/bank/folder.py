@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.bank.card import FORMAT, card, questions_table
-from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, known_label, to_record, unescape
+from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, known_label, unescape
 from realm.bank.questions import QUESTION_COLUMNS, differing, from_question, to_question
 from realm.bank.reading import check_info, reading_table
 from realm.bank.writer import BankWriter, to_bytes
@@ -327,30 +327,6 @@ class BankFolder:
                 if _TABLES.fullmatch(leftover.name) and leftover not in kept:
                     leftover.unlink(missing_ok=True)
         self.update({"compacted_bytes": None})
-
-    def fold(self) -> None:
-        """Move the labels of `labels.jsonl` into the CoTs' rows; inside `lock`. An interruption loses nothing."""
-        labels = self.labels()
-        if labels:
-            if self.parquet is not None:
-                from realm.bank.compact import compact
-
-                compact(self)
-            else:
-                self._rewrite(labels)
-        with writing(self.path):
-            (self.path / "labels.jsonl").unlink(missing_ok=True)
-
-    def _rewrite(self, labels: Mapping[str, Label]) -> None:
-        temporary = self.path / "cots.jsonl.tmp"
-        with writing(self.path):
-            with temporary.open("wb") as file:
-                for cot in self.scan():
-                    file.write(to_bytes(to_record(labelled(cot, labels))))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / "cots.jsonl")
-        self.write_card()
 
 
 def labelled(cot: CoT, labels: Mapping[str, Label]) -> CoT:

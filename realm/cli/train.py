@@ -71,7 +71,7 @@ def train(
     from realm.report import write_report
     from realm.run import RunFolder
     from realm.stopping import stoppable
-    from realm.student.prompts import make_tags, make_wording
+    from realm.student.prompts import make_wording
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.recipes import check
@@ -107,7 +107,7 @@ def train(
             with _noted(place):
                 _train(resolved, place, task, bank, pool, there)
             return
-        prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
+        prompt = template_hash(make_wording(resolved, task), resolved.prompt.tags())
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume, there=there)
         try:
             if bank is not None and bank.path is None:

@@ -28,7 +28,7 @@ from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable, verify_once
 from realm.student.load import load, prompt_limit
-from realm.student.prompts import Prompt, evaluation_prompts, judged, make_tags
+from realm.student.prompts import Prompt, evaluation_prompts, judged
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
@@ -118,7 +118,7 @@ def _records(
     config: Config,
 ) -> list[Record]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
-    tags = make_tags(config)
+    tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
     parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]

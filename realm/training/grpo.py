@@ -34,13 +34,13 @@ from trl.trainer.grpo_config import GRPOConfig
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.student.generate import completion_text, end_tokens
-from realm.student.prompts import encode_text, prompt_text
+from realm.student.prompts import Prompt, encode_text, prompt_text
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
-from realm.training.renderer import Rendered, Renderer, as_prompt
+from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
@@ -86,7 +86,7 @@ class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
                 self._metrics["train"][name].append(value)
             if feedback.dynamic:
                 inputs = self._ask(feedback, inputs)
-        rendered: dict[str, Rendered] = {}
+        rendered: dict[str, Prompt] = {}
         rows = []
         for row in inputs:
             question_id = row["question_id"]
@@ -212,7 +212,7 @@ def make_grpo_trainer(
 ) -> ReaLMTrainer:
     """The trainer of one RL stage; checkpoints go below `output`."""
     reward.read = partial(completion_text, tokenizer, ends=end_tokens(model, tokenizer))
-    feedback = make_feedback(config, renderer.questions, seed, k=renderer.k)
+    feedback = make_feedback(config, renderer.questions, seed, k=renderer.selection.k)
     trainer = ReaLMTrainer(
         renderer=renderer,
         feedback=feedback,

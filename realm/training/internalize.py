@@ -118,7 +118,7 @@ def moved(
                 continue
             owed[group.question.id].discard(text)
             if prompt is None:
-                prompt = encode(tokenizer, renderer.fit(group.question.id, ())[0])
+                prompt = encode(tokenizer, renderer.fit(group.question.id).messages)
             rows.append((prompt, up_to(tokenizer, sampled[len(rows)], text)))
     return rows
 

@@ -11,10 +11,10 @@ from typing import Any
 from realm.config import Config
 from realm.method.completion import REASONS, Completion, parse
 from realm.method.prompt import Message
-from realm.method.reward import Reward, Weights, reward
+from realm.method.reward import Reward, reward
 from realm.method.routes import Route
 from realm.student.judging import copied, unreadable, verify_once
-from realm.student.prompts import judged, make_tags
+from realm.student.prompts import judged
 from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
@@ -80,8 +80,8 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        self._tags = make_tags(config)
-        self._weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
+        self._tags = config.prompt.tags()
+        self._weights = config.reward.weights()
         self._rule = config.reward.rule
         self._size = config.training.rl.num_generations
 

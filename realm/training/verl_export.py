@@ -28,7 +28,7 @@ from realm.errors import ConfigError, DataError, ModelError
 from realm.files import writing
 from realm.method.prompt import Wording, messages
 from realm.student.load import context_length, load_outline, load_tokenizer
-from realm.student.prompts import make_tags, make_wording
+from realm.student.prompts import make_wording
 from realm.tasks.base import Comment, Question, Task
 from realm.tasks.verify import Verifier, verifier
 
@@ -145,7 +145,7 @@ def _row(config: Config, exported: Exported, number: int, question: Question, ba
     row = {
         # What verl's own dataset reads; the prompt is the one without routes.
         "data_source": f"realm/{exported.task}",
-        "prompt": messages(question.question, (), exported.wording, make_tags(config)),
+        "prompt": messages(question.question, (), exported.wording, config.prompt.tags()),
         "ability": exported.task,
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": number, "split": exported.split, "question_id": question.id},

@@ -26,9 +26,9 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
 from realm.method.completion import parse
-from realm.method.reward import Weights, reward
+from realm.method.reward import reward
 from realm.student.judging import unreadable
-from realm.student.prompts import judged, make_tags
+from realm.student.prompts import judged
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.training.renderer import Renderer
@@ -115,8 +115,8 @@ class _Judge:
     def __init__(self, file: str) -> None:
         exported = read_exported(file)
         config = _config(exported)
-        self.tags = make_tags(config)
-        self.weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
+        self.tags = config.prompt.tags()
+        self.weights = config.reward.weights()
         self.rule = config.reward.rule
         self.lock = threading.Lock()
         self.pool = VerifierPool(exported.verifier, config.task.choices, config.task.verifier_timeout)

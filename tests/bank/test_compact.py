@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from realm.bank.compact import compact
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import fold
 from realm.bank.scan import groups
 from realm.bank.store import Bank
 from realm.locks import LOCK
@@ -97,7 +98,7 @@ def do_compact(folder: BankFolder) -> None:
 
 def do_fold(folder: BankFolder) -> None:
     with folder.lock():
-        folder.fold()
+        fold(folder)
 
 
 def do_append(folder: BankFolder) -> None:

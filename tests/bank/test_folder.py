@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from realm.bank.cot import COLUMNS, PROBLEMS, CoT, comment_hash, from_record, to_record
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import fold
 from realm.bank.store import Bank
 from realm.bank.writer import to_bytes
 from realm.errors import DataError, ResourceError
@@ -92,7 +93,7 @@ def test_whatever_is_written_is_read_back(
     with again.lock():
         with again.writer() as writer:
             writer.write_labels((cot, 1, "why") for cot in found)
-        again.fold()
+        fold(again)
     assert [(cot.id, cot.text, cot.answer, cot.label, cot.reason) for cot in BankFolder.open(again.path).scan()] == [
         (cot.id, cot.text, cot.answer, 1, "why") for cot in found
     ]
@@ -245,7 +246,7 @@ def test_a_killed_writer_loses_nothing_that_it_said_was_written(
         assert len(written) <= told - start + 2
         assert all(labels[f"q//{sample}"] == (sample % 2, "") for sample in range(start, told + 1))
     with folder.lock():
-        folder.fold()
+        fold(folder)
     assert [cot.label for cot in folder.scan() if cot.sample < 200] == [number % 2 for number in range(200)]
     assert not (folder.path / "labels.jsonl").exists()
     assert len({cot.id for cot in folder.scan()}) == len(list(folder.scan()))

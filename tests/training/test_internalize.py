@@ -92,7 +92,7 @@ def test_only_right_readable_completions_with_routes_that_most_agree_with_move(r
     assert [row is not None for row in rows] == [True, False, False, False, False, False, False]
     assert rows[0] is not None
     prompt, completion = rows[0]
-    assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions)), ())[0])
+    assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions))).messages)
     assert tokenizer.decode(completion) == f"{RIGHT} <|end|>"
 
 
