@@ -13,11 +13,11 @@ from realm.method.completion import REASONS, Completion, parse
 from realm.method.prompt import Message
 from realm.method.reward import Reward, reward
 from realm.method.routes import Route
-from realm.student.judging import copied, unreadable, verify_once
+from realm.student.judging import copied, unreadable
 from realm.student.prompts import judged
 from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import VerifierPool, verify_once
 
 
 @dataclass(frozen=True)
