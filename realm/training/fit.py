@@ -35,7 +35,7 @@ def _offloaded() -> bool:
     ) not in ("none", "")
 
 
-def refuse_what_cannot_fit(config: Config, there: Memory) -> None:
+def refuse_what_cannot_fit(config: Config, model: Outline, there: Memory) -> None:
     """Stop a run that has no room for weights, gradients and optimizer states even before its first token.
 
     Raises:
@@ -43,7 +43,7 @@ def refuse_what_cannot_fit(config: Config, there: Memory) -> None:
     """
 
     def need(changed: Config) -> int:
-        return estimate(changed, outline(changed), Lengths(0, 0.0, 0)).fixed
+        return estimate(changed, _outlined(config, model, changed), Lengths(0, 0.0, 0)).fixed
 
     if there.limit is not None and not _offloaded() and (needed := need(config)) > there.limit:
         raise _refusal(config, "weights, gradients and optimizer states need", needed, there, need)

@@ -18,9 +18,9 @@ from typer.testing import Result
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.cli.results import print_results
-from realm.cli.train import open_training_bank
 from realm.config import load_config
 from realm.errors import ResourceError
+from realm.exchange.run_bank import open_run_bank
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
@@ -144,7 +144,7 @@ def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
     task = load_task(config)
     with VerifierPool(task.verifier.name) as pool:
         for resume, word in ((True, "I add."), (False, "I count.")):
-            bank = open_training_bank(config, task, pool, resume=resume)
+            bank = open_run_bank(config, task, pool, resume=resume)
             assert bank is not None
             assert all(cot.text.startswith(word) for cot in bank.all())
 

@@ -14,7 +14,8 @@ from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
-from realm.training.recipes import check, train
+from realm.training.prepare import prepare
+from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
 from realm.training_sections import Recipe, TrainingConfig
@@ -93,7 +94,7 @@ def test_the_synthesizer_reads_routes_and_judges_none(tmp_path: Path, task: Tiny
 
 def test_sft_recipes_need_a_bank(tmp_path: Path, task: TinyTask, student: Path) -> None:
     with pytest.raises(DataError, match="the recipe rft is taught by CoTs, but there is no bank"):
-        check(tiny_config(tmp_path, student, recipe="rft"), task, None)
+        prepare(tiny_config(tmp_path, student, recipe="rft"), task, None)
 
 
 @pytest.mark.parametrize("recipe", ["sft", "rft", "mrpv", "synthesizer", "synthesizer-rl", "sft+grpo"])
@@ -103,7 +104,7 @@ def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
     config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=2)
     run = new_run(config)
     with pool() as judge:
-        model = train(config, run=run, task=task, bank=bank, pool=judge)
+        model = train(prepare(config, task, bank), run=run, pool=judge)
     assert (model / "model.safetensors").is_file()
     cost = run.meta["cost"]
     assert cost["steps"] == sum(stage.steps for stage in plan(config))
@@ -167,7 +168,7 @@ def test_what_a_recipe_cannot_do_is_refused(
     tmp_path: Path, student: Path, task: TinyTask, bank: Bank, recipe: str, more: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        check(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
+        prepare(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
 
 
 def test_the_fair_rival_has_as_many_rounds_and_may_do_without_sft(tmp_path: Path) -> None:

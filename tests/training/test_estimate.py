@@ -22,6 +22,7 @@ from realm.training.adapters import with_adapters
 from realm.training.estimate import Lengths, Outline, estimate, outline, prompt_lengths
 from realm.training.fit import advice, describe, size
 from realm.training.memory import Memory, group_limits, memory
+from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
 
@@ -130,24 +131,24 @@ def test_what_cannot_fit_is_refused_with_what_would(
     config = tiny_config(tmp_path, medium)
     needed = estimate(config, outline(config), Lengths(0, 0.0, 0)).fixed
     assert needed == 16 * outline(config).parameters
-    module.refuse_what_cannot_fit(config, Memory(needed, "RAM"))
-    module.refuse_what_cannot_fit(config, Memory(None, "accelerator"))
+    module.refuse_what_cannot_fit(config, outline(config), Memory(needed, "RAM"))
+    module.refuse_what_cannot_fit(config, outline(config), Memory(None, "accelerator"))
     with pytest.raises(ResourceError) as caught:
-        module.refuse_what_cannot_fit(config, Memory(needed - 1, "RAM"))
+        module.refuse_what_cannot_fit(config, outline(config), Memory(needed - 1, "RAM"))
     text = str(caught.value)
     assert size(needed) in text and "training.lora.r=16" in text and "adamw_8bit" in text and "micro_batch" not in text
     assert "model.dtype=bfloat16 (" in text and "beta" not in text
     with pytest.raises(ResourceError, match="Take a smaller model; or spread it"):
-        module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
+        module.refuse_what_cannot_fit(config, outline(config), Memory(1000, "GPU"))
     # LoRA alone needs 82 MB, bf16 alone half of all.
     with pytest.raises(ResourceError, match=r"with --set training.lora.r=16 --set model.dtype=bfloat16 \(") as caught:
-        module.refuse_what_cannot_fit(config, Memory(needed // 5, "GPU"))
+        module.refuse_what_cannot_fit(config, outline(config), Memory(needed // 5, "GPU"))
     assert "; or spread" in str(caught.value)
     reference = tiny_config(tmp_path, medium, rl={"beta": 0.1})
     with pytest.raises(ResourceError, match=r"--set training.rl.beta=0 \("):
-        module.refuse_what_cannot_fit(reference, Memory(needed, "RAM"))
+        module.refuse_what_cannot_fit(reference, outline(reference), Memory(needed, "RAM"))
     monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
-    module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
+    module.refuse_what_cannot_fit(config, outline(config), Memory(1000, "GPU"))
 
 
 def test_what_hardly_fits_is_refused_with_what_would(
@@ -310,8 +311,8 @@ plain = {"micro_batch_size": 64, "batch_size": 64, "shared_prefix": "off"}
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[2]), rl=plain)
 task, bank = TinyTask(), tiny_bank(TinyTask())
 with pool() as judges:
-    warm = probe(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank, judges, k=4)
-    found = probe(config, task, bank, judges, k=4)
+    warm = probe(prepare(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank), judges)
+    found = probe(prepare(config, task, bank), judges)
 lengths = prompt_lengths(config, Renderer(config, task, bank, tiny_tokenizer(), CONTEXT))
 print(estimate(config, outline(config), lengths).peak, found.peak)
 """
@@ -336,7 +337,7 @@ def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, stud
 def test_probe_leaves_nothing(tmp_path: Path, student: Path) -> None:
     task = TinyTask()
     with pool() as judges:
-        found = probe(tiny_config(tmp_path, student), task, tiny_bank(task), judges, k=4)
+        found = probe(prepare(tiny_config(tmp_path, student), task, tiny_bank(task)), judges)
     assert found.seconds > 0 and 0 <= found.peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert not list(tmp_path.iterdir())
 
