@@ -285,3 +285,20 @@ def test_evaluate_votes(work: Path, realm: Realm) -> None:
     assert result.exit_code == 2
     assert "expected evaluation.samples >= 2" in result.stderr
     assert not (work / "other").exists()
+
+
+def test_a_recipe_of_somebody_else_trains_and_is_reported(
+    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "my_recipes.py").write_text(
+        "from realm.recipes import realm_zero\n"
+        "from realm.recipes.stage import Recipe\n"
+        "BRIEF = Recipe('brief', realm_zero.stages, {'fade.fade_end': 0.25})\n"
+    )
+    monkeypatch.syspath_prepend(work)
+    result = realm("train", "config.yaml", "--set", "training.recipe=my_recipes:BRIEF")
+    assert result.exit_code == 0, result.output
+    assert load_config(work / "runs" / "first" / "config.yaml").fade.fade_end == 0.25
+    assert "my_recipes:BRIEF" in (work / "runs" / "first" / "report.html").read_text(encoding="utf-8")
+    assert realm("doctor", "runs/first").exit_code in (0, 1)
+    assert realm("train", "config.yaml", "--set", "training.recipe=my_recipes:LONG").exit_code == 2

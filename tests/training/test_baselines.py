@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
@@ -18,7 +20,7 @@ from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
-from realm.training_sections import Recipe, TrainingConfig
+from realm.training_sections import TrainingConfig
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:
@@ -31,9 +33,9 @@ def taught(config: Config, task: TinyTask, bank: Bank) -> list[Example]:
 
 
 def test_every_recipe_has_a_file_of_its_own() -> None:
-    assert set(RECIPES) == set(get_args(Recipe))
-    assert all(module.__doc__ and f"`{name}`" in module.__doc__ for name, module in RECIPES.items())
-    assert len({module.__name__ for module in RECIPES.values()}) == len(RECIPES)
+    for name, recipe in RECIPES.items():
+        module = import_module(f"realm.recipes.{re.sub('[-+]', '_', name)}")
+        assert module.RECIPE is recipe and recipe.name == name and f"`{name}`" in (module.__doc__ or "")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,11 @@ def test_what_a_recipe_cannot_do_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         prepare(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_a_recipe_says_of_routes_is_what_its_stages_have(tmp_path: Path, recipe: str) -> None:
+    assert RECIPES[recipe].shows_routes == any(stage.k for stage in plan(configured(tmp_path, recipe)))
 
 
 def test_the_fair_rival_has_as_many_rounds_and_may_do_without_sft(tmp_path: Path) -> None:
