@@ -13,6 +13,7 @@ from rich.live import Live
 from realm.config import Config
 from realm.files import read_jsonl
 from realm.jobs import Job, run_jobs
+from realm.recipes import plan
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 FAST = {
@@ -28,9 +29,6 @@ FAST = {
 EVALUATION = 0.15
 #: What a step of SFT costs in steps of RL, roughly.
 _SFT_STEP = 0.1
-#: Recipes of one kind of stage only; the others have SFT, where it has steps, and then RL.
-_SFT_ONLY = frozenset({"sft", "rft", "synthesizer", "instructors", "instructors-contrast"})
-_RL_ONLY = frozenset({"grpo", "mrpv", "realm-zero", "synthesizer-rl"})
 #: Printed at most this often (seconds) where the output is no terminal.
 PLAIN_EVERY = 20.0
 
@@ -54,17 +52,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def training_progress(config: Config, folder: Path) -> tuple[str, float, dict[str, Any]]:
     """How far a training run has come: stage and step in words, share done in [0, 1], its last row of metrics."""
-    training = config.training
-    sft = 0 if training.recipe in _RL_ONLY else training.sft.steps
-    rl = 0 if training.recipe in _SFT_ONLY else training.rl.steps
+    stages = plan(config)
+    sft, rl = (next((stage.steps for stage in stages if stage.kind == kind), 0) for kind in ("sft", "rl"))
     metrics = read_rows(folder / "metrics.jsonl")
     last: dict[str, Any] = metrics[-1] if metrics else {"stage": "sft" if sft else "rl", "step": 0, "round": 0}
     steps = sft if last["stage"] == "sft" else rl
     done = last["step"] * _SFT_STEP if last["stage"] == "sft" else sft * _SFT_STEP + last["step"]
     ended = last["step"] >= steps and (last["stage"] == "rl" or not rl)
     words = f"{'evaluation' if ended else last['stage']} {last['step']}/{steps}"
-    round_, rounds = last.get("round") or 0, training.rounds if sft else 1
-    share = (round_ + done / (sft * _SFT_STEP + rl)) / rounds
+    share = ((last.get("round") or 0) + done / (sft * _SFT_STEP + rl)) / (stages[-1].round + 1)
     return words, min(share, 1.0) * (1 - EVALUATION), last
 
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.recipes import settings as recipe_settings
+from realm.recipes import known, recipe
 from realm.sections import (
     BankConfig,
     CollectConfig,
@@ -61,7 +61,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
-        for key, value in recipe_settings(self.training.recipe).items():
+        for key, value in recipe(self.training.recipe).settings.items():
             *parents, last = key.split(".")
             section: Any = self
             for parent in parents:
@@ -255,10 +255,11 @@ def _key(assignment: str) -> str:
     return assignment.partition("=")[0].strip()
 
 
-def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> None:
-    """Take out what `recipe` fixed when the file was resolved: another one must not inherit it."""
+def _release(tree: dict[str, Any], before: str, overrides: Sequence[str]) -> None:
+    """Take out what the recipe `before` fixed when the file was resolved: another one must not inherit it."""
     given = {_key(text) for text in overrides}
-    for key, value in recipe_settings(recipe).items():
+    fixed = known(before)
+    for key, value in fixed.settings.items() if fixed else ():
         *parents, last = key.split(".")
         node: Any = tree
         for parent in parents:
@@ -269,7 +270,7 @@ def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> Non
 
 def _refuse_against_recipe(config: Config, overrides: Sequence[str]) -> None:
     """Raise `ConfigError` for an override of what the recipe fixes; a value in a file gives way to the recipe."""
-    fixed = recipe_settings(config.training.recipe)
+    fixed = recipe(config.training.recipe).settings
     for text in overrides:
         key = _key(text)
         if key in fixed and yaml.safe_load(text.partition("=")[2]) != fixed[key]:

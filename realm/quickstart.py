@@ -39,6 +39,7 @@ from realm.errors import ConfigError, ResourceError
 from realm.files import write_atomic
 from realm.jobs import Job
 from realm.method.seeds import derive
+from realm.recipes import plan
 from realm.report import write_report
 from realm.run import RunFolder, machine, versions
 from realm.statistics.bootstrap import paired_difference
@@ -75,9 +76,10 @@ def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
     configs = {}
     for recipe in RECIPES:
         changes: dict[str, Any] = {**shared, "run.name": recipe, "training.recipe": recipe}
-        if recipe == "realm-r1":
-            changes["training.rl.steps"] = training.rl.steps - training.sft.steps
-        configs[recipe] = with_values(config, changes)
+        made = with_values(config, changes)
+        if any(stage.kind == "sft" for stage in plan(made)):
+            made.training.rl.steps -= training.sft.steps
+        configs[recipe] = made
     configs[BASE] = with_values(config, {**shared, "run.name": BASE})
     return configs
 

@@ -27,6 +27,7 @@ from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import writing
 from realm.method.prompt import Wording, messages
+from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
 from realm.student.prompts import make_wording, template_arguments
 from realm.tasks.base import Comment, Question, Task
@@ -314,7 +315,7 @@ def without_counterpart(config: Config) -> list[str]:
         "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
-        "rounds": training.recipe == "realm-r1" and training.rounds > 1 and "this is the RL stage of the first",
+        "rounds": plan(config)[-1].round > 0 and "this is the RL stage of the first",
         "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
     }
     lines = []

@@ -19,11 +19,12 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tiny import *
 from realm.run import RunFolder
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), recipe="realm-r1", **MICRO)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
-train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
 """
 MICRO = {"rl": {"micro_batch_size": 2}, "sft": {"micro_batch_size": 4}}
 

@@ -29,12 +29,13 @@ from dictated import Recording
 from tiny import *
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 RouteTrainer._generate_single_turn = Recording.load(sys.argv[4]).replayed(sampled_too=True)
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl=RL)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
-train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
 """
 
 

@@ -20,7 +20,8 @@ from realm.student.load import load, load_model
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
 from realm.training.grpo import RouteTrainer
-from realm.training.recipes import check, train
+from realm.training.prepare import prepare
+from realm.training.recipes import train
 
 LORA = {"r": 4, "alpha": 8}
 
@@ -40,7 +41,7 @@ def lora_run(
     rl = {"learning_rate": 2e-2, **training.pop("rl", {})}
     config = tiny_config(folder, student, recipe="realm-r1", rl=rl, lora=LORA, **training)
     run = new_run(config, resume=resume)
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume, progress=progress)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
     return run
 
 
@@ -146,7 +147,7 @@ def test_merged_is_adapted(tmp_path: Path, student: Path) -> None:
 def test_layers_that_are_not_there(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student, lora={"r": 4, "targets": ["query_key_value"]})
     with pytest.raises(ConfigError, match=r"training\.lora\.targets: query_key_value .*q_proj"):
-        check(config, TinyTask(), bank)
+        prepare(config, TinyTask(), bank)
 
 
 @pytest.mark.parametrize(
@@ -169,11 +170,11 @@ def test_layers_whose_adapter_could_not_be_published(
     config = tiny_config(tmp_path, path, recipe="realm-r1", lora={**LORA, "targets": targets}, rl={"steps": 2})
     if told:
         with pytest.raises(ConfigError, match=re.escape(told)):
-            check(config, TinyTask(), bank)
+            prepare(config, TinyTask(), bank)
         return
-    check(config, TinyTask(), bank)
+    prepare(config, TinyTask(), bank)
     run = new_run(config)
-    train(config, run=run, task=TinyTask(), bank=bank, pool=pool())  # compares what it publishes
+    train(prepare(config, TinyTask(), bank), run=run, pool=pool())  # compares what it publishes
     assert (run.path / "model").is_dir()
 
 

@@ -20,6 +20,7 @@ from realm.student.prompts import encode
 from realm.student.scoring import Scored
 from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group
@@ -256,7 +257,7 @@ def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, t
         config = tiny_config(folder, student, rl={"internalize": {"weight": weight}}, eval_questions=0)
         run = new_run(config)
         with pool() as judge:
-            trained[weight] = weights(train(config, run=run, task=task, bank=bank, pool=judge))
+            trained[weight] = weights(train(prepare(config, task, bank), run=run, pool=judge))
         shares = [row["internalized"] for row in run.read("metrics.jsonl")]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
         spent[weight] = run.read("metrics.jsonl")[0]["tokens"]
