@@ -14,10 +14,10 @@ from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
+from realm.sections import Recipe, TrainingConfig
 from realm.training.recipes import check, train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
-from realm.training_sections import Recipe, TrainingConfig
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:
