@@ -74,8 +74,8 @@ def train(
     from realm.student.prompts import make_wording
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
+    from realm.training.group import wait_for_all
     from realm.training.recipes import check
-    from realm.training.settings import wait_for_all
 
     place = RunFolder(resolved.run_path)
     # First: what cannot work with another configuration is then told as just that.

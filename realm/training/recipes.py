@@ -38,12 +38,13 @@ from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters, with_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
+from realm.training.group import leave_group, sharded
 from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import accumulation, hushed, leave_group, sharded, untouched_randomness
+from realm.training.settings import accumulation, hushed, untouched_randomness
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
 from realm.training.trial import try_out
 
