@@ -56,7 +56,7 @@ from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
 from realm.training.checkpoints import publish
-from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
@@ -242,7 +242,7 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
     return row
 
 
-def rl_ways(trainer: ReaLMTrainer) -> dict[str, str]:
+def rl_ways(trainer: RouteTrainer) -> dict[str, str]:
     """How completions were sampled and how the update was computed in RL."""
     refused = [reason for reason in trainer._refused.values() if reason]
     sampled = trainer._foreign(None, {})

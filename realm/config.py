@@ -225,12 +225,25 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         _set(tree, assignment)
     if _recipe(tree) != before:
         _release(tree, before, overrides)
-    try:
-        config = Config.model_validate(_expand(tree, where))
-    except ValidationError as error:
-        raise _explain(error, where, overrides) from error
+    config = make_config(tree, where, overrides)
     _refuse_against_recipe(config, overrides)
     return config
+
+
+def make_config(tree: Mapping[str, Any], where: str = "configuration", overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a tree of sections says.
+
+    Args:
+        where: it comes from, for messages.
+        overrides: the `KEY=VALUE` that are in it already, for messages too.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is out of range.
+    """
+    try:
+        return Config.model_validate(_expand(tree, where))
+    except ValidationError as error:
+        raise _explain(error, where, overrides) from error
 
 
 def _recipe(tree: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -50,8 +50,8 @@ def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
     return routes if config.prompt.judge else ()
 
 
-def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None:
-    """Let the tokenizer's chat template be filled as the configuration has it (see `prompt_text`).
+def template_arguments(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> dict[str, Any]:
+    """What `apply_chat_template` is to be given besides the conversation.
 
     Templates that ask for today's date get `model.date`, whatever the clock says.
 
@@ -65,10 +65,13 @@ def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None
             reads = "has no chat template" if not template else f"has a chat template that does not read {name}"
             reason = f"{name} is set by realm itself" if name in ours else f"the model {reads}"
             raise ConfigError(f"model.template_arguments: {reason}; leave it out.")
-    arguments = dict(settings.template_arguments)
-    if "strftime_now" in template:
-        arguments["chat_template"] = _clock(settings.date) + template
-    setattr(tokenizer, _ARGUMENTS, arguments)
+    dated = {"chat_template": _clock(settings.date) + template} if "strftime_now" in template else {}
+    return {**settings.template_arguments, **dated}
+
+
+def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None:
+    """Let `prompt_text` fill the tokenizer's chat template as the configuration has it; see `template_arguments`."""
+    setattr(tokenizer, _ARGUMENTS, template_arguments(tokenizer, settings))
 
 
 @functools.lru_cache(maxsize=16)

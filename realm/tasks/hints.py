@@ -19,7 +19,7 @@ def answer_hint(verifier: str, choices: Sequence[str] = ()) -> str:
     return hints.get(verifier, "")
 
 
-def hinted_wording(verifier: str, choices: Sequence[str]) -> Wording:
-    """The default wording of prompts, with the verifier's hint below the question."""
+def hinted_wording(verifier: str, choices: Sequence[str] = ()) -> Wording:
+    """The default wording, with a line that says what form of answer the verifier can read."""
     hint = answer_hint(verifier, choices)
     return replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING

@@ -39,7 +39,7 @@ from realm.training.adapters import below_adapters, with_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
 from realm.training.group import leave_group, sharded
-from realm.training.grpo import ReaLMTrainer, grpo_settings, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, grpo_settings, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
@@ -289,7 +289,7 @@ class _Runner:
         tokenizer: PreTrainedTokenizerBase,
         renderer: Renderer,
         output: str,
-    ) -> ReaLMTrainer:
+    ) -> RouteTrainer:
         reward = RouteReward(self.config, renderer.questions, self.pool)
         recorder = self._recorder(stage, tokenizer, reward=reward)
         return make_grpo_trainer(

@@ -144,6 +144,12 @@ def test_no_directory_and_torn_weights(student: Path, tmp_path: Path) -> None:
         answers(local, [ask(local, "1")])
 
 
+def test_a_hub_name_is_looked_up_with_the_first_question() -> None:
+    local = teacher("nobody/nothing-of-this-name")
+    with pytest.raises(TeacherError, match=r"^teachers\.small\.model: nobody/.* is no directory here, cannot"):
+        answers(local, [ask(local, "1")])
+
+
 def test_settings_that_a_local_model_does_not_know_are_refused(student: Path) -> None:
     with pytest.raises(TeacherError, match="top_k"):
         teacher(student, {"extra": {"top_k": 5}})

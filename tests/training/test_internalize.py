@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from dictated import completions
 from test_grpo import make_trainer
 from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 
@@ -17,11 +18,12 @@ from realm.method.reward import Reward
 from realm.method.routes import Route
 from realm.sections import InternalizeSettings
 from realm.student.prompts import encode
-from realm.training.grpo import ReaLMTrainer
+from realm.student.scoring import Scored
+from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
-from realm.training.rewards import Group, Scored
+from realm.training.rewards import Group
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"
@@ -133,12 +135,12 @@ def test_long_completions_weigh_no_more_than_short_ones() -> None:
     assert own_mean(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
 
 
-Make = Callable[..., ReaLMTrainer]
+Make = Callable[..., RouteTrainer]
 
 
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
-    def make(weight: float, by: str = "sft", **rl: Any) -> ReaLMTrainer:
+    def make(weight: float, by: str = "sft", **rl: Any) -> RouteTrainer:
         settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
         config = tiny_config(tmp_path, student, rl=settings)
         return make_trainer(config, student, task, bank, tmp_path / "out")[0]
@@ -146,7 +148,7 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
     return make
 
 
-def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
+def gradients(trainer: RouteTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
     """Of an optimizer step on the batch, in so many micro-batches."""
     from trl.trainer.utils import split_tensor_dict
 
@@ -160,12 +162,14 @@ def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> d
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
 
-def generated(trainer: ReaLMTrainer) -> dict[str, Any]:
+def generated(trainer: RouteTrainer) -> dict[str, Any]:
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
     model.train()
     rows = [row for row in list(trainer.train_dataset)[4:8] for _ in range(4)]  # type: ignore[arg-type]
-    return trainer._generate_and_score_completions(rows)
+    with pytest.MonkeyPatch.context() as patch:  # rounding must not decide how many of them are right
+        patch.setattr(RouteTrainer, "_generate_single_turn", completions())
+        return trainer._generate_and_score_completions(rows)
 
 
 def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
@@ -174,7 +178,7 @@ def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
     return prompt, batch["completion_ids"][row][batch["completion_mask"][row] == 1].tolist()
 
 
-def moves(trainer: ReaLMTrainer, batch: dict[str, Any]) -> Any:
+def moves(trainer: RouteTrainer, batch: dict[str, Any]) -> Any:
     groups = trainer.reward_funcs[0].groups  # type: ignore[union-attr]
     completions = [sampled(batch, row)[1] for row in range(len(batch["completion_ids"]))]
     return moved(groups, completions, trainer.renderer)
