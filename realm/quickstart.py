@@ -21,24 +21,14 @@ from rich.table import Table
 from realm.analysis.stats import statistics
 from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
-from realm.batch import (
-    FAST,
-    FAST_NOTE,
-    accuracies_so_far,
-    as_minutes,
-    as_number,
-    as_percent,
-    read_rows,
-    run_shown,
-    training_progress,
-    with_values,
-)
-from realm.comparison import accuracies
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, ResourceError
 from realm.evaluation.measures import paired_difference
+from realm.experiments.comparison import accuracies
+from realm.experiments.grid import FAST, FAST_NOTE
+from realm.experiments.jobs import Job, run_shown
+from realm.experiments.watch import accuracies_so_far, training_progress
 from realm.files import write_atomic
-from realm.jobs import Job
 from realm.method.seeds import derive
 from realm.report import write_report
 from realm.run import RunFolder, machine, versions
@@ -47,6 +37,7 @@ from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect, costly, make_plan
+from realm.text import clock, percent
 
 #: The recipes, the slow ones first so that the cores stay busy to the end.
 RECIPES = ("realm-zero", "realm-r1", "grpo")
@@ -77,8 +68,8 @@ def recipe_configs(config: Config, folder: Path) -> dict[str, Config]:
         changes: dict[str, Any] = {**shared, "run.name": recipe, "training.recipe": recipe}
         if recipe == "realm-r1":
             changes["training.rl.steps"] = training.rl.steps - training.sft.steps
-        configs[recipe] = with_values(config, changes)
-    configs[BASE] = with_values(config, {**shared, "run.name": BASE})
+        configs[recipe] = config.changed(changes)
+    configs[BASE] = config.changed({**shared, "run.name": BASE})
     return configs
 
 
@@ -107,12 +98,14 @@ class Watch:
         for name in self.jobs:
             stage, share, figures = self._progress(name)
             done += share * _WEIGHTS[name]
-            cells = [as_number(figures.get("p")), as_number(figures.get("reward"))]
-            table.add_row(name, stage, *cells, as_percent(figures.get("without")), as_percent(figures.get("with")))
+            cells = ["" if figures.get(key) is None else f"{figures[key]:.2f}" for key in ("p", "reward")]
+            table.add_row(
+                name, stage, *cells, *(percent(figures[way]) if way in figures else "" for way in ("without", "with"))
+            )
         share = done / sum(_WEIGHTS.values())
         elapsed = time.monotonic() - self.started
-        left = f"about {as_minutes(elapsed * (1 - share) / share)} left" if share > 0.02 else "estimating the time left"
-        return Group(table, f"{share:.0%} done, {as_minutes(elapsed)} elapsed, {left}")
+        left = f"about {clock(elapsed * (1 - share) / share)} left" if share > 0.02 else "estimating the time left"
+        return Group(table, f"{share:.0%} done, {clock(elapsed)} elapsed, {left}")
 
 
 def _train_all(config: Config, folder: Path, console: Console) -> dict[str, Job]:
@@ -144,7 +137,7 @@ def _cost(folder: Path, jobs: dict[str, Job]) -> list[dict[str, Any]]:
 
 
 def _final_rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    rows = [row for row in read_rows(folder / name / "evaluations.jsonl") if row["stage"] == "final"]
+    rows = [row for row in RunFolder(folder / name).read("evaluations.jsonl") if row["stage"] == "final"]
     keys = {"split", "routes", "n", "accuracy", "by_kind", "same_err", "scoring_accuracy"}
     return [
         {
@@ -207,7 +200,7 @@ def run_quickstart(config: Config, *, fast: bool, overwrite: bool, console: Cons
     """
     started = time.monotonic()
     if fast:
-        config = with_values(config, FAST)
+        config = config.changed(FAST)
     folder = config.run_path
     recipe_configs(config, folder)
     bank = folder / "bank"
@@ -266,4 +259,4 @@ def _compare(config: Config, task: Task, run: RunFolder, console: Console, start
     console.print(table(rows))
     if fast:
         console.print(f"[yellow]{FAST_NOTE}[/]")
-    console.print(f"{as_minutes(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")
+    console.print(f"{clock(seconds)} in all. Look at {page}; the trained models are in {folder}/*/model.")

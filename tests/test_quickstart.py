@@ -12,7 +12,6 @@ from rich.console import Console
 from realm import quickstart
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
-from realm.batch import with_values
 from realm.config import Config, load_config
 from realm.errors import ConfigError, ModelError, ResourceError
 from realm.quickstart import recipe_configs, run_quickstart
@@ -33,7 +32,7 @@ def test_the_cold_start_is_taken_from_the_common_budget(tmp_path: Path) -> None:
     # Nothing else differs between the recipes but their names.
     for name in ("realm-zero", "realm-r1"):
         changes: dict[str, Any] = {"run.name": "grpo", "training.recipe": "grpo", "training.rl.steps": 160}
-        assert with_values(found[name], changes) == found["grpo"]
+        assert found[name].changed(changes) == found["grpo"]
 
 
 def test_no_room_for_rl_is_refused(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from realm.batch import FAST_NOTE
-from realm.comparison import Compared
+from realm.experiments.comparison import Compared, holm
 from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
-from realm.experiments.statistics import holm
 
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from realm.batch import FAST_NOTE, as_minutes
-from realm.comparison import interval_words
+from realm.experiments.comparison import interval_words
+from realm.experiments.grid import FAST_NOTE
 from realm.experiments.spec import UNTRAINED
+from realm.text import clock
 
 Results = Mapping[str, Any]
 
@@ -73,7 +74,7 @@ def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
 def _took(results: Results) -> str:
     """The time in words: of all processes where arms were trained, else of the analysis."""
     of = "of analysis" if results["kind"] == "patterns" else f"of processes{_one_thread(results)}"
-    return f"{as_minutes(results['seconds'])} {of}"
+    return f"{clock(results['seconds'])} {of}"
 
 
 def _one_thread(results: Results) -> str:

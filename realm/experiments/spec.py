@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from realm.config import flatten
 from realm.errors import ConfigError
 from realm.written import read_yaml
 
@@ -21,17 +22,6 @@ PACKAGED = Path(__file__).parent
 UNTRAINED = "base"
 #: Names become parts of folder names and of table cells.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$")]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Overrides with dotted keys: `{training: {rl: {steps: 5}}}` and `{training.rl.steps: 5}` are the same."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            found |= flatten(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 Overrides = Annotated[

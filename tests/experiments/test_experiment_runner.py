@@ -255,7 +255,7 @@ def test_two_experiments_never_work_in_one_folder(write_spec: WriteSpec, started
 def test_progress_without_a_terminal(
     write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("realm.batch.PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("realm.experiments.jobs.PLAIN_EVERY", 0.0)
     conduct(order(write_spec(), workers=1), Console(width=100, force_terminal=False))
     printed = " ".join(capsys.readouterr().out.split())
     assert "banks: 1 of 2 collected" in printed
