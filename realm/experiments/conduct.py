@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +13,21 @@ from rich.console import Console
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError
-from realm.experiments import page, patterns
+from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
 from realm.experiments.grid import Grid, make_grid
-from realm.experiments.page import Section
 from realm.experiments.plot import draw
 from realm.experiments.results import Outcomes, make_results
-from realm.experiments.runner import collect_banks, locked, run_cells, seconds_of
+from realm.experiments.runner import locked, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
+from realm.report.experiment import write_experiment_page
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
 #: Where the pages of the project's own experiments are.
 PROJECT_DOCS = Path("docs/results")
-_REPORT = "realm.report.experiment"
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,6 @@ class Order:
             run's page always goes to the results.
         seeds, workers: number of seeds, and of processes at once.
         overrides: KEY=VALUE.
-        data: folder of real CoTs (kind `patterns`).
         command: as it was typed, for the page.
     """
 
@@ -56,7 +51,6 @@ class Order:
     workers: int
     overrides: Sequence[str]
     fast: bool
-    data: Path | None
     command: str
 
     @property
@@ -88,13 +82,11 @@ def conduct(order: Order, console: Console) -> Path:
         Stopped: by Ctrl-C or SIGTERM; the same command goes on.
     """
     spec = load(order.file)
-    seeds = 1 if spec.kind == "patterns" else order.seeds
-    grid = make_grid(spec, order.file, order.out, seeds=seeds, overrides=order.overrides, fast=order.fast)
+    grid = make_grid(spec, order.file, order.out, seeds=order.seeds, overrides=order.overrides, fast=order.fast)
     _check(spec, order.file, grid)
     with locked(order.out):
         console.print(f"realm experiment {order.name}: {spec.title}")
-        made = _patterns(spec, order, grid, console) if spec.kind == "patterns" else _cells(spec, order, grid, console)
-        return _write(spec, order, seconds_of(grid, order.out), *made, console)
+        return _write(spec, order, seconds_of(grid, order.out), _cells(spec, order, grid, console), console)
 
 
 def _check(spec: Spec, file: Path, grid: Grid) -> None:
@@ -104,8 +96,6 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
         ConfigError: a split that is not evaluated, or a kind `bound` without what it needs.
         DataError: seeds would be asked different questions.
     """
-    if spec.kind == "patterns":
-        return
     from realm.evaluation.evaluate import evaluation_splits  # which needs torch, and --list does not
 
     common = grid.common
@@ -161,10 +151,7 @@ def _check_questions(grid: Grid, task: Task, splits: Sequence[str]) -> None:
                 )
 
 
-Made = tuple[dict[str, Any], list[Section]]
-
-
-def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
+def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> dict[str, Any]:
     """Run the cells and compare them."""
     run_cells(grid, order.out, console, workers=order.workers)
     console.print("comparing")
@@ -176,31 +163,10 @@ def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
     results["shown"] = [asdict(one) for one in shown]
     results["banks"] = [asdict(one) for one in facts]
     results["finding"] = compose(results, found, shown, facts, fast=order.fast, tell=spec.tell)
-    return results, page.comparison(results)
+    return results
 
 
-def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
-    """Analyse the errors of the desk's bank, or of the one that is configured, and of the files."""
-    collect_banks(grid.banks, order.out, console, workers=order.workers)
-    started = time.monotonic()
-    own = grid.common.bank.path
-    banks = {patterns.DESK: next(iter(grid.banks))} if own is None else {Path(own).name: Path(own)}
-    if order.data is None:
-        console.print("without the real CoTs: give --data DIR, or set REALM_DATA_DIR")
-    banks |= patterns.import_files(spec, order.data, order.out.resolve(), console)
-    seed = grid.common.run.seed
-    found = patterns.analyse_banks(banks, seed, console)
-    results = patterns.make_results(found, seed)
-    results["finding"] = patterns.finding(found)
-    results["seconds"] = round(time.monotonic() - started, 1)
-    if order.data is not None and "--data" not in order.command:  # the folder came from the environment
-        results["command"] = f"{order.command} --data DIR"
-    return results, [patterns.verdicts(results), patterns.kinds(found)]
-
-
-def _write(
-    spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], sections: Sequence[Section], console: Console
-) -> Path:
+def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], console: Console) -> Path:
     """Write results.json, plot and pages; the Markdown page's path is returned."""
     results = {
         "name": order.name,
@@ -218,15 +184,7 @@ def _write(
     write_atomic(order.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     image, _ = draw(results, order.pages / order.name)
     target = order.pages / f"{order.name}.md"
-    write_atomic(target, page.page(results, sections, image=image.name))
+    write_atomic(target, page.page(results, image=image.name))
     console.print(results["finding"], markup=False)
-    written = [str(target), *_report(results, order.folder)]
-    console.print(f"wrote {' and '.join(written)}", soft_wrap=True)
+    console.print(f"wrote {target} and {write_experiment_page(results, order.folder)}", soft_wrap=True)
     return target
-
-
-def _report(results: Mapping[str, Any], folder: Path) -> list[str]:
-    """The HTML page beside results.json, where this installation can make it."""
-    if find_spec(_REPORT) is None:
-        return []
-    return [str(import_module(_REPORT).write_experiment_page(dict(results), folder))]

@@ -35,29 +35,30 @@ class Section(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def comparison(results: Results) -> list[Section]:
-    """The sections of an experiment that trains."""
+def _sections(results: Results) -> list[Section]:
+    """The tables of the page, some of them without a row."""
     measured = [_accuracy(results), _differences(results), _gaps(results), _gap_differences(results), _kinds(results)]
     return [*measured, _judging(results), _training(results), _shown(results), _banks(results), _cost(results)]
 
 
-def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
+def page(results: Results, *, image: str) -> str:
     """The whole page.
 
     Args:
         results: as in results.json.
-        sections: its tables; those without a row are left out.
         image: file name of the plot beside the page.
     """
     versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
     seeds = ", ".join(map(str, results["seeds"]))
+    took = f"{clock(results['seconds'])} of processes{' of one thread' if results['threads'] == 1 else ''}"
     lines = [f"# {results['title']}", "", results["question"], ""]
     if results["fast"]:
         lines += [f"**{FAST_NOTE}**", ""]
     lines += [
-        f"Written by `{results['command']}`. Seeds {seeds}; {_took(results)}; {results['machine']}; {versions}.",
+        f"Written by `{results['command']}`. Seeds {seeds}; {took}; {results['machine']}; {versions}.",
         "",
-        *_budget(results["budget"]),
+        _budget(results["budget"]),
+        "",
         "## Finding",
         "",
         results["finding"],
@@ -65,20 +66,10 @@ def page(results: Results, sections: Sequence[Section], *, image: str) -> str:
         f"![{results['title']}]({image})",
         "",
     ]
-    for section in sections:
+    for section in _sections(results):
         if section.rows:
             lines += _lines(section)
     return "\n".join(lines)
-
-
-def _took(results: Results) -> str:
-    """The time in words: of all processes where arms were trained, else of the analysis."""
-    of = "of analysis" if results["kind"] == "patterns" else f"of processes{_one_thread(results)}"
-    return f"{clock(results['seconds'])} {of}"
-
-
-def _one_thread(results: Results) -> str:
-    return " of one thread" if results["threads"] == 1 else ""
 
 
 def _lines(section: Section) -> list[str]:
@@ -93,16 +84,14 @@ def _in_table(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def _budget(budget: Mapping[str, Any]) -> list[str]:
-    """The steps of the arms in one line; nothing where nothing was trained."""
-    if not budget:
-        return []
+def _budget(budget: Mapping[str, Any]) -> str:
+    """The steps of the arms in one line."""
     steps: int | str = budget["steps"]
     text = f"optimizer steps: {steps}"
     if isinstance(steps, int):
         text = f"every arm takes {steps} optimizer steps"
     each = f"{budget['completions_per_step']} completions in RL, {budget['examples_per_step']} examples in SFT"
-    return [f"Budget: {text}, of {each}; all start from the same model and answer the same questions.", ""]
+    return f"Budget: {text}, of {each}; all start from the same model and answer the same questions."
 
 
 def _percent(row: Mapping[str, Any]) -> str:

@@ -95,7 +95,6 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
     curves = [curve for cell in grid.cells if cell.trained for curve in curves_of(cell, cell.trained)]
     return {
-        "value": "accuracy",
         "seeds": found.seeds,
         "threads": 1 if tiny(grid.common) else None,
         "machine": "; ".join(dict.fromkeys(meta["machine"] for meta in metas)),

@@ -12,7 +12,7 @@ from realm.display import printable
 from realm.files import write_atomic
 from realm.report.data import number, text
 from realm.report.experiment_data import MOST_KINDS, Experiment, read_experiment, shown
-from realm.report.experiment_facts import banks_table, judging_table, shown_table, training_table, verdict_table, words
+from realm.report.experiment_facts import banks_table, judging_table, shown_table, training_table, words
 from realm.report.experiment_figures import (
     bank_figures,
     curve_figures,
@@ -68,7 +68,6 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "fast": found.fast,
         "words": words(found),
         "headline_figures": headline_figures(found),
-        "trains": found.kind != "patterns",
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(
             swatch(WITHOUT, solid=False), swatch(WITH)
         ),
@@ -81,7 +80,6 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "pair_table": pair_table(found),
         "gap_figures": gap_figures(found),
         "gap_pair_figures": gap_pair_figures(found),
-        "verdicts": verdict_table(found),
         "judging": judging_table(found),
         "shown": shown_table(found),
         "banks": banks_table(found),
@@ -99,7 +97,6 @@ def page_context(found: Experiment) -> dict[str, Any]:
 #: (anchor, name, what must be there, one at least) of the sections.
 _CONTENTS = (
     ("result", "Result", ("headline_figures",)),
-    ("verdicts", "Verdicts", ("verdicts",)),
     ("differences", "Differences", ("pair_figures",)),
     ("measures", "Measures", ("measure_figures",)),
     ("training", "Training", ("curve_figures", "training")),
@@ -121,8 +118,6 @@ def _first_sentence(text: str) -> tuple[str, str]:
 
 
 def _subtitle(found: Experiment) -> str:
-    if found.kind == "patterns":
-        return f"realm experiment {found.name} · {len(found.verdicts) or len(found.arms)} banks"
     cut = f"the first {len(found.arms)} of " if found.all_arms > len(found.arms) else ""
     parts = [f"realm experiment {found.name}", f"{cut}{found.all_arms} arms"]
     if "seeds" in found.facts:
@@ -160,7 +155,7 @@ def pair_table(found: Experiment) -> Table | None:
 
 
 def kind_table(found: Experiment) -> Table | None:
-    """The headline by kind of question, or the share of every kind of error; shaded from low to high."""
+    """The headline by kind of question, shaded from low to high."""
     kinds = sorted({kind for _, kind in found.kinds})[:MOST_KINDS]
     if not kinds:
         return None

@@ -1,4 +1,4 @@
-"""The tables of an experiment beside its accuracies: the course of training, what prompts showed, banks, verdicts."""
+"""The tables of an experiment beside its accuracies: the course of training, what prompts showed, banks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from realm.report.data import mapping, number, share, text
 from realm.report.experiment_data import MOST_KINDS, Experiment, shown
-from realm.report.experiment_figures import own_style, p_value
-from realm.report.svg import MINUS, interval, percent, points
-from realm.report.tables import MISSING, Table, TableRow, cell, count
+from realm.report.experiment_figures import own_style
+from realm.report.svg import MINUS, percent, points
+from realm.report.tables import MISSING, Table, TableRow, cell
 
 Row = Mapping[str, Any]
 
@@ -91,55 +91,18 @@ def _points(value: object, low: object, high: object) -> Markup | str:
     return MISSING if mean is None else cell(mean, " to ".join(end for end in ends if end is not None))
 
 
-def verdict_table(found: Experiment) -> Table | None:
-    """The figures behind the verdict on every bank of an experiment of the kind `patterns`."""
-    rows: list[TableRow] = []
-    for row in found.verdicts:
-        p = share(row.get("p"))
-        cells: list[Markup | str] = [
-            shown(text(row.get("verdict"))),
-            count(row.get("wrong")),
-            count(row.get("analysed")),
-        ]
-        cells += [_percent(row.get(key)) or MISSING for key in ("agree", "by_chance")]
-        cells += [_habit(row.get("habit_share")), MISSING if p is None else p_value(p).removeprefix("p ")]
-        cells.append(_habit(row.get("by_rules")))
-        rows.append((None, shown(text(row.get("bank"))), cells))
-    columns = ["", "Verdict", "Wrong", "Analysed", "Agree", "By chance", "Habit share", "p", "By rules"]
-    return Table(columns, [("", rows)]) if rows else None
-
-
-def _habit(found: object) -> Markup | str:
-    """A habit share with its interval, from [mean, low, high]."""
-    values = [share(one) for one in found] if isinstance(found, list | tuple) else []
-    if len(values) != 3 or values[0] is None:
-        return MISSING
-    return cell(percent(values[0]), interval(values[1], values[2]))
-
-
 def _cut(found: Experiment) -> str:
     kinds = len({kind for _, kind in found.kinds})
     return f" The first {MOST_KINDS} of {kinds}, by name." if kinds > MOST_KINDS else ""
 
 
 def words(found: Experiment) -> dict[str, str]:
-    """What the page calls its figures, by the kind of the experiment and its number of seeds."""
-    if found.kind == "patterns":
-        share_of = "The part of the wrong CoTs that would have to follow one habit to agree as often as they do"
-        return {
-            "value": f"{found.value.capitalize()} with 95\u202f% intervals over questions. {share_of}.",
-            "results": f"{found.value.capitalize()} with 95 % intervals",
-            "kinds": "How they go wrong",
-            "kinds_about": "The first step that goes wrong, by what differs from the right CoTs: per cent of the wrong "
-            f"CoTs analysed; the stronger the colour, the higher.{_cut(found)}",
-        }
+    """What the page calls its figures, by its number of seeds."""
     several = found.seeds > 1
     over = "over questions and seeds; the small dots are single seeds" if several else "over questions; one seed"
-    name = found.value.capitalize()
     return {
-        "value": f"{name} with 95\u202f% intervals {over}.",
-        "results": f"{name} with 95 % intervals{', in brackets each seed' if several else ''}",
-        "kinds": "By kind of question",
-        "kinds_about": f"{name} in per cent{', mean over seeds' if several else ''}; the stronger the colour, the "
+        "value": f"Accuracy with 95\u202f% intervals {over}.",
+        "results": f"Accuracy with 95 % intervals{', in brackets each seed' if several else ''}",
+        "kinds_about": f"Accuracy in per cent{', mean over seeds' if several else ''}; the stronger the colour, the "
         f"higher.{_cut(found)}",
     }

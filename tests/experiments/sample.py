@@ -59,7 +59,6 @@ def results(**changes: Any) -> dict[str, Any]:
         "kind": "train",
         "fast": False,
         "seconds": 125.0,
-        "value": "accuracy",
         "seeds": list(SEEDS),
         "threads": 1,
         "machine": "a machine",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realm.experiments.page import comparison, page
+from realm.experiments.page import page
 from realm.experiments.plot import STYLES, draw
 from tests.experiments.sample import results
 
@@ -18,8 +18,7 @@ BANK: dict[str, Any] = {
 
 
 def written(**changes: Any) -> str:
-    found = results(**changes)
-    return page(found, comparison(found), image="sample.svg")
+    return page(results(**changes), image="sample.svg")
 
 
 def test_head() -> None:
@@ -104,7 +103,6 @@ def test_one_thread_is_claimed_only_where_it_is_so() -> None:
     assert "seconds of training on one thread, without evaluation" in written()
     text = written(threads=None)
     assert "2:05 min of processes;" in text and "one thread" not in text
-    assert "2:05 min of analysis;" in written(kind="patterns")
 
 
 def test_the_gains_of_banks_are_drawn_over_their_gaps(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ Started = Callable[[], list[str]]
 
 def order(file: Path, **more: Any) -> Order:
     settings: dict[str, Any] = {
-        "out": Path("x"), "docs": None, "seeds": 2, "workers": 2, "fast": False, "data": None,
+        "out": Path("x"), "docs": None, "seeds": 2, "workers": 2, "fast": False,
         "overrides": ["evaluation.bootstrap=200"], "command": "realm experiment mine.yaml",
     }  # fmt: skip
     return Order(file, **{**settings, **more})
@@ -267,12 +267,12 @@ def test_progress_without_a_terminal(
 def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Started) -> None:
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
-        "name", "title", "question", "kind", "command", "fast", "seconds", "value", "seeds", "threads", "machine",
+        "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis",
         "kinds", "judging", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
-    assert (found["kind"], found["value"], found["threads"]) == ("train", "accuracy", 1)
+    assert (found["kind"], found["threads"]) == ("train", 1)
     assert found["machine"] == "a machine"
     assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
     assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]

@@ -119,18 +119,6 @@ def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -
     assert "one thread" not in section(page, "setup")
 
 
-def test_the_page_of_error_patterns_says_what_it_shows(tmp_path: Path) -> None:
-    page = page_of(fake_experiment.patterns(), tmp_path)
-    shown = text_of(page)
-    assert "ccuracy" not in shown and "routes" not in shown and "seed" not in section(page, "result")
-    assert "Habit share with 95 % intervals over questions." in section(page, "result")
-    verdicts = section(page, "verdicts")
-    assert "desk systematic 240 230 50.0 % 12.5 % 61.0 % 55.0–67.0 < 0.001 none" in verdicts
-    assert "sums noise 20 20 none none none none none" in verdicts
-    assert "How they go wrong" in section(page, "kinds")
-    assert "realm experiment error-patterns · 2 banks" in shown
-
-
 def test_long_findings_are_cut_visibly(tmp_path: Path) -> None:
     whole = "word " * 1590  # 7950 characters
     assert read_experiment({**fake_experiment.results(), "finding": whole}).finding == whole
@@ -198,7 +186,6 @@ def test_gap_and_gain_of_every_bank_are_drawn(tmp_path: Path) -> None:
         "finding",
         "versions",
         "kind",
-        "value",
         "gap_pairs",
         "training",
         "judging",
