@@ -58,7 +58,9 @@ def experiment(
 
     command = shlex.join(["realm", *context.meta[ARGUMENTS]])
     with stoppable():
-        conduct(Order(file, out, docs, seeds, jobs, overrides or (), fast, command), Console(markup=False))
+        conduct(
+            Order(file, out, out / file.stem, docs, seeds, jobs, overrides or (), fast, command), Console(markup=False)
+        )
 
 
 def _print_list(seeds: int) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
-from realm.evaluation.measures import Difference
+from realm.evaluation.measures import Difference, bootstrap_interval
 from realm.evaluation.t_test import t_test
 from realm.files import read_jsonl
 from realm.method.seeds import derive
@@ -64,7 +65,13 @@ def _values(runs: Sequence[Outcome]) -> np.ndarray:
 
 
 def pooled_mean(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Difference:
-    """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`."""
+    """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`.
+
+    One seed has the interval of its own evaluation (`realm.evaluation.evaluate`).
+    """
+    if len(runs) == 1:
+        values = list(runs[0].values())
+        return Difference(fmean(values), *bootstrap_interval(values, resamples, derive(seed, "bootstrap")))
     low, high = np.quantile(pooled_means(runs, resamples, seed), [0.025, 0.975])
     return Difference(float(_values(runs).mean()), float(low), float(high))
 

@@ -16,10 +16,10 @@ from realm.errors import ConfigError, DataError
 from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
-from realm.experiments.grid import Grid, make_grid
+from realm.experiments.grid import FAST_NOTE, Grid, make_grid
 from realm.experiments.plot import draw
 from realm.experiments.results import Outcomes, make_results
-from realm.experiments.runner import locked, run_cells, seconds_of
+from realm.experiments.runner import clear, locked, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
 from realm.report.experiment import write_experiment_page
@@ -36,31 +36,32 @@ class Order:
 
     Attributes:
         file: of the experiment; its stem is the experiment's name.
-        out: folder of all experiments.
+        out: folder of all experiments: banks and cells.
+        folder: of this one: results.json and report.html.
         docs: folder of page and plot; None: that of the project where there is one, else that of the results. A fast
             run's page always goes to the results.
         seeds, workers: number of seeds, and of processes at once.
         overrides: KEY=VALUE.
         command: as it was typed, for the page.
+        config: takes the place of the file's `config`.
+        overwrite: what is in `out` is deleted first, all but its banks.
     """
 
     file: Path
     out: Path
+    folder: Path
     docs: Path | None
     seeds: int
     workers: int
     overrides: Sequence[str]
     fast: bool
     command: str
+    config: Path | None = None
+    overwrite: bool = False
 
     @property
     def name(self) -> str:
         return self.file.stem
-
-    @property
-    def folder(self) -> Path:
-        """Of results.json and report.html."""
-        return self.out / self.name
 
     @property
     def pages(self) -> Path:
@@ -69,11 +70,11 @@ class Order:
         return PROJECT_DOCS if PROJECT_DOCS.is_dir() and not self.fast else self.folder
 
 
-def conduct(order: Order, console: Console) -> Path:
+def conduct(order: Order, console: Console) -> dict[str, Any]:
     """Run an experiment as far as it is owed, and write its results, plot and pages.
 
     Returns:
-        The Markdown page.
+        The results, as in results.json.
 
     Raises:
         UserError: a mistake in the file or on the command line, before anything is written; or cells that failed for
@@ -82,10 +83,16 @@ def conduct(order: Order, console: Console) -> Path:
         Stopped: by Ctrl-C or SIGTERM; the same command goes on.
     """
     spec = load(order.file)
+    if order.config is not None:
+        spec = spec.model_copy(update={"config": str(order.config)})
     grid = make_grid(spec, order.file, order.out, seeds=order.seeds, overrides=order.overrides, fast=order.fast)
     _check(spec, order.file, grid)
     with locked(order.out):
+        if order.overwrite:
+            clear(order.out)
         console.print(f"realm experiment {order.name}: {spec.title}")
+        if order.fast:
+            console.print(FAST_NOTE)
         return _write(spec, order, seconds_of(grid, order.out), _cells(spec, order, grid, console), console)
 
 
@@ -95,8 +102,11 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     Raises:
         ConfigError: a split that is not evaluated, or a kind `bound` without what it needs.
         DataError: seeds would be asked different questions.
+        ModelError, TeacherError: there is no student, or a bank cannot be collected.
     """
     from realm.evaluation.evaluate import evaluation_splits  # which needs torch, and --list does not
+    from realm.student.load import find
+    from realm.teacher.collect import make_plan
 
     common = grid.common
     task = load_task(common)
@@ -114,6 +124,10 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
+    find(common.model.path)
+    for folder, config in grid.banks.items():
+        if config.run.seed == common.run.seed and not folder.exists():
+            make_plan(config, task)
 
 
 def _check_routes(spec: Spec, file: Path, common: Config, task: Task) -> None:
@@ -166,8 +180,8 @@ def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> dict[str, 
     return results
 
 
-def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], console: Console) -> Path:
-    """Write results.json, plot and pages; the Markdown page's path is returned."""
+def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], console: Console) -> dict[str, Any]:
+    """Write results.json, plot and pages; the results are returned."""
     results = {
         "name": order.name,
         "title": spec.title,
@@ -187,4 +201,4 @@ def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], co
     write_atomic(target, page.page(results, image=image.name))
     console.print(results["finding"], markup=False)
     console.print(f"wrote {target} and {write_experiment_page(results, order.folder)}", soft_wrap=True)
-    return target
+    return results

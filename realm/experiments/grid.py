@@ -27,6 +27,7 @@ from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
+from realm.recipes import plan
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -142,7 +143,22 @@ def _resolve(spec: Spec, file: Path, arm: str | None, seed: int, overrides: Sequ
         texts += [*_texts(bank), *_texts(settings.set)]
         where = f"{file}: arms.{arm}"
     config = _load(spec, where, [*texts, f"run.seed={seed}"])
-    return config.changed(_caps(config)) if fast else config
+    if fast:
+        config = config.changed(_caps(config))
+    return _of_one_budget(config, where) if spec.one_budget else config
+
+
+def _of_one_budget(config: Config, where: str) -> Config:
+    """The steps of a cold start are taken from those of RL, so that no arm gets more of them than another."""
+    if {stage.kind for stage in plan(config)} != {"sft", "rl"}:
+        return config
+    sft, rl = config.training.sft.steps, config.training.rl.steps
+    if sft >= rl:
+        raise ConfigError(
+            f"{where}: training.sft.steps ({sft}) must be below training.rl.steps ({rl}): the cold start is taken out "
+            "of the common budget of steps."
+        )
+    return config.changed({"training.rl.steps": rl - sft})
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,14 @@ def locked(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def clear(out: Path) -> None:
+    """Delete everything below the folder but the banks, which may have cost money."""
+    with writing(out):
+        for path in out.iterdir():
+            if path.name != "banks":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def finished(folder: Path) -> bool:

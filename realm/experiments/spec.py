@@ -75,6 +75,10 @@ class Spec(Part):
     )
     config: str | None = Field(None, description="Configuration file that `base` changes; default: the desk's.")
     base: Overrides = Field({}, description="What all arms have in common.")
+    one_budget: bool = Field(
+        False,
+        description="The optimizer steps of RL are those of every arm in all: its cold start's are taken from them.",
+    )
     untrained: bool = Field(True, description="Evaluate the untrained model too, as the arm `base`.")
     banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")
     arms: dict[Name, Arm] = Field(min_length=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from realm.display import printable
 from realm.report.svg import interval, percent, points
-from realm.report.tables import Table, TableRow
+from realm.report.table import Table, TableRow
 
 _MOST_FACT = 400
 _MOST_STEP = 240

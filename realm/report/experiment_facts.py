@@ -11,7 +11,8 @@ from realm.report.data import mapping, number, share, text
 from realm.report.experiment_data import MOST_KINDS, Experiment, shown
 from realm.report.experiment_figures import own_style
 from realm.report.svg import MINUS, percent, points
-from realm.report.tables import MISSING, Table, TableRow, cell
+from realm.report.table import Table, TableRow
+from realm.report.tables import MISSING, cell
 
 Row = Mapping[str, Any]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from markupsafe import Markup
@@ -23,17 +22,7 @@ from realm.report.data import (
 from realm.report.figures import MOST_KINDS, validation_course
 from realm.report.palette import style_of
 from realm.report.svg import element, interval, marker, percent, points, svg
-
-#: Style of the marker (None: no marker), name, and the cells of one row.
-TableRow = tuple[int | None, str, Sequence[Markup | str]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text and small drawings; `bodies` are (heading, rows), a row begins with (style, name)."""
-
-    columns: Sequence[str]
-    bodies: Sequence[tuple[str, Sequence[TableRow]]] = field(default_factory=list)
+from realm.report.table import Table, TableRow
 
 
 def swatch(style: int, solid: bool = True) -> Markup:

@@ -32,7 +32,7 @@ Started = Callable[[], list[str]]
 
 def order(file: Path, **more: Any) -> Order:
     settings: dict[str, Any] = {
-        "out": Path("x"), "docs": None, "seeds": 2, "workers": 2, "fast": False,
+        "out": Path("x"), "folder": Path("x") / file.stem, "docs": None, "seeds": 2, "workers": 2, "fast": False,
         "overrides": ["evaluation.bootstrap=200"], "command": "realm experiment mine.yaml",
     }  # fmt: skip
     return Order(file, **{**settings, **more})
@@ -314,9 +314,13 @@ def test_gaps_are_paired(write_spec: WriteSpec, started: Started) -> None:
 
 def test_pages_go_where_they_belong(write_spec: WriteSpec, started: Started, tmp_path: Path) -> None:
     file = write_spec()
-    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("x/mine/mine.md")
+    conduct(order(file, seeds=1), Console(quiet=True))
+    assert Path("x/mine/mine.md").exists()
     Path("docs/results").mkdir(parents=True)
-    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("docs/results/mine.md")
-    assert conduct(order(file, seeds=1, fast=True), Console(quiet=True)) == Path("x/mine/mine.md")
-    assert conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True)) == tmp_path / "here" / "mine.md"
+    conduct(order(file, seeds=1), Console(quiet=True))
+    assert Path("docs/results/mine.md").exists()
+    conduct(order(file, seeds=1, fast=True), Console(quiet=True))
+    assert Path("x/mine/mine.md").exists()
+    conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True))
+    assert (tmp_path / "here" / "mine.md").exists()
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"mine.md", "mine.svg", "mine.png"}
