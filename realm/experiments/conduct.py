@@ -17,12 +17,11 @@ from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
 from realm.experiments.grid import FAST_NOTE, Grid, make_grid
-from realm.experiments.plot import draw
 from realm.experiments.results import Outcomes, make_results
 from realm.experiments.runner import clear, locked, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
-from realm.report.experiment import write_experiment_page
+from realm.report.experiment import write_experiment_figure, write_experiment_page
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
@@ -196,7 +195,7 @@ def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], co
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
     write_atomic(order.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    image, _ = draw(results, order.pages / order.name)
+    image, _ = write_experiment_figure(results, order.pages / order.name)
     target = order.pages / f"{order.name}.md"
     write_atomic(target, page.page(results, image=image.name))
     console.print(results["finding"], markup=False)

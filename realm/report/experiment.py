@@ -23,11 +23,13 @@ from realm.report.experiment_figures import (
     own_style,
     p_value,
     pair_figures,
+    sheet_figures,
 )
-from realm.report.export import save_figures
+from realm.report.export import save, save_figures, standalone
 from realm.report.palette import WITH, WITHOUT
 from realm.report.svg import MINUS, element, interval, percent, points
-from realm.report.tables import MISSING, Table, TableRow, cell, count, duration, swatch
+from realm.report.table import Table, TableRow
+from realm.report.tables import MISSING, cell, count, duration, swatch
 from realm.report.templates import render
 
 #: Characters of one setting or fact.
@@ -56,6 +58,13 @@ def write_experiment_page(
     if figures is not None:
         save_figures(context, figures)
     return target
+
+
+def write_experiment_figure(results: Mapping[str, Any], stem: Path) -> tuple[Path, Path]:
+    """Write the one picture of an experiment as `<stem>.svg` and `<stem>.png`; arguments and errors as of the page."""
+    found = read_experiment(results)
+    note = "hollow is without routes, solid with routes; bars are 95 % intervals, small dots single seeds"
+    return save(standalone(*sheet_figures(found), note="bars are 95 % intervals" if found.banks else note), stem)
 
 
 def page_context(found: Experiment) -> dict[str, Any]:
