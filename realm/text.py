@@ -31,6 +31,25 @@ def between(low: float, high: float, form: Callable[[float], str] = hundredths) 
     return f"{form(low)} to {form(high)}"
 
 
+def p_value(p: float) -> str:
+    """A p-value to three digits: `0.012`, `< 0.0005`, `1`."""
+    return "1" if p >= 0.9995 else f"{p:.3f}" if p >= 0.0005 else "< 0.0005"
+
+
+def decimals(value: float | None) -> str:
+    """A number to two digits behind the point, or nothing."""
+    return "" if value is None else f"{value:.2f}"
+
+
 def clock(seconds: float) -> str:
     """A time that is counted on or down: `12:05 min`."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `45 s`, `12 min 5 s`, `3 h 20 min`."""
+    total = round(seconds)
+    if total < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
+    minutes, rest = divmod(total, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

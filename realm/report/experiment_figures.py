@@ -22,6 +22,7 @@ from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.forest import Effect, common_domain, forest, signed
 from realm.report.palette import WITH, WITHOUT, recipe_of, style_of
 from realm.report.svg import MINUS, points
+from realm.text import p_value
 
 #: Most points of one curve; of more, means over neighbouring steps are drawn.
 MOST_STEPS = 40
@@ -228,7 +229,7 @@ def _effect(found: Experiment, pair: Pair, routes: bool) -> Effect:
         pair.difference,
         pair.low,
         pair.high,
-        "" if pair.p_corrected is None else p_value(pair.p_corrected),
+        "" if pair.p_corrected is None else f"p {p_value(pair.p_corrected)}",
     )
 
 
@@ -259,11 +260,6 @@ def bank_figures(found: Experiment) -> list[Figure]:
     domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
     titles = {"Gap between teacher and student": gaps, "Gain of wrong routes": effects}
     return [forest(title, each, domain, title) for title, each in titles.items() if each]
-
-
-def p_value(p: float) -> str:
-    """A p value in words: `p 0.012`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def gap_figures(found: Experiment) -> list[Figure]:

@@ -38,8 +38,7 @@ class Value:
         reach = svg.interval(self.low, self.high)
         if self.signed and self.low is not None and self.high is not None:
             reach = between(self.low, self.high, svg.points)
-        small = [svg.element("small", text) for text in (reach, self.after.lstrip(" ,"), self.aside) if text]
-        return Markup("").join([svg.element("span", found), *small])
+        return _stacked(found, reach, self.after.strip(" ,()"), self.aside)
 
     @property
     def markdown(self) -> str:
@@ -56,8 +55,57 @@ class Value:
         return f"{percent(self.mean)}{reach}"
 
 
+@dataclass(frozen=True)
+class Heat:
+    """A share in whole per cent, on a page shaded from low to high."""
+
+    share: float
+
+    def __html__(self) -> str:
+        return svg.element("span", self.markdown, class_=f"heat h{round(10 * self.share)}")
+
+    @property
+    def markdown(self) -> str:
+        return f"{100 * self.share:.0f}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of things, its thousands set apart."""
+
+    number: float
+
+    def __html__(self) -> str:
+        return self.markdown.replace(",", "\u202f")
+
+    @property
+    def markdown(self) -> str:
+        return f"{round(self.number):,}"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A text with what a document has in brackets after it, and a page in small type below."""
+
+    text: str
+    note: str
+
+    def __html__(self) -> str:
+        return _stacked(self.text, self.note.replace("-", svg.MINUS))
+
+    @property
+    def markdown(self) -> str:
+        return f"{self.text} ({self.note})"
+
+
+def _stacked(text: str, *small: str) -> Markup:
+    """A text with what is not empty of the others in small type below it."""
+    below = [svg.element("small", one) for one in small if one]
+    return Markup("").join([svg.element("span", text), *below])
+
+
 #: What stands in one cell: text, a drawing of a page, or figures.
-Cell = Markup | str | Value
+Cell = Markup | str | Value | Heat | Count | Noted
 #: Style of the marker (None: no marker), name, and the cells of one row.
 TableRow = tuple[int | None, str, Sequence[Cell]]
 
@@ -92,7 +140,7 @@ class Table:
 
 
 def _markdown(cell: Cell) -> str:
-    return cell.markdown if isinstance(cell, Value) else str(cell)
+    return cell if isinstance(cell, str) else cell.markdown
 
 
 def _one_line(text: str) -> str:

@@ -23,6 +23,7 @@ from realm.report.figures import MOST_KINDS, validation_course
 from realm.report.palette import style_of
 from realm.report.svg import element, interval, marker, percent, points, svg
 from realm.report.table import Table, TableRow
+from realm.text import duration
 
 
 def swatch(style: int, solid: bool = True) -> Markup:
@@ -201,12 +202,3 @@ def count(value: Any) -> str:
     """A count with its thousands set apart; empty where it is no number."""
     found = number(value)
     return "" if found is None else f"{found:,.0f}".replace(",", "\u202f")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `45 s`, `12 min 5 s`, `3 h 20 min`."""
-    total = round(seconds)
-    if total < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
-    minutes, rest = divmod(total, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -102,5 +102,5 @@ def test_one_thread_is_claimed_only_where_it_is_so() -> None:
 
 
 def test_names_of_the_user_are_text_in_a_table() -> None:
-    kinds = [{"arm": "mid", "kind": "a|b\nc", "mean": 0.5}]
-    assert "|  | a\\|b c |" in written(kinds=kinds).splitlines()
+    kinds = [{"arm": "mid", "kind": "a|b", "mean": 0.5}]
+    assert "|  | a\\|b |" in written(kinds=kinds).splitlines()

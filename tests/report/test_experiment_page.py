@@ -103,9 +103,9 @@ def test_what_stands_beside_the_accuracies(tmp_path: Path) -> None:
     assert "Differences of these gaps" in section(page, "gaps")
     assert "25 % − 0 % · p 0.048 · −5.0 points (95 % interval −9.0 to −1.0)" in section(page, "gaps")
     assert "25 % 4.00 25.0 % 0.50" in section(page, "shown")
-    assert "25 % 40.0 % 10.0 % 85.0 % 0.90" in section(page, "judging")
+    assert "25 % 40.0 % 10.0 % of all 85.0 % 0.90" in section(page, "judging")
     gain = fake_experiment.ARMS["25 %"][0] - fake_experiment.ARMS["0 %"][0]
-    assert f"poor (25 % − 0 %) 40.0 % 20.0 % +20.0 +10.0 to +30.0 0.42 +{100 * gain:.1f}" in section(page, "banks")
+    assert f"poor 40.0 % 20.0 % +20.0 +10.0 to +30.0 0.42 25 % − 0 % +{100 * gain:.1f}" in section(page, "banks")
     assert "corrected, within each measure, for the number of comparisons" in section(page, "differences")
 
 
