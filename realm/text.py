@@ -31,6 +31,11 @@ def between(low: float, high: float, form: Callable[[float], str] = hundredths) 
     return f"{form(low)} to {form(high)}"
 
 
+def bracketed(low: float, high: float, form: Callable[[float], str] = hundredths) -> str:
+    """An interval where there is little room: `[67.0, 75.1]`."""
+    return f"[{form(low)}, {form(high)}]"
+
+
 def p_value(p: float) -> str:
     """A p-value to three digits: `0.012`, `< 0.0005`, `1`."""
     return "1" if p >= 0.9995 else f"{p:.3f}" if p >= 0.0005 else "< 0.0005"
@@ -39,6 +44,11 @@ def p_value(p: float) -> str:
 def decimals(value: float | None) -> str:
     """A number to two digits behind the point, or nothing."""
     return "" if value is None else f"{value:.2f}"
+
+
+def grouped(number: float, apart: str = ",") -> str:
+    """A number of things, its thousands set apart: `12,345`."""
+    return f"{round(number):,}".replace(",", apart)
 
 
 def clock(seconds: float) -> str:
@@ -53,3 +63,10 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
     minutes, rest = divmod(total, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def roughly(seconds: float) -> str:
+    """A time that is only roughly known: `45 s`, `40 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

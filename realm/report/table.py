@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from realm.report import svg
-from realm.text import between, hundredths, percent, points
+from realm.text import between, grouped, hundredths, percent, points
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -76,11 +76,11 @@ class Count:
     number: float
 
     def __html__(self) -> str:
-        return self.markdown.replace(",", "\u202f")
+        return grouped(self.number, "\u202f")
 
     @property
     def markdown(self) -> str:
-        return f"{round(self.number):,}"
+        return grouped(self.number)
 
 
 @dataclass(frozen=True)
