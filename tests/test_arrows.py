@@ -16,10 +16,7 @@ ORDER: tuple[str, ...] = runpy.run_path(str(ROOT / "docs" / "make_map.py"))["ORD
 EXCEPTIONS = {
     "realm.__main__": "the way in",
     "realm.sections": "a recipe's name is checked where it is read",
-    "realm.batch": "serves experiments alone",
     "realm.config": "what a recipe fixes holds whatever else is configured",
-    "realm.comparison": "serves experiments alone",
-    "realm.quickstart": "serves experiments alone",
 }
 
 
