@@ -20,8 +20,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.money import parse_money, parse_price
-from realm.recipes import settings as recipe_settings
+from realm.recipes import known, recipe
 from realm.sections import (
     BankConfig,
     CollectConfig,
@@ -64,7 +63,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
-        for key, value in recipe_settings(self.training.recipe).items():
+        for key, value in recipe(self.training.recipe).settings.items():
             if self.get(key) != value:
                 section, _, last = key.rpartition(".")
                 setattr(self.get(section), last, value)
@@ -79,15 +78,6 @@ class Config(Section):
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
                 "a prompt cannot show more CoTs than a question has"
             )
-        if self.evaluation.vote and (self.evaluation.samples < 2 or not self.routes.k):
-            raise ValueError(
-                "evaluation.vote needs completions to choose from and to show: expected evaluation.samples >= 2 and "
-                f"routes.k >= 1, found {self.evaluation.samples} and {self.routes.k}"
-            )
-        if self.evaluation.vote and not self.prompt.judge:
-            raise ValueError(
-                "evaluation.vote needs scores to weigh by, and prompt.judge is false: no routes are scored"
-            )
         if self.task.name == "desk" and (self.task.path or self.task.test_path):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
@@ -101,18 +91,13 @@ class Config(Section):
         asked = {name: teacher for name, teacher in self.teachers.items() if teacher.share}
         if not asked:
             raise ValueError("teachers needs at least one with a share above 0")
-        budget = self.collect.budget.cost
-        priced = {
-            name: {parse_price(p).currency for p in (t.price.input, t.price.output) if p} for name, t in asked.items()
-        }
-        found = set[str]().union(*priced.values())
-        if budget is not None:
-            found.add(parse_money(budget).currency)
-            for name, teacher in asked.items():
-                if teacher.kind == "openai" and None in (teacher.price.input, teacher.price.output):
-                    raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        prices = {name: (teacher.price.input, teacher.price.output) for name, teacher in asked.items()}
+        for name, teacher in asked.items():
+            if self.collect.budget.cost is not None and teacher.kind == "openai" and None in prices[name]:
+                raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        found = {asked[name].price.currency for name, pair in prices.items() if pair != (None, None)}
         if len(found) > 1:
-            raise ValueError(f"prices and budget must be in one currency, found {' and '.join(sorted(found))}")
+            raise ValueError(f"all prices must be in one currency, found {' and '.join(sorted(found))}")
         return self
 
     @property
@@ -178,6 +163,14 @@ def field_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
     return names
 
 
+#: Keys that runs of earlier versions have written into their config.yaml, and what became of them.
+_GONE = {
+    "evaluation.vote": "is gone, as voting by scores did not beat a majority (docs/log.md): take it out",
+    "evaluation.vote_samples": "is gone with evaluation.vote: take it out",
+    "training.rl.internalize.schedule": "is gone, as the weight fades with the routes in any case: take it out",
+}
+
+
 def _hint(key: str) -> str:
     """What an unknown dotted key most likely means, for the end of an error message."""
     known = field_names()
@@ -198,7 +191,8 @@ def _explain(error: ValidationError, file: str, overrides: Sequence[str]) -> Con
         set_here = [f"--set {text}" for text in overrides if f"{text.partition('=')[0].strip()}.".startswith(f"{key}.")]
         where = set_here[-1] if key and set_here else file
         if item["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key {key}; {_hint(key)}")
+            said = f"{key} {_GONE[key]}." if key in _GONE else f"unknown key {key}; {_hint(key)}"
+            lines.append(f"{where}: {said}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             found = "" if isinstance(item["input"], dict | BaseModel) else f", found {item['input']!r}"
@@ -253,12 +247,25 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         _set(tree, assignment)
     if _recipe(tree) != before:
         _release(tree, before, overrides)
-    try:
-        config = Config.model_validate(_expand(tree, where))
-    except ValidationError as error:
-        raise _explain(error, where, overrides) from error
+    config = make_config(tree, where, overrides)
     _refuse_against_recipe(config, overrides)
     return config
+
+
+def make_config(tree: Mapping[str, Any], where: str = "configuration", overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a tree of sections says.
+
+    Args:
+        where: it comes from, for messages.
+        overrides: the `KEY=VALUE` that are in it already, for messages too.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is out of range.
+    """
+    try:
+        return Config.model_validate(_expand(tree, where))
+    except ValidationError as error:
+        raise _explain(error, where, overrides) from error
 
 
 def _recipe(tree: Mapping[str, Any]) -> str:
@@ -270,10 +277,11 @@ def _key(assignment: str) -> str:
     return assignment.partition("=")[0].strip()
 
 
-def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> None:
-    """Take out what `recipe` fixed when the file was resolved: another one must not inherit it."""
+def _release(tree: dict[str, Any], before: str, overrides: Sequence[str]) -> None:
+    """Take out what the recipe `before` fixed when the file was resolved: another one must not inherit it."""
     given = {_key(text) for text in overrides}
-    for key, value in recipe_settings(recipe).items():
+    fixed = known(before)
+    for key, value in fixed.settings.items() if fixed else ():
         *parents, last = key.split(".")
         node: Any = tree
         for parent in parents:
@@ -284,7 +292,7 @@ def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> Non
 
 def _refuse_against_recipe(config: Config, overrides: Sequence[str]) -> None:
     """Raise `ConfigError` for an override of what the recipe fixes; a value in a file gives way to the recipe."""
-    fixed = recipe_settings(config.training.recipe)
+    fixed = recipe(config.training.recipe).settings
     for text in overrides:
         key = _key(text)
         if key in fixed and yaml.safe_load(text.partition("=")[2]) != fixed[key]:

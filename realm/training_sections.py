@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from realm.recipes import RECIPES, recipe
 from realm.sections import Probability, Section
-
-#: The recipes of `realm.recipes`.
-Recipe = Literal[
-    "sft", "rft", "grpo", "mrpv", "synthesizer", "synthesizer-rl", "instructors", "instructors-contrast", "sft+grpo",
-    "realm-zero", "realm-r1",
-]  # fmt: skip
 
 
 class SFTSettings(Section):
@@ -34,12 +29,8 @@ class InternalizeSettings(Section):
     """Right completions that were shown routes are also learned without them (method, 5.3)."""
 
     weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
-    by: Literal["sft", "distill", "policy"] = Field(
-        "sft", description="Learn right completions themselves, their distribution with routes, or all by advantage."
-    )
-    schedule: Literal["constant", "rising", "falling"] = Field(
-        "constant",
-        description="The weight over the RL steps: as it is, from 0 up to it, or from it down to 0 (linear).",
+    by: Literal["sft", "distill"] = Field(
+        "sft", description="Learn right completions themselves, or their distribution with routes."
     )
 
 
@@ -137,8 +128,10 @@ class InstructorSettings(Section):
 class TrainingConfig(Section):
     """One training run."""
 
-    recipe: Recipe = Field(
-        "realm-r1", description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline: see realm/recipes."
+    recipe: Annotated[str, AfterValidator(lambda name: recipe(name) and name)] = Field(
+        "realm-r1",
+        description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline (see realm/recipes): "
+        f"{', '.join(RECIPES)}; or package.module:attribute.",
     )
     rounds: int = Field(
         1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."

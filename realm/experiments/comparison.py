@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realm.evaluation.measures import Difference, bootstrap_interval
-from realm.evaluation.t_test import t_test
 from realm.files import read_jsonl
 from realm.method.seeds import derive
+from realm.statistics.bootstrap import Difference, bootstrap_interval
+from realm.statistics.student import t_test
 
 #: Share of right completions of every question id.
 Outcome = Mapping[str, float]

@@ -18,9 +18,10 @@ from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
 from realm.experiments.grid import FAST_NOTE, Grid, make_grid
 from realm.experiments.results import Outcomes, make_results
-from realm.experiments.runner import clear, locked, run_cells, seconds_of
+from realm.experiments.runner import clear, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
+from realm.locks import locked
 from realm.report.experiment import write_experiment_figure, write_experiment_page
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task

@@ -9,7 +9,7 @@ from statistics import fmean, pvariance
 from typing import Any, Literal
 
 from realm.processes import command
-from realm.recipes import WITHOUT_ROUTES
+from realm.recipes import known
 from realm.report.data import Evaluation, Report, Run, mapping, number, read_object, text, whole
 
 #: How bad it is: the run did not come through, it learned less than it could, or something is worth a look.
@@ -105,7 +105,8 @@ class Case:
     @property
     def shows_routes(self) -> bool:
         """Whether the student of this run saw routes in training."""
-        return self.setting("training.recipe") not in WITHOUT_ROUTES and self.value("routes.k", 1) > 0
+        recipe = known(text(self.setting("training.recipe")))
+        return (recipe is None or recipe.shows_routes) and self.value("routes.k", 1) > 0
 
     @cached_property
     def bank(self) -> dict[str, Any]:

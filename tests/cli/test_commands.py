@@ -18,9 +18,9 @@ from typer.testing import Result
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.cli.results import print_results
-from realm.cli.train import open_training_bank
 from realm.config import load_config
 from realm.errors import ResourceError
+from realm.exchange.run_bank import open_run_bank
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
@@ -144,7 +144,7 @@ def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
     task = load_task(config)
     with VerifierPool(task.verifier.name) as pool:
         for resume, word in ((True, "I add."), (False, "I count.")):
-            bank = open_training_bank(config, task, pool, resume=resume)
+            bank = open_run_bank(config, task, pool, resume=resume)
             assert bank is not None
             assert all(cot.text.startswith(word) for cot in bank.all())
 
@@ -269,19 +269,18 @@ def test_ctrl_c_in_training_tells_the_command_that_goes_on(work: Path) -> None:
     assert steps == list(range(1, 41))
 
 
-def test_evaluate_votes(work: Path, realm: Realm) -> None:
-    samples = ["--set", "evaluation.samples=3", "--set", "evaluation.vote_samples=2"]
-    result = realm("evaluate", "config.yaml", "--vote", *samples, "--out", "votes")
+def test_a_recipe_of_somebody_else_trains_and_is_reported(
+    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "my_recipes.py").write_text(
+        "from realm.recipes import realm_zero\n"
+        "from realm.recipes.stage import Recipe\n"
+        "BRIEF = Recipe('brief', realm_zero.stages, {'fade.fade_end': 0.25})\n"
+    )
+    monkeypatch.syspath_prepend(work)
+    result = realm("train", "config.yaml", "--set", "training.recipe=my_recipes:BRIEF")
     assert result.exit_code == 0, result.output
-    assert "3 + 2" in result.stdout
-    assert "majority: of as many plain samples" in result.stdout
-    without, shown = rows(work / "votes" / "evaluations.jsonl")
-    assert without["vote_samples"] == 2
-    assert "vote_accuracy" not in shown
-    assert all("vote" in row for row in rows(work / "votes" / "predictions.jsonl")[:6])
-    assert load_config(work / "votes" / "config.yaml").evaluation.vote
-
-    result = realm("evaluate", "config.yaml", "--vote", "--out", "other")
-    assert result.exit_code == 2
-    assert "expected evaluation.samples >= 2" in result.stderr
-    assert not (work / "other").exists()
+    assert load_config(work / "runs" / "first" / "config.yaml").fade.fade_end == 0.25
+    assert "my_recipes:BRIEF" in (work / "runs" / "first" / "report.html").read_text(encoding="utf-8")
+    assert realm("doctor", "runs/first").exit_code in (0, 1)
+    assert realm("train", "config.yaml", "--set", "training.recipe=my_recipes:LONG").exit_code == 2
