@@ -35,8 +35,8 @@ from realm.sections import (
     Section,
     TaskConfig,
     TeacherConfig,
+    TrainingConfig,
 )
-from realm.training_sections import TrainingConfig
 from realm.written import read_yaml
 
 
