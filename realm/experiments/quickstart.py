@@ -13,11 +13,12 @@ from rich.console import Console
 from realm.errors import ResourceError
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.spec import find
+from realm.locks import LOCK
 from realm.report.table import Table, Value
 from realm.text import clock
 
 #: What an experiment leaves in its folder; where anything else is, nothing is ever deleted.
-_LEFT = {"banks", "cells", "evaluations", "configs", "logs", "seconds.jsonl", "results.json", "report.html"} | {
+_LEFT = {"banks", "cells", "evaluations", "configs", "logs", "seconds.jsonl", "results.json", "report.html", LOCK} | {
     f"quickstart.{suffix}" for suffix in ("md", "svg", "png")
 }
 

@@ -21,6 +21,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.jobs import LONG_GRACE, Job, JobError, run_shown
 from realm.experiments.watch import Watch
 from realm.files import append_jsonl, write_atomic, writing
+from realm.locks import LOCK
 from realm.run import RunFolder, versions
 
 #: Seconds that every process took, one row for each start of it.
@@ -31,7 +32,7 @@ def clear(out: Path) -> None:
     """Delete everything below the folder but the banks, which may have cost money."""
     with writing(out):
         for path in out.iterdir():
-            if path.name != "banks":
+            if path.name not in ("banks", LOCK):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
