@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realm.evaluation.measures import Difference
-from realm.evaluation.t_test import t_test
 from realm.files import read_jsonl
 from realm.method.seeds import derive
+from realm.statistics.bootstrap import Difference
+from realm.statistics.student import t_test
 
 #: Accuracy of every question id, by (split, routes).
 Accuracies = dict[tuple[str, int], dict[str, float]]

@@ -36,13 +36,13 @@ from realm.batch import (
 from realm.comparison import accuracies
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, ResourceError
-from realm.evaluation.measures import paired_difference
 from realm.files import write_atomic
 from realm.jobs import Job
 from realm.method.seeds import derive
 from realm.recipes import plan
 from realm.report import write_report
 from realm.run import RunFolder, machine, versions
+from realm.statistics.bootstrap import paired_difference
 from realm.student.load import load
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task

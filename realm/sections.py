@@ -7,6 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from realm.method.prompt import Tags
+from realm.method.reward import Rule, Weights
+from realm.method.routes import Strategy
+from realm.method.schedule import Granularity, Kind, Schedule
 from realm.money import parse_money, parse_price
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -144,6 +148,9 @@ class TeacherConfig(Section):
     price: PriceConfig = PriceConfig()
     batch_size: int = Field(8, ge=1, description="Samples generated together (transformers).")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of the weights (transformers).")
+    template_arguments: dict[str, Any] = Field(
+        {}, description="Arguments of the model's chat template (transformers), as `model.template_arguments`."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
@@ -212,9 +219,7 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Literal["random", "balanced", "error_ratio", "diverse", "disagreement"] = Field(
-        "random", description="How k of the N are chosen."
-    )
+    selection: Strategy = Field("random", description="How k of the N are chosen.")
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
     error_range: tuple[Probability, Probability] = Field((0.2, 0.8), description="Range of it under `balanced`.")
 
@@ -222,7 +227,7 @@ class RoutesConfig(Section):
 class FadeConfig(Section):
     """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
 
-    schedule: Literal["cosine", "linear", "step", "constant", "adaptive"] = Field(
+    schedule: Kind = Field(
         "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
     )
     p_start: Probability = 1.0
@@ -230,7 +235,7 @@ class FadeConfig(Section):
     hold: Probability = Field(0.0, description="τ until which p stays at p_start (`adaptive`: may stay).")
     fade_end: Probability = Field(0.9, description="τ from which p is p_end.")
     stairs: int = Field(4, ge=1, description="Number of stairs of `step`.")
-    granularity: Literal["route", "question", "count"] = "route"
+    granularity: Granularity = "route"
     target: float = Field(
         0.9, gt=0, le=1, description="`adaptive`: success without routes at which p has come down to `floor`."
     )
@@ -247,10 +252,15 @@ class FadeConfig(Section):
         0.1, description="`adaptive`: share of prompts without any route, so that success is known while p is high."
     )
 
+    def made(self) -> Schedule:
+        """The schedule that these settings are; raises `ValueError` where they are none."""
+        return Schedule(
+            self.schedule, self.p_start, self.p_end, self.hold, self.fade_end, self.stairs, self.floor, self.target
+        )
+
     @model_validator(mode="after")
-    def _ordered(self) -> FadeConfig:
-        if self.hold >= self.fade_end:
-            raise ValueError(f"hold ({self.hold}) must be below fade_end ({self.fade_end})")
+    def _one(self) -> FadeConfig:
+        self.made()
         return self
 
 
@@ -260,23 +270,29 @@ class RewardConfig(Section):
     format: float = Field(0.1, ge=0)
     answer: float = Field(1.0, ge=0)
     scores: float = Field(0.5, ge=0)
-    rule: Literal["l1", "brier", "accuracy", "pairwise"] = "l1"
+    rule: Rule = "l1"
+
+    def weights(self) -> Weights:
+        """The weights of the parts."""
+        return Weights(self.format, self.answer, self.scores)
 
 
 class PromptConfig(Section):
     """The surface of prompt and completion."""
 
-    think_tag: str = Field("think", pattern=r"^[A-Za-z][\w-]*$")
-    answer_tag: str = Field("answer", pattern=r"^[A-Za-z][\w-]*$")
-    scores_tag: str = Field("scores", pattern=r"^[A-Za-z][\w-]*$")
+    think_tag: str = "think"
+    answer_tag: str = "answer"
+    scores_tag: str = "scores"
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
 
+    def tags(self) -> Tags:
+        """The tags of a completion; raises `ValueError` where they cannot be told apart, or are no names."""
+        return Tags(self.think_tag, self.answer_tag, self.scores_tag)
+
     @model_validator(mode="after")
     def _distinct(self) -> PromptConfig:
-        names = [self.think_tag, self.answer_tag, self.scores_tag]
-        if len({name.casefold() for name in [*names, "route"]}) < 4:
-            raise ValueError(f"the tags must differ from each other and from `route`, found {', '.join(names)}")
+        self.tags()
         return self
 
 
@@ -288,10 +304,4 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
-    vote: bool = Field(
-        False, description="Also let the model score `routes.k` of its own completions and vote by the scores."
-    )
-    vote_samples: int | None = Field(
-        None, ge=1, description="Completions of the vote's second pass; default: half of `samples`."
-    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")

@@ -29,12 +29,8 @@ class InternalizeSettings(Section):
     """Right completions that were shown routes are also learned without them (method, 5.3)."""
 
     weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
-    by: Literal["sft", "distill", "policy"] = Field(
-        "sft", description="Learn right completions themselves, their distribution with routes, or all by advantage."
-    )
-    schedule: Literal["constant", "rising", "falling"] = Field(
-        "constant",
-        description="The weight over the RL steps: as it is, from 0 up to it, or from it down to 0 (linear).",
+    by: Literal["sft", "distill"] = Field(
+        "sft", description="Learn right completions themselves, or their distribution with routes."
     )
 
 

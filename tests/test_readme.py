@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
 from realm.cli.app import app
@@ -14,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_map_is_what_the_docstrings_say() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "make_map.py"))
-    assert made["PAGE"].read_text(encoding="utf-8") == made["text"](), "run python docs/make_map.py"
+@pytest.mark.parametrize("maker", ["make_map.py", "make_step.py"])
+def test_a_page_that_is_written_by_a_command_is_current(maker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    made = runpy.run_path(str(ROOT / "docs" / maker))
+    assert made["PAGE"].read_text(encoding="utf-8") == made["text"](), f"run python docs/{maker}"
 
 
 def test_the_table_names_every_command() -> None:

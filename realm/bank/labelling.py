@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from realm.bank.cot import CoT
-from realm.bank.folder import BankFolder
+from realm.bank.compact import compact
+from realm.bank.cot import CoT, to_record
+from realm.bank.folder import BankFolder, labelled
 from realm.bank.unreadable import Unreadable
+from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError
+from realm.files import writing
 from realm.tasks.base import Question
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
 from realm.tasks.workers import Claim, VerifierPool
@@ -91,7 +95,7 @@ def label_bank(
             raise DataError(f"{folder.path / 'questions.jsonl'}: is not there, and with it the golds; put it back.")
         _check(folder, settings)
         if folder.info.get(UNDER_WAY) != settings:
-            folder.fold()
+            fold(folder)
             folder.update({UNDER_WAY: settings})
         done = folder.labels()
         questions = {question.id: question for question in folder.iterate_questions() if question.answer.strip()}
@@ -117,7 +121,7 @@ def label_bank(
                         bad_golds.add(cot.question_id)
                         unreadable.gold(cot.question_id, questions[cot.question_id].answer)
                 progress(seen, total)
-        folder.fold()
+        fold(folder)
         made_by = {} if _same(folder, settings) else {name: settings[name] for name in ("verifier", "choices")}
         folder.update({UNDER_WAY: None, **made_by})
     return {
@@ -128,6 +132,25 @@ def label_bank(
         "reasons": dict(reasons.most_common(20)),
         "unreadable": unreadable.summary(),
     }
+
+
+def fold(folder: BankFolder) -> None:
+    """Move the labels of `labels.jsonl` into the CoTs' rows; inside `lock`. An interruption loses nothing."""
+    labels = folder.labels()
+    if labels and folder.parquet is not None:
+        compact(folder)
+    elif labels:
+        temporary = folder.path / "cots.jsonl.tmp"
+        with writing(folder.path):
+            with temporary.open("wb") as file:
+                for cot in folder.scan():
+                    file.write(to_bytes(to_record(labelled(cot, labels))))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder.path / "cots.jsonl")
+        folder.write_card()
+    with writing(folder.path):
+        (folder.path / "labels.jsonl").unlink(missing_ok=True)
 
 
 def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:

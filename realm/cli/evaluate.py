@@ -21,14 +21,6 @@ def evaluate(
             "--out", metavar="DIR", help="Folder of the results.", show_default="the run folder's name + -evaluation"
         ),
     ] = None,
-    vote: Annotated[
-        bool,
-        typer.Option(
-            "--vote",
-            help="Also let the model score its own completions and vote by the scores; as evaluation.vote, and needs "
-            "--set evaluation.samples=N.",
-        ),
-    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Evaluate a model on the held-out splits, without routes and with routes.k of them.
@@ -37,14 +29,14 @@ def evaluate(
     the same routes for the same configuration. Prints a table, and writes evaluations.jsonl (one summary a line) and
     predictions.jsonl (every completion with its parts), config.yaml and meta.json. Without a bank there are no routes.
     """
-    resolved = resolve(config, [*(overrides or ()), *(["evaluation.vote=true"] if vote else [])], model=model)
+    resolved = resolve(config, overrides, model=model)
     trained = config / "model" if config is not None and config.is_dir() else None
     student = str(trained) if model is None and trained is not None else resolved.model.path
     folder = out or resolved.run_path.with_name(f"{resolved.run.name}-evaluation")
     fresh(folder / "evaluations.jsonl", overwrite)
     resolved.model.path = student
 
-    from realm.cli.results import print_results, print_votes
+    from realm.cli.results import print_results
     from realm.errors import ResourceError
     from realm.evaluation.evaluate import evaluate_directory
     from realm.exchange.importing import open_bank
@@ -71,5 +63,4 @@ def evaluate(
         summaries = evaluate_directory(student, resolved, task, bank, pool, out=folder, progress=progress)
     results.record_evaluation(resolved)
     print_results(student, summaries)
-    print_votes(summaries)
     typer.echo(f"wrote {folder / 'evaluations.jsonl'} and {folder / 'predictions.jsonl'}")

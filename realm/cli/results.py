@@ -52,38 +52,5 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def print_votes(summaries: Sequence[dict[str, Any]]) -> None:
-    """One row for each split that was voted on, nothing where none was. Fits 80 columns."""
-    voted = [row for row in summaries if "vote_accuracy" in row]
-    if not voted:
-        return
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("split", no_wrap=True)
-    for name in ("samples", "vote [95 %]", "majority", "difference", "its samples", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in voted:
-        table.add_row(
-            str(row["split"]),
-            f"{row['samples']} + {row['vote_samples']}",
-            escape(_interval(row, "vote_accuracy")),
-            _percent(row["vote_majority"]),
-            escape(_interval(row, "vote_gain")),
-            f"{row['vote_majority_samples']:.1f}",
-            f"{row['vote_tokens']:.0f}",
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        "vote: by the scores that the model gave its own completions; majority: of as many plain samples as the same "
-        "tokens (of a question, prompts and completions) pay for; difference: paired by question.",
-        style="dim",
-        highlight=False,
-    )
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"

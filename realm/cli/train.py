@@ -68,7 +68,7 @@ def train(
     from realm.method.prompt import template_hash
     from realm.run import RunFolder
     from realm.stopping import stoppable
-    from realm.student.prompts import make_tags, make_wording
+    from realm.student.prompts import make_wording
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.fit import refuse_what_hardly_fits
@@ -105,7 +105,7 @@ def train(
             with _noted(place):
                 _train(prepared, place, pool, there)
             return
-        prompt = template_hash(make_wording(resolved, task), make_tags(resolved))
+        prompt = template_hash(make_wording(resolved, task), resolved.prompt.tags())
         run = RunFolder.create(resolved, template_hash=prompt, overwrite=overwrite, resume=resume, there=there)
         try:
             if bank is not None and bank.path is None:
@@ -150,7 +150,7 @@ def _train(prepared: Prepared, run: RunFolder, pool: VerifierPool, resume: bool)
 
 def _conclude(prepared: Prepared, run: RunFolder, pool: VerifierPool) -> None:
     """Evaluate the final model on the held-out splits and print the table."""
-    from realm.cli.results import print_results, print_votes
+    from realm.cli.results import print_results
     from realm.evaluation.evaluate import evaluate_directory
 
     last = prepared.stages[-1]
@@ -167,4 +167,3 @@ def _conclude(prepared: Prepared, run: RunFolder, pool: VerifierPool) -> None:
             progress=progress,
         )
     print_results(f"{run.path.name}, {prepared.config.training.recipe}", summaries)
-    print_votes(summaries)

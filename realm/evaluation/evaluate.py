@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -20,16 +19,16 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
-from realm.evaluation.voting import Voter, vote_records
 from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.run import RunFolder
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable, verify_once
 from realm.student.load import load, prompt_limit
-from realm.student.prompts import Prompt, evaluation_prompts, judged, make_tags
+from realm.student.prompts import Prompt, evaluation_prompts, judged
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
@@ -119,7 +118,7 @@ def _records(
     config: Config,
 ) -> list[Record]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
-    tags = make_tags(config)
+    tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
     parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]
@@ -167,7 +166,7 @@ def _records(
 
 
 def question_accuracies(records: Sequence[Record]) -> dict[str, float]:
-    """Share of right completions of every question id: what `measures.paired_difference` compares."""
+    """Share of right completions of every question id: what `paired_difference` compares."""
     return {row["question_id"]: fmean(item["correct"] for item in row["completions"]) for row in records}
 
 
@@ -184,7 +183,7 @@ def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
     n = samples > 1 · `by_kind`, `by_difficulty`.
     """
     accuracies = question_accuracies(records)
-    low, high = measures.bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
+    low, high = bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
     rows = [(record, item) for record in records for item in record["completions"]]
     items = [item for _, item in rows]
     shown = [item for record, item in rows if record["shown"]]
@@ -270,8 +269,7 @@ def evaluate_directory(
     Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records) when all is done; rows of
     an earlier evaluation of the same stage there are replaced then, and stay if this one does not end. A summary with
     routes also holds `autonomy_gap`, accuracy with − without, paired by question, with `autonomy_gap_low` and
-    `autonomy_gap_high` (95 %). With `evaluation.vote` one without routes holds what
-    `realm.evaluation.voting.summarise_votes` says too, and its records an entry `vote`.
+    `autonomy_gap_high` (95 %).
 
     Args:
         bank: the CoTs of the held-out questions; None evaluates without routes only.
@@ -307,11 +305,7 @@ def evaluate_directory(
         for shown in (False, True)
         if not shown or has_routes(bank, rows, config)
     ]
-    vote = config.evaluation.vote
-    total, done = sum(len(splits[split]) * (2 if vote and not shown else 1) for split, shown in passes), 0
-    voter = Voter(
-        model, tokenizer, task, pool, config, limit=limit, length=completion_limit(config), seed=config.run.seed
-    )
+    total, done = sum(len(splits[split]) for split, _ in passes), 0
     summaries: list[Record] = []
     predictions: list[Record] = []
     without: dict[str, float] = {}
@@ -337,12 +331,8 @@ def evaluate_directory(
         )
         accuracies = question_accuracies(records)
         done += len(records)
-        if vote and not shown:
-            figures, records = vote_records(voter, splits[split], records, partial(report, before=done))
-            summary.update(figures)
-            done += len(records)
         if shown:
-            gap = measures.paired_difference(
+            gap = paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
             )
             names = ("autonomy_gap", "autonomy_gap_low", "autonomy_gap_high")

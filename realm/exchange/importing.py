@@ -353,7 +353,7 @@ def import_file(
         with writing(out):
             with suppress(FileNotFoundError):
                 out.rmdir()
-            partial.rename(out)
+            folder.rename(out)
         stack.pop_all()
     return found
 

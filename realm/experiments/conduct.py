@@ -23,9 +23,10 @@ from realm.experiments.grid import Grid, make_grid
 from realm.experiments.page import Section
 from realm.experiments.plot import draw
 from realm.experiments.results import Outcomes, make_results
-from realm.experiments.runner import collect_banks, locked, run_cells, seconds_of
+from realm.experiments.runner import collect_banks, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
+from realm.locks import locked
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 

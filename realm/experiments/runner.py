@@ -7,11 +7,8 @@ done again; a training that was stopped goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from rich.console import Console
 
 from realm.batch import read_rows, run_shown
 from realm.config import Config, dump_config
-from realm.errors import ResourceError, UserError
+from realm.errors import UserError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.watch import Watch
 from realm.files import append_jsonl, write_atomic, writing
@@ -28,28 +25,6 @@ from realm.run import RunFolder, versions
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Make the folder of all experiments, and let no other process work there while the block lasts.
-
-    Raises:
-        ResourceError: another process does.
-    """
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ResourceError(
-                f"{out}: another experiment is running there; wait for it, or choose another --out."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 def finished(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 from realm.method.routes import Route
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
@@ -38,39 +37,6 @@ def copied(pool: VerifierPool, answers: Sequence[tuple[str | None, bool, Sequenc
     flat = [pair for found in pairs for pair in found if pair[0] != pair[1]]
     equal = {pair for pair, verdict in zip(flat, verify_once(pool, flat), strict=True) if verdict.correct}
     return [any(pair[0] == pair[1] or pair in equal for pair in found) for found in pairs]
-
-
-def alike(
-    pool: VerifierPool, answers: Sequence[Sequence[str | None]], questions: Sequence[str]
-) -> list[list[int | None]]:
-    """For votes: which answers of each question are equal, as numbers from 0 in the order of the first of them.
-
-    Two answers are equal where their texts are, case and white space aside (as for maj@n), or where the verifier takes
-    one for the other (18 and 18.0). A missing or empty answer is None. `questions`: their texts.
-    """
-    texts = [["".join((answer or "").split()).casefold() for answer in row] for row in answers]
-    spelled: list[dict[str, str]] = [{} for _ in answers]
-    for found, known, row in zip(spelled, texts, answers, strict=True):
-        for text, answer in zip(known, row, strict=True):
-            if answer is not None and text:
-                found.setdefault(text, answer)
-    flat = [
-        (later, earlier, question)
-        for found, question in zip(spelled, questions, strict=True)
-        for earlier, later in combinations(found.values(), 2)
-    ]
-    equal = {pair for pair, verdict in zip(flat, verify_once(pool, flat), strict=True) if verdict.correct}
-    numbered = []
-    for known, found, question in zip(texts, spelled, questions, strict=True):
-        leaders: list[str] = []
-        numbers: dict[str, int] = {}
-        for text, answer in found.items():
-            same = (number for number, leader in enumerate(leaders) if (answer, leader, question) in equal)
-            numbers[text] = next(same, len(leaders))
-            if numbers[text] == len(leaders):
-                leaders.append(answer)
-        numbered.append([numbers.get(text) for text in known])
-    return numbered
 
 
 def classes(

@@ -17,9 +17,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
-from realm.bank.writer import open_mended, to_bytes
+from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError, ResourceError
-from realm.files import writing
+from realm.files import open_mended, whole_lines, write_all, writing
 from realm.money import parse_money
 from realm.sections import BudgetConfig
 
@@ -106,13 +106,8 @@ class Ledger:
     def _read(self) -> None:
         if not self.path.exists():
             return
-        try:
-            with self.path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.endswith(b"\n"):
-                        self._take(line, number)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot read ({error.strerror}).") from error
+        for number, line in whole_lines(self.path):
+            self._take(line, number)
         for sent in self._open.values():
             self.spent.add(sent.use)
         self._open.clear()
@@ -266,13 +261,12 @@ class Ledger:
         return {"prompt_tokens": use.prompt_tokens, "completion_tokens": use.completion_tokens, "cost": cost}
 
     def _append(self, rows: Iterable[dict[str, Any]]) -> None:
-        content = memoryview(b"".join(to_bytes(_writable(row)) for row in rows))
+        content = b"".join(to_bytes(_writable(row)) for row in rows)
         if self._file.closed:
             raise ResourceError(f"{self.path}: nothing more can be written after what failed before.")
         try:
             with writing(self.path):
-                while content:
-                    content = content[self._file.write(content) :]
+                write_all(self._file, content)
         except ResourceError:
             # What is torn now must stay the end of the file, where the next process mends it.
             self._file.close()

@@ -29,7 +29,7 @@ from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
-from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.prepare import Prepared, by_instructors, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
@@ -193,7 +193,7 @@ class _Runner:
         tokenizer: PreTrainedTokenizerBase,
         renderer: Renderer,
         output: str,
-    ) -> ReaLMTrainer:
+    ) -> RouteTrainer:
         reward = RouteReward(self.config, renderer.questions, self.pool)
         recorder = self._recorder(stage, tokenizer, reward=reward)
         return make_grpo_trainer(

@@ -9,36 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from realm.config import Config
-from realm.method.completion import REASONS, Completion, parse
+from realm.method.completion import REASONS
 from realm.method.prompt import Message
-from realm.method.reward import Reward, Weights, reward
 from realm.method.routes import Route
-from realm.student.judging import copied, unreadable, verify_once
-from realm.student.prompts import judged, make_tags
+from realm.student.judging import copied, unreadable
+from realm.student.prompts import judged
+from realm.student.scoring import Asked, Judge, Scored
 from realm.tasks.base import Question
-from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One completion with everything that was found out about it.
-
-    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right. `verdict`:
-    its reason where nothing was compared (see `Verdict`).
-    """
-
-    text: str
-    completion: Completion
-    correct: bool
-    reward: Reward
-    verifier_failed: bool
-    verdict: str = ""
-
-    @property
-    def paid(self) -> float | None:
-        """The reward that is learned from; None where nobody knows what the answer is worth."""
-        return None if self.verifier_failed else self.reward.total
 
 
 @dataclass(frozen=True)
@@ -80,9 +58,7 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        self._tags = make_tags(config)
-        self._weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
-        self._rule = config.reward.rule
+        self._judge = Judge(pool, tags=config.prompt.tags(), weights=config.reward.weights(), rule=config.reward.rule)
         self._size = config.training.rl.num_generations
 
     def __call__(
@@ -101,7 +77,7 @@ class RouteReward:
     ) -> list[float | None]:
         """One reward per completion, None where the verifier failed.
 
-        `routes` … `dropped` are the columns added by `ReaLMTrainer`; without them the prompts had no routes.
+        `routes` … `dropped` are the columns added by `RouteTrainer`; without them the prompts had no routes.
         """
         n = len(completions)
         shown = list(routes or [()] * n)
@@ -109,25 +85,14 @@ class RouteReward:
             texts = [self.read(ids) for ids in completion_ids]
         else:
             texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
-        parsed = [
-            parse(text, len(judged(self._config, route)), self._tags) for text, route in zip(texts, shown, strict=True)
-        ]
         questions = [self._questions[key] for key in question_id]
-        verdicts = verify_once(
-            self._pool,
-            [(item.answer, asked.answer, asked.question) for item, asked in zip(parsed, questions, strict=True)],
+        scored = self._judge(
+            texts,
+            [
+                Asked(asked.question, asked.answer, tuple(route.label for route in judged(self._config, routes_shown)))
+                for asked, routes_shown in zip(questions, shown, strict=True)
+            ],
         )
-        scored = [
-            Scored(
-                text,
-                item,
-                verdict.correct,
-                self._reward(item, verdict, route),
-                verifier_failed=verdict.failed,
-                verdict=verdict.reason,
-            )
-            for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
-        ]
         self.groups = [
             Group(
                 questions[rows[0]],
@@ -145,10 +110,6 @@ class RouteReward:
             if tau:
                 log_metric("tau", tau[0])
         return [item.paid for item in scored]
-
-    def _reward(self, completion: Completion, verdict: Verdict, routes: Sequence[Route]) -> Reward:
-        labels = [route.label for route in judged(self._config, routes)]
-        return reward(completion, verdict.correct, labels, self._weights, self._rule)
 
     def _rows(self, question_id: Sequence[str]) -> Iterator[range]:
         """Row numbers of each group: neighbours with one question, at most G of them (a question may follow itself).

@@ -29,7 +29,7 @@ from realm.files import writing
 from realm.method.prompt import Wording, messages
 from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
-from realm.student.prompts import make_tags, make_wording
+from realm.student.prompts import make_wording, template_arguments
 from realm.tasks.base import Comment, Question, Task
 from realm.tasks.verify import Verifier, verifier
 
@@ -95,13 +95,14 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
         k: routes per prompt of the RL stage (0 in the recipe grpo).
 
     Raises:
-        ConfigError: prompts or questions would depend on what verl's batches achieve.
+        ConfigError: prompts or questions would depend on what verl's batches achieve, or `model.template_arguments`
+            does not suit the chat template.
         ModelError: the student's tokenizer has no chat template, without which verl has no prompt.
         DataError: there is no training question, or a text that UTF-8 cannot hold.
         ResourceError: the disk refuses.
     """
     _refuse_feedback(config, k)
-    if not load_tokenizer(config.model.path).chat_template:
+    if not load_tokenizer(config.model.path, config.model).chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
     context = context_length(load_outline(config.model.path), config)
     files = []
@@ -146,7 +147,7 @@ def _row(config: Config, exported: Exported, number: int, question: Question, ba
     row = {
         # What verl's own dataset reads; the prompt is the one without routes.
         "data_source": f"realm/{exported.task}",
-        "prompt": messages(question.question, (), exported.wording, make_tags(config)),
+        "prompt": messages(question.question, (), exported.wording, config.prompt.tags()),
         "ability": exported.task,
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": number, "split": exported.split, "question_id": question.id},
@@ -226,6 +227,8 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
             "shuffle": False,
             "filter_overlong_prompts": False,
             "custom_cls": {"path": _PLUGIN, "name": "RouteDataset"},
+            # With a template that asks for the day goes one that knows it: verl hands on whatever stands here.
+            "apply_chat_template_kwargs": template_arguments(load_tokenizer(config.model.path), config.model),
         },
         "reward": {
             "custom_reward_function": {
@@ -327,6 +330,8 @@ def without_counterpart(config: Config) -> list[str]:
         lines.append("model.path (a mixture of experts): verl's loss has no term that balances the experts")
     if config.model.dtype != "float32":
         lines.append(f"model.dtype ({config.model.dtype}): verl keeps the weights that it trains in float32")
+    if config.model.tokenizer == "file":
+        lines.append("model.tokenizer (file): verl loads the tokenizer as transformers does")
     if config.run.report_to:
         lines.append(f"run.report_to ({', '.join(config.run.report_to)}): name them in trainer.logger")
     return [

@@ -269,24 +269,6 @@ def test_ctrl_c_in_training_tells_the_command_that_goes_on(work: Path) -> None:
     assert steps == list(range(1, 41))
 
 
-def test_evaluate_votes(work: Path, realm: Realm) -> None:
-    samples = ["--set", "evaluation.samples=3", "--set", "evaluation.vote_samples=2"]
-    result = realm("evaluate", "config.yaml", "--vote", *samples, "--out", "votes")
-    assert result.exit_code == 0, result.output
-    assert "3 + 2" in result.stdout
-    assert "majority: of as many plain samples" in result.stdout
-    without, shown = rows(work / "votes" / "evaluations.jsonl")
-    assert without["vote_samples"] == 2
-    assert "vote_accuracy" not in shown
-    assert all("vote" in row for row in rows(work / "votes" / "predictions.jsonl")[:6])
-    assert load_config(work / "votes" / "config.yaml").evaluation.vote
-
-    result = realm("evaluate", "config.yaml", "--vote", "--out", "other")
-    assert result.exit_code == 2
-    assert "expected evaluation.samples >= 2" in result.stderr
-    assert not (work / "other").exists()
-
-
 def test_a_recipe_of_somebody_else_trains_and_is_reported(
     work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,10 +21,10 @@ from realm.desk.task import DeskTask
 from realm.errors import ConfigError, DataError, ResourceError, UserError
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.results import RESAMPLES
-from realm.experiments.runner import locked
 from realm.run import versions
 from realm.stopping import Stopped
 from realm.tasks.base import Question
+from tests.holding import another_holds
 
 WriteSpec = Callable[..., Path]
 Started = Callable[[], list[str]]
@@ -248,7 +248,7 @@ def test_a_measure_that_no_cell_took_is_told(write_spec: WriteSpec, started: Sta
 
 
 def test_two_experiments_never_work_in_one_folder(write_spec: WriteSpec, started: Started) -> None:
-    with locked(Path("x")), pytest.raises(ResourceError, match="another experiment is running there"):
+    with another_holds(Path("x")), pytest.raises(ResourceError, match="is working in this folder"):
         conduct(order(write_spec()), Console(quiet=True))
 
 

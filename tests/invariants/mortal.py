@@ -82,9 +82,9 @@ def _arrange(what: str, number: int, part: float) -> None:
         os.truncate(path, int(part * Path(path).stat().st_size))
 
     if what == "rollout":
-        from realm.training.grpo import ReaLMTrainer
+        from realm.training.grpo import RouteTrainer
 
-        mortal(ReaLMTrainer, "_generate_and_score_completions")
+        mortal(RouteTrainer, "_generate_and_score_completions")
     elif what == "backward":
         import torch
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from realm.method.routes import Route
-from realm.student.judging import alike, classes, copied, verify_once
+from realm.student.judging import classes, copied, verify_once
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 
@@ -33,21 +33,6 @@ def test_copied() -> None:
     assert found == [True, True, True, False, False, False, False, False, False, False]
 
 
-def test_alike() -> None:
-    with VerifierPool("number") as pool:
-        found = alike(
-            pool,
-            [
-                ["18", "17", "18.0", " 1 8", None, "", "$17", " "],
-                [],
-                ["A dozen", "a  DOZEN", "twelve", "12"],  # unreadable ones are equal by their text alone
-                [None],
-            ],
-            [""] * 4,
-        )
-    assert found == [[0, 1, 0, 0, None, None, 1, None], [], [0, 0, 1, 2], [None]]
-
-
 def test_classes() -> None:
     with VerifierPool("choice", ("accept", "reject")) as pool:
         found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"), [""] * 5)
@@ -69,6 +54,5 @@ def test_equal_pairs_are_judged_once() -> None:
         # Other comparisons know the question too.
         pool.asked.clear()
         copied(pool, [("5 kg", False, [Route("a", "", "5", 0)], "q")])
-        alike(pool, [["5 kg", "5"]], ["q"])
         classes(pool, ["5 kg"], ["5"], ["q"])
-        assert pool.asked == [("5 kg", "5", "q"), ("5", "5 kg", "q"), ("5 kg", "5", "q")]
+        assert pool.asked == [("5 kg", "5", "q"), ("5 kg", "5", "q")]

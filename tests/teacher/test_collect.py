@@ -22,6 +22,7 @@ from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
+from tests.holding import another_holds
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +230,7 @@ def test_nothing_secret_is_in_the_bank(tmp_path: Path, monkeypatch: pytest.Monke
 def test_one_process_at_a_time(task: DeskTask, tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "bank", {})
     teacher = FakeTeacher()
-    with folder.lock(), pytest.raises(ResourceError, match="another process is writing"):
+    with another_holds(folder.path), pytest.raises(ResourceError, match="is working in this folder"):
         gather(tmp_path / "bank", teacher)
     assert not teacher.asked
 

@@ -19,7 +19,7 @@ from realm.run import RunFolder
 from realm.student.load import load, load_model
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.recipes import train
 
@@ -52,7 +52,7 @@ SAMPLED = Recording()
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.recorded())
+        patch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.recorded())
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
@@ -119,7 +119,7 @@ def test_gradient_checkpointing(
     tmp_path: Path, student: Path, straight: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less memory, same figures, given the same completions."""
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
     run = lora_run(tmp_path, student, rl={"gradient_checkpointing": True})
     wanted, found = weights(straight.path / "model"), weights(run.path / "model")
     for name, tensor in wanted.items():
@@ -194,3 +194,18 @@ def test_off_by_default(tmp_path: Path, student: Path) -> None:
     assert config.training.lora.r == 0
     model, _ = load(student)
     assert with_adapters(model, config) is model
+
+
+def test_a_layer_that_takes_no_adapter_is_told_of_before_the_training(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the routers of some mixtures of experts, whose forward gives more than one tensor."""
+    import peft.tuners.lora.layer as lora
+
+    def forward(*_: Any, **__: Any) -> Any:
+        raise AttributeError("'tuple' object has no attribute 'dtype'")
+
+    monkeypatch.setattr(lora.Linear, "forward", forward)
+    config = tiny_config(tmp_path, student, recipe="realm-r1", lora=LORA)
+    with pytest.raises(ConfigError, match=r"training\.lora\.targets: this model \(qwen3\) fails .*its layers are"):
+        with_adapters(load_model(student), config)

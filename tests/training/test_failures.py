@@ -25,7 +25,7 @@ from realm.training import prepare as preparing
 from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint
 from realm.training.failures import explain
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.recipes import train
@@ -79,7 +79,7 @@ def test_an_update_by_no_number_is_not_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, plant: Any, what: str
 ) -> None:
     config = tiny_config(tmp_path, student)
-    planted(monkeypatch, ReaLMTrainer, 4, plant)
+    planted(monkeypatch, RouteTrainer, 4, plant)
     with pytest.raises(TrainingError) as caught:
         go(config)
     said = str(caught.value)
@@ -129,7 +129,7 @@ def test_no_memory_for_the_update(
     straight = go(tiny_config(tmp_path / "straight", student))
     config = tiny_config(tmp_path, student)
     with monkeypatch.context() as patch:
-        planted(patch, ReaLMTrainer, 4, allocate)
+        planted(patch, RouteTrainer, 4, allocate)
         with pytest.raises(ResourceError) as caught:
             go(config)
     said = str(caught.value)
@@ -151,7 +151,7 @@ def test_no_memory_for_generation(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     def _generate_single_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
         return _allocate()
 
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", _generate_single_turn)
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", _generate_single_turn)
     with pytest.raises(ResourceError, match=r"RL step 1: out of memory in generation: lower training\.rl\.batch_size"):
         go(tiny_config(tmp_path, student))
 
@@ -204,7 +204,7 @@ def test_no_memory_for_the_probe(
     def _generate_single_turn(*args: Any, **kwargs: Any) -> Any:
         return _allocate()
 
-    monkeypatch.setattr(ReaLMTrainer, where, _generate_single_turn if where[0] == "_" else _allocate_on_a_gpu)
+    monkeypatch.setattr(RouteTrainer, where, _generate_single_turn if where[0] == "_" else _allocate_on_a_gpu)
     task = TinyTask()
     with pool() as judges, pytest.raises(ResourceError) as caught:
         probe(prepare(tiny_config(tmp_path, student), task, tiny_bank(task)), judges)
