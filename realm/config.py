@@ -18,7 +18,6 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.money import parse_money, parse_price
 from realm.recipes import known, recipe
 from realm.sections import (
     BankConfig,
@@ -93,18 +92,13 @@ class Config(Section):
         asked = {name: teacher for name, teacher in self.teachers.items() if teacher.share}
         if not asked:
             raise ValueError("teachers needs at least one with a share above 0")
-        budget = self.collect.budget.cost
-        priced = {
-            name: {parse_price(p).currency for p in (t.price.input, t.price.output) if p} for name, t in asked.items()
-        }
-        found = set[str]().union(*priced.values())
-        if budget is not None:
-            found.add(parse_money(budget).currency)
-            for name, teacher in asked.items():
-                if teacher.kind == "openai" and None in (teacher.price.input, teacher.price.output):
-                    raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        prices = {name: (teacher.price.input, teacher.price.output) for name, teacher in asked.items()}
+        for name, teacher in asked.items():
+            if self.collect.budget.cost is not None and teacher.kind == "openai" and None in prices[name]:
+                raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        found = {asked[name].price.currency for name, pair in prices.items() if pair != (None, None)}
         if len(found) > 1:
-            raise ValueError(f"prices and budget must be in one currency, found {' and '.join(sorted(found))}")
+            raise ValueError(f"all prices must be in one currency, found {' and '.join(sorted(found))}")
         return self
 
     @property

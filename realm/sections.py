@@ -11,7 +11,6 @@ from realm.method.prompt import Tags
 from realm.method.reward import Rule, Weights
 from realm.method.routes import Strategy
 from realm.method.schedule import Granularity, Kind, Schedule
-from realm.money import parse_money, parse_price
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
@@ -103,23 +102,11 @@ class SamplingConfig(Section):
 
 
 class PriceConfig(Section):
-    """What a teacher's tokens cost, with the unit."""
+    """What a million of a teacher's tokens costs, as vendors print it."""
 
-    input: str | None = Field(None, description='Of the prompt, e.g. "0.27 USD per 1M tokens".')
-    output: str | None = Field(None, description='Of the answer, e.g. "1.10 USD per 1M tokens".')
-
-    @field_validator("input", "output", mode="before")
-    @classmethod
-    def _with_unit(cls, value: object) -> object:
-        # A bare number is what people write first; "should be a valid string" would not tell them what is missing.
-        return value if value is None else str(value)
-
-    @model_validator(mode="after")
-    def _readable(self) -> PriceConfig:
-        currencies = {parse_price(text).currency for text in (self.input, self.output) if text is not None}
-        if len(currencies) > 1:
-            raise ValueError(f"both prices must be in one currency, found {' and '.join(sorted(currencies))}")
-        return self
+    input: float | None = Field(None, ge=0, description="Of the prompt, e.g. 0.27.")
+    output: float | None = Field(None, ge=0, description="Of the answer, e.g. 1.10.")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of both.")
 
 
 class TeacherConfig(Section):
@@ -164,18 +151,9 @@ class BudgetConfig(Section):
 
     requests: int | None = Field(None, ge=1, description="Requests sent, failed ones among them.")
     tokens: int | None = Field(None, ge=1, description="Tokens of prompts and answers.")
-    cost: str | None = Field(None, description='Money, e.g. "5 USD"; every teacher then needs both prices.')
-
-    @field_validator("cost", mode="before")
-    @classmethod
-    def _with_unit(cls, value: object) -> object:
-        return value if value is None else str(value)
-
-    @model_validator(mode="after")
-    def _readable(self) -> BudgetConfig:
-        if self.cost is not None:
-            parse_money(self.cost)
-        return self
+    cost: float | None = Field(
+        None, ge=0, description="Money, in the currency of the prices; every teacher then needs both."
+    )
 
 
 class CollectConfig(Section):

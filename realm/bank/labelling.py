@@ -17,7 +17,7 @@ from realm.errors import ConfigError, DataError
 from realm.files import writing
 from realm.tasks.base import Question
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
-from realm.tasks.workers import Claim, VerifierPool
+from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 #: CoTs, and characters of their texts, that are judged and written together.
 BATCH, BATCH_TEXT = 512, 4 << 20
@@ -32,17 +32,14 @@ def judge_all(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
 
     Where neither answer nor gold can be read, the gold is the reason.
     """
-    distinct = list(dict.fromkeys(pairs))
-    verdicts = dict(zip(distinct, pool.verify(distinct), strict=True))
+    verdicts = verify_once(pool, pairs)
     # A verifier may read the answer first, and then never looks at the gold.
-    unread = [pair for pair, verdict in verdicts.items() if verdict.reason == UNREADABLE]
-    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in unread]
-    if golds:
-        known = dict(zip(dict.fromkeys(golds), pool.verify(list(dict.fromkeys(golds))), strict=True))
-        for pair, gold in zip(unread, golds, strict=True):
-            if known[gold].reason in (UNREADABLE, UNREADABLE_GOLD):
-                verdicts[pair] = Verdict(False, UNREADABLE_GOLD)
-    return [verdicts[pair] for pair in pairs]
+    unread = [place for place, verdict in enumerate(verdicts) if verdict.reason == UNREADABLE]
+    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in (pairs[at] for at in unread)]
+    for place, gold in zip(unread, verify_once(pool, golds), strict=True):
+        if gold.reason in (UNREADABLE, UNREADABLE_GOLD):
+            verdicts[place] = Verdict(False, UNREADABLE_GOLD)
+    return verdicts
 
 
 def label_of(verdict: Verdict) -> int | None:

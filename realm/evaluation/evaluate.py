@@ -26,12 +26,12 @@ from realm.method.seeds import derive
 from realm.run import RunFolder
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
-from realm.student.judging import classes, copied, unreadable, verify_once
+from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import VerifierPool, verify_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -11,9 +11,9 @@ from typing import Any
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
 from realm.method.reward import Reward, Rule, Weights, reward
-from realm.student.judging import unreadable, verify_once
+from realm.student.judging import unreadable
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import VerifierPool, verify_once
 
 
 @dataclass(frozen=True)

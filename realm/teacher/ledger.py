@@ -20,7 +20,6 @@ from typing import Any, Self
 from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import open_mended, whole_lines, write_all, writing
-from realm.money import parse_money
 from realm.sections import BudgetConfig
 
 
@@ -93,9 +92,8 @@ class Ledger:
         self._prices = prices or {}
         #: By teacher, how many times the tokens that a request was thought to allow a server counted at most.
         self.times: dict[str, tuple[float, float]] = {}
-        money = parse_money(budget.cost) if budget.cost is not None else None
-        self.currency = currency or (money.currency if money else "")
-        self._cost_limit = money.amount if money else None
+        self.currency = currency
+        self._cost_limit = None if budget.cost is None else Decimal(str(budget.cost))
         self.spent = Sums()
         self.held = Sums()
         self._open: dict[int, _Sent] = {}
@@ -139,14 +137,14 @@ class Ledger:
         cost, tokens = row["cost"], (int(row["prompt_tokens"]), int(row["completion_tokens"]))
         if cost is None:
             return Use(*tokens, self._prices[teacher](*tokens) if teacher in self._prices else None)
-        money = parse_money(cost) if cost != "0" else None
-        self.currency = self.currency or (money.currency if money else "")
-        if money and self.currency and money.currency != self.currency:
+        amount, _, currency = str(cost).partition(" ")  # "0" of what was free
+        self.currency = self.currency or currency
+        if currency and currency != self.currency:
             raise ConfigError(
-                f"{self.path}: its costs are in {money.currency}, the prices of the teachers in {self.currency}; "
-                f"write the prices in {money.currency}."
+                f"{self.path}: its costs are in {currency}, the prices of the teachers in {self.currency}; "
+                f"write the prices in {currency}."
             )
-        return Use(*tokens, money.amount if money else Decimal(0))
+        return Use(*tokens, Decimal(amount))
 
     def _compare(self, sent: _Sent, used: Use) -> None:
         """Keep in mind by how much a server's count passed what its request was thought to allow."""

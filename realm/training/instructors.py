@@ -42,11 +42,10 @@ from realm.method.completion import parse
 from realm.method.seeds import derive, rng
 from realm.processes import main_process
 from realm.student.generate import generate
-from realm.student.judging import verify_once
 from realm.student.prompts import encode, evaluation_prompts
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import VerifierPool, verify_once
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan

@@ -204,7 +204,7 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_welcome(tmp_path: 
     folder = BankFolder.create(tmp_path / "bank", bank_info(config, task))
     check_same(folder, bank_info(make_config("bank.samples=9", "collect.concurrency=3", "collect.timeout=1"), task))
     clerk = "teachers.scripted-clerk"
-    check_same(folder, bank_info(make_config(f'{clerk}.price={{input: "1 USD per 1k tokens"}}'), task))
+    check_same(folder, bank_info(make_config(f"{clerk}.price={{input: 1000}}"), task))
     for key, value in (
         ("guidance.probability", "0.2"), (f"{clerk}.sampling.temperature", "0.1"), ("run.seed", "8"),
         (f"{clerk}.share", "2"),

@@ -389,7 +389,7 @@ def test_parameters_are_what_decides_the_text() -> None:
     assert one != teacher(None, shows="answer").parameters
     # That of a bank that was begun before there was the setting.
     assert "shows" not in one
-    assert one == teacher(None, share=5, price={"input": "1 USD per 1M tokens"}).parameters
+    assert one == teacher(None, share=5, price={"input": 1}).parameters
 
 
 def test_many_at_once_over_kept_connections() -> None:
