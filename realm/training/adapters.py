@@ -88,22 +88,35 @@ def with_adapters(model: PreTrainedModel, config: Config) -> Any:
                     "so that an adapter of one, merged into them, would change the other too; leave "
                     f"{names[id(layer)].rpartition('.')[2]} out, or train all weights (training.lora.r 0)."
                 )
-    if not sharded() and all(parameter.numel() and not parameter.is_meta for parameter in model.parameters()):
-        _try(adapted, model, linear)
     return adapted
 
 
-def _try(adapted: Any, model: PreTrainedModel, linear: list[str]) -> None:
-    """Make sure that the adapted model reads a few tokens: a layer may be called as no linear one is."""
-    try:
-        with torch.no_grad(), untouched_randomness():  # adapters may drop out
-            adapted(input_ids=probe_tokens(model), use_cache=False)
-    except Exception as error:  # whatever it is would end the first step of training
-        raise ConfigError(
-            f"training.lora.targets: this model ({model.config.model_type}) fails with adapters on these layers "
-            f"({type(error).__name__}: {error}); its layers are {', '.join(linear)}. Name some, without those that are "
-            "no plain layers, such as a router."
-        ) from error
+def try_adapters(model: PreTrainedModel, config: Config) -> None:
+    """Make sure that the model reads a few tokens with adapters; it is left as it was. `with_adapters` takes them.
+
+    Raises:
+        ConfigError: it does not: a layer is called as no linear one is, such as a router that gives several tensors.
+    """
+    if not config.training.lora.r or sharded():
+        return
+    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)})
+    with untouched_randomness():
+        adapted = with_adapters(model, config)
+        try:
+            with torch.no_grad():
+                adapted(input_ids=probe_tokens(model), use_cache=False)
+        except Exception as error:  # whatever it is would end the first step of training
+            raise ConfigError(
+                f"training.lora.targets: this model ({model.config.model_type}) fails with adapters on these layers "
+                f"({type(error).__name__}: {error}); its layers are {', '.join(linear)}. Name some, without those that "
+                "are no plain layers, such as a router."
+            ) from error
+        finally:
+            adapted.unload()
+            vars(model).pop("peft_config", None)
+            for parameter, learns in learned.items():
+                parameter.requires_grad_(learns)
 
 
 def below_adapters(model: Any) -> PreTrainedModel:

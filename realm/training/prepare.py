@@ -27,7 +27,7 @@ from realm.recipes.stage import Stage
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.tasks.base import Task
-from realm.training.adapters import with_adapters
+from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
 from realm.training.fit import refuse_what_cannot_fit
@@ -142,6 +142,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     try_out(model, config.model.path, rl=rl)
     with hushed():
         with_adapters(_without_weights(model), config)
+        try_adapters(model, config)
         if rl:
             grpo_settings(config, output=os.devnull, seed=0, context=context)
     if config.training.rl.internalize.weight and sharded():

@@ -18,7 +18,7 @@ from realm.evaluation.evaluate import evaluate_directory
 from realm.run import RunFolder
 from realm.student.load import load, load_model
 from realm.training import recipes
-from realm.training.adapters import below_adapters, merge, with_adapters
+from realm.training.adapters import below_adapters, merge, try_adapters, with_adapters
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.recipes import train
@@ -208,4 +208,18 @@ def test_a_layer_that_takes_no_adapter_is_told_of_before_the_training(
     monkeypatch.setattr(lora.Linear, "forward", forward)
     config = tiny_config(tmp_path, student, recipe="realm-r1", lora=LORA)
     with pytest.raises(ConfigError, match=r"training\.lora\.targets: this model \(qwen3\) fails .*its layers are"):
-        with_adapters(load_model(student), config)
+        try_adapters(load_model(student), config)
+
+
+def test_trying_adapters_leaves_no_trace(tmp_path: Path, student: Path) -> None:
+    model, fresh = load_model(student), load_model(student)
+    random = torch.random.get_rng_state()
+    try_adapters(model, tiny_config(tmp_path, student, recipe="realm-r1", lora=LORA))
+    assert torch.equal(random, torch.random.get_rng_state())
+    assert [(name, type(module)) for name, module in model.named_modules()] == [
+        (name, type(module)) for name, module in fresh.named_modules()
+    ]
+    assert vars(model).keys() == vars(fresh).keys()
+    for (name, one), (_, other) in zip(model.named_parameters(), fresh.named_parameters(), strict=True):
+        assert one.requires_grad == other.requires_grad, name
+        assert torch.equal(one, other), name
