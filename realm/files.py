@@ -190,3 +190,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         elif number < len(lines):
             raise DataError(f"{path}:{number}: expected one JSON object on the line; remove or mend it.")
     return records
+
+
+def fresh(file: Path, overwrite: bool) -> None:
+    """Make sure that a result is not replaced unasked.
+
+    Raises:
+        ResourceError: `file` exists and `overwrite` is not set.
+    """
+    if file.exists() and not overwrite:
+        raise ResourceError(f"{file}: is there already. Choose another place with --out, or give --overwrite.")

@@ -71,15 +71,3 @@ def place_run(config: Config, folder: Path | None) -> None:
     """Let `folder` (the option --out) be the run's folder."""
     if folder is not None:
         config.run.dir, config.run.name = str(folder.parent), folder.name
-
-
-def fresh(file: Path, overwrite: bool) -> None:
-    """Make sure that a result is not replaced unasked.
-
-    Raises:
-        ResourceError: `file` exists and `overwrite` is not set.
-    """
-    if file.exists() and not overwrite:
-        from realm.errors import ResourceError
-
-        raise ResourceError(f"{file}: is there already. Choose another place with --out, or give --overwrite.")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, fresh, resolve
+from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, resolve
 from realm.cli.live import progress_bar
+from realm.files import fresh
 
 
 def evaluate(
@@ -30,37 +31,14 @@ def evaluate(
     predictions.jsonl (every completion with its parts), config.yaml and meta.json. Without a bank there are no routes.
     """
     resolved = resolve(config, overrides, model=model)
-    trained = config / "model" if config is not None and config.is_dir() else None
-    student = str(trained) if model is None and trained is not None else resolved.model.path
+    trained = config / "model" if config is not None and config.is_dir() and model is None else None
     folder = out or resolved.run_path.with_name(f"{resolved.run.name}-evaluation")
-    fresh(folder / "evaluations.jsonl", overwrite)
-    resolved.model.path = student
+    fresh(folder / "evaluations.jsonl", overwrite)  # before the libraries, which take seconds
 
     from realm.cli.results import print_results
-    from realm.errors import ResourceError
-    from realm.evaluation.evaluate import evaluate_directory
-    from realm.exchange.importing import open_bank
-    from realm.exchange.run_bank import has_bank
-    from realm.run import RunFolder
-    from realm.student.load import find
-    from realm.tasks.registry import load_task
-    from realm.tasks.workers import VerifierPool
+    from realm.commands import evaluating
 
-    results = RunFolder(folder)
-    if (folder / "meta.json").is_file() and "evaluated" not in results.meta:
-        raise ResourceError(f"{folder}: is the folder of a run, whose files stay. Choose another place with --out.")
-    find(student)
-    task = load_task(resolved)
-    with (
-        VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool,
-        progress_bar("evaluating") as progress,
-    ):
-        bank = open_bank(resolved, task, pool) if has_bank(resolved) else None
-        if bank is None and resolved.routes.k:
-            typer.echo(
-                f"without routes only: bank.path is not set, and there is no {resolved.run_path / 'bank'}", err=True
-            )
-        summaries = evaluate_directory(student, resolved, task, bank, pool, out=folder, progress=progress)
-    results.record_evaluation(resolved)
-    print_results(student, summaries)
+    student = trained or resolved.model.path
+    summaries = evaluating.evaluate(resolved, student, out=folder, overwrite=overwrite, evaluating=progress_bar)
+    print_results(str(student), summaries)
     typer.echo(f"wrote {folder / 'evaluations.jsonl'} and {folder / 'predictions.jsonl'}")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, fresh, resolve
+from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, resolve
 from realm.errors import ConfigError
+from realm.files import fresh
 
 app = typer.Typer(no_args_is_help=True, help="Hand a run over to another trainer.")
 

@@ -1,0 +1,1 @@
+"""What each command does, as a function for scripts and notebooks; the command line parses, shows and prints."""

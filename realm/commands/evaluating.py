@@ -1,0 +1,64 @@
+"""Any model directory on the held-out questions, without and with routes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from realm.commands.showing import Showing, silent
+from realm.config import Config
+from realm.errors import ResourceError
+from realm.evaluation.evaluate import evaluate_directory
+from realm.exchange.importing import open_bank
+from realm.exchange.run_bank import has_bank
+from realm.files import fresh
+from realm.run import RunFolder
+from realm.student.load import find
+from realm.tasks.registry import load_task
+from realm.tasks.workers import VerifierPool
+
+_LOG = logging.getLogger(__name__)
+
+
+def evaluate(
+    config: Config,
+    model: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    evaluating: Showing[Callable[[int, int], None] | None] = silent,
+) -> list[dict[str, Any]]:
+    """What `realm evaluate` does: a model on the held-out splits, without routes and with `routes.k` of them.
+
+    Args:
+        model: directory or Hub name; None: `model.path`.
+        out: folder of the results; None: the run folder's name + -evaluation.
+        overwrite: results that are there make room.
+
+    Returns:
+        A summary of each split without and with routes: the rows of evaluations.jsonl.
+
+    Raises:
+        UserError: there are results already, or `out` is a run's folder; the model, the task or the bank is not usable.
+    """
+    config = config.model_copy(deep=True)
+    student = config.model.path = str(model or config.model.path)
+    folder = Path(out or config.run_path.with_name(f"{config.run.name}-evaluation"))
+    fresh(folder / "evaluations.jsonl", overwrite)
+    results = RunFolder(folder)
+    if (folder / "meta.json").is_file() and "evaluated" not in results.meta:
+        raise ResourceError(f"{folder}: is the folder of a run, whose files stay. Choose another place with --out.")
+    find(student)
+    task = load_task(config)
+    with (
+        VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool,
+        evaluating("evaluating") as shown,
+    ):
+        bank = open_bank(config, task, pool) if has_bank(config) else None
+        if bank is None and config.routes.k:
+            _LOG.warning("without routes only: bank.path is not set, and there is no %s", config.run_path / "bank")
+        summaries = evaluate_directory(student, config, task, bank, pool, out=folder, progress=shown)
+    results.record_evaluation(config)
+    return list(summaries)
