@@ -400,6 +400,15 @@ def test_every_run_of_a_quickstart_is_looked_at(tmp_path: Path) -> None:
         assert f"{name}: " in result.output
 
 
+def test_every_run_of_an_experiment_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    for name in ("grpo-seed0-1", "grpo-seed1-2"):
+        Healthy().write(tmp_path / "cells" / name)
+    result = CliRunner().invoke(app, ["doctor", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "grpo-seed0-1: nothing stands out." in result.output and "grpo-seed1-2: " in result.output
+
+
 def test_a_folder_that_is_no_run_is_the_users_mistake(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", str(tmp_path)])
     assert result.exit_code == 2
