@@ -41,6 +41,7 @@ from realm.files import write_atomic
 from realm.jobs import Job
 from realm.method.seeds import derive
 from realm.report import write_report
+from realm.rows.base import record
 from realm.run import RunFolder, machine, versions
 from realm.student.load import load
 from realm.tasks.base import Task
@@ -137,9 +138,10 @@ def _cost(folder: Path, jobs: dict[str, Job]) -> list[dict[str, Any]]:
     """What each run consumed: optimizer steps, sampled completions, tokens seen by the student, seconds."""
     rows = []
     for name in RECIPES:
-        cost = RunFolder(folder / name).meta["cost"]
-        del cost["stages"]
-        rows.append({"name": name, **cost, "seconds": round(jobs[name].seconds)})
+        cost = RunFolder(folder / name).meta.cost
+        assert cost is not None
+        spent = {key: value for key, value in record(cost).items() if key != "stages"}
+        rows.append({"name": name, **spent, "seconds": round(jobs[name].seconds)})
     return rows
 
 

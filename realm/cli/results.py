@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from realm.rows.evaluation import Evaluation
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -15,22 +16,22 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
-    """One row for each split without and with routes; `summaries` are rows of evaluations.jsonl. Fits 80 columns."""
+def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
+    """One row for each split without and with routes. Fits 80 columns."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("split", no_wrap=True)
     for name in ("routes", "n", "accuracy [95 %]", "same_err", "scoring", "unparsed", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in summaries:
         table.add_row(
-            str(row["split"]),
-            str(row["routes"]),
-            str(row["n"]),
-            escape(interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])),
-            _percent(row["same_err"]),
-            _percent(row["scoring_accuracy"]),
-            _percent(row["parse_failures"]),
-            f"{row['completion_tokens']:.0f}",
+            row.split,
+            str(row.routes),
+            str(row.n),
+            escape(interval(row.accuracy, row.accuracy_low, row.accuracy_high)),
+            _percent(row.same_err),
+            _percent(row.scoring_accuracy),
+            _percent(row.parse_failures),
+            f"{row.completion_tokens or 0.0:.0f}",
         )
     console = Console()
     console.print(table)
@@ -40,12 +41,12 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
         style="dim",
         highlight=False,
     )
-    worst = max(summaries, key=lambda row: row.get("unreadable_answers") or 0.0, default={})
-    if worst.get("unreadable_answers"):
-        where = f"{worst['split']}, {worst['routes']} routes"
+    worst = max(summaries, key=lambda row: row.unreadable_answers or 0.0, default=None)
+    if worst is not None and worst.unreadable_answers:
+        where = f"{worst.split}, {worst.routes} routes"
         console.print(
-            f"The verifier could not read up to {_percent(worst['unreadable_answers'])} % of the answers ({where}), "
-            f"e.g. {', '.join(worst['unreadable_examples'])}. They count as wrong; where they are right, choose "
+            f"The verifier could not read up to {_percent(worst.unreadable_answers)} % of the answers ({where}), "
+            f"e.g. {', '.join(worst.unreadable_examples)}. They count as wrong; where they are right, choose "
             "another task.verifier.",
             markup=False,
             highlight=False,

@@ -140,7 +140,7 @@ def _of_other_sources(cells: Sequence[Cell]) -> int:
     ours = versions().get("realm-slm")
     owed = {cell.evaluated for cell in _owed(cells)}
     metas = [RunFolder(cell.trained or cell.evaluated).meta for cell in cells if cell.evaluated not in owed]
-    return sum(meta["versions"].get("realm-slm") != ours for meta in metas)
+    return sum(meta.versions.get("realm-slm") != ours for meta in metas)
 
 
 def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:

@@ -25,7 +25,7 @@ class Scored:
     """One completion with everything that was found out about it.
 
     `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right. `verdict`:
-    its reason where nothing was compared (see `Verdict`).
+    its reason where nothing was compared (see `Verdict`). `copied`: a wrong answer is that of a wrong route shown.
     """
 
     text: str
@@ -34,6 +34,7 @@ class Scored:
     reward: Reward
     verifier_failed: bool
     verdict: str = ""
+    copied: bool = False
 
     @property
     def paid(self) -> float | None:
@@ -117,6 +118,14 @@ class RouteReward:
             self._pool,
             [(item.answer, asked.answer, asked.question) for item, asked in zip(parsed, questions, strict=True)],
         )
+        # What nobody knows to be wrong copies nothing.
+        copies = copied(
+            self._pool,
+            [
+                (item.answer, verdict.correct or verdict.failed, route, asked.question)
+                for item, verdict, route, asked in zip(parsed, verdicts, shown, questions, strict=True)
+            ],
+        )
         scored = [
             Scored(
                 text,
@@ -125,8 +134,9 @@ class RouteReward:
                 self._reward(item, verdict, route),
                 verifier_failed=verdict.failed,
                 verdict=verdict.reason,
+                copied=copy,
             )
-            for text, item, verdict, route in zip(texts, parsed, verdicts, shown, strict=True)
+            for text, item, verdict, route, copy in zip(texts, parsed, verdicts, shown, copies, strict=True)
         ]
         self.groups = [
             Group(
@@ -199,12 +209,11 @@ class RouteReward:
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [
-            (item, group)
+            item.copied
             for group in with_routes
             for item in group.scored
             if not item.correct and not item.verifier_failed
         ]
         if wrong:
-            answers = [(item.completion.answer, False, group.routes, group.question.question) for item, group in wrong]
-            figures["same_err"] = fmean(copied(self._pool, answers))
+            figures["same_err"] = fmean(wrong)
         return figures

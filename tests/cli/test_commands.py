@@ -128,7 +128,7 @@ def test_another_process_leaves_its_reason_to_the_main_one(
     assert run.failure_elsewhere() == "process 1: RL step 3: out of memory"
     assert "process 1: RL step 3: out of memory" in realm("doctor", "runs/first").stdout
     run.finish("failed", "connection closed by peer")
-    assert run.meta["reason"] == "process 1: RL step 3: out of memory"
+    assert run.meta.reason == "process 1: RL step 3: out of memory"
 
 
 def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
