@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from realm.display import printable
 from realm.files import write_atomic
-from realm.report.data import number, text
 from realm.report.experiment_data import MOST_KINDS, Experiment, read_experiment, shown
 from realm.report.experiment_facts import banks_table, judging_table, shown_table, training_table, verdict_table, words
 from realm.report.experiment_figures import (
@@ -29,6 +28,7 @@ from realm.report.palette import WITH, WITHOUT
 from realm.report.svg import MINUS, element, interval, percent, points
 from realm.report.tables import MISSING, Table, TableRow, cell, count, duration, swatch
 from realm.report.templates import render
+from realm.report.untrusted import number, text
 
 #: Characters of one setting or fact.
 _MOST_VALUE = 200

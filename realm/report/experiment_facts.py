@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from realm.report.data import mapping, number, share, text
 from realm.report.experiment_data import MOST_KINDS, Experiment, shown
 from realm.report.experiment_figures import own_style, p_value
 from realm.report.svg import MINUS, interval, percent, points
 from realm.report.tables import MISSING, Table, TableRow, cell, count
+from realm.report.untrusted import mapping, number, share, text
 
 Row = Mapping[str, Any]
 
