@@ -1,4 +1,4 @@
-"""The README names every command and what it links to is there; the map is what the docstrings say."""
+"""The README names every command and what it links to is there; the map and the columns are what the docstrings say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
 from realm.cli.app import app
@@ -14,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_map_is_what_the_docstrings_say() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "make_map.py"))
-    assert made["PAGE"].read_text(encoding="utf-8") == made["text"](), "run python docs/make_map.py"
+@pytest.mark.parametrize("maker", ["make_map", "make_run_reference"])
+def test_the_generated_pages_are_what_the_docstrings_say(maker: str) -> None:
+    made = runpy.run_path(str(ROOT / "docs" / f"{maker}.py"))
+    assert made["PAGE"].read_text(encoding="utf-8") == made["text"](), f"run python docs/{maker}.py"
 
 
 def test_the_table_names_every_command() -> None:

@@ -144,9 +144,8 @@ def parse_table(report: Report) -> Table | None:
             courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
     if not courses:
         return None
-    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -max(map(max, courses[reason].values()))))[
-        :MOST_KINDS
-    ]
+    highest = {reason: max(map(max, found.values())) for reason, found in courses.items()}
+    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -highest[reason], reason))[:MOST_KINDS]
     recipes = [run.name for run in report.runs if run.name in courses["any reason"]]
     rows_: list[TableRow] = []
     for reason in ordered:

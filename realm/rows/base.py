@@ -68,7 +68,7 @@ class ShownRoute(Record):
     """A route in a prompt, in the prompt's order."""
 
     id: str
-    """Of the CoT in the bank."""
+    """Id of the CoT in the bank."""
     text: str | None = field(default=None, metadata=RARE)
     """Its reasoning; in completions.jsonl alone."""
     answer: str

@@ -126,7 +126,7 @@ class Prediction(Place):
     routes: Count
     """As in evaluations.jsonl."""
     question_id: str
-    """Of the question."""
+    """Id of the question."""
     kind: str = ""
     """Its kind, empty where it has none."""
     difficulty: int = 0

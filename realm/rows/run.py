@@ -69,7 +69,7 @@ class Meta(Row):
     format: Annotated[int, Field(ge=1), AfterValidator(_known)] = FORMAT
     """Version of these files. A folder of a later one is refused."""
     name: str = ""
-    """Of the folder."""
+    """Name of the folder."""
     recipe: str | None = field(default=None, metadata=RARE)
     """`training.recipe`."""
     evaluated: str | None = field(default=None, metadata=RARE)
@@ -77,9 +77,9 @@ class Meta(Row):
     seed: int | None = None
     """`run.seed`."""
     template_hash: str | None = field(default=None, metadata=RARE)
-    """Of the prompt's wording and tags."""
+    """Hash of the prompt's wording and tags."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Of Python and of the packages that decide the numbers."""
+    """Versions of Python and of the packages that decide the numbers."""
     machine: str = ""
     """System, cores, GPUs."""
     command: str = ""
@@ -113,11 +113,11 @@ class Unread(Record):
     share: Share | None
     """Both together."""
     examples: tuple[str, ...]
-    """Of the answers."""
+    """Some of the answers."""
     golds: Count
     """Golds that cannot be read."""
     gold_examples: dict[str, str]
-    """Some, by question."""
+    """Some of the golds, by question."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class SftStep(Step):
     grad_norm: Number | None
     """Norm of the gradient before it is cut; null where it was no finite number."""
     learning_rate: Number | None
-    """That of the step."""
+    """Learning rate of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class RlStep(Step):
     kl: Nats | None = None
     """Distance from the reference model; null where `training.rl.beta` is 0."""
     entropy: Nats | None = None
-    """Of sampling."""
+    """Entropy of sampling, mean."""
     completion_tokens: MeanTokens | None = None
     """Length of a completion, mean."""
     truncated: Share | None = None
@@ -96,16 +96,16 @@ class RlStep(Step):
     """Share of tokens whose update was clipped."""
     internalized: Share | None = None
     """Share of completions that were learned once more with the routes taken away."""
-    route_free_success: Number | None = field(default=None, metadata=RARE)
+    route_free_success: Share | None = field(default=None, metadata=RARE)
     """Moving average of right answers without routes, which the adaptive schedule follows."""
     domain_weights: dict[str, Share] | None = field(default=None, metadata=RARE)
     """Probability of each kind of question in the next batch, with dynamic sampling."""
     parse: dict[str, Share] = field(default_factory=dict)
     """Share of completions by the reason why a part of them could not be read."""
     grad_norm: Number | None
-    """As of SFT."""
+    """As in the rows of `sft`."""
     learning_rate: Number | None
-    """As of SFT."""
+    """As in the rows of `sft`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class Sampled(Place):
     FILE: ClassVar[str] = "completions.jsonl"
 
     question_id: str
-    """Of the question."""
+    """Id of the question."""
     kind: str = ""
     """Its kind, empty where it has none."""
     difficulty: int = 0
