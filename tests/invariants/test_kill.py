@@ -22,7 +22,8 @@ OPTIONS: dict[str, Any] = {"recipe": "realm-r1", "save_every": 1, "eval_question
 
 def rows(run: RunFolder, file: str) -> list[dict[str, Any]]:
     """The rows without what a clock adds."""
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_jsonl(run.path / file)]
+    found = read_jsonl(run.path / file) if (run.path / file).exists() else []
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
 class Life:

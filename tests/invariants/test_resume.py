@@ -38,7 +38,8 @@ def start(config: Config, *, resume: bool = False, progress: Progress | None = N
 
 def rows(run: RunFolder, file: str) -> list[dict[str, Any]]:
     """The rows without what a clock adds."""
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_jsonl(run.path / file)]
+    found = read_jsonl(run.path / file) if (run.path / file).exists() else []
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
 def assert_same(resumed: RunFolder, straight: RunFolder) -> None:
