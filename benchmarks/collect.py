@@ -62,7 +62,7 @@ def make_config(folder: Path, port: int, samples: int, concurrency: int) -> Conf
         "model": "wire-model",
         "base_url": f"http://127.0.0.1:{port}/v1",
         "api_key_env": None,
-        "price": {"input": "1 USD per 1M tokens", "output": "2 USD per 1M tokens"},
+        "price": {"input": 1, "output": 2},
     }
     return load_config(
         None,

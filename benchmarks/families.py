@@ -48,14 +48,15 @@ from realm.config import Config
 from realm.errors import UserError
 from realm.method.prompt import Wording
 from realm.student.decode import decode
-from realm.student.generate import generate, greedy
+from realm.student.generate import generate
 from realm.student.load import load, refuse_settings
+from realm.student.sampling import greedy
 from realm.student.ways import taken
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
 from realm.training.checkpoints import publish
-from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
@@ -241,7 +242,7 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
     return row
 
 
-def rl_ways(trainer: ReaLMTrainer) -> dict[str, str]:
+def rl_ways(trainer: RouteTrainer) -> dict[str, str]:
     """How completions were sampled and how the update was computed in RL."""
     refused = [reason for reason in trainer._refused.values() if reason]
     sampled = trainer._foreign(None, {})

@@ -6,6 +6,11 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+#: From the lowest room to the highest.
+ORDER = (
+    "method", "statistics", "realm", "recipes", "formula", "tasks", "bank", "exchange", "student", "analysis",
+    "teacher", "evaluation", "desk", "training", "report", "experiments", "cli",
+)  # fmt: skip
 PAGE = ROOT / "docs" / "map.md"
 
 
@@ -14,9 +19,13 @@ def text() -> str:
     lines = [
         "# The map",
         "",
-        "Written by `python docs/make_map.py` from the docstrings. Arrows go down only: `cli` → `experiments` →",
-        "`training`, `evaluation`, `report` → `teacher`, `exchange`, `analysis` → `student` → `bank` → `tasks` →",
-        "`method`.",
+        "Written by `python docs/make_map.py` from the docstrings. Arrows go down only: a room imports from those that",
+        "stand before it in this line, and no modules import each other in a circle (`tests/test_arrows.py`):",
+        "",
+        " → ".join(f"`{room}`" for room in ORDER),
+        "",
+        "`realm` is what lies in no room: configuration, files, runs. The desk is a task and a teacher of its own: it",
+        "stands above the rooms that it plugs into, and they know it by name.",
     ]
     for folder in sorted({path.parent for path in (ROOT / "realm").rglob("*.py")}):
         modules = [path for path in sorted(folder.glob("*.py")) if path.name not in ("__init__.py", "__main__.py")]

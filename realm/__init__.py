@@ -1,0 +1,70 @@
+"""ReaLM (arXiv 2508.12387): a small language model becomes a reasoner for its domain, taught by right and wrong CoTs.
+
+The names below are the public interface (docs/python.md); each is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from realm.bank.cot import CoT
+    from realm.bank.store import Bank
+    from realm.config import Config, load_config
+    from realm.method.completion import Completion, parse
+    from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
+    from realm.method.reward import Reward, Weights, reward, scoring
+    from realm.method.routes import Route, Selection, draw, select
+    from realm.method.schedule import Schedule, fade
+    from realm.student.scoring import RewardFunction
+    from realm.training.trainer import ReaLMTrainer
+
+_HOMES = {
+    "realm.bank.cot": ("CoT",),
+    "realm.bank.store": ("Bank",),
+    "realm.config": ("Config", "load_config"),
+    "realm.method.completion": ("Completion", "parse"),
+    "realm.method.prompt": ("DEFAULT_WORDING", "Tags", "Wording", "messages"),
+    "realm.method.reward": ("Reward", "Weights", "reward", "scoring"),
+    "realm.method.routes": ("Route", "Selection", "draw", "select"),
+    "realm.method.schedule": ("Schedule", "fade"),
+    "realm.student.scoring": ("RewardFunction",),
+    "realm.training.trainer": ("ReaLMTrainer",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = [
+    "DEFAULT_WORDING",
+    "Bank",
+    "CoT",
+    "Completion",
+    "Config",
+    "ReaLMTrainer",
+    "Reward",
+    "RewardFunction",
+    "Route",
+    "Schedule",
+    "Selection",
+    "Tags",
+    "Weights",
+    "Wording",
+    "draw",
+    "fade",
+    "load_config",
+    "messages",
+    "parse",
+    "reward",
+    "scoring",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,8 @@ saved in the run folder and runs again as it is. Relative paths are taken from t
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +20,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.money import parse_money, parse_price
-from realm.recipes import settings as recipe_settings
+from realm.recipes import known, recipe
 from realm.sections import (
     BankConfig,
     CollectConfig,
@@ -34,8 +35,8 @@ from realm.sections import (
     Section,
     TaskConfig,
     TeacherConfig,
+    TrainingConfig,
 )
-from realm.training_sections import TrainingConfig
 from realm.written import read_yaml
 
 
@@ -62,13 +63,10 @@ class Config(Section):
     @model_validator(mode="after")
     def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
-        for key, value in recipe_settings(self.training.recipe).items():
-            *parents, last = key.split(".")
-            section: Any = self
-            for parent in parents:
-                section = getattr(section, parent)
-            if getattr(section, last) != value:
-                setattr(section, last, value)
+        for key, value in recipe(self.training.recipe).settings.items():
+            if self.get(key) != value:
+                section, _, last = key.rpartition(".")
+                setattr(self.get(section), last, value)
         return self
 
     @model_validator(mode="after")
@@ -93,23 +91,41 @@ class Config(Section):
         asked = {name: teacher for name, teacher in self.teachers.items() if teacher.share}
         if not asked:
             raise ValueError("teachers needs at least one with a share above 0")
-        budget = self.collect.budget.cost
-        priced = {
-            name: {parse_price(p).currency for p in (t.price.input, t.price.output) if p} for name, t in asked.items()
-        }
-        found = set[str]().union(*priced.values())
-        if budget is not None:
-            found.add(parse_money(budget).currency)
-            for name, teacher in asked.items():
-                if teacher.kind == "openai" and None in (teacher.price.input, teacher.price.output):
-                    raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        prices = {name: (teacher.price.input, teacher.price.output) for name, teacher in asked.items()}
+        for name, teacher in asked.items():
+            if self.collect.budget.cost is not None and teacher.kind == "openai" and None in prices[name]:
+                raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
+        found = {asked[name].price.currency for name, pair in prices.items() if pair != (None, None)}
         if len(found) > 1:
-            raise ValueError(f"prices and budget must be in one currency, found {' and '.join(sorted(found))}")
+            raise ValueError(f"all prices must be in one currency, found {' and '.join(sorted(found))}")
         return self
 
     @property
     def run_path(self) -> Path:
         return Path(self.run.dir) / self.run.name
+
+    def get(self, key: str) -> Any:
+        """The value of a dotted key, or a section."""
+        return functools.reduce(getattr, key.split("."), self)
+
+    def changed(self, changes: Mapping[str, Any]) -> Config:
+        """A copy with other values of these dotted keys."""
+        tree = self.model_dump()
+        for key, value in changes.items():
+            *section, last = key.split(".")
+            functools.reduce(operator.getitem, section, tree)[last] = value
+        return Config.model_validate(tree)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping by its dotted keys: of `{training: {rl: {steps: 5}}}` the key `training.rl.steps`."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
@@ -151,6 +167,7 @@ def field_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
 _GONE = {
     "evaluation.vote": "is gone, as voting by scores did not beat a majority (docs/log.md): take it out",
     "evaluation.vote_samples": "is gone with evaluation.vote: take it out",
+    "training.rl.internalize.schedule": "is gone, as the weight fades with the routes in any case: take it out",
 }
 
 
@@ -230,12 +247,25 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         _set(tree, assignment)
     if _recipe(tree) != before:
         _release(tree, before, overrides)
-    try:
-        config = Config.model_validate(_expand(tree, where))
-    except ValidationError as error:
-        raise _explain(error, where, overrides) from error
+    config = make_config(tree, where, overrides)
     _refuse_against_recipe(config, overrides)
     return config
+
+
+def make_config(tree: Mapping[str, Any], where: str = "configuration", overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a tree of sections says.
+
+    Args:
+        where: it comes from, for messages.
+        overrides: the `KEY=VALUE` that are in it already, for messages too.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is out of range.
+    """
+    try:
+        return Config.model_validate(_expand(tree, where))
+    except ValidationError as error:
+        raise _explain(error, where, overrides) from error
 
 
 def _recipe(tree: Mapping[str, Any]) -> str:
@@ -247,10 +277,11 @@ def _key(assignment: str) -> str:
     return assignment.partition("=")[0].strip()
 
 
-def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> None:
-    """Take out what `recipe` fixed when the file was resolved: another one must not inherit it."""
+def _release(tree: dict[str, Any], before: str, overrides: Sequence[str]) -> None:
+    """Take out what the recipe `before` fixed when the file was resolved: another one must not inherit it."""
     given = {_key(text) for text in overrides}
-    for key, value in recipe_settings(recipe).items():
+    fixed = known(before)
+    for key, value in fixed.settings.items() if fixed else ():
         *parents, last = key.split(".")
         node: Any = tree
         for parent in parents:
@@ -261,7 +292,7 @@ def _release(tree: dict[str, Any], recipe: str, overrides: Sequence[str]) -> Non
 
 def _refuse_against_recipe(config: Config, overrides: Sequence[str]) -> None:
     """Raise `ConfigError` for an override of what the recipe fixes; a value in a file gives way to the recipe."""
-    fixed = recipe_settings(config.training.recipe)
+    fixed = recipe(config.training.recipe).settings
     for text in overrides:
         key = _key(text)
         if key in fixed and yaml.safe_load(text.partition("=")[2]) != fixed[key]:

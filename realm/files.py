@@ -1,7 +1,8 @@
 """Files that a run leaves behind: whole ones replaced atomically, JSONL that is only appended to.
 
 A line of a JSONL file is written at once and ends in a newline. A line without one was torn by an interruption: it is
-work still owed, so readers leave it out and the next writer cuts it off. What the disk refuses (full, read-only, no
+work still owed, so readers leave it out and the next writer cuts it off. (In a run's own files it stays where it is a
+whole record all the same; a bank's and a ledger's are cut without looking.) What the disk refuses (full, read-only, no
 permission) becomes a `ResourceError`.
 """
 
@@ -9,15 +10,19 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from realm.errors import DataError, ResourceError, UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -112,6 +117,49 @@ def _mend(path: Path) -> None:
     else:
         with path.open("ab") as file:
             file.write(b"\n")
+
+
+def open_mended(path: Path) -> FileIO:
+    """A file to append whole lines to, unbuffered; a torn last line of an earlier process is cut off first."""
+    file = path.open("a+b", buffering=0)
+    end = file.seek(0, os.SEEK_END)
+    position, whole = end, 0
+    while position > 0:
+        start = max(0, position - (1 << 16))
+        file.seek(start)
+        found = file.read(position - start).rfind(b"\n")
+        if found >= 0:
+            whole = start + found + 1
+            break
+        position = start
+    if whole < end:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write to an unbuffered file, which may take less at a time. Raises `OSError`."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that have their ends, with their numbers from 1; a torn last line is left out and told.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield number, line
+                else:
+                    _LOG.warning("%s:%d: a torn last line is left out", path, number)
+    except OSError as error:
+        raise DataError(f"{path}: cannot read ({error.strerror or error}).") from error
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
-"""The lock of a run's folder: one process at a time may write there, and others are told which one.
+"""The lock of a folder (a run, a bank, all experiments): one process at a time may write there, and others are told
+which one.
 
 The lock is the kernel's, on the file `.lock` in the folder: it goes with the process, however that ends, so nobody who
 was killed leaves one behind. It belongs to the process: taken twice there it is one lock, and a forked child has none.
@@ -15,8 +16,8 @@ import os
 import platform
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,12 @@ _HELD: weakref.WeakValueDictionary[Path, Hold] = weakref.WeakValueDictionary()
 def _release(file: Path, handle: int, owner: int) -> None:
     if os.getpid() != owner:
         return
-    with suppress(OSError):
-        if _same(file, handle):
-            file.unlink()  # before it is let go: who takes it next makes another one
-    os.close(handle)
+    try:
+        with suppress(OSError):
+            if _same(file, handle):
+                file.unlink()  # before it is let go: who takes it next makes another one
+    finally:
+        os.close(handle)
 
 
 def _same(file: Path, handle: int) -> bool:
@@ -131,9 +134,19 @@ def hold(folder: Path, *, patience: float = PATIENCE, say: Callable[[str], None]
         elif tries >= _TRIES:
             raise ResourceError(
                 f"{folder}: {_name(who)} is working in this folder{' and does not end' if waiting else ''}; "
-                "wait for it or stop it first, or choose another run.name or --out."
+                "wait for it or stop it first, or choose another folder (run.name, --out)."
             )
         time.sleep(_PAUSE)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder while the block lasts; errors as of `hold`."""
+    held = hold(folder)
+    try:
+        yield
+    finally:
+        del held  # not when the frame goes: an error's traceback may keep that
 
 
 def _try(folder: Path, say: Callable[[str], None]) -> int | None:
@@ -152,7 +165,7 @@ def _try(folder: Path, say: Callable[[str], None]) -> int | None:
             if error.errno not in _NO_LOCKS:
                 os.close(handle)
                 return None
-            say(f"{folder}: this file system keeps no locks; see to it that no other process trains there")
+            say(f"{folder}: this file system keeps no locks; see to it that no other process writes there")
         if _same(file, handle):
             return handle
         os.close(handle)  # its last holder has just removed it

@@ -6,51 +6,21 @@ import errno
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from realm.errors import ResourceError
 from realm.locks import LOCK, hold, holder
-
-HOLDER = """
-import os, sys, time
-from pathlib import Path
-from realm import locks
-held = locks.hold(Path(sys.argv[1]))
-if sys.argv[2] == "with-a-child" and os.fork() == 0:
-    os.close(1)
-    time.sleep(30)
-    os._exit(0)
-print("held", flush=True)
-if sys.argv[2] == "stopping":
-    locks.note_stopping()
-time.sleep(float(sys.argv[3]))
-"""
-
-
-@contextmanager
-def other(folder: Path, how: str = "", seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds a folder."""
-    command = [sys.executable, "-c", HOLDER, str(folder), how, str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+from tests.holding import another_holds
 
 
 def test_a_folder_that_another_process_holds_is_refused_and_the_holder_named(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "mine"
-    with other(folder) as process:
+    with another_holds(folder) as process:
         with pytest.raises(ResourceError, match=rf"mine: process {process.pid} on .* \(since 20.*wait for it or stop"):
             hold(folder)
         assert holder(folder)["pid"] == process.pid, "untouched"
@@ -58,7 +28,7 @@ def test_a_folder_that_another_process_holds_is_refused_and_the_holder_named(tmp
 
 @pytest.mark.parametrize("how", ["", "with-a-child"])
 def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path, how: str) -> None:
-    with other(tmp_path, how) as process:
+    with another_holds(tmp_path, how) as process:
         process.kill()
         process.wait()
         held = hold(tmp_path)
@@ -69,7 +39,7 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path, how: str) -> None
 
 def test_a_holder_that_is_stopping_is_waited_for(tmp_path: Path) -> None:
     said: list[str] = []
-    with other(tmp_path, "stopping", 2.0) as process:
+    with another_holds(tmp_path, "stopping", 2.0) as process:
         while not holder(tmp_path).get("stopping"):
             time.sleep(0.05)
         held = hold(tmp_path, say=said.append)
@@ -78,7 +48,7 @@ def test_a_holder_that_is_stopping_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_the_wait_is_bounded(tmp_path: Path) -> None:
-    with other(tmp_path, "stopping"), pytest.raises(ResourceError, match="does not end"):
+    with another_holds(tmp_path, "stopping"), pytest.raises(ResourceError, match="does not end"):
         hold(tmp_path, patience=0.5, say=lambda _: None)
 
 
@@ -123,4 +93,4 @@ def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(fcntl, "flock", refuse)
     said: list[str] = []
     assert hold(tmp_path, say=said.append).valid
-    assert said == [f"{tmp_path}: this file system keeps no locks; see to it that no other process trains there"]
+    assert said == [f"{tmp_path}: this file system keeps no locks; see to it that no other process writes there"]

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from realm.analysis.sizes import Common, commonest, read_plain
+from realm.statistics.bootstrap import ends, poisson_sums
 
 #: Strata with fewer answers or questions than this are merged with others of their kind.
 STRATUM = 30
@@ -44,8 +45,6 @@ FEW, _RARE, _EACH = 10, 0.05, 10
 #: Permutations by which the hardest way to express an error is found.
 _TRIAL = 30
 _REDRAWS, _FITS = 20, 200
-_RESAMPLES = 1000
-_RESAMPLED_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -247,19 +246,13 @@ def _test(
     share, chance = observed.sum() / number, null.sum() / number
     p = (1 + int((totals >= observed.sum() - 1e-9).sum())) / (1 + totals.size)
     excess = (share - chance) / (1 - chance) if chance < 1 else None
-    ends = None
+    interval = None
     if excess is not None:
-        rows = max(1, _RESAMPLED_AT_ONCE // pairs.size)
-        found = []
-        for start in range(0, _RESAMPLES, rows):
-            weights = source.poisson(1.0, (min(rows, _RESAMPLES - start), pairs.size))
-            possible = weights @ (pairs - null)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found.append((weights @ (observed - null)) / possible)
-        low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
-        ends = (float(low), float(high))
+        above, below = poisson_sums([observed - null, pairs - null], source)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            interval = ends(above / below)
     ratio = float(share / chance) if chance > 0 else None
-    return Test(int(number), float(share), float(chance), None if excess is None else float(excess), ends, ratio, p)
+    return Test(int(number), float(share), float(chance), None if excess is None else float(excess), interval, ratio, p)
 
 
 def _codes(values: Sequence[object]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +12,7 @@ from realm.bank.scan import Group, groups
 from realm.errors import DataError
 from realm.exchange.importing import import_cots
 from realm.method.distance import mean_distance
-from realm.method.routes import Route, Strategy, draw
-from realm.method.schedule import Schedule
+from realm.method.routes import Route, Selection, Strategy, draw
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -64,18 +63,17 @@ class Preview:
 
 def preview(
     found: Iterable[Group],
+    selection: Selection,
     *,
-    k: int,
     seed: int,
     show: int = 2,
     question_id: str | None = None,
     strategies: Sequence[Strategy] = STRATEGIES,
-    error_ratio: float = 0.4,
-    error_range: tuple[float, float] = (0.2, 0.8),
 ) -> list[Preview]:
     """The choice of each strategy for the first `show` questions that have a usable CoT, or for the one named.
 
-    These are the very routes that training draws at step 0 with this seed, before any fading.
+    These are the very routes that training draws at step 0 with this seed, before any fading. The strategies stand in
+    for that of `selection`.
 
     Raises `DataError` where there is no such question.
     """
@@ -87,19 +85,8 @@ def preview(
         name = cots[0].question_id
         shown = []
         for strategy in strategies:
-            chosen = draw(
-                routes,
-                k=k,
-                strategy=strategy,
-                schedule=Schedule(kind="constant"),
-                granularity="route",
-                tau=0.0,
-                seed=seed,
-                question_id=name,
-                step=0,
-                error_ratio=error_ratio,
-                error_range=error_range,
-            ).routes
+            by = replace(selection, strategy=strategy)
+            chosen = draw(routes, by, seed=seed, question_id=name, step=0).routes
             shown.append(Shown(strategy, chosen, mean_distance([route.text for route in chosen])))
         text, gold = ("", "") if question is None else (question.question, question.answer)
         previews.append(Preview(name, text, gold, len(routes), tuple(shown)))

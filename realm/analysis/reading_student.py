@@ -9,15 +9,14 @@ from typing import Any
 from transformers import AutoConfig
 
 from realm.analysis.stats import Student
-from realm.desk.task import WORDING
 from realm.errors import ModelError
-from realm.method.prompt import DEFAULT_WORDING, PromptTooLongError, Tags
+from realm.method.prompt import PromptTooLongError, Tags
 from realm.method.routes import Route
 from realm.student.load import load_tokenizer
 from realm.student.load import resolve as resolve_model
 from realm.student.prompts import fit_prompt
 from realm.tasks.base import Question
-from realm.tasks.hints import answer_hint
+from realm.tasks.registry import wording_of
 
 
 def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> Student:
@@ -30,9 +29,7 @@ def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> St
         if length is None:
             raise ModelError(f"{model}: the model does not tell its context length; give --context.")
         context = max(1, length - min(512, length // 2))
-    hint = answer_hint(str(info.get("verifier", "")), info.get("choices") or ())
-    wording = replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING
-    wording = WORDING if info.get("task") == "desk" else wording
+    wording = wording_of(str(info.get("task")), str(info.get("verifier", "")), info.get("choices") or ())
     limit = context
 
     def clean(text: str) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from realm.analysis.answers import answer_of
-from realm.analysis.estimates import Ratio
 from realm.bank.cot import CoT
 from realm.method.distance import NEAR_DUPLICATE, distance
 from realm.method.seeds import rng
+from realm.statistics.bootstrap import Ratio
 from realm.tasks.verify import Verifier
 
 #: Pairs of texts compared per question; a question with more has that many drawn by lot.

@@ -20,11 +20,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from realm.statistics.bootstrap import ends, poisson_sums
 from realm.tasks.numbers import read_number
 from realm.tasks.reading import UnreadableError
-
-_RESAMPLES = 1000
-_RESAMPLED_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,8 @@ def _without_question(known: Sequence[tuple[Fraction, Fraction]], missed: dict[F
 
 
 def _interval(units: np.ndarray, hits: np.ndarray, source: np.random.Generator) -> tuple[float, float]:
-    above, below = np.bincount(units, hits), np.bincount(units)
-    rows = max(1, _RESAMPLED_AT_ONCE // len(below))
-    found = []
-    for start in range(0, _RESAMPLES, rows):
-        weights = source.poisson(1.0, (min(rows, _RESAMPLES - start), len(below)))
-        found.append((weights @ above) / np.maximum(1, weights @ below))
-    low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
-    return float(low), float(high)
+    above, below = poisson_sums([np.bincount(units, hits), np.bincount(units)], source)
+    return ends(above / np.maximum(1, below))
 
 
 _PLAIN_NUMBER = re.compile(r"\s*[-+−$€£]{0,2}\s?[\d,]*\.?\d+(?:/\d+)?\s*%?\s*")

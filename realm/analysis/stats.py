@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from realm.analysis.estimates import PairedMean, Ratio, Reservoir, poisson_weights, spread
 from realm.analysis.redundancy import Redundancy
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
 from realm.bank.unreadable import Unreadable
-from realm.method.routes import Route, select
+from realm.method.routes import Route, Selection, select
 from realm.method.seeds import rng
+from realm.statistics.bootstrap import Ratio, poisson_weights
+from realm.statistics.streams import Reservoir, spread
+from realm.statistics.student import PairedMean
 from realm.tasks.base import Question
 from realm.tasks.verify import Exact, Verifier
 
@@ -205,7 +207,7 @@ class _Lengths:
         too_long = whole = 0
         for number, (question, routes) in enumerate(self._groups.items):
             source = rng(self._seed, "fit", number)
-            drawn = select(sorted(routes, key=lambda route: route.id), student.k, "random", source)
+            drawn = select(sorted(routes, key=lambda route: route.id), Selection(student.k), source)
             shown = student.fits(question, drawn)
             if shown is None:
                 too_long += 1

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realm.analysis.arithmetic import Equation, equations, numbers
-from realm.analysis.inner import first_contradiction
 from realm.method.distance import words
 
 #: A text of at least this many lines has its steps in lines, any other in sentences.
@@ -44,7 +43,7 @@ class Divergence:
 
     Attributes:
         index: of the step, from 0.
-        kind: one of the kinds above, or of `realm.analysis.inner`'s.
+        kind: one of the kinds above.
         step: its text.
         right: the step of a right CoT that it stands against; "" where there is none.
     """
@@ -99,7 +98,6 @@ class Reference:
     """What the right CoTs of a question say: their steps, sums and numbers. Made once per question."""
 
     def __init__(self, question: str, positives: Sequence[str]) -> None:
-        self.question = question
         self._asked = set(words(question))
         self._given = {_key(number) for number in numbers(question)}
         self.steps: list[tuple[str, tuple[str, ...]]] = []
@@ -132,14 +130,13 @@ class Reference:
         that the question does not hold (`a lamp goes to bin coral 27`). Where no step does, weaker evidence counts:
         the same with other words or words of the question, an unknown number, an answer that right CoTs only pass
         through, the step least like any right one. A step that a right CoT has too never does; a CoT of such steps
-        alone stops early, or nothing tells against it. Without right CoTs only what `first_contradiction` finds.
+        alone stops early, or nothing tells against it. Without right CoTs only a false sum does.
         """
         steps = split_steps(text)
         if not steps:
             return Divergence(0, UNKNOWN, "")
         if not self.steps:
-            found = first_contradiction(steps, self.question)
-            return Divergence(found[0], found[1], steps[found[0]]) if found else Divergence(0, UNKNOWN, "")
+            return _first_false_sum(steps)
         weak: Divergence | None = None
         known: dict[str, float] = {}
         plains = [bare(step) for step in steps]
@@ -214,6 +211,15 @@ class Reference:
         """The right step most like this one; "" where none shares a third of the words."""
         best = max(self.steps, key=lambda other: similarity(plain, other[1]))
         return best[0] if similarity(plain, best[1]) >= 1 / 3 else ""
+
+
+def _first_false_sum(steps: Sequence[str]) -> Divergence:
+    """Evidence that needs no other CoT: stated sums are true, and a letter keeps the value it was given."""
+    known: dict[str, float] = {}
+    for index, step in enumerate(steps):
+        if any(not found.true for found in equations(step, known)):
+            return Divergence(index, FALSE_SUM, step)
+    return Divergence(0, UNKNOWN, "")
 
 
 def _even(step: str) -> str:

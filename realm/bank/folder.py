@@ -7,9 +7,7 @@ that has one is a whole bank. One process at a time may write; reading needs no 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import os
 import re
 import secrets
@@ -20,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from realm.bank.card import FORMAT, card, questions_table
-from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, known_label, to_record, unescape
+from realm.bank.cot import COLUMNS, CoT, comment_hash, escape, from_record, known_label, unescape
 from realm.bank.questions import QUESTION_COLUMNS, differing, from_question, to_question
-from realm.bank.reading import check_info, reading, reading_table
-from realm.bank.writer import BankWriter, open_mended, to_bytes
+from realm.bank.reading import check_info, reading_table
+from realm.bank.writer import BankWriter, to_bytes
 from realm.errors import DataError, ResourceError
-from realm.files import write_atomic, writing
+from realm.files import open_mended, whole_lines, write_all, write_atomic, writing
+from realm.locks import LOCK, locked
 from realm.tasks.base import Comment, Question
 
-_LOG = logging.getLogger(__name__)
 #: A label and the verifier's reason for it.
 Label = tuple[int | None, str]
 #: Files of every bank besides bank.json, and those of compacted ones.
@@ -122,22 +120,16 @@ class BankFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Let no other process write while the block lasts; the lock goes with the process, however it ends.
-
-        Raises `ResourceError` where another process has it.
-        """
+        """Let no other process write while the block lasts; errors as of `realm.locks.hold`."""
         with writing(self.path):
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ResourceError(
-                    f"{self.path}: another process is writing to this bank; wait for it, or use another folder."
-                ) from error
+            self.path.stat()  # a folder that is gone is not made anew, as `locked` would
+        with locked(self.path):
             yield
-        finally:
-            os.close(handle)
+
+    def rename(self, path: Path) -> None:
+        """Give the folder another name; inside `lock`, whose file does not stay in it."""
+        self.path.rename(path)
+        (path / LOCK).unlink(missing_ok=True)
 
     # ------------------------------------------------------------------ reading
 
@@ -166,17 +158,12 @@ class BankFolder:
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """The whole lines of `cots.jsonl` with their numbers (from 1), less those that are in the Parquet file."""
-        path = self.path / "cots.jsonl"
         skip = self._compacted()
         position = 0
-        with reading(path), path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                position += len(line)
-                if not line.endswith(b"\n"):
-                    _LOG.warning("%s:%d: a torn last line is left out", path, number)
-                    return
-                if position > skip:
-                    yield number, line
+        for number, line in whole_lines(self.path / "cots.jsonl"):
+            position += len(line)
+            if position > skip:
+                yield number, line
 
     def _compacted(self) -> int:
         """Bytes at the start of `cots.jsonl` that the Parquet file holds: above 0 only after an interruption."""
@@ -251,16 +238,13 @@ class BankFolder:
         path = self.path / name
         if not path.exists():
             return
-        with reading(path), path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    row = json.loads(line)
-                    assert isinstance(row, dict)
-                except (ValueError, RecursionError, AssertionError) as error:
-                    raise DataError(f"{path}:{number}: expected one JSON object; mend or remove the line.") from error
-                yield row
+        for number, line in whole_lines(path):
+            try:
+                row = json.loads(line)
+                assert isinstance(row, dict)
+            except (ValueError, RecursionError, AssertionError) as error:
+                raise DataError(f"{path}:{number}: expected one JSON object; mend or remove the line.") from error
+            yield row
 
     # ------------------------------------------------------------------ writing
 
@@ -319,7 +303,7 @@ class BankFolder:
             with writing(self.path):
                 file = open_mended(self.path / name)
                 with file:
-                    file.write(b"".join(map(to_bytes, rows)))
+                    write_all(file, b"".join(map(to_bytes, rows)))
 
     def writer(self) -> BankWriter:
         """Append CoTs and labels; to be used inside `lock`."""
@@ -343,30 +327,6 @@ class BankFolder:
                 if _TABLES.fullmatch(leftover.name) and leftover not in kept:
                     leftover.unlink(missing_ok=True)
         self.update({"compacted_bytes": None})
-
-    def fold(self) -> None:
-        """Move the labels of `labels.jsonl` into the CoTs' rows; inside `lock`. An interruption loses nothing."""
-        labels = self.labels()
-        if labels:
-            if self.parquet is not None:
-                from realm.bank.compact import compact
-
-                compact(self)
-            else:
-                self._rewrite(labels)
-        with writing(self.path):
-            (self.path / "labels.jsonl").unlink(missing_ok=True)
-
-    def _rewrite(self, labels: Mapping[str, Label]) -> None:
-        temporary = self.path / "cots.jsonl.tmp"
-        with writing(self.path):
-            with temporary.open("wb") as file:
-                for cot in self.scan():
-                    file.write(to_bytes(to_record(labelled(cot, labels))))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / "cots.jsonl")
-        self.write_card()
 
 
 def labelled(cot: CoT, labels: Mapping[str, Label]) -> CoT:

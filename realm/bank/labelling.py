@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from realm.bank.cot import CoT
-from realm.bank.folder import BankFolder
+from realm.bank.compact import compact
+from realm.bank.cot import CoT, to_record
+from realm.bank.folder import BankFolder, labelled
 from realm.bank.unreadable import Unreadable
+from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError
+from realm.files import writing
 from realm.tasks.base import Question
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
-from realm.tasks.workers import Claim, VerifierPool
+from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 #: CoTs, and characters of their texts, that are judged and written together.
 BATCH, BATCH_TEXT = 512, 4 << 20
@@ -28,17 +32,14 @@ def judge_all(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
 
     Where neither answer nor gold can be read, the gold is the reason.
     """
-    distinct = list(dict.fromkeys(pairs))
-    verdicts = dict(zip(distinct, pool.verify(distinct), strict=True))
+    verdicts = verify_once(pool, pairs)
     # A verifier may read the answer first, and then never looks at the gold.
-    unread = [pair for pair, verdict in verdicts.items() if verdict.reason == UNREADABLE]
-    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in unread]
-    if golds:
-        known = dict(zip(dict.fromkeys(golds), pool.verify(list(dict.fromkeys(golds))), strict=True))
-        for pair, gold in zip(unread, golds, strict=True):
-            if known[gold].reason in (UNREADABLE, UNREADABLE_GOLD):
-                verdicts[pair] = Verdict(False, UNREADABLE_GOLD)
-    return [verdicts[pair] for pair in pairs]
+    unread = [place for place, verdict in enumerate(verdicts) if verdict.reason == UNREADABLE]
+    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in (pairs[at] for at in unread)]
+    for place, gold in zip(unread, verify_once(pool, golds), strict=True):
+        if gold.reason in (UNREADABLE, UNREADABLE_GOLD):
+            verdicts[place] = Verdict(False, UNREADABLE_GOLD)
+    return verdicts
 
 
 def label_of(verdict: Verdict) -> int | None:
@@ -91,7 +92,7 @@ def label_bank(
             raise DataError(f"{folder.path / 'questions.jsonl'}: is not there, and with it the golds; put it back.")
         _check(folder, settings)
         if folder.info.get(UNDER_WAY) != settings:
-            folder.fold()
+            fold(folder)
             folder.update({UNDER_WAY: settings})
         done = folder.labels()
         questions = {question.id: question for question in folder.iterate_questions() if question.answer.strip()}
@@ -117,7 +118,7 @@ def label_bank(
                         bad_golds.add(cot.question_id)
                         unreadable.gold(cot.question_id, questions[cot.question_id].answer)
                 progress(seen, total)
-        folder.fold()
+        fold(folder)
         made_by = {} if _same(folder, settings) else {name: settings[name] for name in ("verifier", "choices")}
         folder.update({UNDER_WAY: None, **made_by})
     return {
@@ -128,6 +129,25 @@ def label_bank(
         "reasons": dict(reasons.most_common(20)),
         "unreadable": unreadable.summary(),
     }
+
+
+def fold(folder: BankFolder) -> None:
+    """Move the labels of `labels.jsonl` into the CoTs' rows; inside `lock`. An interruption loses nothing."""
+    labels = folder.labels()
+    if labels and folder.parquet is not None:
+        compact(folder)
+    elif labels:
+        temporary = folder.path / "cots.jsonl.tmp"
+        with writing(folder.path):
+            with temporary.open("wb") as file:
+                for cot in folder.scan():
+                    file.write(to_bytes(to_record(labelled(cot, labels))))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder.path / "cots.jsonl")
+        folder.write_card()
+    with writing(folder.path):
+        (folder.path / "labels.jsonl").unlink(missing_ok=True)
 
 
 def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:

@@ -37,21 +37,13 @@ def check_info(path: Path, info: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """For a block that reads a file."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the bank ({error.strerror or error}).") from error
-
-
-@contextmanager
 def reading_table(path: Path) -> Iterator[None]:
     """For a block that reads a Parquet file."""
     import pyarrow
 
-    with reading(path):
-        try:
-            yield
-        except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: not the Parquet file of a bank: {' '.join(str(error).split()):.200}.") from error
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot read ({error.strerror or error}).") from error
+    except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the Parquet file of a bank: {' '.join(str(error).split()):.200}.") from error

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from realm.bank.cot import CoT
+from realm.bank.cot import COLUMNS, CoT, from_record, to_record, unescape
 from realm.bank.folder import BankFolder, labelled
+from realm.bank.labelling import judge_all, label_of
+from realm.bank.questions import from_question
 from realm.bank.scan import Group, group
 from realm.errors import DataError
 from realm.method.routes import Route
-from realm.tasks.base import Comment, Question
+from realm.tasks.answers import final_answer, problem_of
+from realm.tasks.base import Comment, Question, text_id
+from realm.tasks.workers import VerifierPool
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class Bank:
     """Labelled CoTs by question, in memory, and in a folder where `path` is given.
 
-    `Bank()` is an empty bank in memory; `create` and `open` give one that is kept in a folder.
+    `Bank()` is an empty bank in memory, `from_dataset` one of a dataset; `create` and `open` give one that is kept in a
+    folder. Iterating gives each CoT, question by question.
     """
 
     def __init__(self, info: Mapping[str, Any] | None = None, questions: Iterable[Question] = ()) -> None:
@@ -73,6 +82,59 @@ class Bank:
         copy.append(self.all())
         return copy
 
+    def to_dataset(self) -> Dataset:
+        """A `datasets.Dataset` with a row for each CoT: the columns of docs/reference/bank.md, `question` and `gold`.
+
+        `from_dataset` reads it back.
+        """
+        from datasets import Dataset  # costs a second, and most banks never become one
+
+        rows = []
+        for cot in self.all():
+            asked = self.questions.get(cot.question_id, Question(cot.question_id, "", ""))
+            known = from_question(asked)
+            texts = {"question": known["question"], "gold": known["answer"], "question_escaped": known["escaped"]}
+            rows.append({**to_record(cot), **texts, "split": known["split"], "kind": known["kind"]})
+        return Dataset.from_list(rows)
+
+    @classmethod
+    def from_dataset(cls, rows: Dataset, verifier: str | None = None, choices: Sequence[str] = ()) -> Bank:
+        """A bank in memory of the rows of a `datasets.Dataset`, a CoT each.
+
+        Args:
+            rows: columns `question`, `gold` and `text` (the CoT); where they are there, `answer` (else the one that the
+                text states), `label` (1 right, 0 wrong) and the other columns of `to_dataset`. Other shapes are for
+                `realm bank import`.
+            verifier, choices: judge the CoTs that have no label; None: they stay without, and are not shown.
+
+        Raises:
+            DataError: a column is missing, or a row is no CoT; it names the row.
+            ConfigError: there is no such verifier.
+        """
+        if missing := {"question", "gold", "text"} - set(rows.column_names):
+            raise DataError(
+                f"expected a dataset with the columns question, gold and text, found {', '.join(rows.column_names)}; "
+                f"{', '.join(sorted(missing))} is missing (Dataset.rename_column)."
+            )
+        bank = cls()
+        cots = []
+        for number, row in enumerate(rows):
+            try:
+                question, cot = _read_row(row, number)
+            except (ValueError, TypeError) as error:
+                raise DataError(f"row {number}: {error}.") from error
+            bank.questions.setdefault(question.id, question)
+            cots.append(cot)
+        if verifier is not None:
+            owed = [number for number, cot in enumerate(cots) if cot.label is None]
+            with VerifierPool(verifier, list(choices)) as pool:
+                asked = [(cots[number], bank.questions[cots[number].question_id]) for number in owed]
+                claims = [(cot.answer, question.answer, question.question) for cot, question in asked]
+                for number, verdict in zip(owed, judge_all(pool, claims), strict=True):
+                    cots[number] = replace(cots[number], label=label_of(verdict), reason=verdict.reason)
+        bank.append(cots)
+        return bank
+
     def _add(self, cot: CoT) -> None:
         if cot.id in self._ids:
             raise ValueError(f"the id {cot.id!r} is in the bank already")
@@ -109,6 +171,9 @@ class Bank:
         """Every CoT, question by question."""
         return [cot for cots in self._cots.values() for cot in cots]
 
+    def __iter__(self) -> Iterator[CoT]:
+        return iter(self.all())
+
     def __len__(self) -> int:
         """Number of CoTs."""
         return len(self._ids)
@@ -116,3 +181,27 @@ class Bank:
     def __contains__(self, cot_id: object) -> bool:
         """Whether a CoT of that id is there."""
         return cot_id in self._ids
+
+
+def _read_row(row: Mapping[str, Any], number: int) -> tuple[Question, CoT]:
+    """A row of a dataset as a question and its CoT; raises `ValueError` saying what is wrong with it."""
+    for name in ("question", "gold", "text"):
+        if not isinstance(row[name], str) or (name == "question" and not row[name].strip()):
+            raise ValueError(f"expected a text under `{name}`, found {row[name]!r:.80}")
+    read = unescape if row.get("question_escaped") else str
+    text = row["text"]
+    question_id = str(row.get("question_id") or text_id(read(row["question"])))
+    question = Question(
+        question_id,
+        read(row["question"]),
+        read(row["gold"]),
+        split=str(row.get("split") or "train"),
+        kind=str(row.get("kind") or ""),
+    )
+    record = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+    if "answer" not in record:
+        record["answer"] = final_answer(text)
+        record["problem"] = record.get("problem") or problem_of(text, record["answer"])
+    defaults: dict[str, Any] = to_record(CoT(question_id, "", "", None, sample=number, id=" "))
+    # Without a name of its own it gets one of question, teacher and sample.
+    return question, from_record({**defaults, "id": "", **record, "question_id": question_id})

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from realm.bank.cot import CoT, to_record
 from realm.errors import ResourceError
-from realm.files import writing
+from realm.files import open_mended, write_all, writing
 
 
 class BankWriter:
@@ -45,11 +45,10 @@ class BankWriter:
         self._put(self._labels, rows, sync)
 
     def _put(self, file: FileIO, rows: Iterable[dict[str, Any]], sync: bool) -> None:
-        content = memoryview(b"".join(map(to_bytes, rows)))
+        content = b"".join(map(to_bytes, rows))
         self._written |= bool(content)
         with writing(self._path):
-            while content:
-                content = content[file.write(content) :]
+            write_all(file, content)
             if sync:
                 os.fsync(file.fileno())
 
@@ -78,22 +77,3 @@ class BankWriter:
 def to_bytes(row: Mapping[str, Any]) -> bytes:
     """A row as its line in UTF-8."""
     return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
-
-
-def open_mended(path: Path) -> FileIO:
-    """A file to append whole lines to, unbuffered; a torn last line of an earlier process is cut off first."""
-    file = path.open("a+b", buffering=0)
-    end = file.seek(0, os.SEEK_END)
-    position, whole = end, 0
-    while position > 0:
-        start = max(0, position - (1 << 16))
-        file.seek(start)
-        found = file.read(position - start).rfind(b"\n")
-        if found >= 0:
-            whole = start + found + 1
-            break
-        position = start
-    if whole < end:
-        file.truncate(whole)
-    file.seek(0, os.SEEK_END)
-    return file

@@ -113,6 +113,7 @@ def select(
     from realm.analysis.preview import STRATEGIES, open_source, preview
     from realm.cli.bank_print import print_previews
     from realm.errors import ConfigError
+    from realm.method.routes import Selection
 
     unknown = [name for name in strategy or () if name not in STRATEGIES]
     if unknown:
@@ -120,12 +121,11 @@ def select(
     wanted = [name for name in STRATEGIES if strategy is None or name in strategy]
     found = preview(
         open_source(bank).groups(),
-        k=k,
+        Selection(k, error_ratio=error_ratio),
         seed=seed,
         show=show,
         question_id=question,
         strategies=wanted,
-        error_ratio=error_ratio,
     )
     if as_json:
         _print_json([asdict(one) for one in found])

@@ -189,5 +189,5 @@ def _clear(folder: Path) -> None:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
             number += 1
-        folder.rename(aside)
+        bank.rename(aside)
     typer.echo(f"{folder}: the bank that was there is kept as {aside}", err=True)

@@ -14,7 +14,7 @@ import typer
 
 from realm.cli.live import EVERY
 from realm.display import printable, printable_lines
-from realm.money import parse_money
+from realm.text import grouped, percent, roughly
 
 if TYPE_CHECKING:
     from realm.bank.folder import BankFolder
@@ -41,7 +41,7 @@ def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: Budg
         for text in (
             f"{_number(budget.requests)} requests" if budget.requests is not None else "",
             f"{_number(budget.tokens)} tokens" if budget.tokens is not None else "",
-            budget.cost or "",
+            money(Decimal(str(budget.cost)), _currency(estimates)) if budget.cost is not None else "",
         )
         if text
     ]
@@ -62,11 +62,12 @@ def print_outlook(estimates: list[Estimate], spent: Sums, budget: BudgetConfig) 
         most = sum(estimate.prompt_most + estimate.completion_most for estimate in owed)
         _print_limit("tokens", spent.tokens, about, most, budget.tokens, _number)
     if budget.cost is not None:
-        limit = parse_money(budget.cost)
         guesses, mosts = zip(*(estimate.cost() for estimate in owed), strict=True) if owed else ((), ())
         guess = None if None in guesses else sum(filter(None, guesses), Decimal(0))
         dearest = sum(filter(None, mosts), Decimal(0))
-        _print_limit("cost", spent.cost, guess, dearest, limit.amount, partial(money, currency=limit.currency))
+        _print_limit(
+            "cost", spent.cost, guess, dearest, Decimal(str(budget.cost)), partial(money, currency=_currency(estimates))
+        )
 
 
 def _print_limit(name: str, used: Any, about: Any, most: Any, limit: Any, text: Callable[[Any], str]) -> None:
@@ -205,6 +206,10 @@ class CollectionView:
         self._live.update(Group(self._bar, Text(text)), refresh=True)
 
 
+def _number(value: int) -> str:
+    return grouped(value, " ")
+
+
 def _details(tally: Tally, requests: float, done: float) -> str:
     """Speed, use, failures and time left, as far as there is something to say."""
     seconds = tally.left / done + tally.held if done > 0 else None
@@ -215,8 +220,8 @@ def _details(tally: Tally, requests: float, done: float) -> str:
         f"{tally.retries} retries" if tally.retries else "",
         f"failures {_counted(tally.failures)}" if tally.failures else "",
         f"unusable {_counted(tally.problems)}" if tally.problems else "",
-        f"held back for {_duration(tally.held)} more" if tally.held else "",
-        f"about {_duration(seconds)} left" if seconds is not None and tally.left else "",
+        f"held back for {roughly(tally.held)} more" if tally.held else "",
+        f"about {roughly(seconds)} left" if seconds is not None and tally.left else "",
         tally.note,
     ]
     return ", ".join(printable(part) for part in parts if part)
@@ -244,7 +249,7 @@ def print_bank(folder: BankFolder, tally: Tally) -> None:
     typer.echo(f"  {share}" if total else "  empty")
     for name in sorted({name for name, _ in labels}):
         right, wrong = labels[name, 1], labels[name, 0]
-        ratio = f"{wrong / (right + wrong):.1%}" if right + wrong else "–"
+        ratio = percent(wrong / (right + wrong) if right + wrong else None)
         typer.echo(f"  {name}: {right} right, {wrong} wrong, error ratio {ratio}")
     if problems:
         typer.echo(
@@ -290,7 +295,7 @@ def _print_passed(tally: Tally, budget: BudgetConfig) -> None:
     spent, over = tally.spent, ""
     if budget.tokens is not None and spent.tokens > budget.tokens:
         over = f"{_number(spent.tokens)} tokens are used of collect.budget.tokens {_number(budget.tokens)}"
-    elif budget.cost is not None and spent.cost > parse_money(budget.cost).amount:
+    elif budget.cost is not None and spent.cost > Decimal(str(budget.cost)):
         over = f"{money(spent.cost, tally.currency)} are used of collect.budget.cost {budget.cost}"
     if over and tally.times:
         counted = ", ".join(f"{printable(name)} up to {times:.1f} times" for name, times in tally.times.items())
@@ -308,13 +313,17 @@ def _enough(tally: Tally) -> str:
     kept = tally.there + tally.done
     per_sample = spent / kept if kept else tally.next_most
     wanted = (spent + per_sample * tally.left) * Decimal("1.1") + tally.next_most
-    return money(wanted, tally.currency) if tally.budget == "cost" else str(int(wanted) + 1)
+    return money(wanted, "") if tally.budget == "cost" else str(int(wanted) + 1)
 
 
 def money(amount: Decimal, currency: str) -> str:
     """A sum with its currency: two digits behind the point, more where it is small."""
     digits = 2 if amount >= 1 or not amount else 2 - amount.adjusted()
-    return f"{amount:.{digits}f} {currency}"
+    return f"{amount:.{digits}f} {currency}".rstrip()
+
+
+def _currency(estimates: list[Estimate]) -> str:
+    return next((estimate.source.currency for estimate in estimates if estimate.source.currency), "")
 
 
 def _used(tally: Tally) -> str:
@@ -330,13 +339,3 @@ def _cost(tally: Tally) -> str:
 
 def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in reasons.most_common())
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

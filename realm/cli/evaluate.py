@@ -37,10 +37,10 @@ def evaluate(
     resolved.model.path = student
 
     from realm.cli.results import print_results
-    from realm.cli.train import has_bank
     from realm.errors import ResourceError
     from realm.evaluation.evaluate import evaluate_directory
     from realm.exchange.importing import open_bank
+    from realm.exchange.run_bank import has_bank
     from realm.run import RunFolder
     from realm.student.load import find
     from realm.tasks.registry import load_task

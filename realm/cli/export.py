@@ -34,7 +34,7 @@ def verl(
     resolved = resolve(config, overrides, model=model)
     fresh(out / "verl.yaml", overwrite)
 
-    from realm.cli.train import open_training_bank
+    from realm.exchange.run_bank import open_run_bank
     from realm.recipes import plan
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
@@ -47,7 +47,7 @@ def verl(
         raise ConfigError("training.rl.internalize.weight: verl's update has no such loss; set it to 0.")
     task = load_task(resolved)
     with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
-        bank = open_training_bank(resolved, task, pool)
+        bank = open_run_bank(resolved, task, pool)
     for file in export_verl(resolved, task, bank, out, k=stages[-1].k):
         typer.echo(str(file))
     for line in without_counterpart(resolved):

@@ -26,13 +26,14 @@ from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
 from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction
 from realm.run import RunFolder
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
-from realm.student.judging import classes, copied, unreadable, verify_once
+from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
-from realm.student.prompts import Prompt, evaluation_prompts, judged, make_tags
+from realm.student.prompts import Prompt, evaluation_prompts, judged
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool
+from realm.tasks.workers import VerifierPool, verify_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -138,7 +139,7 @@ def _answered(
     config: Config,
 ) -> list[tuple[AnsweredCompletion, ...]]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
-    tags = make_tags(config)
+    tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
     parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
     answers = [item.answer for item in parsed]
@@ -168,7 +169,7 @@ def _answered(
 
 
 def question_accuracies(rows: Sequence[Prediction]) -> dict[str, float]:
-    """Share of right completions of every question id: what `measures.paired_difference` compares."""
+    """Share of right completions of every question id: what `paired_difference` compares."""
     return {row.question_id: fmean(item.correct for item in row.completions) for row in rows}
 
 
@@ -176,7 +177,7 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     """The figures of one split, without or with routes, from the predictions on its questions."""
     first = rows[0]
     accuracies = question_accuracies(rows)
-    low, high = measures.bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
+    low, high = bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
     pairs = [(row, item) for row in rows for item in row.completions]
     items = [item for _, item in pairs]
     shown = [item for row, item in pairs if row.shown]
@@ -329,7 +330,7 @@ def evaluate_directory(
         accuracies = question_accuracies(rows)
         done += len(rows)
         if shown:
-            gap, low, high = measures.paired_difference(
+            gap, low, high = paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
             )
             summary = replace(summary, autonomy_gap=gap, autonomy_gap_low=low, autonomy_gap_high=high)

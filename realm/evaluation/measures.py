@@ -1,63 +1,12 @@
-"""The measures of the method (accuracy, `same_err`, scoring, intervals, paired differences) over plain numbers.
-
-The unit of every interval is the question: several samples of one question are averaged before anything is resampled.
-"""
+"""The measures of the method (`same_err`, scoring, pass@n, maj@n) over plain numbers."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-
-#: Random indices drawn at once; bounds the memory of a bootstrap over many questions.
-_CHUNK = 2_000_000
-
-
-class Difference(NamedTuple):
-    """A mean difference with its 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
-
-
-def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of `values`, one value a question.
-
-    Where all values are equal (accuracy 0 or 1) the interval has no width: the bootstrap knows no other outcome.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    data = np.asarray(values, dtype=np.float64)
-    if data.size == 0:
-        raise ValueError("a bootstrap interval needs at least one value")
-    source = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // data.size)
-    means = [
-        data[source.integers(0, data.size, (min(rows, resamples - start), data.size))].mean(1)
-        for start in range(0, resamples, rows)
-    ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def paired_difference(
-    a: Mapping[str, float], b: Mapping[str, float], resamples: int = 2000, seed: int = 0
-) -> Difference:
-    """Mean of a − b over the questions, paired by question id, with its 95 % bootstrap interval.
-
-    Raises:
-        ValueError: the two do not hold the same questions, or hold none.
-    """
-    if a.keys() != b.keys():
-        raise ValueError("a paired difference needs the same questions on both sides")
-    values = [a[key] - b[key] for key in sorted(a)]
-    low, high = bootstrap_interval(values, resamples, seed)
-    return Difference(math.fsum(values) / len(values), low, high)
 
 
 def share(values: Sequence[bool]) -> float | None:

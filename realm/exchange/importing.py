@@ -251,7 +251,7 @@ def _unreadable_golds(waiting: _Waiting, verdicts: Sequence[Verdict], pool: Veri
     judged = {asked.id for asked in waiting.asked}
     bare = [question for question in waiting.questions if question.answer and question.id not in judged]
     claims = [(question.answer, question.answer, question.question) for question in bare]
-    for question, verdict in zip(bare, judge_all(pool, claims) if claims else (), strict=True):
+    for question, verdict in zip(bare, judge_all(pool, claims), strict=True):
         if verdict.reason == UNREADABLE_GOLD:
             bad.add(question.id)
     for question in waiting.questions:
@@ -353,7 +353,7 @@ def import_file(
         with writing(out):
             with suppress(FileNotFoundError):
                 out.rmdir()
-            partial.rename(out)
+            folder.rename(out)
         stack.pop_all()
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from realm.evaluation.t_test import t_test
+from realm.statistics.student import t_test
 
 #: Digits that are kept of a difference, so that seeds that fell alike count as equal.
 _DIGITS = 9

@@ -5,21 +5,22 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
+from realm.experiments.comparison import Outcome, paired
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
-from realm.experiments.statistics import Outcome, paired
-from realm.method import seeds
-from realm.method.routes import select
+from realm.method.routes import draw
+from realm.method.schedule import ALWAYS
 from realm.rows.training import RlStep, Step
 from realm.run import RunFolder
+from realm.student.prompts import make_selection
 from realm.tasks.base import Question, Task
 
 
@@ -90,17 +91,11 @@ def _shown(cell: Cell, questions: Sequence[Question]) -> tuple[float, float, flo
 
 
 def _labels(config: Config, question_id: str) -> list[int]:
-    """Labels of the routes that the first step would show of a question, as `realm.method.routes.draw` chooses them."""
-    settings = config.routes
+    """Labels of the routes that the first step would show of a question before any fading."""
     assert config.bank.path is not None
-    chosen = select(
-        sorted(_bank(config.bank.path).routes(question_id), key=lambda route: route.id),
-        settings.k,
-        settings.selection,
-        seeds.rng(config.run.seed, "select", question_id, 0),
-        error_ratio=settings.error_ratio,
-        error_range=settings.error_range,
-    )
+    selection = replace(make_selection(config), schedule=ALWAYS)
+    routes = _bank(config.bank.path).routes(question_id)
+    chosen = draw(routes, selection, seed=config.run.seed, question_id=question_id, step=0).routes
     return [route.label for route in chosen]
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from realm.comparison import Compared, accuracies, pooled_mean, subtract, tested
 from realm.errors import DataError
+from realm.experiments.comparison import Compared, Outcome, accuracies, holm, paired, pooled_mean, subtract, tested
 from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
-from realm.experiments.statistics import Outcome, holm, paired
 from realm.rows.evaluation import Evaluation
 from realm.rows.training import Step
 from realm.run import RunFolder, position
@@ -98,7 +97,6 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
     curves = [curve for cell in grid.cells if cell.trained for curve in curves_of(cell, cell.trained)]
     return {
-        "value": "accuracy",
         "seeds": found.seeds,
         "threads": 1 if tiny(grid.common) else None,
         "machine": "; ".join(dict.fromkeys(meta.machine for meta in metas)),

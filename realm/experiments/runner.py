@@ -7,49 +7,33 @@ done again; a training that was stopped goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from realm.batch import read_rows, run_shown
 from realm.config import Config, dump_config
-from realm.errors import ResourceError, UserError
+from realm.errors import UserError
 from realm.experiments.grid import Cell, Grid
+from realm.experiments.jobs import LONG_GRACE, Job, JobError, run_shown
 from realm.experiments.watch import Watch
-from realm.files import append_jsonl, write_atomic, writing
-from realm.jobs import LONG_GRACE, Job, JobError
+from realm.files import append_jsonl, read_jsonl, write_atomic, writing
+from realm.locks import LOCK
 from realm.run import RunFolder, versions
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Make the folder of all experiments, and let no other process work there while the block lasts.
-
-    Raises:
-        ResourceError: another process does.
-    """
+def clear(out: Path) -> None:
+    """Delete everything below the folder but the banks, which may have cost money."""
     with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ResourceError(
-                f"{out}: another experiment is running there; wait for it, or choose another --out."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+        for path in out.iterdir():
+            if path.name not in ("banks", LOCK):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def finished(folder: Path) -> bool:
@@ -187,4 +171,5 @@ def seconds_of(grid: Grid, out: Path) -> float:
     names = {f"bank-{folder.name}" for folder in grid.banks}
     for cell in grid.cells:
         names |= {f"{cell.evaluated.parent.name}-{cell.evaluated.name}", *([cell.trained.name] if cell.trained else [])}
-    return round(sum(row["seconds"] for row in read_rows(out / SECONDS) if row["job"] in names), 1)
+    rows = read_jsonl(out / SECONDS) if (out / SECONDS).exists() else []
+    return round(sum(row["seconds"] for row in rows if row["job"] in names), 1)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from realm.method import seeds
 from realm.method.distance import farthest_point
-from realm.method.schedule import Granularity, Schedule, fade
+from realm.method.schedule import ALWAYS, Granularity, Schedule, fade
 
 Strategy = Literal["random", "balanced", "error_ratio", "diverse", "disagreement"]
 
@@ -33,15 +33,26 @@ class Draw:
     p: float
 
 
-def select(
-    routes: Sequence[Route],
-    k: int,
-    strategy: Strategy,
-    rng: random.Random,
-    *,
-    error_ratio: float = 0.4,
-    error_range: tuple[float, float] = (0.2, 0.8),
-) -> list[Route]:
+#: What a prompt without routes shows.
+NOTHING = Draw((), 0.0)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which routes of a question a prompt shows: `k` by `strategy` (see `select`), then faded by `schedule`.
+
+    `error_ratio` and `error_range` are read by the strategies `error_ratio` and `balanced`.
+    """
+
+    k: int = 4
+    strategy: Strategy = "random"
+    error_ratio: float = 0.4
+    error_range: tuple[float, float] = (0.2, 0.8)
+    schedule: Schedule = ALWAYS
+    granularity: Granularity = "route"
+
+
+def select(routes: Sequence[Route], selection: Selection, rng: random.Random) -> list[Route]:
     """k of the routes without replacement, shuffled; all of them (shuffled) where there are fewer than k.
 
     `random`: every subset alike (the paper's choice). `error_ratio`: that share of the k is negative. `balanced`: the
@@ -52,7 +63,7 @@ def select(
     chosen in about 0.2 ms, and every text that is new takes 0.1 ms more. `disagreement`: as many different answers as
     possible, one route of each before a second of any, so that there is something to decide (labels do not count).
     """
-    k = min(k, len(routes))
+    k, strategy = min(selection.k, len(routes)), selection.strategy
     if strategy == "random":
         return rng.sample(routes, k)
     if strategy == "diverse":
@@ -64,7 +75,7 @@ def select(
         return _disagreeing(routes, k, rng)
     if strategy not in ("balanced", "error_ratio"):
         raise ValueError(f"unknown selection {strategy!r}; expected one of {', '.join(get_args(Strategy))}")
-    wanted = k * (rng.uniform(*error_range) if strategy == "balanced" else error_ratio)
+    wanted = k * (rng.uniform(*selection.error_range) if strategy == "balanced" else selection.error_ratio)
     negatives = [route for route in routes if route.label == 0]
     positives = [route for route in routes if route.label != 0]
     n_negative = math.floor(wanted) + (rng.random() < wanted - math.floor(wanted))
@@ -87,18 +98,13 @@ def _disagreeing(routes: Sequence[Route], k: int, rng: random.Random) -> list[Ro
 
 def draw(
     routes: Sequence[Route],
+    selection: Selection,
     *,
-    k: int,
-    strategy: Strategy,
-    schedule: Schedule,
-    granularity: Granularity,
-    tau: float,
     seed: int,
     question_id: str,
     step: int,
+    tau: float = 0.0,
     success: float = 0.0,
-    error_ratio: float = 0.4,
-    error_range: tuple[float, float] = (0.2, 0.8),
 ) -> Draw:
     """The routes of one question at one step: `select`, then `fade` with p(τ) (`adaptive`: p(τ, success)).
 
@@ -107,13 +113,7 @@ def draw(
     was filled in parallel has none), and the choice of the k does not depend on p: of two schedules, the one with
     the higher p shows every route that the other shows at that step (granularities route and question).
     """
-    p = schedule.p(tau, success)
-    chosen = select(
-        sorted(routes, key=lambda route: route.id),
-        k,
-        strategy,
-        seeds.rng(seed, "select", question_id, step),
-        error_ratio=error_ratio,
-        error_range=error_range,
-    )
-    return Draw(tuple(fade(chosen, p, granularity, seeds.rng(seed, "fade", question_id, step))), p)
+    p = selection.schedule.p(tau, success)
+    ordered = sorted(routes, key=lambda route: route.id)
+    chosen = select(ordered, selection, seeds.rng(seed, "select", question_id, step))
+    return Draw(tuple(fade(chosen, p, selection.granularity, seeds.rng(seed, "fade", question_id, step))), p)

@@ -87,6 +87,10 @@ class Schedule:
         return p
 
 
+#: Every route stays.
+ALWAYS = Schedule("constant")
+
+
 def moving_average(old: float | None, new: float, memory: float) -> float:
     """`memory` of the old value and the rest of the new one; the new one alone where there is no old one (None)."""
     return new if old is None else memory * old + (1.0 - memory) * new

@@ -1,58 +1,45 @@
 """The recipes: which stages of training a student goes through, one file each, by the names of `training.recipe`.
 
-A recipe is its `stages` and, where it has any, its SETTINGS: keys of the configuration that make it what it is, and
-that hold whatever else a file configures (`--set` of another value is refused).
+A module here with a `RECIPE` is one; others come as plug-ins (`realm.plugins`), in the group `realm.recipes` or by
+`package.module:attribute`.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from realm.recipes import (
-    grpo,
-    instructors,
-    instructors_contrast,
-    mrpv,
-    realm_r1,
-    realm_zero,
-    rft,
-    sft,
-    sft_grpo,
-    synthesizer,
-    synthesizer_rl,
-)
+from realm.plugins import find
+from realm.recipes.stage import Recipe
 
 if TYPE_CHECKING:
     from realm.config import Config
     from realm.recipes.stage import Stage
 
-RECIPES: dict[str, ModuleType] = {
-    "sft": sft,
-    "rft": rft,
-    "grpo": grpo,
-    "mrpv": mrpv,
-    "synthesizer": synthesizer,
-    "synthesizer-rl": synthesizer_rl,
-    "instructors": instructors,
-    "instructors-contrast": instructors_contrast,
-    "sft+grpo": sft_grpo,
-    "realm-zero": realm_zero,
-    "realm-r1": realm_r1,
-}
+_MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+_FOUND: list[Recipe] = [module.RECIPE for module in _MODULES if hasattr(module, "RECIPE")]
+#: Those of this package, in the order in which they are shown.
+RECIPES = {recipe.name: recipe for recipe in sorted(_FOUND, key=lambda recipe: (recipe.place, recipe.name))}
 
 
-#: Recipes whose student never sees a CoT in its prompt.
-WITHOUT_ROUTES = frozenset({"sft", "rft", "grpo", "instructors", "instructors-contrast", "sft+grpo"})
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ValueError: see `find`.
+    """
+    return find("recipes", name, RECIPES, Recipe)
 
 
-def settings(recipe: str) -> dict[str, Any]:
-    """What the recipe fixes: dotted key -> value; empty for a name that is no recipe."""
-    found: dict[str, Any] = getattr(RECIPES.get(recipe), "SETTINGS", {})
-    return found
+def known(name: str) -> Recipe | None:
+    """The recipe of that name; None where there is none."""
+    try:
+        return recipe(name)
+    except ValueError:
+        return None
 
 
 def plan(config: Config) -> list[Stage]:
     """The stages of the configured recipe, in order."""
-    found: list[Stage] = RECIPES[config.training.recipe].stages(config)
-    return found
+    return list(recipe(config.training.recipe).stages(config))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
@@ -18,3 +18,6 @@ if TYPE_CHECKING:
 
 def stages(config: Config) -> list[Stage]:
     return [Stage("rl", 0, config.training.rl.steps, 0)]
+
+
+RECIPE = Recipe("grpo", stages, shows_routes=False, look=Look("sky", "circle"), place=1)

@@ -8,17 +8,24 @@ is found, is in `realm.training.instructors`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
-
-SETTINGS: dict[str, Any] = {"training.sft.taught": "tailored", "training.sft.empty_share": 1.0}
 
 
 def stages(config: Config) -> list[Stage]:
     """`training.sft.steps` are those of one round."""
     training = config.training
     return [Stage("sft", round_, training.sft.steps, 0) for round_ in range(training.rounds)]
+
+
+RECIPE = Recipe(
+    "instructors",
+    stages,
+    {"training.sft.taught": "tailored", "training.sft.empty_share": 1.0},
+    shows_routes=False,
+    look=Look("orange", "hexagon"),
+)

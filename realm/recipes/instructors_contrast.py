@@ -7,16 +7,13 @@ teacher tokens besides its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from realm.recipes import instructors
+from realm.recipes.stage import Look, Recipe
 
-if TYPE_CHECKING:
-    from realm.config import Config
-    from realm.recipes.stage import Stage
-
-SETTINGS: dict[str, Any] = {**instructors.SETTINGS, "training.sft.taught": "contrast"}
-
-
-def stages(config: Config) -> list[Stage]:
-    return instructors.stages(config)
+RECIPE = Recipe(
+    "instructors-contrast",
+    instructors.stages,
+    {**instructors.RECIPE.settings, "training.sft.taught": "contrast"},
+    shows_routes=False,
+    look=Look("orange", "flat", broken=True),
+)

@@ -7,16 +7,9 @@ that stands at p = 1, so that the two differ in the fade alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from realm.recipes import realm_zero
+from realm.recipes.stage import Look, Recipe
 
-if TYPE_CHECKING:
-    from realm.config import Config
-    from realm.recipes.stage import Stage
-
-SETTINGS: dict[str, Any] = {"fade.schedule": "constant", "fade.p_start": 1.0}
-
-
-def stages(config: Config) -> list[Stage]:
-    return realm_zero.stages(config)
+RECIPE = Recipe(
+    "mrpv", realm_zero.stages, {"fade.schedule": "constant", "fade.p_start": 1.0}, look=Look("grey", "left")
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
@@ -23,3 +23,6 @@ def stages(config: Config) -> list[Stage]:
             found.append(Stage("sft", round_, training.sft.steps, k))
         found.append(Stage("rl", round_, training.rl.steps, k))
     return found
+
+
+RECIPE = Recipe("realm-r1", stages, look=Look("green", "diamond"), place=3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
@@ -17,3 +17,6 @@ if TYPE_CHECKING:
 
 def stages(config: Config) -> list[Stage]:
     return [Stage("rl", 0, config.training.rl.steps, config.routes.k)]
+
+
+RECIPE = Recipe("realm-zero", stages, look=Look("vermillion", "triangle"), place=2)

@@ -9,16 +9,13 @@ seen beside the arm `sft-right` of `realm experiment baselines`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from realm.recipes import sft
+from realm.recipes.stage import Look, Recipe
 
-if TYPE_CHECKING:
-    from realm.config import Config
-    from realm.recipes.stage import Stage
-
-SETTINGS: dict[str, Any] = {"training.sft.taught": "distinct", "training.sft.empty_share": 1.0}
-
-
-def stages(config: Config) -> list[Stage]:
-    return sft.stages(config)
+RECIPE = Recipe(
+    "rft",
+    sft.stages,
+    {"training.sft.taught": "distinct", "training.sft.empty_share": 1.0},
+    shows_routes=False,
+    look=Look("yellow", "bar"),
+)

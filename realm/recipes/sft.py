@@ -9,15 +9,22 @@ one of a question's CoTs is drawn by lot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
 
-SETTINGS: dict[str, Any] = {"training.sft.taught": "all", "training.sft.empty_share": 1.0}
-
 
 def stages(config: Config) -> list[Stage]:
     return [Stage("sft", 0, config.training.sft.steps, 0)]
+
+
+RECIPE = Recipe(
+    "sft",
+    stages,
+    {"training.sft.taught": "all", "training.sft.empty_share": 1.0},
+    shows_routes=False,
+    look=Look("purple", "down"),
+)

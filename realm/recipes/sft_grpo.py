@@ -7,16 +7,23 @@ between them is what routes and their fading add.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realm.recipes import realm_r1
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
 
-SETTINGS: dict[str, Any] = {"training.sft.empty_share": 1.0}
-
 
 def stages(config: Config) -> list[Stage]:
     return [Stage(stage.kind, stage.round, stage.steps, 0) for stage in realm_r1.stages(config)]
+
+
+RECIPE = Recipe(
+    "sft+grpo",
+    stages,
+    {"training.sft.empty_share": 1.0},
+    shows_routes=False,
+    look=Look("purple", "bowtie", broken=True),
+)

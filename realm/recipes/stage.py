@@ -1,10 +1,14 @@
-"""A stage of training: what every recipe is a short list of."""
+"""What a recipe is: a name, a short list of stages of training, what it fixes, and how it is drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from realm.config import Config
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,34 @@ class Stage:
     def folder(self, run: Path) -> Path:
         """Where its checkpoints are, and its model if another stage follows."""
         return run / "checkpoints" / self.kind / f"round-{self.round}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a recipe is drawn: a colour of `realm.report.palette`, a marker of its own, and whether lines are broken."""
+
+    colour: str
+    marker: str
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe.
+
+    Attributes:
+        name: as `training.recipe` has it.
+        stages: the stages of a configuration, in order.
+        settings: what makes it what it is, dotted key -> value: it holds whatever else a file configures, and `--set`
+            of another value is refused.
+        shows_routes: whether its student sees CoTs in its prompts while it learns.
+        look: how it is drawn; None: as any model's name, by turns.
+        place: in tables and figures, the untrained model being at 0; equal ones stand by their names.
+    """
+
+    name: str
+    stages: Callable[[Config], Sequence[Stage]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    shows_routes: bool = True
+    look: Look | None = None
+    place: int = 9

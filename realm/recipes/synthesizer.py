@@ -8,17 +8,25 @@ responses. They are not judged: no scores are asked for, taught or paid (`prompt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realm.recipes.stage import Stage
+from realm.recipes.stage import Look, Recipe, Stage
 
 if TYPE_CHECKING:
     from realm.config import Config
 
-SETTINGS: dict[str, Any] = {
-    "prompt.judge": False, "training.sft.taught": "positive", "training.sft.empty_share": 0.0,
-}  # fmt: skip
-
 
 def stages(config: Config) -> list[Stage]:
     return [Stage("sft", 0, config.training.sft.steps, config.routes.k)]
+
+
+RECIPE = Recipe(
+    "synthesizer",
+    stages,
+    {
+        "prompt.judge": False,
+        "training.sft.taught": "positive",
+        "training.sft.empty_share": 0.0,
+    },
+    look=Look("blue", "right"),
+)

@@ -5,16 +5,12 @@ Routes in every prompt to the end, paid for the format and the answer: MRPV with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from realm.recipes import mrpv
+from realm.recipes.stage import Look, Recipe
 
-if TYPE_CHECKING:
-    from realm.config import Config
-    from realm.recipes.stage import Stage
-
-SETTINGS: dict[str, Any] = {**mrpv.SETTINGS, "prompt.judge": False}
-
-
-def stages(config: Config) -> list[Stage]:
-    return mrpv.stages(config)
+RECIPE = Recipe(
+    "synthesizer-rl",
+    mrpv.RECIPE.stages,
+    {**mrpv.RECIPE.settings, "prompt.judge": False},
+    look=Look("blue", "hourglass", broken=True),
+)

@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from realm.config import Config
 from realm.display import printable
 from realm.errors import DataError
+from realm.recipes import RECIPES
+from realm.recipes.stage import Recipe
 from realm.rows.base import Count, Record, Row, Seconds, Share, Tokens, record
 from realm.rows.evaluation import Evaluation, Part
 from realm.rows.reading import read_row, read_rows
@@ -34,7 +36,8 @@ SPLIT_TITLES = {
     "validation": "Validation",
 }
 _SPLIT_ORDER = {"test": 0, "ood": 1, "uncommented": 2, "validation": 9}
-_RECIPE_ORDER = {"base": 0, "grpo": 1, "realm-zero": 2, "realm-r1": 3}
+#: Place of a model that has one of its own: the untrained one, and recipes.
+_PLACES = {"base": 0, **{recipe.name: recipe.place for recipe in RECIPES.values() if recipe.place < Recipe.place}}
 #: Figures beyond this are of a run that fell apart; left out, they cannot overflow the arithmetic of a chart.
 _LARGEST = 1e15
 
@@ -57,7 +60,7 @@ def split_order(split: str) -> tuple[int, str]:
 
 def recipe_order(name: str) -> tuple[int, str]:
     """Sort key: the base first, then the recipes in the order of the method, unknown names after them."""
-    return _RECIPE_ORDER.get(name, 9), name
+    return _PLACES.get(name, Recipe.place), name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,9 +321,7 @@ def read_report(folder: Path) -> Report:
         )
     children = sorted(child for child in folder.iterdir() if any((child / file).is_file() for file in RUN_FILES))
     own = any((folder / file).is_file() for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"))
-    if (folder / "summary.json").is_file() or (
-        not own and any(child.name in ("base", "grpo") or child.name.startswith("realm-") for child in children)
-    ):
+    if (folder / "summary.json").is_file() or (not own and any(child.name in _PLACES for child in children)):
         report = _quickstart(folder, children)
     elif children and not own:
         raise DataError(

@@ -9,7 +9,7 @@ from statistics import fmean, pvariance
 from typing import Literal
 
 from realm.processes import command
-from realm.recipes import WITHOUT_ROUTES
+from realm.recipes import known
 from realm.report.data import Report, Result, Run, figure
 from realm.rows.reading import read_row
 from realm.rows.run import BankStats
@@ -100,7 +100,8 @@ class Case:
     @property
     def shows_routes(self) -> bool:
         """Whether the student of this run saw routes in training."""
-        return self.run.setting("training.recipe") not in WITHOUT_ROUTES and self.value("routes.k", 1) > 0
+        recipe = known(self.run.config.training.recipe) if self.run.config is not None else None
+        return (recipe is None or recipe.shows_routes) and self.value("routes.k", 1) > 0
 
     @cached_property
     def bank(self) -> BankStats:

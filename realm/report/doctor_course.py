@@ -144,7 +144,7 @@ def parse_failures(case: Case) -> Finding | None:
     cut = case.trend("truncated")
     settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe")
     advice = f"Raise {case.told('reward.format')}, or teach the surface first: " + (
-        "more training.sft.steps." if case.run.setting("training.recipe") == "realm-r1" else "training.recipe realm-r1."
+        "more training.sft.steps." if case.run.stage_steps("sft") else "training.recipe realm-r1."
     )
     if cut is not None and cut.late >= 0.05 and any(reason.endswith(("unclosed", "missing")) for reason, _ in top):
         advice = (

@@ -9,7 +9,6 @@ from typing import TypedDict
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.evaluation.measures import paired_difference
 from realm.files import write_atomic
 from realm.method.seeds import derive
 from realm.report import figures as drawn
@@ -25,10 +24,11 @@ from realm.report.data import (
 from realm.report.export import save_figures
 from realm.report.forest import difference_figures
 from realm.report.svg import percent, points
-from realm.report.tables import Table, TableRow
+from realm.report.table import Table, TableRow
 from realm.report.templates import render
 from realm.rows.evaluation import Prediction
 from realm.rows.reading import read_rows
+from realm.statistics.bootstrap import paired_difference
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
 MOST_SHOWN, _LONG, _SHORT = 40, 4_000, 300

@@ -15,6 +15,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from realm.recipes import RECIPES
+
 
 class Shades(NamedTuple):
     """One colour: for lines and for names on white, and for both on the dark ground."""
@@ -25,15 +27,18 @@ class Shades(NamedTuple):
     dark_name: str
 
 
-_BLACK = Shades("#000000", "#000000", "#e6e9ec", "#e6e9ec")
-_SKY = Shades("#4b9dcb", "#3a7a9e", "#56b4e9", "#56b4e9")
-_VERMILLION = Shades("#d55e00", "#c05500", "#d55e00", "#e2833a")
-_GREEN = Shades("#009e73", "#008561", "#009e73", "#2fb58e")
-_PURPLE = Shades("#cc79a7", "#a16084", "#cc79a7", "#cc79a7")
-_YELLOW = Shades("#9e962c", "#7d7722", "#f0e442", "#f0e442")
-_GREY = Shades("#949494", "#747474", "#999999", "#a6a6a6")
-_BLUE = Shades("#0072b2", "#0072b2", "#2f8fc6", "#4ba1d3")
-_ORANGE = Shades("#c68900", "#9c6c00", "#e69f00", "#e69f00")
+#: The colours by their names.
+COLOURS = {
+    "black": Shades("#000000", "#000000", "#e6e9ec", "#e6e9ec"),
+    "sky": Shades("#4b9dcb", "#3a7a9e", "#56b4e9", "#56b4e9"),
+    "vermillion": Shades("#d55e00", "#c05500", "#d55e00", "#e2833a"),
+    "green": Shades("#009e73", "#008561", "#009e73", "#2fb58e"),
+    "purple": Shades("#cc79a7", "#a16084", "#cc79a7", "#cc79a7"),
+    "yellow": Shades("#9e962c", "#7d7722", "#f0e442", "#f0e442"),
+    "grey": Shades("#949494", "#747474", "#999999", "#a6a6a6"),
+    "blue": Shades("#0072b2", "#0072b2", "#2f8fc6", "#4ba1d3"),
+    "orange": Shades("#c68900", "#9c6c00", "#e69f00", "#e69f00"),
+}
 
 
 class Style(NamedTuple):
@@ -44,30 +49,24 @@ class Style(NamedTuple):
     broken: bool = False
 
 
-#: The untrained model and every recipe.
+#: The untrained model and every recipe of the package.
 _FIXED = {
-    "base": Style(_BLACK, "square"),
-    "grpo": Style(_SKY, "circle"),
-    "realm-zero": Style(_VERMILLION, "triangle"),
-    "realm-r1": Style(_GREEN, "diamond"),
-    "sft": Style(_PURPLE, "down"),
-    "rft": Style(_YELLOW, "bar"),
-    "mrpv": Style(_GREY, "left"),
-    "synthesizer": Style(_BLUE, "right"),
-    "instructors": Style(_ORANGE, "hexagon"),
-    "sft+grpo": Style(_PURPLE, "bowtie", broken=True),
-    "synthesizer-rl": Style(_BLUE, "hourglass", broken=True),
-    "instructors-contrast": Style(_ORANGE, "flat", broken=True),
+    "base": Style(COLOURS["black"], "square"),
+    **{
+        recipe.name: Style(COLOURS[recipe.look.colour], recipe.look.marker, recipe.look.broken)
+        for recipe in RECIPES.values()
+        if recipe.look
+    },
 }
 #: Markers of what is named after a recipe, by whether the recipe's lines are broken.
 _VARIED = {False: ("plus", "times"), True: ("pentagon", "star")}
 #: How models that are no recipes' are drawn, in this order.
 _OTHERS = (
-    Style(_BLUE, "square"),
-    Style(_ORANGE, "triangle"),
-    Style(_PURPLE, "diamond"),
-    Style(_YELLOW, "down"),
-    Style(_GREY, "hexagon"),
+    Style(COLOURS["blue"], "square"),
+    Style(COLOURS["orange"], "triangle"),
+    Style(COLOURS["purple"], "diamond"),
+    Style(COLOURS["yellow"], "down"),
+    Style(COLOURS["grey"], "hexagon"),
 )
 #: Style number (`.c0` … in the style sheets) of every model that has a style of its own.
 STYLES = {name: number for number, name in enumerate(_FIXED)}
@@ -82,8 +81,8 @@ _VARIANTS = [
 #: Every style by its number.
 LOOKS = (
     *_FIXED.values(),
-    Style(_BLUE, "circle"),
-    Style(_ORANGE, "circle"),
+    Style(COLOURS["blue"], "circle"),
+    Style(COLOURS["orange"], "circle"),
     *(style for _, style in _VARIANTS),
     *_OTHERS,
 )

@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from realm.errors import ModelError
 from realm.student.cache import GrowingLayer, SharedCache, attending, shareable
+from realm.student.sampling import Pick
 from realm.student.ways import (
     Looks,
     Way,
@@ -31,11 +32,6 @@ from realm.student.ways import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-#: Chooses one token for each row: called with the scores (rows, vocabulary) of the next token, the numbers of the
-#: completions that these rows are, (rows,) on the CPU, and the number of tokens that they have; gives (rows,).
-Pick = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
-
 
 #: Rows that are looked at where the past is more than keys and values of every token.
 _ROWS = 8
@@ -299,15 +295,3 @@ _BY_WAY: dict[Way, Callable[[_Order], list[list[int]]]] = {
     "generate": _generate,
     "whole": _whole,
 }
-
-
-def quantile(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """One token for each row of `probabilities` (rows, vocabulary): the quantile at the row's draw, uniform in [0, 1).
-
-    The rows need not sum to 1. A token of probability zero is never chosen.
-    """
-    cumulative = probabilities.cumsum(-1)
-    total = cumulative[:, -1]
-    # Rounding must not carry the draw to the total: behind it are only tokens of probability zero.
-    points = torch.minimum(draws * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, points[:, None], right=True)[:, 0]

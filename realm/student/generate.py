@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from realm.errors import ResourceError
+from realm.errors import ModelError, ResourceError
 from realm.method.prompt import Message
 from realm.method.seeds import derive
-from realm.student.decode import Pick, decode, quantile
+from realm.student.decode import decode
 from realm.student.prompts import encode
+from realm.student.sampling import NotFiniteError, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -78,7 +79,7 @@ def generate(
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
 
     Raises:
-        ModelError: the chat template refuses a conversation.
+        ModelError: the chat template refuses a conversation, or a probability is no number.
         ResourceError: the batch does not fit into the accelerator's memory.
     """
     ids = [encode(tokenizer, messages) for messages in prompts]
@@ -93,10 +94,7 @@ def generate(
     try:
         for start in range(0, len(order), width):
             chosen = order[start : start + width]
-            pick: Pick = greedy
-            if temperature is not None:
-                draws = torch.stack([_uniform(seed, i, j, max_new_tokens) for i in chosen for j in range(samples)])
-                pick = _sample(temperature, draws)
+            seeds = [derive(seed, "generate", i, j) for i in chosen for j in range(samples)]
             tokens = decode(
                 model,
                 [ids[i] for i in chosen],
@@ -104,7 +102,7 @@ def generate(
                 pad=pad,
                 ends=ends,
                 max_new_tokens=max_new_tokens,
-                pick=pick,
+                pick=Sampling(temperature).pick(seeds, max_new_tokens),
             )
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends
@@ -116,26 +114,8 @@ def generate(
         raise ResourceError(
             f"out of memory while generating {batch_size} completions side by side; lower evaluation.batch_size."
         ) from error
+    except NotFiniteError as error:
+        raise ModelError(f"{error} is not a finite number: the model's weights are spoilt.") from error
     finally:
         model.train(training)
     return results
-
-
-def _uniform(seed: int, prompt: int, sample: int, length: int) -> torch.Tensor:
-    """The uniform numbers in [0, 1) that choose the tokens of one completion, shape (length,)."""
-    source = torch.Generator().manual_seed(derive(seed, "generate", prompt, sample))
-    return torch.rand(length, generator=source)
-
-
-def greedy(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
-    """The likeliest token of each row."""
-    return scores.argmax(-1)
-
-
-def _sample(temperature: float, draws: torch.Tensor) -> Pick:
-    """Sampling with `draws` (completions, tokens), uniform in [0, 1)."""
-
-    def pick(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
-        return quantile(torch.softmax(scores.float() / temperature, -1), draws[rows, step].to(scores.device))
-
-    return pick

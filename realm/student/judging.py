@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from realm.method.routes import Route
-from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
-from realm.tasks.workers import Claim, VerifierPool
-
-
-def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
-    """One verdict for each (answer, gold, question), in order; equal ones are judged once."""
-    asked = list(dict.fromkeys(pairs))
-    verdicts = dict(zip(asked, pool.verify(asked), strict=True))
-    return [verdicts[pair] for pair in pairs]
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD
+from realm.tasks.workers import VerifierPool, verify_once
 
 
 def unreadable(answer: str | None, reason: str) -> bool:

@@ -231,6 +231,18 @@ def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
     return model
 
 
+def find_tokenizer(path: str | Path) -> str:
+    """As `resolve`, and a directory is seen to hold a tokenizer's files.
+
+    Raises:
+        ModelError: no such directory, or it has none.
+    """
+    name = resolve(path)
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
+        raise ModelError(f"{path}: the model directory has no tokenizer; save the model's tokenizer there too.")
+    return name
+
+
 def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory or Hub name; where it has no padding token, its end token pads.
 
@@ -241,9 +253,7 @@ def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> P
         ConfigError: `model.template_arguments` does not suit its chat template.
         ModelError: there is none, it cannot be read, or it has no end token, so that no completion would ever end.
     """
-    name = resolve(path)
-    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
-        raise ModelError(f"{path}: the model directory has no tokenizer; save the model's tokenizer there too.")
+    name = find_tokenizer(path)
     file = Path(name) / "tokenizer.json"
     as_stated = settings is not None and settings.tokenizer == "file"
     if as_stated and not file.is_file():

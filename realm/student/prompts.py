@@ -10,15 +10,15 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
-from realm.method.routes import Route, draw
-from realm.method.schedule import Schedule
+from realm.method.routes import NOTHING, Draw, Route, Selection, draw
+from realm.method.schedule import ALWAYS
 from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
 
@@ -31,11 +31,6 @@ STEP = -1
 _ARGUMENTS = "realm_template_arguments"
 
 
-def make_tags(config: Config) -> Tags:
-    """The tags of the configuration."""
-    return Tags(think=config.prompt.think_tag, answer=config.prompt.answer_tag, scores=config.prompt.scores_tag)
-
-
 def make_wording(config: Config, task: Task) -> Wording:
     """The task's wording, with the system message of the configuration and its wish not to have routes judged."""
     wording = task.wording
@@ -44,13 +39,19 @@ def make_wording(config: Config, task: Task) -> Wording:
     return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
 
 
+def make_selection(config: Config) -> Selection:
+    """Which routes the configuration shows, and how they fade."""
+    routes, fade = config.routes, config.fade
+    return Selection(routes.k, routes.selection, routes.error_ratio, routes.error_range, fade.made(), fade.granularity)
+
+
 def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
     """The routes that a completion is to score: all that were shown, or none where no scores are asked for."""
     return routes if config.prompt.judge else ()
 
 
-def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None:
-    """Let the tokenizer's chat template be filled as the configuration has it (see `prompt_text`).
+def template_arguments(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> dict[str, Any]:
+    """What `apply_chat_template` is to be given besides the conversation.
 
     Templates that ask for today's date get `model.date`, whatever the clock says.
 
@@ -64,10 +65,13 @@ def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None
             reads = "has no chat template" if not template else f"has a chat template that does not read {name}"
             reason = f"{name} is set by realm itself" if name in ours else f"the model {reads}"
             raise ConfigError(f"model.template_arguments: {reason}; leave it out.")
-    arguments = dict(settings.template_arguments)
-    if "strftime_now" in template:
-        arguments["chat_template"] = _clock(settings.date) + template
-    setattr(tokenizer, _ARGUMENTS, arguments)
+    dated = {"chat_template": _clock(settings.date) + template} if "strftime_now" in template else {}
+    return {**settings.template_arguments, **dated}
+
+
+def present(tokenizer: PreTrainedTokenizerBase, settings: ModelSettings) -> None:
+    """Let `prompt_text` fill the tokenizer's chat template as the configuration has it; see `template_arguments`."""
+    setattr(tokenizer, _ARGUMENTS, template_arguments(tokenizer, settings))
 
 
 @functools.lru_cache(maxsize=16)
@@ -173,12 +177,37 @@ def fit_prompt(
 
 @dataclass(frozen=True)
 class Prompt:
-    """The prompt of one question: its messages, the routes they show in order, and how many had to be dropped."""
+    """The prompt of one question: its messages, the routes they show in order, how many of those drawn were dropped
+    because the context was too short, and the p they were faded with (0 where none was drawn)."""
 
     question: Question
     messages: list[Message]
     routes: tuple[Route, ...]
     dropped: int
+    p: float = 0.0
+
+
+def make_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    question: Question,
+    drawn: Draw,
+    wording: Wording,
+    tags: Tags,
+    limit: int,
+) -> Prompt:
+    """The prompt with as many of the drawn routes as `limit` tokens hold.
+
+    Raises:
+        ModelError: the question does not fit even without routes; the message names it.
+    """
+    try:
+        return Prompt(question, *fit_prompt(tokenizer, question, drawn.routes, wording, tags, limit), drawn.p)
+    except PromptTooLongError as error:
+        raise ModelError(
+            f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, and the context "
+            f"leaves {error.limit} beside a completion; use a model with a longer context, allow fewer completion "
+            "tokens (training.rl.max_completion_length, evaluation.max_completion_length), or leave the question out."
+        ) from error
 
 
 def evaluation_prompts(
@@ -199,31 +228,12 @@ def evaluation_prompts(
     Raises:
         ModelError: a question does not fit even without routes; the message names it.
     """
-    wording, tags, settings = make_wording(config, task), make_tags(config), config.routes
-    always = Schedule(kind="constant", p_start=1.0)
+    wording, tags = make_wording(config, task), config.prompt.tags()
+    selection = dataclasses.replace(make_selection(config), schedule=ALWAYS)
     prompts = []
     for question in questions:
-        routes: tuple[Route, ...] = ()
+        drawn = NOTHING
         if bank_routes is not None:
-            routes = draw(
-                bank_routes(question.id),
-                k=settings.k,
-                strategy=settings.selection,
-                schedule=always,
-                granularity="route",
-                tau=0.0,
-                seed=seed,
-                question_id=question.id,
-                step=STEP,
-                error_ratio=settings.error_ratio,
-                error_range=settings.error_range,
-            ).routes
-        try:
-            found = fit_prompt(tokenizer, question, routes, wording, tags, limit)
-        except PromptTooLongError as error:
-            raise ModelError(
-                f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, the context "
-                f"leaves {error.limit}; use a model with a longer context or lower the completion length."
-            ) from error
-        prompts.append(Prompt(question, *found))
+            drawn = draw(bank_routes(question.id), selection, seed=seed, question_id=question.id, step=STEP)
+        prompts.append(make_prompt(tokenizer, question, drawn, wording, tags, limit))
     return prompts

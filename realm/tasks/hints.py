@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+from realm.method.prompt import DEFAULT_WORDING, Wording
 
 
 def answer_hint(verifier: str, choices: Sequence[str] = ()) -> str:
@@ -14,3 +17,9 @@ def answer_hint(verifier: str, choices: Sequence[str] = ()) -> str:
         "python": "The answer is one Python literal.",
     }
     return hints.get(verifier, "")
+
+
+def hinted_wording(verifier: str, choices: Sequence[str] = ()) -> Wording:
+    """The default wording, with a line that says what form of answer the verifier can read."""
+    hint = answer_hint(verifier, choices)
+    return replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING

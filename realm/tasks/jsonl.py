@@ -21,10 +21,10 @@ import yaml
 from realm.display import printable
 from realm.errors import ConfigError, DataError
 from realm.method import seeds
-from realm.method.prompt import DEFAULT_WORDING, Wording
+from realm.method.prompt import Wording
 from realm.sections import TaskConfig
 from realm.tasks.base import Comment, Question, normal, text_id
-from realm.tasks.hints import answer_hint
+from realm.tasks.hints import hinted_wording
 from realm.tasks.json_rows import json_rows
 from realm.tasks.tables import csv_rows
 from realm.tasks.verify import Verifier
@@ -190,7 +190,7 @@ def load_jsonl(
     }
     return JsonlTask(
         name=name,
-        wording=_wording(task_verifier.name, choices),
+        wording=hinted_wording(task_verifier.name, choices),
         verifier=task_verifier,
         labels=tuple(choices),
         questions={split: [replace(item, split=split) for item in parts[split]] for split in SPLITS},
@@ -275,9 +275,3 @@ def _without(train: list[Question], held_out: list[Question], split: str) -> lis
     if shared:
         raise DataError(f"task.test_path: the id {min(shared)!r} is that of a training question too; give it another.")
     return kept
-
-
-def _wording(verifier: str, choices: Sequence[str]) -> Wording:
-    """The default wording, with a line that says what form of answer the verifier can read."""
-    hint = answer_hint(verifier, choices)
-    return replace(DEFAULT_WORDING, question=f"{DEFAULT_WORDING.question}\n\n{hint}") if hint else DEFAULT_WORDING

@@ -234,6 +234,13 @@ class VerifierPool:
         self.close()
 
 
+def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
+    """One verdict for each (answer, gold, question), in order; equal ones are judged once. None starts no worker."""
+    asked = list(dict.fromkeys(pairs))
+    verdicts = dict(zip(asked, pool.verify(asked) if asked else (), strict=True))
+    return [verdicts[pair] for pair in pairs]
+
+
 def serve(check: Verifier, timeout: float) -> None:
     """The worker's loop: a pair a line on standard input, a verdict a line on standard output, until the input ends."""
     # What a library prints must not end up among the verdicts.

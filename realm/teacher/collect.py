@@ -14,6 +14,7 @@ from typing import Any
 
 from realm.bank.cot import comment_hash, digest
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import fold
 from realm.bank.writer import BankWriter
 from realm.config import Config
 from realm.errors import ConfigError, DataError
@@ -269,5 +270,5 @@ def _lane(config: Config, plan: Plan, source: Source, held: Held, pause: float) 
 def _finish(folder: BankFolder, writer: BankWriter) -> None:
     """Every answer is judged: the labels go into the rows."""
     writer.close()
-    folder.fold()
+    fold(folder)
     folder.write_card()

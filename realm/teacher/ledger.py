@@ -17,10 +17,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
-from realm.bank.writer import open_mended, to_bytes
+from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError, ResourceError
-from realm.files import writing
-from realm.money import parse_money
+from realm.files import open_mended, whole_lines, write_all, writing
 from realm.sections import BudgetConfig
 
 
@@ -93,9 +92,8 @@ class Ledger:
         self._prices = prices or {}
         #: By teacher, how many times the tokens that a request was thought to allow a server counted at most.
         self.times: dict[str, tuple[float, float]] = {}
-        money = parse_money(budget.cost) if budget.cost is not None else None
-        self.currency = currency or (money.currency if money else "")
-        self._cost_limit = money.amount if money else None
+        self.currency = currency
+        self._cost_limit = None if budget.cost is None else Decimal(str(budget.cost))
         self.spent = Sums()
         self.held = Sums()
         self._open: dict[int, _Sent] = {}
@@ -106,13 +104,8 @@ class Ledger:
     def _read(self) -> None:
         if not self.path.exists():
             return
-        try:
-            with self.path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.endswith(b"\n"):
-                        self._take(line, number)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot read ({error.strerror}).") from error
+        for number, line in whole_lines(self.path):
+            self._take(line, number)
         for sent in self._open.values():
             self.spent.add(sent.use)
         self._open.clear()
@@ -144,14 +137,14 @@ class Ledger:
         cost, tokens = row["cost"], (int(row["prompt_tokens"]), int(row["completion_tokens"]))
         if cost is None:
             return Use(*tokens, self._prices[teacher](*tokens) if teacher in self._prices else None)
-        money = parse_money(cost) if cost != "0" else None
-        self.currency = self.currency or (money.currency if money else "")
-        if money and self.currency and money.currency != self.currency:
+        amount, _, currency = str(cost).partition(" ")  # "0" of what was free
+        self.currency = self.currency or currency
+        if currency and currency != self.currency:
             raise ConfigError(
-                f"{self.path}: its costs are in {money.currency}, the prices of the teachers in {self.currency}; "
-                f"write the prices in {money.currency}."
+                f"{self.path}: its costs are in {currency}, the prices of the teachers in {self.currency}; "
+                f"write the prices in {currency}."
             )
-        return Use(*tokens, money.amount if money else Decimal(0))
+        return Use(*tokens, Decimal(amount))
 
     def _compare(self, sent: _Sent, used: Use) -> None:
         """Keep in mind by how much a server's count passed what its request was thought to allow."""
@@ -266,13 +259,12 @@ class Ledger:
         return {"prompt_tokens": use.prompt_tokens, "completion_tokens": use.completion_tokens, "cost": cost}
 
     def _append(self, rows: Iterable[dict[str, Any]]) -> None:
-        content = memoryview(b"".join(to_bytes(_writable(row)) for row in rows))
+        content = b"".join(to_bytes(_writable(row)) for row in rows)
         if self._file.closed:
             raise ResourceError(f"{self.path}: nothing more can be written after what failed before.")
         try:
             with writing(self.path):
-                while content:
-                    content = content[self._file.write(content) :]
+                write_all(self._file, content)
         except ResourceError:
             # What is torn now must stay the end of the file, where the next process mends it.
             self._file.close()

@@ -12,13 +12,11 @@ import random
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
 from itertools import islice, zip_longest
 from typing import Any
 
 from realm.bank.cot import digest
 from realm.method.seeds import rng
-from realm.money import parse_price
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Teacher
@@ -30,8 +28,6 @@ TOKENS_PER_MESSAGE = 64
 BYTES_PER_TOKEN = 4
 #: Samples among which `preview` looks for guided and unguided ones.
 PREVIEWED = 2000
-
-_price = lru_cache(parse_price)
 
 
 @dataclass(frozen=True)
@@ -53,15 +49,16 @@ class Source:
     @property
     def currency(self) -> str:
         """Of its prices, "" where it has none."""
-        prices = (self.settings.price.input, self.settings.price.output)
-        return next((_price(price).currency for price in prices if price is not None), "")
+        price = self.settings.price
+        return "" if price.input is None and price.output is None else price.currency
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
         """What that many tokens cost; None where a price is not known."""
         price = self.settings.price
         if price.input is None or price.output is None:
             return Decimal(0) if self.free else None
-        return prompt_tokens * _price(price.input).amount + completion_tokens * _price(price.output).amount
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        return (prompt_tokens * Decimal(str(price.input)) + completion_tokens * Decimal(str(price.output))) / 10**6
 
     def bound(self, messages: Any) -> tuple[int, int]:
         """The most tokens that prompt and answer can have: no token is shorter than a byte."""

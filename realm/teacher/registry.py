@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pkgutil import resolve_name
 
 from realm.config import Config
-from realm.errors import ConfigError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Task
 from realm.tasks.hints import answer_hint
@@ -15,6 +15,9 @@ from realm.teacher.guidance import Guidance
 from realm.teacher.instructing import Mistake, instructor_wording
 from realm.teacher.plan import Source
 from realm.teacher.prompts import make_wording
+
+#: The desk stands on this room, and is therefore named.
+_SCRIPTED = "realm.desk.scripted:make_scripted"
 
 
 def make_guidance(config: Config, task: Task) -> Guidance:
@@ -63,18 +66,8 @@ def _make_teacher(
     mistakes: Mapping[str, Mistake] | None,
 ) -> Teacher:
     if settings.kind == "scripted":
-        # Imported here: the desk is a task of its own and rests on this package.
-        from realm.desk.task import DeskTask
-        from realm.teacher.scripted import ScriptedInstructor, ScriptedTeacher
-
-        if not isinstance(task, DeskTask):
-            raise ConfigError(
-                f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
-                "name another teacher, or give bank.path a file or folder of CoTs instead."
-            )
-        if mistakes is not None:
-            return ScriptedInstructor(mistakes, task, config.run.seed, name)
-        return ScriptedTeacher(task, config.run.seed, name)
+        made: Teacher = resolve_name(_SCRIPTED)(name, task, config.run.seed, mistakes)
+        return made
     hint = answer_hint(task.verifier.name, config.task.choices)
     wording = instructor_wording(settings, hint) if mistakes is not None else make_wording(name, settings, hint, guided)
     if settings.kind == "openai":
@@ -83,4 +76,4 @@ def _make_teacher(
         return EndpointTeacher(name, settings, config.collect.timeout, wording)
     from realm.teacher.local import LocalTeacher
 
-    return LocalTeacher(name, settings, config.run.seed, wording)
+    return LocalTeacher(name, settings, config.run.seed, wording, config.model.date)

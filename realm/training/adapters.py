@@ -10,11 +10,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.student.load import load_model
+from realm.student.load import load_model, probe_tokens
+from realm.training.group import sharded
+from realm.training.settings import untouched_randomness
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -85,7 +88,22 @@ def with_adapters(model: PreTrainedModel, config: Config) -> Any:
                     "so that an adapter of one, merged into them, would change the other too; leave "
                     f"{names[id(layer)].rpartition('.')[2]} out, or train all weights (training.lora.r 0)."
                 )
+    if not sharded() and all(parameter.numel() and not parameter.is_meta for parameter in model.parameters()):
+        _try(adapted, model, linear)
     return adapted
+
+
+def _try(adapted: Any, model: PreTrainedModel, linear: list[str]) -> None:
+    """Make sure that the adapted model reads a few tokens: a layer may be called as no linear one is."""
+    try:
+        with torch.no_grad(), untouched_randomness():  # adapters may drop out
+            adapted(input_ids=probe_tokens(model), use_cache=False)
+    except Exception as error:  # whatever it is would end the first step of training
+        raise ConfigError(
+            f"training.lora.targets: this model ({model.config.model_type}) fails with adapters on these layers "
+            f"({type(error).__name__}: {error}); its layers are {', '.join(linear)}. Name some, without those that are "
+            "no plain layers, such as a router."
+        ) from error
 
 
 def below_adapters(model: Any) -> PreTrainedModel:

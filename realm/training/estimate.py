@@ -14,13 +14,14 @@ from typing import Any
 
 from realm.config import Config
 from realm.errors import ModelError
-from realm.method.schedule import Schedule
+from realm.method.schedule import ALWAYS
 from realm.recipes import plan
 from realm.student.load import load_outline
 from realm.student.prompts import encode
 from realm.training.adapters import with_adapters
+from realm.training.group import sharded
 from realm.training.renderer import Renderer
-from realm.training.settings import hushed, sharded
+from realm.training.settings import hushed
 
 #: Questions whose prompts are rendered to learn how long prompts are.
 SAMPLE = 64
@@ -110,8 +111,8 @@ def outline(config: Config) -> Outline:
 
 def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
     """Measured on the first questions with all their routes, as at the first step of a fade from p = 1."""
-    ids, always = list(renderer.questions)[:SAMPLE], Schedule("constant")
-    shown = [renderer.render(id_, 0, 0.0, schedule=always) for id_ in ids]
+    ids = list(renderer.questions)[:SAMPLE]
+    shown = [renderer.render(id_, 0, 0.0, schedule=ALWAYS) for id_ in ids]
     tokens = [len(encode(renderer.tokenizer, found.messages)) for found in shown]
     return Lengths(max(tokens), fmean(tokens), config.training.rl.max_completion_length)
 

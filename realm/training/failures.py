@@ -12,16 +12,13 @@ from transformers import Trainer
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError, UserError
 from realm.processes import command, launched
+from realm.student.sampling import NotFiniteError
 from realm.student.ways import is_memory
 
 #: What `torch.multinomial` says of probabilities that are no numbers.
 _SAMPLING_TEXT = "probability tensor contains either"
 #: Functions that put a model where it is trained, before its first step.
 _BUILDING = {"make_grpo_trainer", "make_sft_trainer", "load_model"}
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss or a gradient is NaN or infinite; the weights have not been touched by it."""
 
 
 class Finite(Trainer):

@@ -33,19 +33,23 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from realm.config import Config
 from realm.errors import ConfigError
+from realm.method.schedule import Schedule
 from realm.student.generate import completion_text, end_tokens
-from realm.student.prompts import encode_text, prompt_text
+from realm.student.prompts import Prompt, encode_text, prompt_text
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
-from realm.training.renderer import Rendered, Renderer, as_prompt
+from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments, question_order
 
+#: The fade of an evaluation.
+_NO_HELP = Schedule(kind="constant", p_start=0.0)
 
-class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
+
+class RouteTrainer(Quiet, Finite, Kept, InternalizingTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
     Two things change in `InternalizingTrainer`: `_tokenize_prompts`, and `_generate_and_score_completions`, where the
@@ -79,20 +83,24 @@ class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         step = self.state.global_step
-        tau = step / self.args.max_steps
-        feedback = self.feedback
+        training = bool(self.model.training)  # type: ignore[union-attr]
+        tau = step / max(1, self.state.max_steps)
+        metrics = self._metrics["train" if training else "eval"]
+        # In an evaluation nobody helps, and nothing is learned.
+        feedback = self.feedback if training else None
+        schedule = None if training else _NO_HELP
         if feedback is not None:
             for name, value in feedback.figures().items():
-                self._metrics["train"][name].append(value)
+                metrics[name].append(value)
             if feedback.dynamic:
                 inputs = self._ask(feedback, inputs)
-        rendered: dict[str, Rendered] = {}
+        rendered: dict[str, Prompt] = {}
         rows = []
         for row in inputs:
             question_id = row["question_id"]
             if question_id not in rendered:
                 success = feedback.success(question_id) if feedback is not None else None
-                rendered[question_id] = self.renderer.render(question_id, step, tau, success)
+                rendered[question_id] = self.renderer.render(question_id, step, tau, success, schedule=schedule)
             shown = rendered[question_id]
             rows.append(
                 {
@@ -105,9 +113,11 @@ class ReaLMTrainer(Quiet, Finite, Kept, InternalizingTrainer):
                 }
             )
         batch: dict[str, Any] = super()._generate_and_score_completions(rows)
+        if not training:
+            return batch
         # Of all processes: a group may lie on several.
         groups = self.accelerator.gather(batch["advantages"]).view(-1, self.num_generations)
-        self._metrics["train"]["zero_spread_groups"].append(zero_spread(groups))
+        metrics["zero_spread_groups"].append(zero_spread(groups))
         reward: Any = self.reward_funcs[0]
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
@@ -209,11 +219,11 @@ def make_grpo_trainer(
     output: str,
     seed: int,
     callbacks: list[TrainerCallback],
-) -> ReaLMTrainer:
+) -> RouteTrainer:
     """The trainer of one RL stage; checkpoints go below `output`."""
     reward.read = partial(completion_text, tokenizer, ends=end_tokens(model, tokenizer))
-    feedback = make_feedback(config, renderer.questions, seed, k=renderer.k)
-    trainer = ReaLMTrainer(
+    feedback = make_feedback(config, renderer.questions, seed, k=renderer.selection.k)
+    trainer = RouteTrainer(
         renderer=renderer,
         feedback=feedback,
         share=config.training.rl.shared_prefix == "auto",

@@ -6,15 +6,12 @@ alone (method, 5.3). Here completions of a batch are moved to the prompt without
     prompt      question, routes, instruction        ->   question, instruction
     completion  <think> … <answer> … <scores> …      ->   <think> … <answer> … <end>
 
-and a term is added to GRPO's loss, with B the completions of the batch, so that it fades as the routes do (its weight
-may rise or fall besides, `schedule`):
+and a term is added to GRPO's loss, with B the completions of the batch, so that it fades as the routes do:
 
     weight / B · Σ over the moved completions of 1/|o| Σ_t l_t
 
-    sft      l_t = -log π(o_t | question, o_<t)                                     the agreed right completions
-    distill  l_t = KL(π(· | question, routes, o_<t) ‖ π(· | question, o_<t))         the same; the first is a constant
-    policy   l_t = -min(ρ_t A, min(ρ_t, 1 + ε) A), ρ_t = π(o_t | question, o_<t)
-             / π_old(o_t | question, routes, o_<t)                                  all completions; A of GRPO
+    sft      l_t = -log π(o_t | question, o_<t)
+    distill  l_t = KL(π(· | question, routes, o_<t) ‖ π(· | question, o_<t))         the first is a constant
 
 On-policy only: nothing is learned here that the student has not just written itself. Agreed are, of a question's right
 completions, those that read as most of them do, each once. Wrong reasonings that come to the right answer mostly read
@@ -33,14 +30,15 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from realm.method.prompt import Tags
+from realm.sections import InternalizeSettings
 from realm.student.generate import completion_text
 from realm.student.prompts import encode
+from realm.student.scoring import Scored
 from realm.student.ways import known
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
-from realm.training.rewards import Group, Scored
+from realm.training.rewards import Group
 from realm.training.shared_prefix import causal_model
-from realm.training_sections import InternalizeSettings
 
 #: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
 _ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
@@ -52,11 +50,6 @@ def without_scores(text: str, tags: Tags) -> str:
     return (text[: opening.start()] if opening else text).rstrip()
 
 
-def readable(item: Scored, question: str) -> bool:
-    """Whether a completion is whole, could be parsed, and makes sense where the question stands alone."""
-    return item.completion.format_ok and not speaks_of_routes(item.completion.think, question)
-
-
 def speaks_of_routes(think: str, question: str) -> bool:
     """Whether a thinking names routes that are not the question's own (of a bus, say): the word, or one by its number,
     where the question has no such word or number."""
@@ -65,7 +58,14 @@ def speaks_of_routes(think: str, question: str) -> bool:
 
 
 def _counts(group: Group, item: Scored) -> bool:
-    return bool(group.routes) and item.correct and readable(item, group.question.question)
+    """Whether a completion was shown routes, is right, whole and parsed, and makes sense where the question stands
+    alone."""
+    return (
+        bool(group.routes)
+        and item.correct
+        and item.completion.format_ok
+        and not speaks_of_routes(item.completion.think, group.question.question)
+    )
 
 
 def agreed(groups: Sequence[Group], tags: Tags) -> dict[str, set[str]]:
@@ -97,12 +97,12 @@ def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> 
 
 
 def moved(
-    groups: Sequence[Group], sampled: Sequence[Sequence[int]], renderer: Renderer, *, wrong_too: bool = False
+    groups: Sequence[Group], sampled: Sequence[Sequence[int]], renderer: Renderer
 ) -> list[tuple[list[int], list[int]] | None]:
     """(prompt ids, completion ids) without routes for every completion of the groups, in their order; None: not moved.
 
     Of a question's right completions those that most of them read like, without their scores, are moved, each text
-    once: one, or all where no two read alike. With `wrong_too` every one that can be read is.
+    once: one, or all where no two read alike.
 
     Args:
         sampled: the token ids of every completion.
@@ -114,16 +114,12 @@ def moved(
         prompt: list[int] | None = None
         for item in group.scored:
             text = without_scores(item.text, renderer.tags)
-            if wrong_too:
-                fit = bool(group.routes) and readable(item, group.question.question)
-            else:
-                fit = _counts(group, item) and text in owed[group.question.id]
-            if not fit:
+            if not (_counts(group, item) and text in owed[group.question.id]):
                 rows.append(None)
                 continue
             owed[group.question.id].discard(text)
             if prompt is None:
-                prompt = encode(tokenizer, renderer.fit(group.question.id, ())[0])
+                prompt = encode(tokenizer, renderer.fit(group.question.id).messages)
             rows.append((prompt, up_to(tokenizer, sampled[len(rows)], text)))
     return rows
 
@@ -164,7 +160,6 @@ class InternalizingTrainer(FrugalGRPOTrainer):
 
     def __init__(self, *args: Any, internalize: InternalizeSettings, **kwargs: Any) -> None:
         self.internalize = internalize
-        self._log_probs: torch.Tensor | None = None
         super().__init__(*args, **kwargs)
 
     def move(self, groups: Sequence[Group], batch: dict[str, Any], renderer: Renderer) -> dict[str, torch.Tensor]:
@@ -174,17 +169,12 @@ class InternalizingTrainer(FrugalGRPOTrainer):
         tokenizer = renderer.tokenizer
         whole = zip(batch["completion_ids"].tolist(), batch["completion_mask"].sum(1).tolist(), strict=True)
         sampled = [ids[:length] for ids, length in whole]
-        rows = moved(groups, sampled, renderer, wrong_too=self.internalize.by == "policy")
+        rows = moved(groups, sampled, renderer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         tensors = as_tensors(rows, int(pad), self.accelerator.device)
         tokens = tensors["alone_prompt_mask"].sum() + tensors["alone_mask"].sum()
         self.state.num_input_tokens_seen += int(self.accelerator.gather(tokens).sum())
         return tensors
-
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._log_probs = found[0]
-        return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, inputs)
@@ -195,18 +185,10 @@ class InternalizingTrainer(FrugalGRPOTrainer):
         if not len(live):
             return loss
         rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
-        return loss + self._weight() / rows * self._alone(model, inputs, live).sum()
-
-    def _weight(self) -> float:
-        tau = self.state.global_step / max(1, self.state.max_steps)
-        return (
-            self.internalize.weight * {"constant": 1.0, "rising": tau, "falling": 1.0 - tau}[self.internalize.schedule]
-        )
+        return loss + self.internalize.weight / rows * self._alone(model, inputs, live).sum()
 
     def _alone(self, model: Any, inputs: dict[str, Any], live: torch.Tensor) -> torch.Tensor:
         """(rows,) the loss of each moved completion of a micro-batch, `live` being their rows."""
-        # TRL keeps them where the policy that sampled is not the one of now: num_iterations above 1, vLLM.
-        old = inputs.get("old_per_token_logps", self._log_probs)
         part = {name: value[live] for name, value in inputs.items() if name.startswith(("alone", "prompt", "compl"))}
         ids = torch.cat([part["alone_prompt_ids"], part["alone_ids"]], 1)
         mask = torch.cat([part["alone_prompt_mask"], part["alone_mask"]], 1)
@@ -222,11 +204,7 @@ class InternalizingTrainer(FrugalGRPOTrainer):
                 student = _predictions(bare, ids, mask, width, self.temperature)
             return divergence(student, teacher, _common(part))
         log_probs, _, _ = self._get_per_token_logps_and_entropies(bare, ids, mask, width)
-        if self.internalize.by == "sft":
-            return -own_mean(log_probs, part["alone_mask"])
-        assert old is not None
-        common = _common(part)
-        return surrogate(log_probs, old.detach()[live], inputs["advantages"][live], common, self.epsilon_high)
+        return -own_mean(log_probs, part["alone_mask"])
 
 
 def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:
@@ -257,21 +235,3 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor)
     width = mask.shape[1]
     student, teacher = student[:, :width], teacher[:, :width]
     return own_mean((teacher.exp() * (teacher - student)).sum(-1), mask)
-
-
-def surrogate(
-    log_probs: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, epsilon: float
-) -> torch.Tensor:
-    """(B,) GRPO's clipped loss of completions under another prompt than they were sampled with.
-
-    Args:
-        log_probs: (B, ≥ C) under the prompt without routes.
-        old: (B, ≥ C) of the same tokens as they were sampled.
-        advantages: (B,).
-        mask: (B, C).
-        epsilon: the ratio counts up to 1 + epsilon. Below nothing is clipped: without routes most ratios are small.
-    """
-    width = mask.shape[1]
-    ratio = (log_probs[:, :width] - old[:, :width]).exp()
-    gain = advantages[:, None]
-    return -own_mean(torch.min(ratio * gain, ratio.clamp(max=1 + epsilon) * gain), mask)

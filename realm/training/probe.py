@@ -9,17 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from transformers import TrainerCallback
 
-from realm.bank.store import Bank
-from realm.config import Config
-from realm.student.load import context_length, load
-from realm.tasks.base import Task
 from realm.tasks.workers import VerifierPool
 from realm.training.failures import explain
 from realm.training.grpo import make_grpo_trainer
+from realm.training.prepare import Prepared
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
@@ -46,30 +42,28 @@ class _Clock(TrainerCallback):
         self.steps.append(time.perf_counter() - self._started)
 
 
-def probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, *, k: int) -> Probe:
+def probe(prepared: Prepared, pool: VerifierPool) -> Probe:
     """Train for two steps of as few micro-batches as there can be, and throw the result away.
 
     The second step is the one that is timed; it is taken for as many micro-batches as a step has. Generation is timed
     with it, although a larger batch generates more at once and costs less for each completion: the figure is rather too
-    high than too low. Routes are those of the first step, when all are shown.
-
-    Args:
-        k: routes per prompt (none in the recipe grpo).
+    high than too low. Routes are those of the first step, when all are shown. The prepared model is used up.
 
     Raises:
         ResourceError: the memory does not suffice.
         TrainingError: a loss is no number.
     """
     try:
-        return _probe(config, task, bank, pool, k)
+        return _probe(prepared, pool)
     except Exception as error:
-        reason = explain(error, config, "rl", 0, None)
+        reason = explain(error, prepared.config, "rl", 0, None)
         if reason is None:
             raise
         raise reason from error
 
 
-def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k: int) -> Probe:
+def _probe(prepared: Prepared, pool: VerifierPool) -> Probe:
+    config = prepared.config
     rl = config.training.rl
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     short = config.model_copy(deep=True)
@@ -80,11 +74,12 @@ def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k:
             "save_every": 10**6,
         }
     )
-    before = _resident()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model, tokenizer = load(config.model.path, config.model.dtype, config.model)
-    renderer = Renderer(short, task, bank, tokenizer, context_length(model, config), k=k)
+    model, tokenizer = prepared.model.take(), prepared.tokenizer
+    assert model is not None, "a probe, or training, has taken it"
+    context, k = prepared.renderer.context, prepared.stages[-1].k
+    renderer = Renderer(short, prepared.task, prepared.bank, tokenizer, context, k=k)
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder, hushed():
         trainer = make_grpo_trainer(
@@ -98,12 +93,8 @@ def _probe(config: Config, task: Task, bank: Bank | None, pool: VerifierPool, k:
             callbacks=[clock],
         )
         trainer.train()
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _gained(before)
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _gained(prepared.resident)
     return Probe(clock.steps[-1] * rl.batch_size / batch, peak)
-
-
-def _resident() -> int:
-    return int(psutil.Process().memory_info().rss)
 
 
 def _gained(before: int) -> int:

@@ -26,8 +26,9 @@ from realm.rows.run import Cost, StageCost
 from realm.rows.training import RewardParts, RlStep, Sampled, SampledCompletion, SftStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import prompt_text
-from realm.training.rewards import Group, RouteReward, Scored
-from realm.training.settings import sharded
+from realm.student.scoring import Scored
+from realm.training.group import sharded
+from realm.training.rewards import Group, RouteReward
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,11 @@ class Recorder(TrainerCallback):
                 ShownRoute(id=route.id, text=route.text, answer=route.answer, label=route.label)
                 for route in group.routes
             ),
-            completions=tuple(map(_completion, group.scored)),
+            completions=tuple(map(_completion, group.scored, group.copied)),
         )
 
 
-def _completion(item: Scored) -> SampledCompletion:
+def _completion(item: Scored, copied: bool) -> SampledCompletion:
     """A completion as completions.jsonl holds it; where the verifier failed nobody knows what it is worth."""
     reward, unknown = item.reward, item.verifier_failed
     return SampledCompletion(
@@ -201,7 +202,7 @@ def _completion(item: Scored) -> SampledCompletion:
         scoring=reward.scoring,
         reasons=item.completion.reasons,
         parts=None if unknown else RewardParts(format=reward.format, answer=reward.answer, scores=reward.scores),
-        copied=None if unknown else item.copied,
+        copied=None if unknown else copied,
     )
 
 

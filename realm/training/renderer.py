@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from realm.bank.store import Bank
 from realm.config import Config
-from realm.errors import ModelError
-from realm.method.prompt import Message, PromptTooLongError, messages, plain
-from realm.method.routes import Route, draw
+from realm.method.prompt import Message, messages, plain
+from realm.method.routes import NOTHING, Draw, Route, draw
 from realm.method.schedule import Schedule, is_probe
-from realm.student.prompts import fit_prompt, make_tags, make_wording, prompt_text
+from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, prompt_text
 from realm.tasks.base import Question, Task
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """One prompt: its messages, the routes it shows in order, the p they were faded with (0 for a probe), and how many
-    routes were dropped because the context was too short for them."""
-
-    messages: list[Message]
-    routes: tuple[Route, ...]
-    p: float
-    dropped: int
-
-
-def make_schedule(config: Config) -> Schedule:
-    """The fade of the configuration."""
-    fade = config.fade
-    return Schedule(
-        fade.schedule, fade.p_start, fade.p_end, fade.hold, fade.fade_end, fade.stairs, fade.floor, fade.target
-    )
 
 
 def as_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[Message] | str:
@@ -66,17 +47,17 @@ class Renderer:
         k: int | None = None,
         seed: int | None = None,
     ) -> None:
-        self.k = config.routes.k if k is None else k
+        selection = make_selection(config)
+        self.selection = selection if k is None else replace(selection, k=k)
         self.seed = config.run.seed if seed is None else seed
-        self.tags = make_tags(config)
+        self.tags = config.prompt.tags()
         self.wording = make_wording(config, task)
         self.questions: Mapping[str, Question] = {question.id: question for question in task.rows("train")}
         self.context = context
         self.limit = context - config.training.rl.max_completion_length
         self.tokenizer = tokenizer
         self._bank = bank
-        self._schedule = make_schedule(config)
-        self._config = config
+        self._probe = config.fade.probe
 
     def routes(self, question_id: str) -> list[Route]:
         """Every route the bank holds for the question."""
@@ -90,7 +71,7 @@ class Renderer:
         success: float | None = None,
         *,
         schedule: Schedule | None = None,
-    ) -> Rendered:
+    ) -> Prompt:
         """The prompt of the question at optimizer step `step` (from 0) and progress `tau` in [0, 1].
 
         Args:
@@ -101,43 +82,17 @@ class Renderer:
         Raises:
             ModelError: the question alone does not fit the context.
         """
-        routes: tuple[Route, ...] = ()
-        p = 0.0
-        if self.k and not (success is not None and self._is_probe(question_id, step)):
-            settings = self._config.routes
-            drawn = draw(
-                self.routes(question_id),
-                k=self.k,
-                strategy=settings.selection,
-                schedule=schedule or self._schedule,
-                granularity=self._config.fade.granularity,
-                tau=tau,
-                seed=self.seed,
-                question_id=question_id,
-                step=step,
-                success=success or 0.0,
-                error_ratio=settings.error_ratio,
-                error_range=settings.error_range,
-            )
-            routes, p = drawn.routes, drawn.p
-        prompt, kept, dropped = self.fit(question_id, routes)
-        return Rendered(prompt, kept, p, dropped)
+        named: Any = {"seed": self.seed, "question_id": question_id, "step": step}
+        if not self.selection.k or (success is not None and is_probe(self._probe, **named)):
+            return self.fit(question_id)
+        selection = self.selection if schedule is None else replace(self.selection, schedule=schedule)
+        drawn = draw(self.routes(question_id), selection, tau=tau, success=success or 0.0, **named)
+        return self.fit(question_id, drawn)
 
-    def _is_probe(self, question_id: str, step: int) -> bool:
-        return is_probe(self._config.fade.probe, seed=self.seed, question_id=question_id, step=step)
-
-    def fit(self, question_id: str, routes: Sequence[Route]) -> tuple[list[Message], tuple[Route, ...], int]:
-        """The prompt with as many of the routes as the context holds, those routes, and the number dropped."""
+    def fit(self, question_id: str, drawn: Draw = NOTHING) -> Prompt:
+        """The prompt with as many of the routes as the context holds. Raises `ModelError` as `make_prompt` does."""
         question = self.questions[question_id]
-        try:
-            return fit_prompt(self.tokenizer, question, routes, self.wording, self.tags, self.limit)
-        except PromptTooLongError as error:
-            length = self._config.training.rl.max_completion_length
-            raise ModelError(
-                f"question {question_id}: its prompt needs {error.tokens} tokens even without routes, but only "
-                f"{error.limit} are left (context {self.context} - training.rl.max_completion_length {length}); "
-                "use a model with a longer context, allow fewer completion tokens, or leave the question out."
-            ) from error
+        return make_prompt(self.tokenizer, question, drawn, self.wording, self.tags, self.limit)
 
     @functools.cached_property
     def opens_thinking(self) -> bool:
@@ -152,4 +107,4 @@ class Renderer:
             ModelError: names the first question that does not.
         """
         for question_id in self.questions:
-            self.fit(question_id, ())
+            self.fit(question_id)

@@ -9,42 +9,19 @@ from statistics import fmean
 from typing import Any
 
 from realm.config import Config
-from realm.method.completion import REASONS, Completion, parse
+from realm.method.completion import REASONS
 from realm.method.prompt import Message
-from realm.method.reward import Reward, Weights, reward
 from realm.method.routes import Route
-from realm.student.judging import copied, unreadable, verify_once
-from realm.student.prompts import judged, make_tags
+from realm.student.judging import copied, unreadable
+from realm.student.prompts import judged
+from realm.student.scoring import Asked, Judge, Scored
 from realm.tasks.base import Question
-from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One completion with everything that was found out about it.
-
-    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right. `verdict`:
-    its reason where nothing was compared (see `Verdict`). `copied`: a wrong answer is that of a wrong route shown.
-    """
-
-    text: str
-    completion: Completion
-    correct: bool
-    reward: Reward
-    verifier_failed: bool
-    verdict: str = ""
-    copied: bool = False
-
-    @property
-    def paid(self) -> float | None:
-        """The reward that is learned from; None where nobody knows what the answer is worth."""
-        return None if self.verifier_failed else self.reward.total
-
-
-@dataclass(frozen=True)
 class Group:
-    """The completions of one prompt."""
+    """The completions of one prompt; `copied` tells of each whether its wrong answer is that of a wrong route shown."""
 
     question: Question
     prompt: str | list[Message]
@@ -52,6 +29,7 @@ class Group:
     p: float
     dropped: int
     scored: tuple[Scored, ...]
+    copied: tuple[bool, ...]
 
 
 class RouteReward:
@@ -81,9 +59,7 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        self._tags = make_tags(config)
-        self._weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
-        self._rule = config.reward.rule
+        self._judge = Judge(pool, tags=config.prompt.tags(), weights=config.reward.weights(), rule=config.reward.rule)
         self._size = config.training.rl.num_generations
 
     def __call__(
@@ -102,7 +78,7 @@ class RouteReward:
     ) -> list[float | None]:
         """One reward per completion, None where the verifier failed.
 
-        `routes` … `dropped` are the columns added by `ReaLMTrainer`; without them the prompts had no routes.
+        `routes` … `dropped` are the columns added by `RouteTrainer`; without them the prompts had no routes.
         """
         n = len(completions)
         shown = list(routes or [()] * n)
@@ -110,34 +86,20 @@ class RouteReward:
             texts = [self.read(ids) for ids in completion_ids]
         else:
             texts = [text if isinstance(text, str) else str(text[0]["content"]) for text in completions]
-        parsed = [
-            parse(text, len(judged(self._config, route)), self._tags) for text, route in zip(texts, shown, strict=True)
-        ]
         questions = [self._questions[key] for key in question_id]
-        verdicts = verify_once(
-            self._pool,
-            [(item.answer, asked.answer, asked.question) for item, asked in zip(parsed, questions, strict=True)],
-        )
-        # What nobody knows to be wrong copies nothing.
-        copies = copied(
-            self._pool,
+        scored = self._judge(
+            texts,
             [
-                (item.answer, verdict.correct or verdict.failed, route, asked.question)
-                for item, verdict, route, asked in zip(parsed, verdicts, shown, questions, strict=True)
+                Asked(asked.question, asked.answer, tuple(route.label for route in judged(self._config, routes_shown)))
+                for asked, routes_shown in zip(questions, shown, strict=True)
             ],
         )
-        scored = [
-            Scored(
-                text,
-                item,
-                verdict.correct,
-                self._reward(item, verdict, route),
-                verifier_failed=verdict.failed,
-                verdict=verdict.reason,
-                copied=copy,
-            )
-            for text, item, verdict, route, copy in zip(texts, parsed, verdicts, shown, copies, strict=True)
+        # What nobody knows to be wrong copies nothing.
+        answers = [
+            (item.completion.answer, item.correct or item.verifier_failed, routes_shown, asked.question)
+            for item, routes_shown, asked in zip(scored, shown, questions, strict=True)
         ]
+        copies = copied(self._pool, answers)
         self.groups = [
             Group(
                 questions[rows[0]],
@@ -146,6 +108,7 @@ class RouteReward:
                 p[rows[0]] if p else 0.0,
                 dropped[rows[0]] if dropped else 0,
                 tuple(scored[row] for row in rows),
+                tuple(copies[row] for row in rows),
             )
             for rows in self._rows(question_id)
         ]
@@ -155,10 +118,6 @@ class RouteReward:
             if tau:
                 log_metric("tau", tau[0])
         return [item.paid for item in scored]
-
-    def _reward(self, completion: Completion, verdict: Verdict, routes: Sequence[Route]) -> Reward:
-        labels = [route.label for route in judged(self._config, routes)]
-        return reward(completion, verdict.correct, labels, self._weights, self._rule)
 
     def _rows(self, question_id: Sequence[str]) -> Iterator[range]:
         """Row numbers of each group: neighbours with one question, at most G of them (a question may follow itself).
@@ -209,9 +168,9 @@ class RouteReward:
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [
-            item.copied
+            copy
             for group in with_routes
-            for item in group.scored
+            for item, copy in zip(group.scored, group.copied, strict=True)
             if not item.correct and not item.verifier_failed
         ]
         if wrong:

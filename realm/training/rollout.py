@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
-import torch
 from torch import nn
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import GenerationConfig
 
 from realm.method.seeds import derive
-from realm.student.decode import Pick, decode, quantile
-from realm.training.failures import NotFiniteError
+from realm.student.decode import decode
+from realm.student.sampling import Sampling
 from realm.training.shared_prefix import causal_model
 
 #: Settings of generation that `roll_out` follows, and those that change nothing of what is sampled.
@@ -60,18 +51,12 @@ def foreign_settings(config: GenerationConfig, model: nn.Module) -> str | None:
     return f"it has the setting {', '.join(unknown)}" if unknown else None
 
 
-def warpers(config: GenerationConfig) -> LogitsProcessorList:
-    """What transformers' `generate` does to the scores before it samples, in its order; `config` is `resolved`."""
-    steps = LogitsProcessorList()
-    if config.temperature not in (None, 1.0):
-        steps.append(TemperatureLogitsWarper(config.temperature))
-    if config.top_k:
-        steps.append(TopKLogitsWarper(config.top_k))
-    if config.top_p is not None and config.top_p < 1.0:
-        steps.append(TopPLogitsWarper(config.top_p))
-    if config.min_p is not None:
-        steps.append(MinPLogitsWarper(config.min_p))
-    return steps
+def sampling(config: GenerationConfig) -> Sampling:
+    """How tokens are chosen under these settings, which are `resolved`."""
+    if not config.do_sample:
+        return Sampling()
+    temperature = 1.0 if config.temperature is None else config.temperature
+    return Sampling(temperature, config.top_k, config.top_p, config.min_p)
 
 
 def roll_out(
@@ -91,7 +76,7 @@ def roll_out(
     Args:
         model: free of distributed wrappers.
         prompts: token ids, members of a group side by side.
-        config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `warpers` follows, see
+        config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `sampling` follows, see
             `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
         first_row: number of the first prompt in the whole batch.
@@ -102,6 +87,7 @@ def roll_out(
     config = resolved(config, model)
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     groups = [(list(prompt), len(list(members))) for prompt, members in groupby(prompts)]
+    seeds = [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]
     training = model.training
     # Dropout that is no module is not among what TRL turns off.
     model.eval()
@@ -113,26 +99,7 @@ def roll_out(
             pad=config.pad_token_id,
             ends=set(ends),
             max_new_tokens=config.max_new_tokens,
-            pick=_sampler(config, [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]),
+            pick=sampling(config).pick(seeds, config.max_new_tokens),
         )
     finally:
         model.train(training)
-
-
-def _sampler(config: GenerationConfig, seeds: Sequence[int]) -> Pick:
-    """Chooses the tokens of completion i with uniform numbers from `seeds[i]`."""
-    if not config.do_sample:
-        return lambda scores, rows, step: scores.argmax(-1)
-    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
-    draws = torch.stack([torch.rand(config.max_new_tokens, generator=source) for source in sources])
-    steps = warpers(config)
-
-    def pick(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
-        # The warpers look at nothing but the scores.
-        warped: Any = steps(torch.LongTensor(), scores.float())
-        probabilities = torch.softmax(warped, -1)
-        if not torch.isfinite(probabilities).all():
-            raise NotFiniteError("a probability of the next token")
-        return quantile(probabilities, draws[rows, step].to(scores.device))
-
-    return pick

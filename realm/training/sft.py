@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset
@@ -22,7 +22,7 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import Message, PromptTooLongError, target
-from realm.method.routes import Route, select
+from realm.method.routes import Draw, Route, select
 from realm.method.seeds import derive, rng
 from realm.student.prompts import as_plain_text, encode, fit_prompt, judged
 from realm.tasks.base import Question
@@ -103,24 +103,17 @@ def examples(config: Config, renderer: Renderer, bank: Bank, round_: int) -> lis
 def _example(config: Config, renderer: Renderer, taught: Sequence[CoT], source: random.Random) -> Example:
     cot = source.choice(taught)
     question_id = cot.question_id
-    settings = config.routes
     shown: list[Route] = []
-    if renderer.k and source.random() >= config.training.sft.empty_share:
+    if renderer.selection.k and source.random() >= config.training.sft.empty_share:
         # Leaving out every route with the same text too would leave mostly wrong ones where a teacher's right CoTs read
         # alike, and teach that routes are wrong.
         others = [route for route in renderer.routes(question_id) if route.id != cot.id]
-        shown = select(
-            others,
-            # A synthesizer reads k routes at inference too; elsewhere routes fade, so that any number may come.
-            source.randint(1, renderer.k) if config.prompt.judge else renderer.k,
-            settings.selection,
-            source,
-            error_ratio=settings.error_ratio,
-            error_range=settings.error_range,
-        )
-    messages, kept, _ = renderer.fit(question_id, shown)
-    completion = _completion(renderer, cot, [float(route.label) for route in judged(config, kept)])
-    return Example(question_id, messages, kept, cot, completion)
+        # A synthesizer reads k routes at inference too; elsewhere routes fade, so that any number may come.
+        k = source.randint(1, renderer.selection.k) if config.prompt.judge else renderer.selection.k
+        shown = select(others, replace(renderer.selection, k=k), source)
+    prompt = renderer.fit(question_id, Draw(tuple(shown), 1.0))
+    completion = _completion(renderer, cot, [float(route.label) for route in judged(config, prompt.routes)])
+    return Example(question_id, prompt.messages, prompt.routes, cot, completion)
 
 
 def without_routes(renderer: Renderer, question: Question, cot: CoT) -> Example | None:

@@ -27,8 +27,9 @@ from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import writing
 from realm.method.prompt import Wording, messages
+from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
-from realm.student.prompts import make_tags, make_wording
+from realm.student.prompts import make_wording, template_arguments
 from realm.tasks.base import Comment, Question, Task
 from realm.tasks.verify import Verifier, verifier
 
@@ -94,13 +95,14 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
         k: routes per prompt of the RL stage (0 in the recipe grpo).
 
     Raises:
-        ConfigError: prompts or questions would depend on what verl's batches achieve.
+        ConfigError: prompts or questions would depend on what verl's batches achieve, or `model.template_arguments`
+            does not suit the chat template.
         ModelError: the student's tokenizer has no chat template, without which verl has no prompt.
         DataError: there is no training question, or a text that UTF-8 cannot hold.
         ResourceError: the disk refuses.
     """
     _refuse_feedback(config, k)
-    if not load_tokenizer(config.model.path).chat_template:
+    if not load_tokenizer(config.model.path, config.model).chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
     context = context_length(load_outline(config.model.path), config)
     files = []
@@ -145,7 +147,7 @@ def _row(config: Config, exported: Exported, number: int, question: Question, ba
     row = {
         # What verl's own dataset reads; the prompt is the one without routes.
         "data_source": f"realm/{exported.task}",
-        "prompt": messages(question.question, (), exported.wording, make_tags(config)),
+        "prompt": messages(question.question, (), exported.wording, config.prompt.tags()),
         "ability": exported.task,
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": number, "split": exported.split, "question_id": question.id},
@@ -225,6 +227,8 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
             "shuffle": False,
             "filter_overlong_prompts": False,
             "custom_cls": {"path": _PLUGIN, "name": "RouteDataset"},
+            # With a template that asks for the day goes one that knows it: verl hands on whatever stands here.
+            "apply_chat_template_kwargs": template_arguments(load_tokenizer(config.model.path), config.model),
         },
         "reward": {
             "custom_reward_function": {
@@ -311,7 +315,7 @@ def without_counterpart(config: Config) -> list[str]:
         "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
-        "rounds": training.recipe == "realm-r1" and training.rounds > 1 and "this is the RL stage of the first",
+        "rounds": plan(config)[-1].round > 0 and "this is the RL stage of the first",
         "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
     }
     lines = []
@@ -326,6 +330,8 @@ def without_counterpart(config: Config) -> list[str]:
         lines.append("model.path (a mixture of experts): verl's loss has no term that balances the experts")
     if config.model.dtype != "float32":
         lines.append(f"model.dtype ({config.model.dtype}): verl keeps the weights that it trains in float32")
+    if config.model.tokenizer == "file":
+        lines.append("model.tokenizer (file): verl loads the tokenizer as transformers does")
     if config.run.report_to:
         lines.append(f"run.report_to ({', '.join(config.run.report_to)}): name them in trainer.logger")
     return [

@@ -8,11 +8,8 @@ solution_str, ground_truth, extra_info) that returns a mapping with `score`, cal
 
 from __future__ import annotations
 
-import atexit
 import functools
 import tempfile
-import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +22,9 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
-from realm.method.completion import parse
-from realm.method.reward import Weights, reward
-from realm.student.judging import unreadable
-from realm.student.prompts import judged, make_tags
+from realm.student.prompts import judged, present
+from realm.student.scoring import RewardFunction
 from realm.tasks.base import Question
-from realm.tasks.workers import VerifierPool
 from realm.training.renderer import Renderer
 from realm.training.settings import question_order
 from realm.training.verl_export import Exported, ExportedTask, generations, groups_per_step, read_exported
@@ -68,6 +62,8 @@ class RouteDataset(RLHFDataset):
                 ]
             )
         self._fades = exported.split == "train"
+        # Prompts are fitted as verl renders them, which is told by its configuration (data.apply_chat_template_kwargs).
+        present(self.tokenizer, config.model)
         task = ExportedTask(exported, config.task.choices, questions)
         k = exported.k if self._fades else 0
         self._renderer = Renderer(config, task, bank, self.tokenizer, exported.context, k=k)
@@ -109,59 +105,24 @@ class RouteDataset(RLHFDataset):
         }
 
 
-class _Judge:
-    """Weights and verifier of an exported run; one verification at a time, as `VerifierPool` asks for."""
-
-    def __init__(self, file: str) -> None:
-        exported = read_exported(file)
-        config = _config(exported)
-        self.tags = make_tags(config)
-        self.weights = Weights(config.reward.format, config.reward.answer, config.reward.scores)
-        self.rule = config.reward.rule
-        self.lock = threading.Lock()
-        self.pool = VerifierPool(exported.verifier, config.task.choices, config.task.verifier_timeout)
-        atexit.register(self.pool.close)
-
-
 @functools.lru_cache(maxsize=4)
-def _judge(file: str) -> _Judge:
-    return _Judge(file)
+def _rewards(file: str) -> RewardFunction:
+    """The reward of an exported run."""
+    exported = read_exported(file)
+    config = _config(exported)
+    return RewardFunction(
+        exported.verifier,
+        config.task.choices,
+        tags=config.prompt.tags(),
+        weights=config.reward.weights(),
+        rule=config.reward.rule,
+        timeout=config.task.verifier_timeout,
+    )
 
 
-def compute_score(
-    data_source: str,
-    solution_str: str,
-    ground_truth: str,
-    extra_info: Mapping[str, Any],
-    *,
-    exported: str,
-    **_: Any,
-) -> dict[str, float]:
-    """MRPV's two-stage reward of one completion as `score`, and its parts, which verl reports beside it.
-
-    verl knows no completion without a reward: one that the verifier failed on earns no answer reward here, and
-    `verifier_failed` says so (in our own trainer nothing is learned from it).
-
-    Args:
-        solution_str: the completion without special tokens.
-        extra_info: its `labels` are those of the routes that the completion is to score, in order; `question` is the
-            text of the question.
-        exported: a file that `realm export verl` wrote; it names verifier, weights and tags.
-    """
-    judge = _judge(exported)
-    labels: Sequence[int] = [int(label) for label in extra_info.get("labels", ())]
-    found = parse(solution_str, len(labels), judge.tags)
-    with judge.lock:
-        (verdict,) = judge.pool.verify([(found.answer, ground_truth, str(extra_info.get("question") or ""))])
-    paid = reward(found, verdict.correct, labels, judge.weights, judge.rule)
-    return {
-        "score": paid.total,
-        "correct": float(verdict.correct),
-        "format": paid.format,
-        "scoring": paid.scoring,
-        "verifier_failed": float(verdict.failed),
-        "unreadable_answer": float(unreadable(found.answer, verdict.reason)),
-    }
+def compute_score(*args: Any, exported: str, **columns: Any) -> dict[str, float]:
+    """`RewardFunction.verl` with verifier, weights and tags of a file that `realm export verl` wrote."""
+    return _rewards(exported).verl(*args, **columns)
 
 
 def advantages(

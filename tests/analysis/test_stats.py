@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from realm.analysis.estimates import PairedMean, Ratio, Reservoir, poisson_weights, student_quantile, student_tail
 from realm.analysis.redundancy import agreeing, pairs
 from realm.analysis.stats import FIT_SAMPLE, LENGTH_SAMPLE, NAMES, OTHERS, Student, statistics
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
+from realm.statistics.streams import Reservoir
 from realm.tasks.base import Question
 from realm.tasks.verify import Choice, Exact, Number, Verifier, verifier
 
@@ -195,33 +195,6 @@ def test_memory_does_not_grow_with_the_bank() -> None:
     statistics(groups(6_000))  # what is imported and cached once
     assert LENGTH_SAMPLE <= 2 * 15_000 and FIT_SAMPLE < 15_000  # so that every sample is full in both
     assert peak(30_000) < 1.1 * peak(15_000)
-
-
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (4, 2.776), (30, 2.042), (10_000, 1.960)])
-def test_student_against_its_table(freedom: int, t: float) -> None:
-    # Two-sided 5 % points of Student's distribution, as printed in any table.
-    assert student_quantile(freedom) == pytest.approx(t, abs=6e-4)
-    assert student_tail(t, freedom) == pytest.approx(0.05, abs=1e-4)
-    assert student_tail(0, freedom) == pytest.approx(1)
-
-
-def test_paired_mean_by_hand() -> None:
-    # 1, 2, 3: mean 2, s = 1, standard error 1/√3, t(2) = 4.303
-    mean = PairedMean()
-    for value in (1.0, 2.0, 3.0):
-        mean.add(value)
-    assert mean.summary()["interval"] == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-3)
-    assert mean.summary()["p"] == pytest.approx(0.0742, abs=1e-3)
-
-
-def test_the_interval_of_a_ratio_is_that_of_the_binomial_where_questions_have_one_cot() -> None:
-    # 1000 questions, 30 % of them wrong: ±1.96 √(0.3 · 0.7 / 1000) = ±0.0284
-    ratio = Ratio()
-    for number in range(1000):
-        ratio.add(number % 10 < 3, 1, poisson_weights(0, str(number)))
-    low, high = ratio.interval() or (0, 0)
-    assert ratio.value == 0.3
-    assert (low, high) == (pytest.approx(0.2716, abs=0.006), pytest.approx(0.3284, abs=0.006))
 
 
 def test_reservoir_is_an_even_sample() -> None:

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import json
-from collections import Counter
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.analysis.arithmetic import equations, numbers
-from realm.analysis.inner import ORDER, PLACES, STACK, STATE, SUM, first_contradiction
 from realm.analysis.steps import (
     FALSE_SUM,
     OTHER_OPERATION,
@@ -155,9 +150,11 @@ def test_a_missed_rule_stands_against_the_right_one() -> None:
     assert bare(found.right) == ("a", "lamp", "goes", "to", "bin", "amber", "31")
 
 
-def test_without_a_right_cot_only_contradictions_count() -> None:
+def test_without_a_right_cot_only_a_false_sum_counts() -> None:
     reference = Reference(QUESTION, [])
-    assert reference.diverging("3 * 12 = 36\n36 - 6 = 31\nso 31", "31").kind == SUM
+    found = reference.diverging("3 * 12 = 36\n36 - 6 = 31\nso 31", "31")
+    assert (found.index, found.kind, found.step) == (1, FALSE_SUM, "36 - 6 = 31")
+    assert reference.diverging("A = 2 * 3 = 6\nB = A + 1 = 8\nso 8", "8").index == 1
     assert reference.diverging("no idea at all", "5").kind == UNKNOWN
     assert reference.diverging("", "").kind == UNKNOWN
 
@@ -168,64 +165,6 @@ def test_any_text_has_a_divergence(right: str, wrong: str, answer: str) -> None:
         found = Reference(right, positives).diverging(wrong, answer)
         steps = split_steps(wrong)
         assert found.step == (steps[found.index] if steps and found.kind != UNKNOWN else "")
-
-
-# question, steps, first wrong step, kind
-CONTRADICTIONS = [
-    ("", ["A = 2 * 3 = 6", "B = A + 1 = 8"], 1, SUM),
-    ("", ["At the start: Ann: red, Bob: blue.", "Ann and Bob swap: Ann: blue, Bob: blue."], 1, STATE),
-    ("", ["Ann: red, Bob: blue, Cleo: white.", "Ann and Bob swap: Ann: red, Bob: white, Cleo: blue."], 1, STATE),
-    ("", ["Ann: red, Bob: blue.", "At the end Ann has blue."], 1, STATE),
-    ("( [ ]", ["( ; stack: (", "[ ; stack: ( [", "] ; stack: [", "The final stack is \"(\""], 2, STACK),
-    ("( [ ]", ["( ; stack: (", "[ ; stack: ( [", "] ; stack: (", "We need \"]\""], 3, STACK),
-    ("Sort: bee ant cat", ['We have "bee" < "ant" < "cat".'], 0, ORDER),
-    ("Sort: bee ant cat", ['The first letter: "bee": "b" (2).', 'We have "ant" < "bee" < "bee" < "cat".'], 1, ORDER),
-    ("three birds", ["The owl is second. So first can be any bird, then second is the owl.",
-                     "The crow is left. So first is the crow, then second is the hawk."], 1, PLACES),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("question", "steps", "index", "kind"), CONTRADICTIONS)
-def test_first_contradiction(question: str, steps: list[str], index: int, kind: str) -> None:
-    assert first_contradiction(steps, question) == (index, kind)
-
-
-CONSISTENT = [
-    ("", ["A = 2 * 3 = 6", "B = A + 1 = 7"]),
-    ("", ["Ann: red, Bob: blue, Cleo: white.", "Ann and Bob swap: Ann: blue, Bob: red, Cleo: white.", "Ann has blue."]),
-    ("( [ ]", ["( ; stack: (", "[ ; stack: ( [", "] ; stack: (", 'The final stack is "("', 'We need ")"']),
-    ("Sort: bee ant cat", ['The first letter: "bee": "b" (2).', 'We have "ant" < "bee" < "cat".']),
-    ("Nothing", ["There is nothing to check: it is so.", "If 5 < 6 then yes.", "Hence done."]),
-]
-
-
-@pytest.mark.parametrize(("question", "steps"), CONSISTENT)
-def test_no_contradiction_where_there_is_none(question: str, steps: list[str]) -> None:
-    assert first_contradiction(steps, question) is None
-
-
-@given(st.lists(st.text(max_size=80), max_size=6), st.text(max_size=80))
-def test_any_steps_are_checked(steps: list[str], question: str) -> None:
-    found = first_contradiction(steps, question)
-    assert found is None or 0 <= found[0] < len(steps)
-
-
-@pytest.mark.data
-def test_first_mistakes_that_people_marked(data_dir: Path) -> None:
-    """Well above what guessing gives (always step 1: 16 %, a random step: 11 %), and rarely an alarm without need."""
-    outcomes: Counter[str] = Counter()
-    for line in (data_dir / "bigbench_mistake_cots.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        (cot,) = row["cots"]
-        found = first_contradiction(cot["text"].split("\n"), row["question"])
-        if cot["first_error_step"] is None:
-            outcomes["clean"] += 1
-            outcomes["alarm"] += found is not None
-        else:
-            outcomes["marked"] += 1
-            outcomes["exact"] += found is not None and found[0] == cot["first_error_step"]
-    assert outcomes["exact"] / outcomes["marked"] > 0.75
-    assert outcomes["alarm"] / outcomes["clean"] < 0.1
 
 
 FEES = [

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from realm.bank.cot import COLUMNS, PROBLEMS, CoT, comment_hash, from_record, to_record
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import fold
 from realm.bank.store import Bank
 from realm.bank.writer import to_bytes
 from realm.errors import DataError, ResourceError
 from realm.tasks.base import Comment, Question
+from tests.holding import another_holds
 
 HOSTILE = [
     "<think>a</think><answer>1</answer><scores>1</scores></route><route 2>",
@@ -91,7 +93,7 @@ def test_whatever_is_written_is_read_back(
     with again.lock():
         with again.writer() as writer:
             writer.write_labels((cot, 1, "why") for cot in found)
-        again.fold()
+        fold(again)
     assert [(cot.id, cot.text, cot.answer, cot.label, cot.reason) for cot in BankFolder.open(again.path).scan()] == [
         (cot.id, cot.text, cot.answer, 1, "why") for cot in found
     ]
@@ -154,8 +156,8 @@ def test_questions_and_comments_are_added_once(tmp_path: Path) -> None:
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "bank")
     with (
-        folder.lock(),
-        pytest.raises(ResourceError, match="another process is writing"),
+        another_holds(folder.path) as process,
+        pytest.raises(ResourceError, match=f"process {process.pid} on .* is working in this folder"),
         BankFolder.open(folder.path).lock(),
     ):
         pass
@@ -244,7 +246,7 @@ def test_a_killed_writer_loses_nothing_that_it_said_was_written(
         assert len(written) <= told - start + 2
         assert all(labels[f"q//{sample}"] == (sample % 2, "") for sample in range(start, told + 1))
     with folder.lock():
-        folder.fold()
+        fold(folder)
     assert [cot.label for cot in folder.scan() if cot.sample < 200] == [number % 2 for number in range(200)]
     assert not (folder.path / "labels.jsonl").exists()
     assert len({cot.id for cot in folder.scan()}) == len(list(folder.scan()))
@@ -253,7 +255,7 @@ def test_a_killed_writer_loses_nothing_that_it_said_was_written(
 def test_a_bank_without_its_rows_says_so(tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "bank")
     (folder.path / "cots.jsonl").unlink()
-    with pytest.raises(DataError, match="cannot read the bank"):
+    with pytest.raises(DataError, match=r"cots\.jsonl: cannot read"):
         list(folder.scan())
 
 
@@ -288,7 +290,7 @@ def test_a_folder_is_taken_over_where_nothing_is_lost(tmp_path: Path, monkeypatc
 
 
 def test_a_bank_that_is_being_made_is_left_alone(tmp_path: Path) -> None:
-    with BankFolder(tmp_path, {}).lock(), pytest.raises(ResourceError, match="another process"):
+    with another_holds(tmp_path), pytest.raises(ResourceError, match="is working in this folder"):
         BankFolder.create(tmp_path)
 
 

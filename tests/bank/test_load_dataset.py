@@ -10,6 +10,7 @@ import pytest
 from realm.bank.compact import compact
 from realm.bank.cot import COLUMNS, CoT, comment_hash, to_record
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import fold
 from realm.bank.questions import QUESTION_COLUMNS
 from realm.tasks.base import Comment, Question
 
@@ -96,7 +97,7 @@ def test_labels_that_were_folded_are_in_the_rows(folder: BankFolder) -> None:
     with folder.lock():
         with folder.writer() as writer:
             writer.write_labels((cot, 1, "") for cot in cots())
-        folder.fold()
+        fold(folder)
     assert set(load(folder)["label"]) == {1}
 
 
@@ -130,7 +131,7 @@ def test_what_changed_is_read_anew(folder: BankFolder, tmp_path: Path) -> None:
     with folder.lock():
         with folder.writer() as writer:
             writer.write_labels([(cot, 1, "") for cot in cots()])
-        folder.fold()
+        fold(folder)
     assert {row["label"] for row in rows()[:-2]} == {1}
     assert len(rows("questions")) == 2
     folder.add_questions([Question("q3", "?", "3")])

@@ -105,18 +105,15 @@ def test_errors_needs_a_hundred_wrong_cots(write: Callable[..., str]) -> None:
 
 def test_select_shows_what_training_draws_at_step_0(bank: Path) -> None:
     from realm.bank.store import Bank
-    from realm.method.routes import draw
-    from realm.method.schedule import Schedule
+    from realm.method.routes import Selection, draw
 
     found = json.loads(realm("select", bank, "--show", 3, "-k", 2, "--seed", 5, "--json").stdout)
     assert [one["question_id"] for one in found] == ["q0", "q1", "q2"]
     shown: dict[str, Any] = {one["strategy"]: one for one in found[1]["shown"]}
     assert set(shown) == {"random", "balanced", "error_ratio", "diverse", "disagreement"}
     for strategy in shown:
-        drawn = draw(
-            Bank.open(bank).routes("q1"), k=2, strategy=strategy, schedule=Schedule(kind="constant"),
-            granularity="route", tau=0.0, seed=5, question_id="q1", step=0,
-        )  # fmt: skip
+        selection = Selection(2, strategy)  # type: ignore[arg-type]
+        drawn = draw(Bank.open(bank).routes("q1"), selection, seed=5, question_id="q1", step=0)
         assert [route["id"] for route in shown[strategy]["routes"]] == [route.id for route in drawn.routes]
     text = realm("select", bank, "--question", "q7", "--strategy", "diverse").stdout
     assert "q7: How many" in text and "gold 27; 4 CoTs to choose from" in text

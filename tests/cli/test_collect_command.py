@@ -62,7 +62,7 @@ def change(folder: Path, wire: Wire | None = None, **sections: Any) -> None:
                     "base_url": wire.base_url,
                     "api_key_env": "WIRE_KEY",
                     "sampling": {"max_tokens": 100},
-                    "price": {"input": "1 USD per 1M tokens", "output": "2 USD per 1M tokens"},
+                    "price": {"input": 1, "output": 2},
                 }
             },
             "guidance": {"comments": "rules.md", "match": "always"},
@@ -107,11 +107,11 @@ def test_a_dry_run_needs_no_key_and_no_network_and_writes_nothing(
 ) -> None:
     monkeypatch.delenv("WIRE_KEY")
     before = tree(here)
-    result = realm("collect", "config.yaml", "--out", "bank", "--dry-run", "--set", "collect.budget.cost=3 USD")
+    result = realm("collect", "config.yaml", "--out", "bank", "--dry-run", "--set", "collect.budget.cost=3")
     assert result.exit_code == 0, result.output
     assert "24 are owed" in result.stdout
     assert "cost: at most 0.0" in result.stdout
-    assert "budget, over every start: 3 USD" in result.stdout
+    assert "budget, over every start: 3.00 USD" in result.stdout
     assert "nothing was sent, nothing was written" in result.stdout
     shown = realm("collect", "config.yaml", "--out", "bank", "--show", "2")
     assert shown.exit_code == 0, shown.output

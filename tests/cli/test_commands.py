@@ -19,9 +19,9 @@ from typer.testing import Result
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.cli.results import print_results
-from realm.cli.train import open_training_bank
 from realm.config import load_config
 from realm.errors import ResourceError
+from realm.exchange.run_bank import open_run_bank
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
@@ -146,7 +146,7 @@ def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
     task = load_task(config)
     with VerifierPool(task.verifier.name) as pool:
         for resume, word in ((True, "I add."), (False, "I count.")):
-            bank = open_training_bank(config, task, pool, resume=resume)
+            bank = open_run_bank(config, task, pool, resume=resume)
             assert bank is not None
             assert all(cot.text.startswith(word) for cot in bank.all())
 
@@ -273,3 +273,20 @@ def test_ctrl_c_in_training_tells_the_command_that_goes_on(work: Path) -> None:
     assert done.returncode == 0, done.stderr
     steps = [row["step"] for row in rows(metrics)]
     assert steps == list(range(1, 41))
+
+
+def test_a_recipe_of_somebody_else_trains_and_is_reported(
+    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (work / "my_recipes.py").write_text(
+        "from realm.recipes import realm_zero\n"
+        "from realm.recipes.stage import Recipe\n"
+        "BRIEF = Recipe('brief', realm_zero.stages, {'fade.fade_end': 0.25})\n"
+    )
+    monkeypatch.syspath_prepend(work)
+    result = realm("train", "config.yaml", "--set", "training.recipe=my_recipes:BRIEF")
+    assert result.exit_code == 0, result.output
+    assert load_config(work / "runs" / "first" / "config.yaml").fade.fade_end == 0.25
+    assert "my_recipes:BRIEF" in (work / "runs" / "first" / "report.html").read_text(encoding="utf-8")
+    assert realm("doctor", "runs/first").exit_code in (0, 1)
+    assert realm("train", "config.yaml", "--set", "training.recipe=my_recipes:LONG").exit_code == 2

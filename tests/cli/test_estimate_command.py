@@ -38,7 +38,7 @@ def test_supervised_recipes_are_estimated_and_refused_too(
     assert result.exit_code == 0, result.output
     words = [line.split()[0] for line in result.stderr.splitlines() if line]
     assert words == ["model", "fixed", "update", "peak", "tokens", "time"]
-    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(100_000, "GPU"))
+    monkeypatch.setattr("realm.training.prepare.memory", lambda config: Memory(100_000, "GPU"))
     result = realm(*sft)
     assert result.exit_code == 2
     assert "weights, gradients and optimizer states need" in result.stderr
@@ -46,20 +46,20 @@ def test_supervised_recipes_are_estimated_and_refused_too(
 
 def test_what_cannot_fit_is_not_started(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree(work)
-    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(100_000, "GPU"))
+    monkeypatch.setattr("realm.training.prepare.memory", lambda config: Memory(100_000, "GPU"))
     for arguments in ((), ("--estimate",)):
         result = realm("train", "config.yaml", *arguments)
         assert result.exit_code == 2
         assert "weights, gradients and optimizer states need" in result.stderr and "the GPU has 100 kB" in result.stderr
     assert tree(work) == before
-    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(10_000_000, "GPU"))
+    monkeypatch.setattr("realm.training.prepare.memory", lambda config: Memory(10_000_000, "GPU"))
     assert realm("train", "config.yaml").exit_code == 0, "what may fit is started"
 
 
 def test_what_hardly_fits_is_not_started(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and states fit; the caches of 64 completions of up to 2000 tokens do not, by far."""
     before = tree(work)
-    monkeypatch.setattr("realm.training.memory.memory", lambda config: Memory(1_000_000, "GPU"))
+    monkeypatch.setattr("realm.training.prepare.memory", lambda config: Memory(1_000_000, "GPU"))
     long = ("--set", "training.rl.max_completion_length=1500", "--set", "training.rl.batch_size=64")
     for arguments in (long, (*long, "--estimate")):
         result = realm("train", "config.yaml", *arguments)

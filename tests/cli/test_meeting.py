@@ -57,16 +57,16 @@ def test_a_run_that_was_begun_meanwhile_is_not_mistaken_for_a_new_one(
     work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process made the whole run while this one was still looking at its settings."""
-    from realm.training import recipes
+    from realm.training import prepare as module
 
     assert realm("train", "config.yaml", "--out", "other/first").exit_code == 0
-    check = recipes.check
+    prepare = module.prepare
 
-    def meanwhile(*args: Any) -> None:
-        check(*args)
+    def meanwhile(*args: Any) -> Any:
         shutil.copytree("other/first", "runs/first")
+        return prepare(*args)
 
-    monkeypatch.setattr(recipes, "check", meanwhile)
+    monkeypatch.setattr(module, "prepare", meanwhile)
     late = realm("train", "config.yaml", "--resume")
     assert late.exit_code == 2 and "another process has changed this run meanwhile" in late.stderr
     assert [*tree(work / "runs/first").values()] == [*tree(work / "other/first").values()]

@@ -108,15 +108,15 @@ def test_wandb_without_a_key(
     work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, key: str | None, mode: str, ok: bool
 ) -> None:
     """It would ask for one, or fail, when the training starts."""
-    from realm.training import recipes
+    from realm.training import prepare
 
     wandb: Any = types.ModuleType("wandb")
     wandb.api = types.SimpleNamespace(api_key=key)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr(recipes, "get_available_reporting_integrations", lambda: ["wandb"])
+    monkeypatch.setattr(prepare, "get_available_reporting_integrations", lambda: ["wandb"])
     monkeypatch.setenv("WANDB_MODE", mode)
     if ok:
-        assert recipes._known_to_wandb()
+        assert prepare._known_to_wandb()
         return
     result = realm("train", "config.yaml", "--set", "run.report_to=[wandb]")
     assert result.exit_code == 2 and "run.report_to: wandb has no key here" in result.stderr

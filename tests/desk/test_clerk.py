@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import pytest
 
 from realm.desk.book import UNCOMMENTED
+from realm.desk.scripted import ScriptedTeacher
 from realm.desk.task import DeskTask
 from realm.method.seeds import rng
 from realm.sections import GuidanceConfig
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Reply
 from realm.teacher.guidance import Guidance
-from realm.teacher.scripted import ScriptedTeacher
 
 
 @pytest.fixture(scope="module")

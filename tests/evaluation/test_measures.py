@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import random
 
 import pytest
 
 from realm.evaluation.measures import (
     auroc,
-    bootstrap_interval,
     brier,
     macro_f1,
     maj_at_n,
-    paired_difference,
     pass_at_n,
     same_err,
     scoring_accuracy,
@@ -116,62 +113,3 @@ def test_pass_at_n_is_the_mean_over_all_subsets(samples: int, correct: int, n: i
 )
 def test_maj_at_n(answers: list[str | None], correct: list[bool], wanted: bool) -> None:
     assert maj_at_n(answers, correct) is wanted
-
-
-def test_bootstrap_of_equal_values_has_no_width() -> None:
-    assert bootstrap_interval([1.0] * 10) == (1.0, 1.0)
-    assert bootstrap_interval([0.25]) == (0.25, 0.25)
-    with pytest.raises(ValueError, match="at least one"):
-        bootstrap_interval([])
-
-
-def test_bootstrap_width_is_that_of_the_binomial() -> None:
-    # 400 answers, half of them right: standard error √(¼/400) = 0.025, so 0.5 ± 1.96 · 0.025 = 0.451 … 0.549.
-    low, high = bootstrap_interval([0.0, 1.0] * 200, resamples=5000)
-    assert low == pytest.approx(0.451, abs=0.005)
-    assert high == pytest.approx(0.549, abs=0.005)
-
-
-def test_bootstrap_is_seeded() -> None:
-    source = random.Random(0)
-    values = [source.random() for _ in range(50)]
-    assert bootstrap_interval(values, 200, 1) == bootstrap_interval(values, 200, 1)
-    assert bootstrap_interval(values, 200, 1) != bootstrap_interval(values, 200, 2)
-
-
-def test_bootstrap_in_chunks_covers_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = [float(i % 2) for i in range(100)]
-    whole = bootstrap_interval(values, 2000)
-    monkeypatch.setattr("realm.evaluation.measures._CHUNK", 700)
-    assert bootstrap_interval(values, 2000) == whole
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
-    source = random.Random(1)
-    hits = 0
-    for trial in range(300):
-        low, high = bootstrap_interval([float(source.random() < 0.6) for _ in range(100)], 400, trial)
-        hits += low <= 0.6 <= high
-    # 95 % of 300 is 285; five standard errors of √(300 · 0.95 · 0.05) = 3.8 below and above.
-    assert 266 <= hits <= 299
-
-
-def test_paired_difference() -> None:
-    a = {"1": 1.0, "2": 1.0, "3": 0.0, "4": 1.0}
-    b = {"4": 0.0, "3": 0.0, "2": 1.0, "1": 0.5}
-    found = paired_difference(a, b)
-    assert found.difference == pytest.approx((0.5 + 0 + 0 + 1) / 4)
-    assert found.low <= found.difference <= found.high
-    assert paired_difference(b, a).difference == -found.difference
-    with pytest.raises(ValueError, match="same questions"):
-        paired_difference(a, {"1": 1.0})
-
-
-def test_pairing_takes_out_what_both_share() -> None:
-    # Both are right on the same half; one is right on one question more. Unpaired, 0.01 would drown.
-    a = {str(i): float(i < 51) for i in range(100)}
-    b = {str(i): float(i < 50) for i in range(100)}
-    found = paired_difference(a, b)
-    assert found.difference == pytest.approx(0.01)
-    assert found.low == 0.0
-    assert found.high == pytest.approx(0.03, abs=0.011)

@@ -21,6 +21,7 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
+from tests.holding import another_holds
 
 Write = Callable[..., str]
 
@@ -347,8 +348,8 @@ def test_a_place_that_is_taken_is_left_alone(write: Write, pool: VerifierPool, t
         import_cots(path, pool, bank_dir=tmp_path / "empty")
     assert len(bank) == 1
     with (
-        BankFolder.create(tmp_path / "busy.partial").lock(),
-        pytest.raises(ResourceError, match="another process is writing"),
+        another_holds(BankFolder.create(tmp_path / "busy.partial").path),
+        pytest.raises(ResourceError, match="is working in this folder"),
     ):
         import_cots(path, pool, bank_dir=tmp_path / "busy")
 

@@ -37,6 +37,7 @@ def _run(folder: str, student: str, death: Death | None, training: dict[str, Any
     import torch
     from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 
+    from realm.training.prepare import prepare
     from realm.training.recipes import train
 
     torch.set_num_threads(1)
@@ -45,7 +46,7 @@ def _run(folder: str, student: str, death: Death | None, training: dict[str, Any
     config, task = tiny_config(Path(folder), Path(student), **training), TinyTask()
     resume = (config.run_path / "meta.json").exists()
     run = new_run(config, resume=resume)
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume)
     run.finish()
 
 
@@ -81,9 +82,9 @@ def _arrange(what: str, number: int, part: float) -> None:
         os.truncate(path, int(part * Path(path).stat().st_size))
 
     if what == "rollout":
-        from realm.training.grpo import ReaLMTrainer
+        from realm.training.grpo import RouteTrainer
 
-        mortal(ReaLMTrainer, "_generate_and_score_completions")
+        mortal(RouteTrainer, "_generate_and_score_completions")
     elif what == "backward":
         import torch
 

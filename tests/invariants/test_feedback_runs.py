@@ -13,7 +13,7 @@ from two_kinds import TwoKinds
 from realm.config import Config
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
 FADE = {"schedule": "adaptive", "per": "kind", "probe": 0.3, "floor": 0.05, "memory": 0.5, "target": 0.6}
 
@@ -79,7 +79,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, student: Path, monkeypat
     """With the same completions and groups that are cut over the processes: questions, routes, p and weights."""
     rl = {"steps": 8, "batch_size": 12, "micro_batch_size": 12, "sampler": "dynamic"}
     options = {"rl": rl, "eval_questions": 0, "sample_every": 1, "sample_groups": 1}
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", dictated.completions())
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", dictated.completions())
     one = start(config_of(tmp_path / "one", student, **options))
     assert_fed_back(one)
     apart = {**options, "rl": {**rl, "micro_batch_size": 3}}

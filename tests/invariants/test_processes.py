@@ -11,7 +11,7 @@ from test_resume import rows, start
 from tiny import tiny_config, weights
 
 from realm.run import RunFolder
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
 PROGRAM = """
 import os, sys
@@ -19,19 +19,20 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tiny import *
 from realm.run import RunFolder
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), recipe="realm-r1", **MICRO)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
-train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
 """
 MICRO = {"rl": {"micro_batch_size": 2}, "sft": {"micro_batch_size": 4}}
 
 
 DICTATED = """
 import dictated
-from realm.training.grpo import ReaLMTrainer
-ReaLMTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
+from realm.training.grpo import RouteTrainer
+RouteTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
 """
 
 
@@ -83,7 +84,7 @@ def test_two_processes_learn_what_one_learns(
     And nobody waits for anybody where the parts of a batch are of very different length.
     """
     settings = {"rl": {"batch_size": batch, "micro_batch_size": batch, "steps": 4}, "lora": {"r": lora}}
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", dictated.completions(ends_from))
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", dictated.completions(ends_from))
     one = start(tiny_config(tmp_path / "one", student, **settings))
     shared = {**settings, "rl": {**settings["rl"], "micro_batch_size": batch // 4}}
     program = PROGRAM.replace('recipe="realm-r1", **MICRO', f"**{shared!r}").replace(

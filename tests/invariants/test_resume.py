@@ -13,6 +13,7 @@ from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 from realm.config import Config
 from realm.files import read_jsonl
 from realm.run import RunFolder
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.recorder import Progress
 
@@ -32,7 +33,7 @@ def stop_at(stage: str, round_: int, step: int) -> Progress:
 def start(config: Config, *, resume: bool = False, progress: Progress | None = None) -> RunFolder:
     task = TinyTask()
     run = new_run(config, resume=resume)
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume, progress=progress)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
     return run
 
 

@@ -9,7 +9,7 @@ from dictated import Recording
 from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
 from realm.student.load import load
-from realm.training.grpo import ReaLMTrainer, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 
@@ -20,19 +20,19 @@ SAME_IN_ONE_MICRO_BATCH = ("kl", "clip_ratio/region_mean", "clip_ratio/low_min",
 
 def shared_and_plain(
     tmp_path: Path, student: Path, rl: dict[str, Any], **training: Any
-) -> tuple[ReaLMTrainer, ReaLMTrainer]:
+) -> tuple[RouteTrainer, RouteTrainer]:
     """Both trained on what the first one sampled."""
     recording = Recording()
     ways = {"auto": recording.recorded(), "off": recording.replayed()}
     with pytest.MonkeyPatch.context() as patch:
         trainers = []
         for share, generate in ways.items():
-            patch.setattr(ReaLMTrainer, "_generate_single_turn", generate)
+            patch.setattr(RouteTrainer, "_generate_single_turn", generate)
             trainers.append(run(tmp_path, student, share, rl, **training))
     return trainers[0], trainers[1]
 
 
-def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **training: Any) -> ReaLMTrainer:
+def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **training: Any) -> RouteTrainer:
     config = tiny_config(tmp_path / share, student, rl={**rl, "shared_prefix": share}, save_every=100, **training)
     model, tokenizer = load(student)
     torch.manual_seed(0)  # fresh adapters are drawn
@@ -102,7 +102,7 @@ def test_shared_is_plain_with_lora(tmp_path: Path, student: Path, rl: dict[str, 
     assert moved and all(tensor.norm() > 1e-3 for tensor in moved), "adapters begin at zero"
 
 
-def assert_same_weights(shared: ReaLMTrainer, plain: ReaLMTrainer) -> None:
+def assert_same_weights(shared: RouteTrainer, plain: RouteTrainer) -> None:
     """Within 1e-4 of their norm."""
     wanted = plain.model.state_dict()
     for name, tensor in shared.model.state_dict().items():

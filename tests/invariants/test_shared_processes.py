@@ -19,7 +19,7 @@ from test_resume import rows, start
 from tiny import tiny_config, weights
 
 from realm.run import RunFolder
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
 PROGRAM = """
 import os, sys
@@ -28,13 +28,14 @@ from pathlib import Path
 from dictated import Recording
 from tiny import *
 from realm.run import RunFolder
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
+from realm.training.prepare import prepare
 from realm.training.recipes import train
-ReaLMTrainer._generate_single_turn = Recording.load(sys.argv[4]).replayed(sampled_too=True)
+RouteTrainer._generate_single_turn = Recording.load(sys.argv[4]).replayed(sampled_too=True)
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl=RL)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
-train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
 """
 
 
@@ -53,7 +54,7 @@ def test_two_processes_train_as_one(
 ) -> None:
     """Six steps in float32: figures within 0.1 %, weights within 1e-4 of their norm."""
     recording = Recording()
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", recording.recorded())
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", recording.recorded())
     one = start(tiny_config(tmp_path / "one", student, rl=rl))
     recording.save(tmp_path / "completions.json")
     halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}

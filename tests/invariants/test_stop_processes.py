@@ -22,6 +22,7 @@ from pathlib import Path
 from tiny import *
 from realm.run import RunFolder
 from realm.stopping import Stopped
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.recorder import Recorder
 original = Recorder.on_step_end
@@ -35,7 +36,7 @@ config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl={"micro_batch_size
 task = TinyTask()
 run = new_run(config, resume=resume) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
 try:
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume)
 except Stopped as error:
     line = f"{os.environ['RANK']} stopped {error.number} {error}\\n"
     os.write(1, line.encode())  # in one piece: both processes say it at the same moment

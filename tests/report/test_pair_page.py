@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from realm.cli.app import app
 from realm.errors import DataError
-from realm.evaluation.measures import paired_difference
 from realm.method.seeds import derive
 from realm.report.pair import page_context, write_comparison
 from realm.report.svg import points
+from realm.statistics.bootstrap import paired_difference
 
 
 @pytest.fixture

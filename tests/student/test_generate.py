@@ -17,12 +17,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from realm.errors import ResourceError
+from realm.errors import ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student import generate as module
-from realm.student.decode import quantile
 from realm.student.generate import Generation, completion_text, end_tokens, generate
 from realm.student.prompts import encode
+from realm.student.sampling import quantile
 from tests.student.chosen import assert_chosen
 
 Build = Callable[..., PreTrainedModel]
@@ -133,6 +133,13 @@ def test_temperature_sharpens(tokenizer: PreTrainedTokenizerFast, new_model: Bui
     greedy = generate(new_model(), tokenizer, PROMPTS, **arguments)
     cold = generate(new_model(), tokenizer, PROMPTS, **arguments, samples=2, temperature=1e-4)
     assert cold == [[group[0], group[0]] for group in greedy]
+
+
+def test_spoilt_weights_are_told_and_not_sampled_from(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
+    model = new_model()
+    torch.nn.init.constant_(next(model.parameters()), float("nan"))
+    with pytest.raises(ModelError, match="a probability of the next token is not a finite number"):
+        generate(model, tokenizer, PROMPTS, max_new_tokens=4, batch_size=8, samples=2, temperature=1.0)
 
 
 def test_quantile_never_picks_an_impossible_token() -> None:

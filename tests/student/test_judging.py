@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from realm.method.routes import Route
-from realm.student.judging import classes, copied, verify_once
+from realm.student.judging import classes, copied
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import Claim, VerifierPool
+from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 ROUTES = (Route("a", "", "17", 0), Route("b", "", "18", 1), Route("c", "", "a dozen", 0), Route("d", "", " ", 0))
 

@@ -22,7 +22,6 @@ from realm.student.prompts import (
     as_plain_text,
     encode,
     evaluation_prompts,
-    make_tags,
     make_wording,
     prompt_text,
 )
@@ -89,7 +88,7 @@ def test_whole_routes_are_dropped_until_it_fits(tokenizer: PreTrainedTokenizerFa
 
 
 def test_a_question_that_does_not_fit_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ModelError, match=r"question q0: its prompt needs \d+ tokens even without routes.*leaves 9"):
+    with pytest.raises(ModelError, match=r"question q0: its prompt needs \d+ tokens even without routes.*leaves 9 "):
         prompts(tokenizer, limit=9)
 
 
@@ -122,7 +121,7 @@ def test_surface_of_the_configuration() -> None:
     config.prompt.system, config.prompt.think_tag = "Own words.", "reason"
     assert make_wording(config, task).system == "Own words."
     assert make_wording(config, task).question == DEFAULT_WORDING.question
-    assert make_tags(config) == Tags(think="reason")
+    assert config.prompt.tags() == Tags(think="reason")
 
 
 FOREIGN = ["<start_of_turn>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "[INST]", "[INST][", "[CLS]"]

@@ -94,10 +94,10 @@ class FakeTeacher:
         self.closed = True
 
 
-PRICED = {"input": "1 USD per 1k tokens", "output": "2 USD per 1k tokens"}
+PRICED = {"input": 1000.0, "output": 2000.0}
 
 
-def settings(share: int = 1, max_tokens: int = 100, price: dict[str, str] | None = None) -> TeacherConfig:
+def settings(share: int = 1, max_tokens: int = 100, price: dict[str, float] | None = None) -> TeacherConfig:
     return TeacherConfig.model_validate(
         {
             "kind": "openai",

@@ -22,6 +22,7 @@ from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
+from tests.holding import another_holds
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,7 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_welcome(tmp_path: 
     folder = BankFolder.create(tmp_path / "bank", bank_info(config, task))
     check_same(folder, bank_info(make_config("bank.samples=9", "collect.concurrency=3", "collect.timeout=1"), task))
     clerk = "teachers.scripted-clerk"
-    check_same(folder, bank_info(make_config(f'{clerk}.price={{input: "1 USD per 1k tokens"}}'), task))
+    check_same(folder, bank_info(make_config(f"{clerk}.price={{input: 1000}}"), task))
     for key, value in (
         ("guidance.probability", "0.2"), (f"{clerk}.sampling.temperature", "0.1"), ("run.seed", "8"),
         (f"{clerk}.share", "2"),
@@ -229,7 +230,7 @@ def test_nothing_secret_is_in_the_bank(tmp_path: Path, monkeypatch: pytest.Monke
 def test_one_process_at_a_time(task: DeskTask, tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "bank", {})
     teacher = FakeTeacher()
-    with folder.lock(), pytest.raises(ResourceError, match="another process is writing"):
+    with another_holds(folder.path), pytest.raises(ResourceError, match="is working in this folder"):
         gather(tmp_path / "bank", teacher)
     assert not teacher.asked
 

@@ -49,7 +49,7 @@ def ask(of: EndpointTeacher, *texts: str) -> list[Reply | Failure]:
 
     async def every() -> list[Reply | Failure]:
         try:
-            async with asyncio.timeout(20):  # a request whose own timeout fails would wait for ever
+            async with asyncio.timeout(300):  # a request whose own timeout fails would wait for ever
                 return await asyncio.gather(*map(one, texts))
         finally:
             await of.close()
@@ -389,13 +389,13 @@ def test_parameters_are_what_decides_the_text() -> None:
     assert one != teacher(None, shows="answer").parameters
     # That of a bank that was begun before there was the setting.
     assert "shows" not in one
-    assert one == teacher(None, share=5, price={"input": "1 USD per 1M tokens"}).parameters
+    assert one == teacher(None, share=5, price={"input": 1}).parameters
 
 
 def test_many_at_once_over_kept_connections() -> None:
     with Wire(together=300) as wire:  # else a busy machine answers the first before the last is sent
         texts = [str(number) for number in range(400)]
-        found = ask(teacher(wire.base_url), *texts)
+        found = ask(teacher(wire.base_url, timeout=200.0), *texts)
         assert wire.most_at_once >= 300
         assert wire.stats() | {"most_at_once": 0} == {
             "requests": 400,

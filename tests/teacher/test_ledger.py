@@ -58,8 +58,8 @@ def test_a_request_is_in_the_file_before_send_returns_and_a_torn_line_is_none(tm
     [
         (BudgetConfig(requests=2), "requests"),
         (BudgetConfig(tokens=449), "tokens"),
-        (BudgetConfig(cost="0.89 USD"), "cost"),
-        (BudgetConfig(requests=3, tokens=450, cost="0.90 USD"), ""),
+        (BudgetConfig(cost=0.89), "cost"),
+        (BudgetConfig(requests=3, tokens=450, cost=0.90), ""),
     ],
 )
 def test_every_limit_counts_what_is_held(tmp_path: Path, budget: BudgetConfig, named: str) -> None:
@@ -72,7 +72,7 @@ def test_every_limit_counts_what_is_held(tmp_path: Path, budget: BudgetConfig, n
 
 def test_a_budget_holds_over_restarts_whatever_happens(tmp_path: Path) -> None:
     source, path = random.Random(5), tmp_path / "ledger.jsonl"
-    budget = BudgetConfig(requests=120, tokens=9_000, cost="20 USD")
+    budget = BudgetConfig(requests=120, tokens=9_000, cost=20)
     for _ in range(12):
         with Ledger(path, budget, "USD") as ledger:
             under_way: list[int] = []

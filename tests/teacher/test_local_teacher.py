@@ -6,12 +6,10 @@ import asyncio
 import json
 import random
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from realm.errors import TeacherError
 from realm.sections import TeacherConfig
@@ -19,7 +17,7 @@ from realm.tasks.base import Question
 from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.local import LocalTeacher
 from realm.teacher.prompts import TeacherWording
-from tests.training.tiny import CONTEXT, save_student, tiny_tokenizer
+from tests.training.tiny import CHAT_TEMPLATE, CONTEXT, save_student, tiny_tokenizer
 
 WORDING = TeacherWording(system="", prompt="{question} {instruction}", instruction="answer")
 
@@ -32,7 +30,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(folder: Path | str, sampling: dict[str, Any] | None = None, **settings: Any) -> LocalTeacher:
     given = {"temperature": 1.0, "max_tokens": 12, **(sampling or {})}
     config = TeacherConfig(kind="transformers", model=str(folder), sampling=given, **settings)  # type: ignore[arg-type]
-    return LocalTeacher("small", config, 0, WORDING)
+    return LocalTeacher("small", config, 0, WORDING, "2025-03-05")
 
 
 def ask(of: LocalTeacher, text: str, seed: int = 0) -> Ask:
@@ -64,18 +62,6 @@ def test_samples_differ_by_their_source_alone(student: Path) -> None:
     assert len({reply.text for reply in first}) > 1
     greedy = teacher(student, {"temperature": 0})
     assert len({reply.text for reply in answers(greedy, [ask(greedy, "3 plus 4", seed) for seed in range(4)])}) == 1
-
-
-def test_draws_follow_the_softmax() -> None:
-    from realm.teacher.local import _GumbelNoise
-
-    logits = torch.tensor([0.0, 1.0, 2.0, float("-inf")])
-    rows = 4000
-    noise = _GumbelNoise([torch.Generator().manual_seed(seed) for seed in range(rows)])
-    drawn = Counter(noise(torch.empty(0), logits.expand(rows, -1)).argmax(-1).tolist())
-    assert drawn[3] == 0
-    for token, share in enumerate(torch.softmax(logits, 0).tolist()[:3]):
-        assert drawn[token] / rows == pytest.approx(share, abs=0.03)
 
 
 def test_tokens_ends_and_cuts_are_told(student: Path) -> None:
@@ -125,6 +111,7 @@ def test_the_parameters_name_what_decides_the_text(student: Path) -> None:
     one = teacher(student)
     assert json.loads(json.dumps(one.parameters)) == one.parameters
     assert one.parameters != teacher(student, {"temperature": 0.5}).parameters
+    assert one.parameters != teacher(student, template_arguments={"enable_thinking": False}).parameters
     assert teacher(student, batch_size=3).parameters == one.parameters and teacher(student, batch_size=3).batch == 3
 
 
@@ -157,6 +144,53 @@ def test_no_directory_and_torn_weights(student: Path, tmp_path: Path) -> None:
         answers(local, [ask(local, "1")])
 
 
+def test_a_hub_name_is_looked_up_with_the_first_question() -> None:
+    local = teacher("nobody/nothing-of-this-name")
+    with pytest.raises(TeacherError, match=r"^teachers\.small\.model: nobody/.* is no directory here, cannot"):
+        answers(local, [ask(local, "1")])
+
+
 def test_settings_that_a_local_model_does_not_know_are_refused(student: Path) -> None:
     with pytest.raises(TeacherError, match="top_k"):
         teacher(student, {"extra": {"top_k": 5}})
+
+
+def chat_with(student: Path, folder: Path, **changes: Any) -> Path:
+    """The student with another tokenizer: its words, its special tokens and its chat template changed."""
+    shutil.copytree(student, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": changes.get("special", [])})
+    tokenizer.chat_template = changes.get("template", CHAT_TEMPLATE)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_tags_that_are_special_tokens_stay_in_the_text(student: Path, tmp_path: Path) -> None:
+    tags = ["<think>", "</think>", "<answer>", "</answer>"]
+    marked = teacher(chat_with(student, tmp_path / "marked", special=tags), {"max_tokens": 60, "temperature": 0})
+    plain = teacher(student, {"max_tokens": 60, "temperature": 0})
+    found, same = (answers(local, [ask(local, "3 plus 4")])[0] for local in (marked, plain))
+    assert found == same
+    assert found.text.startswith("<think>") and "</think>" in found.text
+    assert found.answer in ("0", "1") and found.problem == ""
+
+
+def test_a_template_that_asks_for_today_is_told_the_configured_day(student: Path, tmp_path: Path) -> None:
+    template = "<|user|> {{ strftime_now('%d') | int }} {{ number }} " + CHAT_TEMPLATE
+    folder = chat_with(student, tmp_path / "dated", template=template)
+    local = teacher(folder, {"temperature": 0}, template_arguments={"number": "6"})
+    answers(local, [ask(local, "1")])
+    assert local._loaded is not None
+    tokenizer = local._loaded[1]
+    assert tokenizer.decode(local._encode(tokenizer, [{"role": "user", "content": "1"}])[:3]) == "<|user|> 5 6"
+
+
+def test_refusals_name_the_teachers_own_keys(student: Path, tmp_path: Path) -> None:
+    local = teacher(student, template_arguments={"enable_thinking": False})
+    with pytest.raises(TeacherError, match=r"^teachers\.small\.template_arguments: the model has a chat template that"):
+        answers(local, [ask(local, "1")])
+    refusing = "{{ raise_exception('System role not supported') }}"
+    local = teacher(chat_with(student, tmp_path / "refusing", template=refusing))
+    with pytest.raises(Failure, match=r"System role not supported.*teachers\.small\.system to ''") as caught:
+        answers(local, [ask(local, "1")])
+    assert (caught.value.reason, caught.value.kind) == ("template", "fatal")

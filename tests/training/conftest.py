@@ -8,7 +8,7 @@ import pytest
 from tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 from realm.bank.store import Bank
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +33,11 @@ def bank(task: TinyTask) -> Bank:
 
 
 @pytest.fixture
-def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., ReaLMTrainer]:
+def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., RouteTrainer]:
     """A trainer of three steps; arguments: `share`, and settings of `training.rl`."""
     from test_grpo import make_trainer
 
-    def make(share: str = "auto", **rl: Any) -> ReaLMTrainer:
+    def make(share: str = "auto", **rl: Any) -> RouteTrainer:
         config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})
         return make_trainer(config, student, task, bank, tmp_path / "out")[0]
 

@@ -9,7 +9,7 @@ from typing import Any
 from tiny import WORDS, thinking
 
 from realm.tasks.base import Question
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
 Generate = Callable[..., tuple[list[list[int]], Any]]
 
@@ -27,7 +27,7 @@ class Recording:
 
     def recorded(self) -> Generate:
         """In the place of `_generate_single_turn`: what is sampled is kept; for a run of one process."""
-        original = ReaLMTrainer._generate_single_turn
+        original = RouteTrainer._generate_single_turn
 
         def generate(trainer: Any, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
             found = original(trainer, prompt_ids, *args, **kwargs)
@@ -41,7 +41,7 @@ class Recording:
 
         `sampled_too`: the trainer must sample the same itself, but for one row in which rounding may decide.
         """
-        original = ReaLMTrainer._generate_single_turn
+        original = RouteTrainer._generate_single_turn
 
         def generate(trainer: Any, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
             first = trainer.accelerator.process_index * len(prompt_ids)

@@ -21,8 +21,9 @@ from realm.run import RunFolder
 from realm.student.load import load, load_model
 from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, with_adapters
-from realm.training.grpo import ReaLMTrainer
-from realm.training.recipes import check, train
+from realm.training.grpo import RouteTrainer
+from realm.training.prepare import prepare
+from realm.training.recipes import train
 
 LORA = {"r": 4, "alpha": 8}
 
@@ -42,7 +43,7 @@ def lora_run(
     rl = {"learning_rate": 2e-2, **training.pop("rl", {})}
     config = tiny_config(folder, student, recipe="realm-r1", rl=rl, lora=LORA, **training)
     run = new_run(config, resume=resume)
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=resume, progress=progress)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
     return run
 
 
@@ -53,7 +54,7 @@ SAMPLED = Recording()
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.recorded())
+        patch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.recorded())
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
@@ -121,7 +122,7 @@ def test_gradient_checkpointing(
     tmp_path: Path, student: Path, straight: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Less memory, same figures, given the same completions."""
-    monkeypatch.setattr(ReaLMTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", SAMPLED.replayed(sampled_too=True))
     run = lora_run(tmp_path, student, rl={"gradient_checkpointing": True})
     wanted, found = weights(straight.path / "model"), weights(run.path / "model")
     for name, tensor in wanted.items():
@@ -149,7 +150,7 @@ def test_merged_is_adapted(tmp_path: Path, student: Path) -> None:
 def test_layers_that_are_not_there(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student, lora={"r": 4, "targets": ["query_key_value"]})
     with pytest.raises(ConfigError, match=r"training\.lora\.targets: query_key_value .*q_proj"):
-        check(config, TinyTask(), bank)
+        prepare(config, TinyTask(), bank)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +173,11 @@ def test_layers_whose_adapter_could_not_be_published(
     config = tiny_config(tmp_path, path, recipe="realm-r1", lora={**LORA, "targets": targets}, rl={"steps": 2})
     if told:
         with pytest.raises(ConfigError, match=re.escape(told)):
-            check(config, TinyTask(), bank)
+            prepare(config, TinyTask(), bank)
         return
-    check(config, TinyTask(), bank)
+    prepare(config, TinyTask(), bank)
     run = new_run(config)
-    train(config, run=run, task=TinyTask(), bank=bank, pool=pool())  # compares what it publishes
+    train(prepare(config, TinyTask(), bank), run=run, pool=pool())  # compares what it publishes
     assert (run.path / "model").is_dir()
 
 
@@ -196,3 +197,18 @@ def test_off_by_default(tmp_path: Path, student: Path) -> None:
     assert config.training.lora.r == 0
     model, _ = load(student)
     assert with_adapters(model, config) is model
+
+
+def test_a_layer_that_takes_no_adapter_is_told_of_before_the_training(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the routers of some mixtures of experts, whose forward gives more than one tensor."""
+    import peft.tuners.lora.layer as lora
+
+    def forward(*_: Any, **__: Any) -> Any:
+        raise AttributeError("'tuple' object has no attribute 'dtype'")
+
+    monkeypatch.setattr(lora.Linear, "forward", forward)
+    config = tiny_config(tmp_path, student, recipe="realm-r1", lora=LORA)
+    with pytest.raises(ConfigError, match=r"training\.lora\.targets: this model \(qwen3\) fails .*its layers are"):
+        with_adapters(load_model(student), config)

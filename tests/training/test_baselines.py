@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
@@ -15,10 +17,11 @@ from realm.errors import ConfigError, DataError
 from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
-from realm.training.recipes import check, train
+from realm.sections import TrainingConfig
+from realm.training.prepare import prepare
+from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
-from realm.training_sections import Recipe, TrainingConfig
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:
@@ -31,9 +34,9 @@ def taught(config: Config, task: TinyTask, bank: Bank) -> list[Example]:
 
 
 def test_every_recipe_has_a_file_of_its_own() -> None:
-    assert set(RECIPES) == set(get_args(Recipe))
-    assert all(module.__doc__ and f"`{name}`" in module.__doc__ for name, module in RECIPES.items())
-    assert len({module.__name__ for module in RECIPES.values()}) == len(RECIPES)
+    for name, recipe in RECIPES.items():
+        module = import_module(f"realm.recipes.{re.sub('[-+]', '_', name)}")
+        assert module.RECIPE is recipe and recipe.name == name and f"`{name}`" in (module.__doc__ or "")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_the_synthesizer_reads_routes_and_judges_none(tmp_path: Path, task: Tiny
 
 def test_sft_recipes_need_a_bank(tmp_path: Path, task: TinyTask, student: Path) -> None:
     with pytest.raises(DataError, match="the recipe rft is taught by CoTs, but there is no bank"):
-        check(tiny_config(tmp_path, student, recipe="rft"), task, None)
+        prepare(tiny_config(tmp_path, student, recipe="rft"), task, None)
 
 
 @pytest.mark.parametrize("recipe", ["sft", "rft", "mrpv", "synthesizer", "synthesizer-rl", "sft+grpo"])
@@ -104,7 +107,7 @@ def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
     config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=2)
     run = new_run(config)
     with pool() as judge:
-        model = train(config, run=run, task=task, bank=bank, pool=judge)
+        model = train(prepare(config, task, bank), run=run, pool=judge)
     assert (model / "model.safetensors").is_file()
     cost = run.meta.cost
     assert cost is not None
@@ -170,7 +173,12 @@ def test_what_a_recipe_cannot_do_is_refused(
     tmp_path: Path, student: Path, task: TinyTask, bank: Bank, recipe: str, more: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        check(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
+        prepare(tiny_config(tmp_path, student, recipe=recipe, **more), task, bank)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_a_recipe_says_of_routes_is_what_its_stages_have(tmp_path: Path, recipe: str) -> None:
+    assert RECIPES[recipe].shows_routes == any(stage.k for stage in plan(configured(tmp_path, recipe)))
 
 
 def test_the_fair_rival_has_as_many_rounds_and_may_do_without_sft(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.student.load import load
-from realm.training import fit as module
 from realm.training import memory as memory_module
 from realm.training import probe as probing
 from realm.training.adapters import with_adapters
 from realm.training.estimate import Lengths, Outline, estimate, outline, prompt_lengths
-from realm.training.fit import advice, describe, size
+from realm.training.fit import describe, refuse_what_cannot_fit, refuse_what_hardly_fits, size
 from realm.training.memory import Memory, group_limits, memory
+from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
 
@@ -123,62 +123,40 @@ def test_sharding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert estimate(config, model, lengths).fixed == alone.fixed // 4
 
 
-def test_what_cannot_fit_is_refused_with_what_would(
-    tmp_path: Path, medium: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_fit_is_refused(tmp_path: Path, medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only for weights, gradients and optimizer states, 16 bytes a parameter: 318 MB here."""
     config = tiny_config(tmp_path, medium)
-    needed = estimate(config, outline(config), Lengths(0, 0.0, 0)).fixed
-    assert needed == 16 * outline(config).parameters
-    module.refuse_what_cannot_fit(config, Memory(needed, "RAM"))
-    module.refuse_what_cannot_fit(config, Memory(None, "accelerator"))
+    model = outline(config)
+    needed = estimate(config, model, Lengths(0, 0.0, 0)).fixed
+    assert needed == 16 * model.parameters
+    refuse_what_cannot_fit(config, model, Memory(needed, "RAM"))
+    refuse_what_cannot_fit(config, model, Memory(None, "accelerator"))
     with pytest.raises(ResourceError) as caught:
-        module.refuse_what_cannot_fit(config, Memory(needed - 1, "RAM"))
+        refuse_what_cannot_fit(config, model, Memory(needed - 1, "RAM"))
     text = str(caught.value)
-    assert size(needed) in text and "training.lora.r=16" in text and "adamw_8bit" in text and "micro_batch" not in text
-    assert "model.dtype=bfloat16 (" in text and "beta" not in text
-    with pytest.raises(ResourceError, match="Take a smaller model; or spread it"):
-        module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
-    # LoRA alone needs 82 MB, bf16 alone half of all.
-    with pytest.raises(ResourceError, match=r"with --set training.lora.r=16 --set model.dtype=bfloat16 \(") as caught:
-        module.refuse_what_cannot_fit(config, Memory(needed // 5, "GPU"))
-    assert "; or spread" in str(caught.value)
-    reference = tiny_config(tmp_path, medium, rl={"beta": 0.1})
-    with pytest.raises(ResourceError, match=r"--set training.rl.beta=0 \("):
-        module.refuse_what_cannot_fit(reference, Memory(needed, "RAM"))
+    assert size(needed) in text and "training.lora.r 16" in text and "adamw_8bit" in text and "micro_batch" not in text
     monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
-    module.refuse_what_cannot_fit(config, Memory(1000, "GPU"))
+    refuse_what_cannot_fit(config, model, Memory(1000, "GPU"))
 
 
-def test_what_hardly_fits_is_refused_with_what_would(
-    tmp_path: Path, medium: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_hardly_fits_is_refused(tmp_path: Path, medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where the peak, with every prompt read once, is 1.5 times the memory; up to there it is told."""
     config = tiny_config(tmp_path, medium)
     model, lengths = outline(config), Lengths(1000, 800.0, 200)
     least = estimate(config, model, lengths, shared=True).peak
     assert least < 0.7 * estimate(config, model, lengths).peak
-    module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.4), "GPU"))
+    refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.4), "GPU"))
     assert "may not fit" in describe(config, model, lengths, Memory(int(least / 1.4), "GPU"))[-1]
+    assert "may not" not in "".join(describe(config, model, lengths, Memory(None, "accelerator")))
     with pytest.raises(ResourceError, match="a step is estimated to need") as caught:
-        module.refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.6), "GPU"))
-    assert size(least) in str(caught.value) and "--set training.rl.micro_batch_size=4 (" in str(caught.value)
+        refuse_what_hardly_fits(config, model, lengths, Memory(int(least / 1.6), "GPU"))
+    assert size(least) in str(caught.value) and "training.rl.micro_batch_size" in str(caught.value)
     # What takes TRL's path is measured by it.
     plain = tiny_config(tmp_path, medium, rl={"shared_prefix": "off"})
     with pytest.raises(ResourceError):
-        module.refuse_what_hardly_fits(plain, model, lengths, Memory(int(least / 1.4), "GPU"))
+        refuse_what_hardly_fits(plain, model, lengths, Memory(int(least / 1.4), "GPU"))
     monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
-    module.refuse_what_hardly_fits(plain, model, lengths, Memory(1000, "GPU"))
-
-
-def test_several_settings_together_where_none_alone_is_enough(tmp_path: Path, medium: Path) -> None:
-    config = tiny_config(tmp_path, medium)
-    model, lengths = outline(config), Lengths(1000, 800.0, 200)
-    small = tiny_config(tmp_path, medium, rl={"micro_batch_size": 1}, lora={"r": 16})
-    there = Memory(estimate(small, outline(small), lengths).peak, "GPU")
-    assert advice(config, model, lengths, there) == ["--set training.rl.micro_batch_size=1 --set training.lora.r=16"], (
-        "and nothing that it does without"
-    )
+    refuse_what_hardly_fits(plain, model, lengths, Memory(1000, "GPU"))
 
 
 def test_the_cold_start_counts(tmp_path: Path, medium: Path) -> None:
@@ -196,11 +174,6 @@ def test_the_cold_start_counts(tmp_path: Path, medium: Path) -> None:
     assert "for 64 x (1000 + 200) tokens" in describe(config, model, lengths, Memory(None, "GPU"))[2]
     shared = estimate(config, model, lengths, shared=True)
     assert shared.update == found.update, "no prompt is shared in the cold start"
-    smaller = estimate(made("realm-r1", 1, 16), model, lengths).peak
-    assert advice(config, model, lengths, Memory(smaller, "GPU"))[:2] == [
-        "--set training.rl.micro_batch_size=1 --set training.sft.micro_batch_size=16",
-        "--set training.rl.micro_batch_size=1 --set training.sft.micro_batch_size=8",
-    ]
 
 
 def test_without_rl_nothing_is_sampled(tmp_path: Path, medium: Path) -> None:
@@ -215,16 +188,6 @@ def test_without_rl_nothing_is_sampled(tmp_path: Path, medium: Path) -> None:
     lines = describe(config, model, lengths, Memory(None, "GPU"))
     assert [line.split()[0] for line in lines] == ["model", "fixed", "update", "peak", "tokens"]
     assert "448,000 over 7 steps" in lines[-1]
-    ways = advice(config, model, lengths, Memory(found.peak // 2, "GPU"))
-    assert ways[0] == "--set training.sft.micro_batch_size=16"
-    assert not any("rl.micro_batch_size" in way or "beta" in way for way in ways)
-
-
-def test_shorter_completions_count(tmp_path: Path, medium: Path) -> None:
-    config = tiny_config(tmp_path, medium, rl={"max_completion_length": 2000})
-    model, lengths = outline(config), Lengths(100, 80.0, 2000)
-    there = Memory(int(0.7 * estimate(config, model, lengths).peak), "GPU")
-    assert "--set training.rl.max_completion_length=1000" in advice(config, model, lengths, there)
 
 
 def test_memory_of_a_gpu_is_what_is_free_beside_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,24 +236,6 @@ def test_memory_of_a_process_is_within_its_group(tmp_path: Path, monkeypatch: py
     assert memory(tiny_config(tmp_path, tmp_path)) == Memory(2560, "RAM")
 
 
-def test_what_may_not_fit_is_told_with_what_would(tmp_path: Path, medium: Path) -> None:
-    config = tiny_config(tmp_path, medium)
-    model = outline(config)
-    lengths = Lengths(1000, 800.0, 200)
-    found = estimate(config, model, lengths)
-    there = Memory(found.fixed + found.update // 3, "GPU")
-    fitting = advice(config, model, lengths, there)
-    assert "--set training.rl.micro_batch_size=4" in fitting
-    assert "--set training.rl.micro_batch_size=8" not in fitting
-    assert "--set training.rl.gradient_checkpointing=true" in fitting
-    said = describe(config, model, lengths, there)[-1]
-    assert "may not fit" in said and said.endswith(module.UNSHARED), "what checkpointing costs"
-    config.training.rl.shared_prefix = "off"
-    assert module.UNSHARED not in describe(config, model, lengths, there)[-1]
-    assert not advice(config, model, lengths, Memory(found.peak, "GPU"))
-    assert "may not" not in "".join(describe(config, model, lengths, Memory(None, "accelerator")))
-
-
 def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -> None:
     config, task = tiny_config(tmp_path, student), TinyTask()
     _, tokenizer = load(student)
@@ -310,8 +255,8 @@ plain = {"micro_batch_size": 64, "batch_size": 64, "shared_prefix": "off"}
 config = tiny_config(Path(sys.argv[2]), Path(sys.argv[2]), rl=plain)
 task, bank = TinyTask(), tiny_bank(TinyTask())
 with pool() as judges:
-    warm = probe(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank, judges, k=4)
-    found = probe(config, task, bank, judges, k=4)
+    warm = probe(prepare(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank), judges)
+    found = probe(prepare(config, task, bank), judges)
 lengths = prompt_lengths(config, Renderer(config, task, bank, tiny_tokenizer(), CONTEXT))
 print(estimate(config, outline(config), lengths).peak, found.peak)
 """
@@ -336,7 +281,7 @@ def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, stud
 def test_probe_leaves_nothing(tmp_path: Path, student: Path) -> None:
     task = TinyTask()
     with pool() as judges:
-        found = probe(tiny_config(tmp_path, student), task, tiny_bank(task), judges, k=4)
+        found = probe(prepare(tiny_config(tmp_path, student), task, tiny_bank(task)), judges)
     assert found.seconds > 0 and 0 <= found.peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert not list(tmp_path.iterdir())
 

@@ -17,8 +17,8 @@ from benchmarks.tiny_families import CONTEXT, END, PAD, build, save, tokenizer
 from realm.errors import ModelError
 from realm.student import ways
 from realm.student.decode import decode
-from realm.student.generate import greedy
 from realm.student.load import load, load_model
+from realm.student.sampling import greedy
 from realm.tasks.workers import VerifierPool
 from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer

@@ -19,10 +19,11 @@ from realm.errors import ResourceError
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
+from realm.student.scoring import Scored
 from realm.tasks.base import Question
 from realm.training import feedback as module
 from realm.training.feedback import Feedback, make_feedback
-from realm.training.rewards import Group, Scored
+from realm.training.rewards import Group
 
 QUESTIONS = {question.id: question for question in TwoKinds().rows("train")}
 EASY, HARD = ([q for q in QUESTIONS.values() if q.kind == kind] for kind in ("easy", "hard"))
@@ -55,7 +56,7 @@ def group(question: Question, right: Sequence[bool], routes: tuple[Route, ...] =
         )
         for number, correct in enumerate(right)
     )
-    return Group(question, "", routes, 0.0, 0, scored)
+    return Group(question, "", routes, 0.0, 0, scored, (False,) * len(scored))
 
 
 def learn(feedback: Feedback, *groups: Group) -> None:

@@ -13,15 +13,15 @@ from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 
-Make = Callable[..., ReaLMTrainer]
+Make = Callable[..., RouteTrainer]
 
 
 # Is it the same?
 
 
-def batch_of(trainer: ReaLMTrainer, advantages: list[float], old: bool = False) -> dict[str, Any]:
+def batch_of(trainer: RouteTrainer, advantages: list[float], old: bool = False) -> dict[str, Any]:
     """A generated batch of four groups with these advantages."""
     trainer.create_optimizer_and_scheduler(3)
     trainer.model.train()
@@ -36,7 +36,7 @@ def batch_of(trainer: ReaLMTrainer, advantages: list[float], old: bool = False) 
     return batch
 
 
-def loss_and_gradients(trainer: ReaLMTrainer, batch: dict[str, Any]) -> tuple[float, dict[str, torch.Tensor]]:
+def loss_and_gradients(trainer: RouteTrainer, batch: dict[str, Any]) -> tuple[float, dict[str, torch.Tensor]]:
     trainer.model.zero_grad()
     loss = trainer._compute_loss(trainer.model, batch)
     loss.backward()
@@ -44,7 +44,7 @@ def loss_and_gradients(trainer: ReaLMTrainer, batch: dict[str, Any]) -> tuple[fl
     return loss.item(), found
 
 
-def assert_same_update(trainer: ReaLMTrainer, batch: dict[str, Any]) -> None:
+def assert_same_update(trainer: RouteTrainer, batch: dict[str, Any]) -> None:
     """Loss within 1e-6, each gradient within 1e-5 of its norm."""
     loss, found = loss_and_gradients(trainer, batch)
     trainer._share = False
@@ -54,7 +54,7 @@ def assert_same_update(trainer: ReaLMTrainer, batch: dict[str, Any]) -> None:
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-8, name
 
 
-def with_lora(trainer: ReaLMTrainer) -> ReaLMTrainer:
+def with_lora(trainer: RouteTrainer) -> RouteTrainer:
     """Adapters that do something are put into its model."""
     base = trainer.model
     del base.forward

@@ -16,10 +16,10 @@ from trl.trainer.utils import add_fused_lm_head
 from realm.bank.store import Bank
 from realm.training import frugal
 from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.grpo import ReaLMTrainer
+from realm.training.grpo import RouteTrainer
 from realm.training.shared_prefix import take_apart
 
-Make = Callable[..., ReaLMTrainer]
+Make = Callable[..., RouteTrainer]
 
 
 def spy(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any] = lambda outputs: outputs) -> list[Any]:
@@ -35,7 +35,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any] = lambda o
     return calls
 
 
-def logged(trainer: ReaLMTrainer, name: str) -> list[float]:
+def logged(trainer: RouteTrainer, name: str) -> list[float]:
     return [row[name] for row in trainer.state.log_history if name in row]
 
 
@@ -144,7 +144,7 @@ def test_a_few_wrong_tokens_do_not_hide_in_the_mean(
     assert caplog.text.count("Prompts are forwarded once per completion: log-probabilities") == 1
 
 
-def look(trainer: ReaLMTrainer, prompts: list[int]) -> bool:
+def look(trainer: RouteTrainer, prompts: list[int]) -> bool:
     """Whether the shared path agrees on a batch of prompts of these lengths."""
     ids, mask = micro_batch(prompts, 4, 6)
     return trainer._agrees(trainer.model, take_apart(ids % len(WORDS), mask, 6), ids % len(WORDS), mask, 6)

@@ -16,7 +16,7 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.student.load import load
-from realm.training.grpo import ReaLMTrainer, grpo_rows, grpo_settings, make_grpo_trainer
+from realm.training.grpo import RouteTrainer, grpo_rows, grpo_settings, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import question_order
@@ -34,7 +34,7 @@ class Logs(TrainerCallback):
 
 def make_trainer(
     config: Config, student: Path, task: TinyTask, bank: Bank | None, output: Path, k: int | None = None
-) -> tuple[ReaLMTrainer, Logs]:
+) -> tuple[RouteTrainer, Logs]:
     model, tokenizer = load(student)
     renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=k)
     logs = Logs()
@@ -61,13 +61,13 @@ def test_seam_generate_and_score(
     """It takes the rows of the dataset, one per completion, at the step that generates, once per generated batch."""
     assert list(inspect.signature(GRPOTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
     seen: list[tuple[int, list[dict[str, Any]]]] = []
-    original = ReaLMTrainer._generate_and_score_completions
+    original = RouteTrainer._generate_and_score_completions
 
-    def spy(self: ReaLMTrainer, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def spy(self: RouteTrainer, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         seen.append((self.state.global_step, inputs))
         return original(self, inputs)
 
-    monkeypatch.setattr(ReaLMTrainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(RouteTrainer, "_generate_and_score_completions", spy)
     config = tiny_config(tmp_path, student, rl={"num_iterations": 2, "micro_batch_size": 4, "steps": 4})
     trainer, _ = make_trainer(config, student, task, bank, tmp_path)
     trainer.train()
@@ -107,7 +107,7 @@ def test_seam_telemetry_and_model_card(trainer: type) -> None:
     assert issubclass(trainer, _BaseTrainer)
     for name in ("_send_telemetry", "create_model_card"):
         assert callable(getattr(trainer, name))
-        assert getattr(ReaLMTrainer, name) is not getattr(GRPOTrainer, name)
+        assert getattr(RouteTrainer, name) is not getattr(GRPOTrainer, name)
 
 
 def test_nothing_is_sent_carded_or_printed(
@@ -160,7 +160,7 @@ def test_spread_is_that_of_whole_groups(
     rl = {"steps": 1, "scale_rewards": scale, "shared_prefix": share, "num_generations": size}
     config = tiny_config(tmp_path, student, rl={**rl, "batch_size": 24, "micro_batch_size": 24})
     trainer, logs = make_trainer(config, student, task, bank, tmp_path)
-    monkeypatch.setattr(ReaLMTrainer, "_calculate_rewards", lambda self, *_: torch.tensor(given).view(-1, 1))
+    monkeypatch.setattr(RouteTrainer, "_calculate_rewards", lambda self, *_: torch.tensor(given).view(-1, 1))
     trainer.train()
     assert logs.rows[0]["zero_spread_groups"] == 0.5
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from dictated import completions
 from test_grpo import make_trainer
 from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 
@@ -16,13 +17,15 @@ from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
+from realm.sections import InternalizeSettings
 from realm.student.prompts import encode
-from realm.training.grpo import ReaLMTrainer
+from realm.student.scoring import Scored
+from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
-from realm.training.rewards import Group, Scored
-from realm.training_sections import InternalizeSettings
+from realm.training.rewards import Group
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"
@@ -40,7 +43,7 @@ def renderer(tmp_path: Path, task: TinyTask, bank: Bank) -> Renderer:
 
 def group(renderer: Renderer, *items: Scored, routes: tuple[Route, ...] = ROUTES) -> Group:
     question = next(iter(renderer.questions.values()))
-    return Group(question, "prompt", routes, 1.0, 0, items)
+    return Group(question, "prompt", routes, 1.0, 0, items, (False,) * len(items))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_only_right_readable_completions_with_routes_that_most_agree_with_move(r
     assert [row is not None for row in rows] == [True, False, False, False, False, False, False]
     assert rows[0] is not None
     prompt, completion = rows[0]
-    assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions)), ())[0])
+    assert prompt == encode(tokenizer, renderer.fit(next(iter(renderer.questions))).messages)
     assert tokenizer.decode(completion) == f"{RIGHT} <|end|>"
 
 
@@ -134,12 +137,12 @@ def test_long_completions_weigh_no_more_than_short_ones() -> None:
     assert own_mean(log_probs, torch.tensor([[1, 0], [1, 1]])).tolist() == [-1.0, -2.0]
 
 
-Make = Callable[..., ReaLMTrainer]
+Make = Callable[..., RouteTrainer]
 
 
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
-    def make(weight: float, by: str = "sft", **rl: Any) -> ReaLMTrainer:
+    def make(weight: float, by: str = "sft", **rl: Any) -> RouteTrainer:
         settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
         config = tiny_config(tmp_path, student, rl=settings)
         return make_trainer(config, student, task, bank, tmp_path / "out")[0]
@@ -147,7 +150,7 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
     return make
 
 
-def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
+def gradients(trainer: RouteTrainer, batch: dict[str, Any], parts: int = 1) -> dict[str, torch.Tensor]:
     """Of an optimizer step on the batch, in so many micro-batches."""
     from trl.trainer.utils import split_tensor_dict
 
@@ -161,12 +164,14 @@ def gradients(trainer: ReaLMTrainer, batch: dict[str, Any], parts: int = 1) -> d
     return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
 
 
-def generated(trainer: ReaLMTrainer) -> dict[str, Any]:
+def generated(trainer: RouteTrainer) -> dict[str, Any]:
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
     model.train()
     rows = [row for row in list(trainer.train_dataset)[4:8] for _ in range(4)]  # type: ignore[arg-type]
-    return trainer._generate_and_score_completions(rows)
+    with pytest.MonkeyPatch.context() as patch:  # rounding must not decide how many of them are right
+        patch.setattr(RouteTrainer, "_generate_single_turn", completions())
+        return trainer._generate_and_score_completions(rows)
 
 
 def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
@@ -175,10 +180,10 @@ def sampled(batch: dict[str, Any], row: int) -> tuple[list[int], list[int]]:
     return prompt, batch["completion_ids"][row][batch["completion_mask"][row] == 1].tolist()
 
 
-def moves(trainer: ReaLMTrainer, batch: dict[str, Any], wrong_too: bool = False) -> Any:
+def moves(trainer: RouteTrainer, batch: dict[str, Any]) -> Any:
     groups = trainer.reward_funcs[0].groups  # type: ignore[union-attr]
     completions = [sampled(batch, row)[1] for row in range(len(batch["completion_ids"]))]
-    return moved(groups, completions, trainer.renderer, wrong_too=wrong_too)
+    return moved(groups, completions, trainer.renderer)
 
 
 def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None:
@@ -209,18 +214,17 @@ def predictions(model: torch.nn.Module, prompt: list[int], completion: list[int]
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
 
 
-@pytest.mark.parametrize("by", ["distill", "policy"])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_the_other_losses_by_hand(make: Make, by: str, temperature: float) -> None:
-    """Each over the tokens that both completions share: all but the scores and the end."""
-    trainer = make(1.0, by, temperature=temperature)
+def test_the_other_loss_by_hand(make: Make, temperature: float) -> None:
+    """Over the tokens that both completions share: all but the scores and the end."""
+    trainer = make(1.0, "distill", temperature=temperature)
     batch = generated(trainer)
     both = gradients(trainer, batch)
     trainer.internalize = InternalizeSettings()
     plain = gradients(trainer, batch)
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
-    rows = moves(trainer, batch, wrong_too=by == "policy")
+    rows = moves(trainer, batch)
     assert any(row is not None for row in rows)
     model.zero_grad()
     for number, row in enumerate(rows):
@@ -231,40 +235,11 @@ def test_the_other_losses_by_hand(make: Make, by: str, temperature: float) -> No
         assert completion[:shared] == row[1][:shared]
         alone = predictions(model, *row, temperature)[:shared]
         shown = predictions(model, prompt, completion, temperature)[:shared].detach()
-        if by == "distill":
-            loss = torch.nn.functional.kl_div(alone, shown, log_target=True, reduction="none").sum(-1).mean()
-        else:
-            ids = torch.tensor(row[1][:shared])[:, None]
-            ratio = (alone.gather(1, ids) - shown.gather(1, ids)).exp()
-            gain = batch["advantages"][number]
-            loss = -torch.min(ratio * gain, ratio.clamp(max=1.2) * gain).mean()
+        loss = torch.nn.functional.kl_div(alone, shown, log_target=True, reduction="none").sum(-1).mean()
         (loss / len(rows)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=2e-3)
-
-
-def test_a_batch_that_is_learned_from_again_is_held_against_the_policy_that_sampled_it(make: Make) -> None:
-    trainer = make(1.0, "policy", num_iterations=2)
-    model = trainer.model
-    assert isinstance(model, torch.nn.Module)
-    batch = generated(trainer)
-    assert "old_per_token_logps" in batch
-
-    def term() -> Any:
-        """Its gradient alone."""
-        trainer.internalize = InternalizeSettings(weight=1.0, by="policy")
-        both = gradients(trainer, batch)
-        trainer.internalize = InternalizeSettings()
-        plain = gradients(trainer, batch)
-        return torch.cat([(both[name] - plain[name]).flatten() for name in plain])
-
-    # Twice as likely to be sampled: half the ratio, and below 1 nothing is clipped.
-    batch["old_per_token_logps"] += 5.0
-    far = term()
-    batch["old_per_token_logps"] += 0.6931472
-    assert far.abs().max() > 0
-    torch.testing.assert_close(term(), far / 2, atol=1e-6, rtol=1e-3)
 
 
 def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
@@ -275,25 +250,6 @@ def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
         torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "weights_at"), [("constant", [2, 2, 2]), ("rising", [0, 1, 2]), ("falling", [2, 1, 0])]
-)
-def test_the_weight_follows_its_schedule(schedule: str, weights_at: list[float], make: Make) -> None:
-    trainer, plain = make(2.0), make(0.0)
-    trainer.state.max_steps = 4
-    batch = generated(trainer)
-    grpo = gradients(plain, batch)
-    for step, weight in zip((0, 2, 4), weights_at, strict=True):
-        trainer.internalize = InternalizeSettings(weight=2.0, schedule=schedule)  # type: ignore[arg-type]
-        trainer.state.global_step = step
-        found = gradients(trainer, batch)
-        trainer.internalize = InternalizeSettings(weight=2.0)
-        full = gradients(trainer, batch)
-        for name, value in found.items():
-            mixed = grpo[name] + weight / 2 * (full[name] - grpo[name])
-            torch.testing.assert_close(value, mixed, atol=2e-5, rtol=1e-3)
-
-
 def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
     trained, spent = {}, {}
     for weight in (0.0, 2.0):
@@ -302,7 +258,7 @@ def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, t
         config = tiny_config(folder, student, rl={"internalize": {"weight": weight}}, eval_questions=0)
         run = new_run(config)
         with pool() as judge:
-            trained[weight] = weights(train(config, run=run, task=task, bank=bank, pool=judge))
+            trained[weight] = weights(train(prepare(config, task, bank), run=run, pool=judge))
         shares = [row["internalized"] for row in read_jsonl(run.path / "metrics.jsonl")]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
         spent[weight] = read_jsonl(run.path / "metrics.jsonl")[0]["tokens"]

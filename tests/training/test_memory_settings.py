@@ -14,6 +14,7 @@ from realm.errors import ConfigError
 from realm.files import read_jsonl
 from realm.run import RunFolder
 from realm.training.grpo import grpo_settings
+from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.sft import sft_settings
 
@@ -21,7 +22,7 @@ from realm.training.sft import sft_settings
 def go(folder: Path, student: Path, **training: Any) -> RunFolder:
     task = TinyTask()
     run = new_run(tiny_config(folder, student, **training))
-    train(tiny_config(folder, student, **training), run=run, task=task, bank=tiny_bank(task), pool=pool())
+    train(prepare(tiny_config(folder, student, **training), task, tiny_bank(task)), run=run, pool=pool())
     return run
 
 
@@ -62,7 +63,7 @@ def test_weights_in_bf16(tmp_path: Path, student: Path) -> None:
     config = tiny_config(tmp_path, student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 1})
     config.model.dtype = "bfloat16"
     run = new_run(config)
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
     assert {tensor.dtype for tensor in weights(run.path / "model").values()} == {torch.bfloat16}
     assert json.loads((run.path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
 

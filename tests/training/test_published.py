@@ -10,7 +10,8 @@ from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 from realm.errors import TrainingError
 from realm.files import read_jsonl
 from realm.student.load import load_model
-from realm.training import checkpoints, recipes
+from realm.training import checkpoints
+from realm.training.prepare import prepare
 from realm.training.published import BOUNDS, compare, distance, scores
 from realm.training.recipes import train
 
@@ -58,9 +59,9 @@ def test_another_model_than_the_trained_one_stops_the_run_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "compare", changed)
         with pytest.raises(TrainingError, match="the last checkpoint is kept"):
-            train(config, run=run, task=task, bank=tiny_bank(task), pool=pool())
+            train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
     assert not (run.path / "model").exists()
-    train(config, run=run, task=task, bank=tiny_bank(task), pool=pool(), resume=True)
+    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=True)
     assert weights(run.path / "model") and not list(run.path.rglob(".model*"))
     assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == list(range(1, 7))
 
@@ -76,7 +77,8 @@ def test_the_adapter_of_a_tied_head_would_be_found(
 
     lora = {"r": 4, "alpha": 64, "targets": ["embed_tokens"]}
     config = tiny_config(tmp_path, student, lora=lora, rl={"learning_rate": 2e-2})
-    monkeypatch.setattr(recipes, "with_adapters", unchecked)
+    for module in ("estimate", "prepare"):
+        monkeypatch.setattr(f"realm.training.{module}.with_adapters", unchecked)
     task = TinyTask()
     with pytest.raises(TrainingError, match="not the one that was trained"):
-        train(config, run=new_run(config), task=task, bank=tiny_bank(task), pool=pool())
+        train(prepare(config, task, tiny_bank(task)), run=new_run(config), pool=pool())

@@ -19,13 +19,14 @@ from realm.stopping import Stopped, stoppable
 from realm.student.load import load
 from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint, seal
-from realm.training.recipes import _Runner, check, train
+from realm.training.prepare import prepare
+from realm.training.recipes import _Runner, train
 from realm.training.recorder import Event, Recorder
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
     run = new_run(config)
-    train(config, run=run, task=TinyTask(), bank=bank, pool=pool(), **options)
+    train(prepare(config, TinyTask(), bank), run=run, pool=pool(), **options)
     return run
 
 
@@ -107,7 +108,7 @@ def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, stud
 
 
 def runner(config: Config, bank: Bank | None) -> _Runner:
-    return _Runner(config, new_run(config), TinyTask(), bank, pool(), None)
+    return _Runner(prepare(config, TinyTask(), bank), new_run(config), pool())
 
 
 def test_with_routes_only_where_the_questions_asked_have_some(tmp_path: Path, student: Path, bank: Bank) -> None:
@@ -155,7 +156,7 @@ def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path, b
     ("change", "error", "message"),
     [
         ({"routes": {"k": 5}}, ConfigError, r"routes\.k: 5 .* at most 4"),
-        ({"model": {"context": 27}}, ModelError, r"question q\d\d: .*context 27 "),
+        ({"model": {"context": 27}}, ModelError, r"question q\d\d: .*the context leaves 3 "),
         ({"model": {"context": 20}}, ModelError, "max_completion_length|context of 20"),
         ({"model": {"context": 4000}}, ModelError, "128"),
         ({"model": {"path": "no/such/model"}}, ModelError, "no/such/model"),
@@ -169,7 +170,7 @@ def test_mistakes_are_found_before_training(
         for key, value in values.items():
             setattr(getattr(config, section), key, value)
     with pytest.raises(error, match=message) as caught:
-        check(config, TinyTask(), bank)
+        prepare(config, TinyTask(), bank)
     assert str(caught.value).count("\n") <= 1
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
@@ -177,13 +178,13 @@ def test_mistakes_are_found_before_training(
 def test_batch_of_the_cold_start_must_divide(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student, recipe="realm-r1", sft={"micro_batch_size": 3})
     with pytest.raises(ConfigError, match=r"training\.sft\.batch_size \(8\)"):
-        check(config, TinyTask(), bank)
+        prepare(config, TinyTask(), bank)
 
 
 def test_recipe_that_shows_routes_needs_some(tmp_path: Path, student: Path) -> None:
     for bank in (None, Bank()):
         with pytest.raises(DataError, match="realm-zero"):
-            check(tiny_config(tmp_path, student), TinyTask(), bank)
+            prepare(tiny_config(tmp_path, student), TinyTask(), bank)
 
 
 def test_several_gpus_need_a_launcher(
@@ -192,7 +193,7 @@ def test_several_gpus_need_a_launcher(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ResourceError, match="2 GPUs"):
-        check(tiny_config(tmp_path, student), TinyTask(), bank)
+        prepare(tiny_config(tmp_path, student), TinyTask(), bank)
 
 
 @pytest.mark.parametrize(("signals", "together"), [(1, True), (2, False)], ids=["agreed-on", "at-once"])
@@ -212,7 +213,7 @@ def test_the_group_is_left_only_where_all_processes_stop(
     monkeypatch.setattr(Recorder, "on_step_end", sending)
     config = tiny_config(tmp_path, student)
     with pytest.raises(Stopped) as stopped, stoppable():
-        train(config, run=new_run(config), task=TinyTask(), bank=bank, pool=pool())
+        train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
     assert stopped.value.together is together and left == [True] * together
 
 
@@ -223,7 +224,7 @@ def test_a_signal_that_reached_another_process_after_its_last_step_stops_this_on
     monkeypatch.setattr(recipes, "agreed", lambda number, device: asked.append(number) or signal.SIGTERM)
     config = tiny_config(tmp_path, student, rl={"steps": 2})
     with pytest.raises(Stopped, match="RL step 2 is saved") as stopped:
-        train(config, run=new_run(config), task=TinyTask(), bank=bank, pool=pool())
+        train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
     assert stopped.value.together and stopped.value.number == signal.SIGTERM and asked == [0]
     found = last_checkpoint(config.run_path / "checkpoints/rl/round-0")
     assert found is not None and found[1] == 2, "what is said is so"
@@ -264,7 +265,7 @@ def test_a_full_disk_is_the_users_to_mend(
     monkeypatch.setattr("transformers.Trainer.save_model", full)
     run = new_run(config)
     with pytest.raises((ResourceError, OSError)) as caught:
-        train(config, run=run, task=TinyTask(), bank=bank, pool=pool())
+        train(prepare(config, TinyTask(), bank), run=run, pool=pool())
     assert "No space left" in str(caught.value)
     assert not (run.path / "model").exists()
 

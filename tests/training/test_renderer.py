@@ -66,7 +66,7 @@ def test_whole_routes_are_dropped_to_fit(config: Config, task: TinyTask, bank: B
 
 def test_question_that_does_not_fit_is_named(config: Config, task: TinyTask, bank: Bank) -> None:
     renderer = make(config, task, bank, LENGTH + 3)
-    with pytest.raises(ModelError, match=f"question {task.rows('train')[0].id}: .*context {LENGTH + 3} ") as error:
+    with pytest.raises(ModelError, match=f"question {task.rows('train')[0].id}: .*the context leaves 3 ") as error:
         renderer.check()
     assert str(error.value).count("\n") <= 1
     make(config, task, bank).check()

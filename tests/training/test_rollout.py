@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 from realm.method.seeds import derive
 from realm.student.decode import decode
 from realm.training import rollout
-from realm.training.rollout import foreign_settings, resolved, roll_out, warpers
+from realm.training.rollout import foreign_settings, resolved, roll_out, sampling
 from tests.student.chosen import assert_chosen
 
 PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
@@ -102,7 +102,9 @@ def assert_warped_alike(model: PreTrainedModel, config: GenerationConfig) -> Non
     )
     scores = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 3
     ids = torch.zeros(4, 3, dtype=torch.long)
-    torch.testing.assert_close(warpers(resolved(config, model))(ids, scores), theirs(ids, scores), atol=0, rtol=0)
+    torch.testing.assert_close(
+        sampling(resolved(config, model)).warpers()(ids, scores), theirs(ids, scores), atol=0, rtol=0
+    )
 
 
 def test_tokens_come_as_often_as_the_model_says() -> None:
@@ -111,10 +113,11 @@ def test_tokens_come_as_often_as_the_model_says() -> None:
     config = settings(max_new_tokens=2, eos_token_id=[VOCABULARY], temperature=1.2, top_p=0.9)
     count = 4000
     found = torch.tensor(roll_out(model, [PROMPTS[0]] * count, config, seed=1, step=0))
+    warp = sampling(config).warpers()
     with torch.no_grad():
-        first = warpers(config)(torch.empty(0), model(torch.tensor([PROMPTS[0]])).logits[:, -1]).softmax(-1)[0]
+        first = warp(torch.empty(0), model(torch.tensor([PROMPTS[0]])).logits[:, -1]).softmax(-1)[0]
         after = [PROMPTS[0] + [token] for token in range(VOCABULARY)]
-        second = warpers(config)(torch.empty(0), model(torch.tensor(after)).logits[:, -1]).softmax(-1)
+        second = warp(torch.empty(0), model(torch.tensor(after)).logits[:, -1]).softmax(-1)
     for tokens, expected in ((found[:, 0], first), (found[:, 1], first @ second)):
         observed = torch.bincount(tokens, minlength=VOCABULARY).double()
         assert not bool(observed[expected == 0].any()), "a token that top_p leaves out"

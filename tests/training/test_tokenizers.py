@@ -25,7 +25,8 @@ from realm.run import RunFolder
 from realm.student.generate import completion_text
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, encode_text, present, prompt_text
-from realm.training.recipes import check, train
+from realm.training.prepare import prepare
+from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import examples, tokenize
 
@@ -35,7 +36,7 @@ TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in 
 def go(folder: Path, student: Path, bank: Bank | None = None, **training: Any) -> RunFolder:
     config = tiny_config(folder, student, **{"recipe": "realm-r1", "rl": {"steps": 3}, **training})
     run, task = new_run(config), TinyTask()
-    train(config, run=run, task=task, bank=bank or tiny_bank(task), pool=pool())
+    train(prepare(config, task, bank or tiny_bank(task)), run=run, pool=pool())
     return run
 
 
@@ -209,10 +210,10 @@ def test_arguments_of_the_template(
     config.model.template_arguments = arguments
     if told:
         with pytest.raises(ConfigError, match=told):
-            check(config, TinyTask(), bank)
+            prepare(config, TinyTask(), bank)
         return
     run, task = new_run(config), TinyTask()
-    train(config, run=run, task=task, bank=bank, pool=pool())
+    train(prepare(config, task, bank), run=run, pool=pool())
     assert all(row["prompt"].startswith("3 ") for row in read_jsonl(run.path / "completions.jsonl"))
 
 
@@ -246,7 +247,7 @@ def test_a_tokenizer_that_transformers_reads_otherwise_is_told_of(
     config = tiny_config(tmp_path, folder, recipe="realm-r1", rl={"steps": 1}, sft={"steps": 1})
     config.model.tokenizer = "file"
     run, task = new_run(config), TinyTask()
-    train(config, run=run, task=task, bank=bank, pool=pool())
+    train(prepare(config, task, bank), run=run, pool=pool())
     assert "transformers reads text" not in caplog.text
     assert load_tokenizer(run.path / "model", config.model)("3 plus 4")["input_ids"] == stated
 
@@ -271,9 +272,9 @@ def test_layers_that_peft_refuses(tmp_path: Path, student: Path, bank: Bank) -> 
     ).save_pretrained(folder)  # fmt: skip
     tiny_tokenizer().save_pretrained(folder)
     with pytest.raises(ConfigError, match=r"it is empty, and not every layer .*'out_proj' is incompatible") as refused:
-        check(tiny_config(tmp_path, folder, lora={"r": 4}), TinyTask(), bank)
+        prepare(tiny_config(tmp_path, folder, lora={"r": 4}), TinyTask(), bank)
     named = re.search(r"e\.g\. \[(.*)\]\.$", str(refused.value))
     assert named is not None
     targets = named[1].split(", ")
     assert "out_proj" not in targets and {"q_proj", "in_proj"} <= set(targets)
-    check(tiny_config(tmp_path, folder, lora={"r": 4, "targets": targets}), TinyTask(), bank)
+    prepare(tiny_config(tmp_path, folder, lora={"r": 4, "targets": targets}), TinyTask(), bank)

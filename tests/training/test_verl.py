@@ -5,6 +5,7 @@ Where verl is installed its own classes load the files; elsewhere a stand-in wit
 
 import importlib
 import importlib.util
+import shutil
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,13 @@ import pytest
 import torch
 import yaml
 from test_grpo import make_trainer
-from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from tiny import CHAT_TEMPLATE, CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
-from realm.student.load import load
+from realm.student.load import load, load_tokenizer
+from realm.student.prompts import encode, prompt_text
 from realm.training.grpo import grpo_rows
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
@@ -254,6 +256,33 @@ def test_settings_by_verls_names(exported: tuple[Config, Path], tmp_path: Path, 
     assert tree["trainer"]["total_training_steps"] == 3
 
 
+def test_the_chat_template_is_filled_as_here(tmp_path: Path, student: Path, plugin: Any) -> None:
+    """Its arguments, and the configured day, reach verl's renderer and the fitting of our prompts alike."""
+    folder = tmp_path / "student"
+    shutil.copytree(student, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%d') | int }} {{ number }} " + CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    config = tiny_config(tmp_path, folder)
+    config.model.date, config.model.template_arguments = "2025-03-05", {"number": "6"}
+    export_verl(config, TinyTask(), None, tmp_path / "verl", k=0)
+    arguments = yaml.safe_load((tmp_path / "verl" / "verl.yaml").read_text())["data"]["apply_chat_template_kwargs"]
+    prompt = [{"role": "user", "content": "1"}]
+    ours = load_tokenizer(folder, config.model)
+    assert prompt_text(ours, prompt).startswith("5 6 <|user|> 1")
+    theirs: Any = load_tokenizer(folder)
+    # As verl calls it.
+    tokens = theirs.apply_chat_template(
+        prompt, tokenize=True, add_generation_prompt=True, tools=None, return_dict=False, **arguments
+    )
+    assert tokens == encode(ours, prompt) != encode(theirs, prompt)
+    dataset(plugin, tmp_path / "verl", theirs)
+    assert encode(theirs, prompt) == tokens
+    config.model.template_arguments = {"nothing": 1}
+    with pytest.raises(ConfigError, match="does not read nothing"):
+        export_verl(config, TinyTask(), None, tmp_path / "other", k=0)
+
+
 def test_feedback_cannot_be_exported(tmp_path: Path, student: Path) -> None:
     """Nor is it taken for the cosine in silence. Without routes nothing fades, and nothing is refused."""
     config = tiny_config(tmp_path, student)
@@ -289,12 +318,13 @@ def test_what_verl_cannot_follow_is_said(tmp_path: Path, student: Path) -> None:
     }  # fmt: skip
     other = tiny_config(tmp_path, student, rl=rl, recipe="realm-r1", rounds=2, lora={"r": 4, "dropout": 0.1})
     other.model.dtype = "bfloat16"
+    other.model.tokenizer = "file"
     other.run.report_to = ["wandb"]
     said = without_counterpart(other)
     assert [line.partition(" (")[0] for line in said[:-1]] == [
         "training.rl.lr_schedule", "training.rl.optimizer", "training.rl.loss_type", "training.rl.beta",
         "training.rl.bf16", "training.rl.vllm", "training.lora.dropout", "training.rounds", "training.eval_questions",
-        "model.dtype", "run.report_to",
+        "model.dtype", "model.tokenizer", "run.report_to",
     ]  # fmt: skip
     assert said[0] == "training.rl.lr_schedule (linear): verl's decays as a cosine, to zero too"
 

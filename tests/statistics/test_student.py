@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realm.evaluation.t_test import beyond, quantile, t_test
+from realm.statistics.student import PairedMean, beyond, quantile, t_test
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,12 @@ def test_a_mean_by_hand() -> None:
 def test_equal_values_leave_no_doubt() -> None:
     assert t_test([0.5, 0.5]) == (0.5, 0.5, 0.0)
     assert t_test([0.0, 0.0]) == (0.0, 0.0, 1.0)
+
+
+def test_paired_mean_by_hand() -> None:
+    # 1, 2, 3: mean 2, s = 1, standard error 1/√3, t(2) = 4.303
+    mean = PairedMean()
+    for value in (1.0, 2.0, 3.0):
+        mean.add(value)
+    assert mean.summary()["interval"] == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-3)
+    assert mean.summary()["p"] == pytest.approx(0.0742, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Student's t distribution for whole degrees of freedom, and what few seeds say of a mean: a p-value and an interval.
+"""Student's t distribution for whole degrees of freedom, and what it says of a mean: a p-value and an interval.
 
 The closed forms are those of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 
 def beyond(t: float, df: int) -> float:
@@ -27,17 +29,42 @@ def quantile(df: int, p: float = 0.05) -> float:
     low, high = 0.0, 1.0
     while beyond(high, df) > p:
         high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
+    while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if beyond(middle, df) > p else (low, middle)
     return high
 
 
 def t_test(values: Sequence[float]) -> tuple[float, float, float]:
     """Low and high end of the 95 % interval of the mean of at least two values, and its p-value against zero."""
-    mean, df = fmean(values), len(values) - 1
-    error = stdev(values) / math.sqrt(len(values))
+    return _held(fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1)
+
+
+def _held(mean: float, error: float, df: int) -> tuple[float, float, float]:
+    """Interval and p-value of a mean with its standard error."""
     if error == 0:
         return mean, mean, 1.0 if mean == 0 else 0.0
     reach = quantile(df) * error
     return mean - reach, mean + reach, beyond(mean / error, df)
+
+
+@dataclass
+class PairedMean:
+    """Mean of one difference per question, with interval and test, from count, sum and sum of squares."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        self.squares += value * value
+
+    def summary(self) -> dict[str, Any]:
+        """{"questions", "mean", "interval", "p"}; p is two-sided, and None as the interval is with fewer than two."""
+        mean = self.total / self.count if self.count else None
+        found: dict[str, Any] = {"questions": self.count, "mean": mean, "interval": None, "p": None}
+        if mean is not None and self.count > 1:
+            spread = max(0.0, self.squares - self.count * mean * mean) / (self.count - 1)
+            *found["interval"], found["p"] = _held(mean, math.sqrt(spread / self.count), self.count - 1)
+        return found

@@ -8,7 +8,8 @@ from realm.desk.book import habit_book
 from realm.desk.cases import tell
 from realm.desk.clerk import write_cot, write_example
 from realm.desk.task import DeskTask
-from realm.tasks.base import Comment, Question
+from realm.errors import ConfigError
+from realm.tasks.base import Comment, Question, Task
 from realm.teacher.base import Ask, Reply
 from realm.teacher.instructing import Mistake, Written
 
@@ -75,6 +76,16 @@ class ScriptedInstructor(ScriptedTeacher):
             source=ask.source,
         )
         return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)
+
+
+def make_scripted(name: str, task: Task, seed: int, mistakes: Mapping[str, Mistake] | None) -> ScriptedTeacher:
+    """The scripted teacher of a run, or where there are mistakes the instructor; raises `ConfigError` off the desk."""
+    if not isinstance(task, DeskTask):
+        raise ConfigError(
+            f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
+            "name another teacher, or give bank.path a file or folder of CoTs instead."
+        )
+    return ScriptedTeacher(task, seed, name) if mistakes is None else ScriptedInstructor(mistakes, task, seed, name)
 
 
 def _rules(ask: Ask) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""What samples say of what they are drawn from: bootstraps, Student's t, and figures of streams."""

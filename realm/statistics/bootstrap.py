@@ -1,0 +1,126 @@
+"""95 % bootstrap intervals, in memory that does not grow with the data.
+
+The unit of every interval is the question: several samples or CoTs of one are not independent of each other. How a
+resample is drawn is said at each function; equal seeds draw equally.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from realm.method.seeds import derive
+
+#: Resamples of a Poisson bootstrap over a stream, and over what is in memory.
+RESAMPLES, RESAMPLES_IN_MEMORY = 500, 1000
+#: Random numbers drawn at once; bounds the memory of a bootstrap over many questions.
+_CHUNK = 2_000_000
+
+
+def ends(resampled: np.ndarray) -> tuple[float, float]:
+    """Low and high end of the 95 % percentile interval of resampled figures; those that are NaN are left out."""
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _chunks(resamples: int, size: int) -> Iterator[int]:
+    """How many resamples of `size` units are drawn at once, until all are."""
+    rows = max(1, _CHUNK // size)
+    yield from (min(rows, resamples - start) for start in range(0, resamples, rows))
+
+
+class Difference(NamedTuple):
+    """A mean difference with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of `values`, one value a question.
+
+    Where all values are equal (accuracy 0 or 1) the interval has no width: the bootstrap knows no other outcome.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        raise ValueError("a bootstrap interval needs at least one value")
+    source = np.random.default_rng(seed)
+    return ends(
+        np.concatenate(
+            [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in _chunks(resamples, data.size)]
+        )
+    )
+
+
+def paired_difference(
+    a: Mapping[str, float], b: Mapping[str, float], resamples: int = 2000, seed: int = 0
+) -> Difference:
+    """Mean of a − b over the questions, paired by question id, with its 95 % bootstrap interval.
+
+    Raises:
+        ValueError: the two do not hold the same questions, or hold none.
+    """
+    if a.keys() != b.keys():
+        raise ValueError("a paired difference needs the same questions on both sides")
+    values = [a[key] - b[key] for key in sorted(a)]
+    low, high = bootstrap_interval(values, resamples, seed)
+    return Difference(math.fsum(values) / len(values), low, high)
+
+
+def poisson_sums(columns: Sequence[np.ndarray], source: np.random.Generator) -> np.ndarray:
+    """Each column, one value a question, summed over resamples, shape (columns, RESAMPLES_IN_MEMORY).
+
+    Every question is in every resample Poisson(1) times: see `poisson_weights`.
+    """
+    found = []
+    for rows in _chunks(RESAMPLES_IN_MEMORY, len(columns[0])):
+        weights = source.poisson(1.0, (rows, len(columns[0])))
+        found.append([weights @ column for column in columns])
+    return np.concatenate(found, axis=1)
+
+
+def poisson_weights(seed: int, question_id: str) -> np.ndarray:
+    """How often each of `RESAMPLES` resamples holds the question, shape (RESAMPLES,).
+
+    The Poisson bootstrap (Hanley and MacGibbon 2006; Chamandy et al. 2012): every question is in every resample
+    Poisson(1) times, independently, which is the bootstrap over questions for one pass and any order of the questions.
+    """
+    return np.random.default_rng(derive(seed, "bootstrap", question_id)).poisson(1.0, RESAMPLES)
+
+
+@dataclass
+class Ratio:
+    """A pooled ratio: the sum of the numerators over the sum of the denominators of all questions."""
+
+    above: float = 0.0
+    below: float = 0.0
+    _above: np.ndarray = field(default_factory=lambda: np.zeros(RESAMPLES))
+    _below: np.ndarray = field(default_factory=lambda: np.zeros(RESAMPLES))
+
+    def add(self, above: float, below: float, weights: np.ndarray) -> None:
+        """What one question adds; `weights` are its `poisson_weights`."""
+        if below:
+            self.above += above
+            self.below += below
+            self._above += above * weights
+            self._below += below * weights
+
+    @property
+    def value(self) -> float | None:
+        """The ratio; None where nothing was added."""
+        return self.above / self.below if self.below else None
+
+    def interval(self) -> list[float] | None:
+        """Its 95 % interval [low, high] by percentiles; None where nothing was added."""
+        held = self._below > 0
+        if not held.any():
+            return None
+        return [*ends(self._above[held] / self._below[held])]

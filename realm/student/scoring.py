@@ -1,0 +1,158 @@
+"""A completion from text to reward: parse, verify, pay. Serves our trainer, TRL's and verl's alike; no torch."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realm.method.completion import Completion, parse
+from realm.method.prompt import Tags
+from realm.method.reward import Reward, Rule, Weights, reward
+from realm.student.judging import unreadable
+from realm.tasks.verify import Verdict
+from realm.tasks.workers import VerifierPool, verify_once
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One completion with everything that was found out about it.
+
+    `verifier_failed`: the verifier timed out or gave up, so that nobody knows whether the answer is right. `verdict`:
+    its reason where nothing was compared (see `Verdict`).
+    """
+
+    text: str
+    completion: Completion
+    correct: bool
+    reward: Reward
+    verifier_failed: bool
+    verdict: str = ""
+
+    @property
+    def paid(self) -> float | None:
+        """The reward that is learned from; None where nobody knows what the answer is worth."""
+        return None if self.verifier_failed else self.reward.total
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a completion answers: the question's text, its gold, and the labels (1 right, 0 wrong) of the routes that it
+    is to score, in the order of its prompt; none where no route was shown."""
+
+    question: str
+    gold: str
+    labels: tuple[int, ...] = ()
+
+
+class Judge:
+    """MRPV's two-stage reward (`realm.method.reward`) of completions that a verifier judges.
+
+    Args:
+        pool: judges answers; one thread at a time is let through to it.
+    """
+
+    def __init__(
+        self, pool: VerifierPool, *, tags: Tags | None = None, weights: Weights | None = None, rule: Rule = "l1"
+    ) -> None:
+        self.pool, self.tags, self.weights, self.rule = pool, tags or Tags(), weights or Weights(), rule
+        self._lock = threading.Lock()
+
+    def __call__(self, texts: Sequence[str], asked: Sequence[Asked]) -> list[Scored]:
+        """Each completion scored against what it was asked."""
+        parsed = [parse(text, len(one.labels), self.tags) for text, one in zip(texts, asked, strict=True)]
+        with self._lock:
+            claims = [(item.answer, one.gold, one.question) for item, one in zip(parsed, asked, strict=True)]
+            verdicts = verify_once(self.pool, claims)
+        return [
+            self._scored(text, item, verdict, one)
+            for text, item, verdict, one in zip(texts, parsed, verdicts, asked, strict=True)
+        ]
+
+    def _scored(self, text: str, item: Completion, verdict: Verdict, asked: Asked) -> Scored:
+        paid = reward(item, verdict.correct, asked.labels, self.weights, self.rule)
+        return Scored(text, item, verdict.correct, paid, verifier_failed=verdict.failed, verdict=verdict.reason)
+
+
+class RewardFunction:
+    """MRPV's reward for other trainers: called as TRL calls a reward function; `verl` is called as verl calls one.
+
+    Args:
+        verifier: name of a verifier (`number`, `math`, `choice`, `exact`, …; docs/reference/verifiers.md).
+        choices: of the verifier `choice`.
+        tags, weights, rule: of the completion and of the reward; the defaults are those of a run.
+        timeout: seconds that one verdict may take.
+
+    Raises:
+        ConfigError: there is no such verifier, or the choices cannot be told apart.
+    """
+
+    def __init__(
+        self,
+        verifier: str = "exact",
+        choices: Sequence[str] = (),
+        *,
+        tags: Tags | None = None,
+        weights: Weights | None = None,
+        rule: Rule = "l1",
+        timeout: float = 5.0,
+    ) -> None:
+        self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
+        pool = VerifierPool(verifier, choices, timeout)
+        atexit.register(pool.close)
+        self.judge = Judge(pool, tags=tags, weights=weights, rule=rule)
+
+    def __call__(
+        self,
+        *,
+        completions: Sequence[str | Sequence[Mapping[str, Any]]],
+        answer: Sequence[str],
+        question: Sequence[str] | None = None,
+        labels: Sequence[Sequence[int]] | None = None,
+        **_: Any,
+    ) -> list[float | None]:
+        """One reward a completion, None (TRL learns nothing from it) where the verifier failed.
+
+        Args:
+            completions: texts, or conversations whose last message is read.
+            answer, question, labels: columns of the dataset: the gold, the question's text, which some verifiers read,
+                and the labels of the routes in the prompt.
+        """
+        texts = [text if isinstance(text, str) else str(text[-1]["content"]) for text in completions]
+        asked = [
+            Asked(question[i] if question else "", answer[i], tuple(labels[i]) if labels else ())
+            for i in range(len(texts))
+        ]
+        return [item.paid for item in self.judge(texts, asked)]
+
+    def verl(
+        self,
+        data_source: str,
+        solution_str: str,
+        ground_truth: str,
+        extra_info: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> dict[str, float]:
+        """verl's custom reward function: the reward of one completion as `score`, and its parts beside it.
+
+        verl knows no completion without a reward: one that the verifier failed on earns no answer reward here, and
+        `verifier_failed` says so.
+
+        Args:
+            solution_str: the completion.
+            ground_truth: the gold.
+            extra_info: may hold `labels` (those of the routes to be scored, in order) and `question`.
+        """
+        info = extra_info or {}
+        labels = tuple(int(label) for label in info.get("labels", ()))
+        (found,) = self.judge([solution_str], [Asked(str(info.get("question") or ""), ground_truth, labels)])
+        return {
+            "score": found.reward.total,
+            "correct": float(found.correct),
+            "format": found.reward.format,
+            "scoring": found.reward.scoring,
+            "verifier_failed": float(found.verifier_failed),
+            "unreadable_answer": float(unreadable(found.completion.answer, found.verdict)),
+        }

@@ -1,0 +1,249 @@
+"""What a run needs before its first step, found out and made once: the checks, the student, its prompts, its examples.
+
+`prepare` writes nothing and sends nothing. What it loads is what the first stage starts from; a later stage starts from
+the model that the one before left.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import psutil
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.method.seeds import derive
+from realm.recipes import plan
+from realm.recipes.stage import Stage
+from realm.student.load import context_length, load, prompt_limit
+from realm.student.prompts import evaluation_prompts
+from realm.tasks.base import Task
+from realm.training.adapters import with_adapters
+from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
+from realm.training.failures import explain
+from realm.training.fit import refuse_what_cannot_fit
+from realm.training.group import sharded
+from realm.training.grpo import grpo_settings
+from realm.training.memory import Memory, memory
+from realm.training.renderer import Renderer
+from realm.training.settings import accumulation, hushed
+from realm.training.sft import Example, examples
+from realm.training.trial import try_out
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """Something large that is handed out once, so that nobody else holds it while it is used, or after."""
+
+    def __init__(self, held: T | None) -> None:
+        self._held = held
+
+    def take(self) -> T | None:
+        """It; None where there was none, or where it has been taken."""
+        held, self._held = self._held, None
+        return held
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start.
+
+    Attributes:
+        stages: those of the recipe, in order.
+        model: as loaded from `model.path`, for the first stage.
+        tokenizer: of that model.
+        renderer: of the first stage.
+        examples: what the first stage of SFT teaches, where that are CoTs of the bank.
+        outline: the model's size; None where its configuration does not tell it.
+        lengths: of the prompts with the most routes.
+        memory: what this process may have.
+        resident: bytes that it had before the model was loaded.
+    """
+
+    config: Config
+    task: Task
+    bank: Bank | None
+    stages: tuple[Stage, ...]
+    model: Once[PreTrainedModel]
+    tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
+    examples: Once[list[Example]]
+    outline: Outline | None
+    lengths: Lengths
+    memory: Memory
+    resident: int
+
+
+def by_instructors(config: Config, stages: Sequence[Stage]) -> bool:
+    """Whether the recipe has SFT and it teaches what the teacher writes for the student's own errors."""
+    return config.training.sft.taught in ("tailored", "contrast") and any(stage.kind == "sft" for stage in stages)
+
+
+def make_renderer(
+    config: Config, task: Task, bank: Bank | None, tokenizer: PreTrainedTokenizerBase, context: int, stage: Stage
+) -> Renderer:
+    """The renderer of a stage; later rounds ask and draw anew."""
+    seed = config.run.seed if stage.round == 0 else derive(config.run.seed, "round", stage.round)
+    return Renderer(config, task, bank, tokenizer, context, k=stage.k, seed=seed)
+
+
+@torch.random.fork_rng(devices=[])
+def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
+    """Find out before anything is written or paid for whether the run can start, and make what it starts with.
+
+    Random states are left as they were, and the model is as it was loaded.
+
+    Args:
+        bank: the CoTs; None for a recipe without any.
+
+    Raises:
+        ConfigError: the batch does not divide over the processes, k is above the number of CoTs, vLLM or a tracker is
+            not installed, weights of float16 are to be trained.
+        DataError: the recipe needs CoTs and the bank has none for the training questions.
+        ModelError: the model cannot be loaded, or a question does not fit its context.
+        ResourceError: several GPUs, but one process; or see `refuse_what_cannot_fit`.
+    """
+    _check_settings(config)
+    stages = tuple(plan(config))
+    _check_stages(config, stages)
+    _check_routes(config, stages, task, bank)
+    there = memory(config)
+    size: Outline | None = None
+    try:
+        size = outline(config)
+        refuse_what_cannot_fit(config, size, there)
+    except ModelError:
+        pass  # there is no estimate, and trained it may be all the same
+    resident = int(psutil.Process().memory_info().rss)
+    try:
+        model, tokenizer = load(config.model.path, config.model.dtype, config.model)
+    except Exception as error:
+        reason = explain(error, config, stages[0].kind, 0, None)
+        if reason is None:
+            raise
+        raise reason from error
+    limit = prompt_limit(model, config, config.training.rl.max_completion_length)
+    context = context_length(model, config)
+    renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
+    renderers[stages[0]].check()
+    validation = task.rows("validation")[: config.training.eval_questions]
+    evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
+    rl = any(stage.kind == "rl" for stage in stages)
+    try_out(model, config.model.path, rl=rl)
+    with hushed():
+        with_adapters(_without_weights(model), config)
+        if rl:
+            grpo_settings(config, output=os.devnull, seed=0, context=context)
+    if config.training.rl.internalize.weight and sharded():
+        raise ConfigError(
+            "training.rl.internalize.weight: with sharded weights (FSDP, ZeRO-3) every process must forward the "
+            "same number of times, and this does not; set it to 0, or use DDP or ZeRO-2."
+        )
+    taught = None
+    if bank is not None and (sft := next((stage for stage in stages if stage.kind == "sft"), None)):
+        accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
+        if not by_instructors(config, stages):
+            taught = examples(config, renderers[sft], bank, sft.round)
+    return Prepared(
+        config,
+        task,
+        bank,
+        stages,
+        Once(model),
+        tokenizer,
+        renderers[stages[0]],
+        Once(taught),
+        size,
+        prompt_lengths(config, renderers[max(stages, key=lambda stage: stage.k)]),
+        there,
+        resident,
+    )
+
+
+def _without_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy whose parameters have shapes and types and take no memory; those that layers share stay shared."""
+    bare = {
+        id(parameter): torch.nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        for parameter in model.parameters()
+    }
+    return copy.deepcopy(model, bare)
+
+
+def _check_settings(config: Config) -> None:
+    """Settings that do not suit this machine, whatever the recipe."""
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise ResourceError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process: start with `accelerate launch -m realm …`, "
+            "or show it one of them with CUDA_VISIBLE_DEVICES=0."
+        )
+    trackers = get_available_reporting_integrations()
+    for name in config.run.report_to:
+        if name not in (*trackers, "all", "none"):
+            raise ConfigError(
+                f"run.report_to: {name} is no tracker that is installed here; install it, or choose of: "
+                f"{', '.join(trackers) or 'none is installed'}."
+            )
+    if "wandb" in config.run.report_to and not _known_to_wandb():
+        raise ConfigError(
+            "run.report_to: wandb has no key here (WANDB_API_KEY, or `wandb login`); set one, or WANDB_MODE=offline, "
+            "or take wandb out."
+        )
+    if config.model.dtype == "float16" and not config.training.lora.r:
+        raise ConfigError(
+            "model.dtype: float16 weights cannot be trained, their updates and the optimizer's squares are below its "
+            "range; take bfloat16, or float32 with training.rl.bf16, or train adapters (training.lora.r 16)."
+        )
+
+
+def _known_to_wandb() -> bool:
+    """Whether wandb will not ask for a key as the training starts: it is installed and has one, or needs none."""
+    if os.environ.get("WANDB_MODE", "").lower() in ("offline", "disabled", "dryrun"):
+        return True
+    wandb = importlib.import_module("wandb")  # installed, or it would have been refused
+    return bool(getattr(wandb.api, "api_key", None))
+
+
+def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
+    """Rounds and steps that the recipe has no use for."""
+    if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
+        raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
+    if not all(stage.steps for stage in stages):
+        raise ConfigError(
+            f"training.sft.steps: the recipe {config.training.recipe} is nothing but SFT; allow it steps."
+        )
+
+
+def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:
+    """Training questions that are not there, or CoTs that the recipe shows or teaches."""
+    questions = task.rows("train")
+    if not questions:
+        raise DataError("there is no training question; check task.path and task.max_train.")
+    if bank is None and any(stage.kind == "sft" for stage in stages):
+        raise DataError(
+            f"the recipe {config.training.recipe} is taught by CoTs, but there is no bank; collect one "
+            "(`realm collect`), or check bank.path."
+        )
+    k = max(stage.k for stage in stages)
+    if not k:
+        return
+    most = max((len(bank.routes(question.id)) for question in questions), default=0) if bank else 0
+    if most == 0:
+        raise DataError(
+            f"the recipe {config.training.recipe} shows CoTs, but the bank holds none for the training questions; "
+            "collect them (`realm collect`), or check bank.path."
+        )
+    if k > most:
+        raise ConfigError(
+            f"routes.k: {k} routes are wanted, but the bank holds at most {most} CoTs for a training question; "
+            "lower routes.k, or collect more (bank.samples)."
+        )

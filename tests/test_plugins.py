@@ -1,0 +1,73 @@
+"""What another package brings is found by its name, trains, and is reported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from realm.config import load_config
+from realm.errors import ConfigError
+from realm.plugins import _outside, find
+from realm.recipes import plan
+
+MODULE = """
+from realm.recipes.stage import Recipe, Stage
+
+def stages(config):
+    return [Stage("rl", 0, config.training.rl.steps, 0), Stage("sft", 0, config.training.sft.steps, config.routes.k)]
+
+MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the path with a module, and with what pip leaves of a package that declares an entry point for it."""
+    folder = tmp_path / "site"
+    info = folder / "others-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[realm.recipes]\nmine = others_recipes:MINE\nbroken = others_gone:MINE\n")
+    (folder / "others_recipes.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(folder)
+    _outside.cache_clear()
+    yield folder
+    _outside.cache_clear()
+    sys.modules.pop("others_recipes", None)
+
+
+@pytest.mark.parametrize("name", ["mine", "others_recipes:MINE"])
+def test_a_recipe_of_another_package_is_planned_with_its_settings(package: Path, name: str) -> None:
+    config = load_config(None, [f"training.recipe={name}"])
+    assert [stage.kind for stage in plan(config)] == ["rl", "sft"] and config.training.sft.empty_share == 0.0
+    with pytest.raises(ConfigError, match=f"the recipe {name} fixes training.sft.empty_share at 0.0"):
+        load_config(None, [f"training.recipe={name}", "training.sft.empty_share=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("realm-r2", r"expected grpo, .*, broken, mine or a package\.module:attribute \(did you mean realm-r1\?\)"),
+        ("mein", "did you mean mine"),
+        ("nothing-like-it", r"expected grpo, .* or a package\.module:attribute, found"),
+        ("broken", r"others_gone:MINE cannot be imported \(ModuleNotFoundError: No module named 'others_gone'\)"),
+        ("others_recipes:YOURS", r"others_recipes:YOURS cannot be imported \(AttributeError: .*YOURS"),
+        ("others_recipes:NUMBER", "others_recipes:NUMBER is int, expected Recipe"),
+        (":", "cannot be imported"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(package: Path, name: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^--set training\.recipe={name}: training\.recipe: .*{told}") as caught:
+        load_config(None, [f"training.recipe={name}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
+    assert find("verifiers", "one", {"one": len}) is len
+    assert find("verifiers", "others_recipes:stages", {"one": len}).__name__ == "stages"
+    with pytest.raises(ValueError, match="is int, expected a function"):
+        find("verifiers", "others_recipes:NUMBER", {"one": len})

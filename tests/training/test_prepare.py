@@ -1,0 +1,78 @@
+"""What a run starts with is made once, and the checks leave no trace in it."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
+from transformers import Trainer
+
+from realm.bank.store import Bank
+from realm.student.load import load
+from realm.training.prepare import Once, prepare
+from realm.training.recipes import train
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_everything_is_made_once_before_the_first_step(
+    tmp_path: Path, student: Path, bank: Bank, monkeypatch: pytest.MonkeyPatch, lora: int
+) -> None:
+    calls, before = Counter[str](), Counter[str]()
+
+    def counted(place: str) -> None:
+        module, _, name = place.rpartition(".")
+        original = getattr(__import__(module, fromlist=[name]), name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(place, call)
+
+    for place in ("student.load.load_model", "student.load.load_tokenizer", "training.estimate.load_outline"):
+        counted(f"realm.{place}")
+    for place in ("prepare.examples", "prepare.prompt_lengths", "recipes.examples"):
+        counted(f"realm.training.{place}")
+    step = Trainer.training_step
+
+    def first(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        before.update({} if before else calls)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", first)
+    config = tiny_config(tmp_path, student, recipe="realm-r1", lora={"r": lora}, rl={"steps": 1}, sft={"steps": 1})
+    train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
+    names = ("load_model", "load_tokenizer", "load_outline", "examples", "prompt_lengths")
+    assert before == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("lora", [{}, {"r": 4, "dropout": 0.5}])
+def test_the_prepared_model_is_as_loaded(tmp_path: Path, student: Path, bank: Bank, lora: dict[str, Any]) -> None:
+    config = tiny_config(tmp_path, student, recipe="realm-r1", lora=lora)
+    states = random.getstate(), torch.random.get_rng_state()
+    prepared = prepare(config, TinyTask(), bank)
+    assert random.getstate() == states[0] and torch.equal(torch.random.get_rng_state(), states[1])
+    model, fresh = prepared.model.take(), load(student)[0]
+    assert model is not None and prepared.model.take() is None
+    assert [type(module) for module in model.modules()] == [type(module) for module in fresh.modules()]
+    assert vars(model).keys() == vars(fresh).keys() and model.training == fresh.training
+    for (name, mine), (other, theirs) in zip(model.named_parameters(), fresh.named_parameters(), strict=True):
+        assert name == other and torch.equal(mine, theirs) and mine.requires_grad == theirs.requires_grad
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+def test_a_model_from_which_no_stage_starts_is_let_go(tmp_path: Path, student: Path, bank: Bank) -> None:
+    config = tiny_config(tmp_path, student, rl={"steps": 1})
+    run = new_run(config)
+    train(prepare(config, TinyTask(), tiny_bank(TinyTask())), run=run, pool=pool())
+    prepared = prepare(config, TinyTask(), bank)
+    train(prepared, run=run, pool=pool(), resume=True)
+    assert prepared.model.take() is None
+
+
+def test_once() -> None:
+    held = Once([1])
+    assert held.take() == [1] and held.take() is None

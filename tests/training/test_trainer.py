@@ -1,0 +1,207 @@
+"""`realm.ReaLMTrainer`: ReaLM from objects in memory, as TRL's trainers are made."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from tiny import WORDING, TinyTask, save_student, tiny_bank, tiny_model, tiny_tokenizer
+from transformers import TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+
+import realm
+from realm.errors import ConfigError, DataError, ModelError
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
+
+
+def dataset(task: TinyTask, split: str = "train") -> Dataset:
+    return Dataset.from_list(
+        [{"question": one.question, "answer": one.answer, "id": one.id} for one in task.rows(split)]
+    )
+
+
+def arguments(folder: Path, **more: Any) -> GRPOConfig:
+    given: dict[str, Any] = {
+        "max_steps": 4, "per_device_train_batch_size": 16, "num_generations": 4, "max_completion_length": 24,
+        "learning_rate": 2e-3, "logging_steps": 1, "save_strategy": "no", "report_to": "none", "bf16": False,
+        "use_cpu": True, "seed": 3, "disable_tqdm": True,
+    }  # fmt: skip
+    return GRPOConfig(str(folder / "out"), **(given | more))
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    return save_student(tmp_path / "student")
+
+
+class Seen(TrainerCallback):
+    """Takes down what is logged, as a callback of a user's would."""
+
+    def __init__(self) -> None:
+        self.logs: list[dict[str, Any]] = []
+
+    def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
+        self.logs.append(logs)
+
+
+def made(student: Any, folder: Path, **more: Any) -> realm.ReaLMTrainer:
+    task = TinyTask()
+    given: dict[str, Any] = {
+        "args": arguments(folder), "train_dataset": dataset(task), "bank": tiny_bank(task), "wording": WORDING,
+    }  # fmt: skip
+    return realm.ReaLMTrainer(student, **(given | more))
+
+
+def test_routes_fade_and_the_student_is_saved(student: Path, tmp_path: Path) -> None:
+    seen = Seen()
+    trainer = made(str(student), tmp_path, callbacks=[seen], fade={"schedule": "linear", "fade_end": 0.75})
+    trainer.train()
+    rows = [row for row in seen.logs if "routes_per_prompt" in row]
+    assert [row["p"] for row in rows] == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    assert (rows[0]["routes_per_prompt"], rows[-1]["routes_per_prompt"]) == (4.0, 0.0)
+    assert all(0 <= row["reward"] <= 1.6 for row in rows)
+    assert any(row["grad_norm"] > 0 for row in rows)
+    trainer.save_model(str(tmp_path / "model"))
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_a_model_and_a_tokenizer_in_memory_and_epochs_for_steps(tmp_path: Path) -> None:
+    seen = Seen()
+    args = arguments(tmp_path, max_steps=-1, num_train_epochs=2)
+    made(tiny_model(), tmp_path, args=args, processing_class=tiny_tokenizer(), callbacks=[seen]).train()
+    # 12 questions, 4 a step, twice
+    assert [row["tau"] for row in seen.logs if "tau" in row] == pytest.approx([step / 6 for step in range(6)])
+
+
+def test_one_seed_is_one_run(student: Path, tmp_path: Path) -> None:
+    def trained() -> dict[str, torch.Tensor]:
+        trainer = made(str(student), tmp_path)
+        trainer.train()
+        return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}  # type: ignore[union-attr]
+
+    once, again = trained(), trained()
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_resumed_is_straight(student: Path, tmp_path: Path) -> None:
+    args = arguments(tmp_path, save_strategy="steps", save_steps=2)
+    straight = made(str(student), tmp_path, args=args)
+    straight.train()
+    resumed = made(str(student), tmp_path, args=args)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
+    for (name, one), (_, other) in zip(
+        straight.model.named_parameters(),
+        resumed.model.named_parameters(),
+        strict=True,  # type: ignore[union-attr]
+    ):
+        assert torch.equal(one, other), name
+
+
+def test_without_a_bank_no_route_is_shown(student: Path, tmp_path: Path) -> None:
+    seen = Seen()
+    made(str(student), tmp_path, bank=None, callbacks=[seen]).train()
+    assert {row["routes_per_prompt"] for row in seen.logs if "routes_per_prompt" in row} == {0.0}
+
+
+def test_a_bank_folder_whose_questions_are_found_by_text(student: Path, tmp_path: Path) -> None:
+    task = TinyTask()
+    bank = tiny_bank(task)
+    bank.questions = {one.id: one for one in task.rows("train")}
+    bank.save(tmp_path / "bank")
+    rows = dataset(task).remove_columns("id").rename_column("question", "prompt")
+    seen = Seen()
+    made(str(student), tmp_path, bank=tmp_path / "bank", train_dataset=rows, callbacks=[seen]).train()
+    assert next(row for row in seen.logs if "p" in row)["routes_per_prompt"] == 4.0
+
+
+def test_an_evaluation_shows_no_route_and_teaches_nothing(student: Path, tmp_path: Path) -> None:
+    args = arguments(tmp_path, eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=16)
+    seen = Seen()
+    trainer = made(
+        str(student), tmp_path, args=args, eval_dataset=dataset(TinyTask(), "validation"), callbacks=[seen],
+        fade={"schedule": "adaptive"},
+    )  # fmt: skip
+    trainer.train()
+    found = [row for row in seen.logs if "eval_reward" in row]
+    assert len(found) == 2
+    assert {row["eval_routes_per_prompt"] for row in found} == {0.0}
+
+
+def test_a_further_reward_and_adapters(student: Path, tmp_path: Path) -> None:
+    def short(completion_ids: list[list[int]], **_: Any) -> list[float]:
+        return [-len(ids) / 100 for ids in completion_ids]
+
+    seen = Seen()
+    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    made(str(student), tmp_path, reward_funcs=[short], peft_config=lora, callbacks=[seen]).train()
+    row = next(row for row in seen.logs if "reward" in row)
+    assert row["rewards/short/mean"] < 0
+    assert row["reward"] == pytest.approx(row["rewards/realm/mean"] + row["rewards/short/mean"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"train_dataset": None}, ConfigError, "train_dataset: expected a dataset"),
+        ({"train_dataset": Dataset.from_list([{"q": "1"}])}, DataError, "expected the columns question and answer"),
+        ({"train_dataset": Dataset.from_list([{"question": " ", "answer": "1"}])}, DataError, "row 0: expected a text"),
+        ({"train_dataset": Dataset.from_list([{"question": "x", "answer": ""}])}, DataError, "row 0: the gold ''"),
+        ({"train_dataset": Dataset.from_list([{"question": "x", "answer": "1"}])}, DataError, "no labelled CoT"),
+        ({"fade": {"shedule": "linear"}}, ConfigError, "did you mean fade.schedule"),
+        ({"routes": {"k": -1}}, ConfigError, "routes.k"),
+        ({"verifier": "nmber"}, ConfigError, "nmber"),
+        ({"context": 28}, ModelError, "its prompt needs"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    student: Path, tmp_path: Path, given: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        made(str(student), tmp_path, **given)
+
+
+def test_routes_that_do_not_fit_are_told_of(student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        made(str(student), tmp_path, context=36)
+    assert "routes of the first prompts" in caplog.text
+
+
+@pytest.fixture
+def _arguments() -> Iterator[None]:
+    kept = sys.argv
+    yield
+    sys.argv = kept
+
+
+@pytest.mark.usefixtures("_arguments")
+def test_the_script_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+    import runpy
+
+    from realm.desk.task import DeskTask
+
+    task = DeskTask(max_train=16, max_test=4)
+    rows = task.rows("train")
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps({"question": one.question, "answer": one.answer}) + "\n" for one in rows))
+    bank = realm.Bank.create(tmp_path / "bank", questions=rows)
+    for sample, text in enumerate(("no", "yes", "1", "2")):
+        bank.append(
+            [realm.CoT(one.id, f"So {text}.", text, int(text == one.answer), "t", sample=sample) for one in rows]
+        )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    sys.argv = [
+        str(EXAMPLE), "desk-base", "questions.jsonl", "--bank", "bank", "--verifier", "desk", "--steps", "1",
+        "--length", "16",
+    ]  # fmt: skip
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
