@@ -156,7 +156,7 @@ def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path, b
     ("change", "error", "message"),
     [
         ({"routes": {"k": 5}}, ConfigError, r"routes\.k: 5 .* at most 4"),
-        ({"model": {"context": 27}}, ModelError, r"question q\d\d: .*the context leaves 3 "),
+        ({"model": {"context": 27}}, ModelError, r"question q\d\d: its prompt needs .* the context leaves 3 "),
         ({"model": {"context": 20}}, ModelError, "max_completion_length|context of 20"),
         ({"model": {"context": 4000}}, ModelError, "128"),
         ({"model": {"path": "no/such/model"}}, ModelError, "no/such/model"),
