@@ -30,9 +30,9 @@ from realm.locks import LOCK, Hold, hold
 from realm.processes import launched
 from realm.rows.base import Place, Row, Stage, record
 from realm.rows.evaluation import Evaluation
-from realm.rows.reading import read_places, read_row, read_rows
 from realm.rows.run import Meta
 from realm.rows.training import Sampled, Step
+from realm.run_rows import read_places, read_row, read_rows
 
 #: Banks may have cost a teacher's fees, and so survive `overwrite`: the one that a run learns from, not made by the
 #: run, and the one of what instructors wrote for the student's errors.

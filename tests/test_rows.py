@@ -11,9 +11,9 @@ from realm.errors import DataError
 from realm.files import append_jsonl, read_jsonl
 from realm.rows.base import ShownRoute, record
 from realm.rows.evaluation import AnsweredCompletion, Evaluation, Prediction
-from realm.rows.reading import read_row, read_rows
 from realm.rows.run import FORMAT, Meta
 from realm.rows.training import RlStep, SftStep, Step
+from realm.run_rows import read_row, read_rows
 
 STEP = {"stage": "rl", "step": 1, "seconds": 1, "tokens": 3, "loss": 0.1, "grad_norm": None, "learning_rate": 1e-5}
 ANSWER = AnsweredCompletion(

@@ -18,8 +18,8 @@ from realm.errors import ResourceError
 from realm.evaluation.evaluate import evaluate_directory
 from realm.files import writing
 from realm.rows.evaluation import Evaluation, Prediction
-from realm.rows.reading import read_rows
 from realm.run import machine, versions
+from realm.run_rows import read_rows
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 

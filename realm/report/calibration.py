@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realm.evaluation.measures import auroc, brier, scoring_accuracy
 from realm.method.seeds import derive
 from realm.rows.evaluation import Prediction
-from realm.rows.reading import read_rows
+from realm.run_rows import read_rows
 
 #: Bins of equal width that scores in [0, 1] are sorted into, and resamples of the questions for an interval.
 BINS, RESAMPLES = 10, 1000

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from realm.report.data import Report, Run, split_title
 from realm.rows.evaluation import AnsweredCompletion, Prediction
-from realm.rows.reading import read_rows
 from realm.rows.training import Sampled, SampledCompletion
+from realm.run_rows import read_rows
 from realm.tasks.verify import UNREADABLE
 
 #: Characters of all completions together as they stand in the page, and of the predictions among them; with the charts

@@ -23,9 +23,9 @@ from realm.recipes import RECIPES
 from realm.recipes.stage import Recipe
 from realm.rows.base import Count, Record, Row, Seconds, Share, Tokens, record
 from realm.rows.evaluation import Evaluation, Part
-from realm.rows.reading import read_row, read_rows
 from realm.rows.run import Meta
 from realm.rows.training import RlStep, Step
+from realm.run_rows import read_row, read_rows
 from realm.written import read_yaml
 
 RUN_FILES = ("config.yaml", "meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl")

@@ -11,9 +11,9 @@ from typing import Literal
 from realm.processes import command
 from realm.recipes import known
 from realm.report.data import Report, Result, Run, figure
-from realm.rows.reading import read_row
 from realm.rows.run import BankStats
 from realm.rows.training import RlStep
+from realm.run_rows import read_row
 
 #: How bad it is: the run did not come through, it learned less than it could, or something is worth a look.
 Weight = Literal["broken", "harmful", "hint"]

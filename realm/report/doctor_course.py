@@ -10,8 +10,8 @@ from statistics import fmean, pvariance
 
 from realm.report.data import Result
 from realm.report.doctor_case import MIN_ROWS, Case, Finding
-from realm.rows.reading import read_rows
 from realm.rows.training import Sampled
+from realm.run_rows import read_rows
 
 
 def _never_right(case: Case) -> bool:

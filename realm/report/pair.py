@@ -27,7 +27,7 @@ from realm.report.svg import percent, points
 from realm.report.table import Table, TableRow
 from realm.report.templates import render
 from realm.rows.evaluation import Prediction
-from realm.rows.reading import read_rows
+from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.

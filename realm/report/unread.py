@@ -8,8 +8,8 @@ from statistics import fmean
 from realm.bank.unreadable import EXAMPLES, quoted
 from realm.report.data import Run
 from realm.rows.evaluation import Prediction
-from realm.rows.reading import read_rows
 from realm.rows.training import Sampled
+from realm.run_rows import read_rows
 from realm.tasks.verify import UNREADABLE
 
 

@@ -21,7 +21,7 @@ from realm.files import append_jsonl, read_jsonl
 from realm.method.prompt import Message, Wording
 from realm.rows.base import Place, record
 from realm.rows.evaluation import Evaluation, Part, Prediction
-from realm.rows.reading import read_rows
+from realm.run_rows import read_rows
 from realm.student.generate import Generation
 from realm.tasks.base import Question
 from realm.tasks.verify import Verifier, verifier
