@@ -47,7 +47,7 @@ def evaluate(
     from realm.tasks.workers import VerifierPool
 
     results = RunFolder(folder)
-    if (folder / "meta.json").is_file() and "evaluated" not in results.meta:
+    if (folder / "meta.json").is_file() and results.meta.evaluated is None:
         raise ResourceError(f"{folder}: is the folder of a run, whose files stay. Choose another place with --out.")
     find(student)
     task = load_task(resolved)
