@@ -8,9 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: From the lowest room to the highest.
 ORDER = (
-    "method", "statistics", "recipes", "realm", "formula", "tasks", "bank", "exchange", "student", "analysis",
-    "teacher", "evaluation", "desk", "training", "report", "experiments", "commands",
-    "cli",
+    "method", "statistics", "recipes", "rows", "realm", "formula", "tasks", "bank", "exchange", "student", "analysis",
+    "teacher", "evaluation", "desk", "training", "report", "experiments", "commands", "cli",
 )  # fmt: skip
 PAGE = ROOT / "docs" / "map.md"
 

@@ -15,21 +15,25 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
-from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
+from realm.files import append_jsonl, to_line, write_atomic, writing
 from realm.locks import LOCK, Hold, hold
 from realm.processes import launched
+from realm.rows.base import Place, Row, Stage, record
+from realm.rows.evaluation import Evaluation
+from realm.rows.run import Meta
+from realm.rows.training import Sampled, Step
+from realm.run_rows import read_places, read_row, read_rows
 
-#: Version of the layout below, raised when a reader of old folders would misread new ones.
-FORMAT = 1
 #: Banks may have cost a teacher's fees, and so survive `overwrite`: the one that a run learns from, not made by the
 #: run, and the one of what instructors wrote for the student's errors.
 KEPT = ("bank", "instructors/bank")
@@ -42,14 +46,13 @@ FREE_ON_RESUME = (
     "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
-#: Status in meta.json of a run whose deletion has begun: what is left of it is never gone on with.
-OVERWRITTEN = "overwritten"
 #: What is deleted first and, in this order, last: weights, and what says that there is a run.
 _FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
 #: Where a process other than the main one notes its failure, by its number.
 _FAILURE = "failure-{}.json"
 #: Order of the stages within a round; `final` comes after every round.
-STAGES = ("base", "sft", "rl", "final")
+STAGES: tuple[Stage, ...] = ("base", "sft", "rl", "final")
+R = TypeVar("R", bound=Row)
 
 
 def versions() -> dict[str, str]:
@@ -89,11 +92,9 @@ def _deletion(item: Path) -> int:
     return _LAST.index(item.name) + 1 if item.name in _LAST else 0
 
 
-def position(record: dict[str, Any]) -> tuple[int, int, int]:
-    """Where in the run a record belongs, as a sortable (round, stage, step)."""
-    stage = STAGES.index(record.get("stage", "base"))
-    last = STAGES.index("final")
-    return (sys.maxsize if stage == last else record.get("round") or 0, stage, record.get("step") or 0)
+def position(row: Place) -> tuple[int, int, int]:
+    """Where in the run a row belongs, as a sortable (round, stage, step)."""
+    return (sys.maxsize if row.stage == "final" else row.round, STAGES.index(row.stage), row.step)
 
 
 def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
@@ -107,20 +108,20 @@ def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
     return keys
 
 
-def _origin() -> dict[str, Any]:
-    """What meta.json says of how its numbers came about."""
-    origin = {"versions": versions(), "machine": machine(), "command": " ".join(["realm", *sys.argv[1:]])}
-    return {**origin, **_launch()}
-
-
-def _launch() -> dict[str, str]:
-    """What the processes of the run were launched with, for whoever goes on with it; nothing for a single process."""
-    launch = launched()
-    return {} if launch is None else {"launch": launch}
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _origin(name: str, config: Config) -> Meta:
+    """What meta.json says of how its numbers came about."""
+    return Meta(
+        name=name,
+        seed=config.run.seed,
+        versions=versions(),
+        machine=machine(),
+        command=" ".join(["realm", *sys.argv[1:]]),
+        launch=launched(),
+    )
 
 
 class RunFolder:
@@ -199,19 +200,15 @@ class RunFolder:
             run._clear()
         try:
             # meta.json goes first: killed between the two, there is a run to resume.
-            run._write_meta(
-                {
-                    "format": FORMAT,
-                    "name": name,
-                    "recipe": config.training.recipe,
-                    "seed": config.run.seed,
-                    "template_hash": template_hash,
-                    **_origin(),
-                    "started": _now(),
-                    "resumed": [],
-                    "finished": None,
-                    "status": "running",
-                }
+            run.write_meta(
+                replace(
+                    _origin(name, config),
+                    recipe=config.training.recipe,
+                    template_hash=template_hash,
+                    started=_now(),
+                    resumed=(),
+                    status="running",
+                )
             )
             run._write_config(config)
         except ResourceError:
@@ -249,7 +246,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         # Noted first: killed from here on, no resume takes what is left for a run (half a model is a folder, too).
-        self._write_meta({"format": FORMAT, "name": self.path.name, "status": OVERWRITTEN})
+        self.write_meta(Meta(name=self.path.name, status="overwritten"))
         with writing(self.path):
             # meta.json goes last, so that a deletion that was cut short can be repeated.
             for item in sorted(self._replaceable(self.path), key=_deletion):
@@ -267,7 +264,7 @@ class RunFolder:
     def _half_deleted(self) -> bool:
         """Whether a deletion of the run here was cut short."""
         with suppress(DataError):
-            return self.meta.get("status") == OVERWRITTEN
+            return self.meta.status == "overwritten"
         return False
 
     def _replaceable(self, folder: Path) -> Iterator[Path]:
@@ -309,7 +306,9 @@ class RunFolder:
         return True
 
     def _resume(self, config: Config) -> None:
-        meta = {key: value for key, value in self.meta.items() if key not in ("reason", "launch")} | _launch()
+        meta = self.meta
+        resumed = (*(meta.resumed or ()), _now())
+        meta = replace(meta, resumed=resumed, finished=None, status="running", reason=None, launch=launched())
         with writing(self.path):
             for torn in self.path.glob(".*.tmp"):  # of a write that a kill cut short; `publish` clears its own folder
                 if torn.is_file():
@@ -317,7 +316,7 @@ class RunFolder:
             for old in self.path.glob(_FAILURE.format("*")):
                 old.unlink()
         self._write_config(config)
-        self._write_meta({**meta, "resumed": [*meta.get("resumed", []), _now()], "finished": None, "status": "running"})
+        self.write_meta(meta)
 
     def record_evaluation(self, config: Config) -> None:
         """Note beside the results of an evaluation what they rest on: config.yaml, and a small meta.json.
@@ -329,38 +328,26 @@ class RunFolder:
             ResourceError: the disk refuses.
         """
         self._write_config(config)
-        self._write_meta(
-            {
-                "format": FORMAT,
-                "name": self.path.name,
-                "evaluated": config.model.path,
-                "seed": config.run.seed,
-                **_origin(),
-                "finished": _now(),
-                "status": "done",
-            }
-        )
+        evaluated = _origin(self.path.name, config)
+        self.write_meta(replace(evaluated, evaluated=config.model.path, finished=_now(), status="done"))
 
     def _write_config(self, config: Config) -> None:
         write_atomic(self.path / "config.yaml", dump_config(config))
 
-    def _write_meta(self, meta: dict[str, Any]) -> None:
-        write_atomic(self.path / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
+    def write_meta(self, meta: Meta) -> None:
+        """Replace meta.json."""
+        write_atomic(self.path / Meta.FILE, json.dumps(record(meta), indent=1, ensure_ascii=False) + "\n")
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> Meta:
         """The content of meta.json.
 
         Raises:
             DataError: there is none, or it cannot be read.
         """
-        path = self.path / "meta.json"
-        try:
-            meta = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot read the run's meta.json ({error}).") from error
-        if not isinstance(meta, dict):
-            raise DataError(f"{path}: expected a JSON object.")
+        meta = read_row(self.path, Meta)
+        if meta is None:
+            raise DataError(f"{self.path / Meta.FILE}: expected the run's meta.json, found nothing there.")
         return meta
 
     def finish(self, status: Literal["done", "failed", "interrupted"] = "done", reason: str = "") -> None:
@@ -372,7 +359,8 @@ class RunFolder:
         elsewhere = "" if status == "done" else self.failure_elsewhere()
         if elsewhere:
             status, reason = "failed", elsewhere
-        self._write_meta({**self.meta, "finished": _now(), "status": status, **({"reason": reason} if reason else {})})
+        meta = self.meta
+        self.write_meta(replace(meta, finished=_now(), status=status, reason=reason or meta.reason))
 
     def note_failure(self, number: int, reason: str) -> None:
         """Note why process `number`, not the main one, failed: in a file of its own, removed when the run goes on."""
@@ -388,31 +376,39 @@ class RunFolder:
                 found.append((float(row["time"]), f"process {path.stem.partition('-')[2]}: {row['reason']}"))
         return min(found)[1] if found else ""
 
-    def append(self, file: str, *records: dict[str, Any]) -> None:
-        """Append records to `<run>/<file>` (see `append_jsonl`). Only the main process of a run may call it."""
-        append_jsonl(self.path / file, *records)
+    def append(self, *rows: Row) -> None:
+        """Append rows of one kind to its file (see `append_jsonl`). Only the main process of a run may call it."""
+        append_jsonl(self.path / rows[0].FILE, *map(record, rows))
 
-    def read(self, file: str) -> list[dict[str, Any]]:
-        """The records of `<run>/<file>`; none where the file was never written."""
-        path = self.path / file
-        return read_jsonl(path) if path.exists() else []
+    def read(self, kind: type[R]) -> list[R]:
+        """All rows of a kind (see `read_rows`); none where the file was never written."""
+        return list(read_rows(self.path, kind))
 
-    def keep(self, file: str, wanted: Callable[[dict[str, Any]], bool], more: Iterable[dict[str, Any]] = ()) -> None:
-        """Rewrite `<run>/<file>` atomically with the records that are `wanted`, and `more` after them.
+    def places(self, kind: type[Place]) -> list[tuple[str, Place]]:
+        """The lines of the file of a kind, as they are, each with its place; of the rest of a row nothing is asked.
+
+        Raises:
+            DataError: see `read_rows`.
+        """
+        return list(read_places(self.path / kind.FILE))
+
+    def keep(self, kind: type[Place], wanted: Callable[[Place], bool], more: Iterable[Place] = ()) -> None:
+        """Rewrite the file of a kind atomically with the rows that are `wanted`, and `more` after them.
 
         Nothing happens where the file is missing and there is nothing more.
         """
-        records = [*filter(wanted, self.read(file)), *more]
-        path = self.path / file
-        if records or path.exists():
-            write_atomic(path, "".join(map(to_line, records)))
+        path = self.path / kind.FILE
+        lines = [line for line, place in self.places(kind) if wanted(place)]
+        lines += [to_line(record(row)) for row in more]
+        if lines or path.exists():
+            write_atomic(path, "".join(lines))
 
-    def rewind(self, stage: Literal["base", "sft", "rl"], round_: int, step: int) -> None:
-        """Cut off the records beyond a checkpoint, which the resumed run is going to write again.
+    def rewind(self, stage: Stage, round_: int, step: int) -> None:
+        """Cut off the rows beyond a checkpoint, which the resumed run is going to write again.
 
         Args:
-            stage, round_, step: the checkpoint; its own records stay.
+            stage, round_, step: the checkpoint; its own rows stay.
         """
-        limit = position({"stage": stage, "round": round_, "step": step})
-        for file in ("metrics.jsonl", "completions.jsonl", "evaluations.jsonl"):
-            self.keep(file, lambda record: position(record) <= limit)
+        limit = position(Place(stage=stage, round=round_, step=step))
+        for kind in (Step, Sampled, Evaluation):
+            self.keep(kind, lambda row: position(row) <= limit)

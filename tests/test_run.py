@@ -15,6 +15,7 @@ import torch
 from realm.config import Config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
+from realm.rows.training import Step
 from realm.run import RunFolder, versions
 
 
@@ -31,18 +32,18 @@ def test_create_writes_a_configuration_that_runs_again(config: Config) -> None:
     assert run.path == config.run_path
     assert load_config(run.path / "config.yaml") == config
     meta = run.meta
-    assert (meta["status"], meta["template_hash"], meta["seed"]) == ("running", "abc", config.run.seed)
-    assert meta["versions"] == versions()
+    assert (meta.status, meta.template_hash, meta.seed) == ("running", "abc", config.run.seed)
+    assert meta.versions == versions()
     assert {"python", "torch", "transformers", "trl"} <= versions().keys()
     assert sorted(item.name for item in run.path.iterdir()) == [".lock", "config.yaml", "meta.json"]
     run.finish()
-    assert run.meta["status"] == "done"
-    assert run.meta["finished"] >= run.meta["started"]
+    assert run.meta.status == "done"
+    assert run.meta.finished >= run.meta.started
 
 
 def test_used_name_is_refused_and_untouched(config: Config) -> None:
     run = RunFolder.create(config)
-    run.append("metrics.jsonl", {"step": 1})
+    append_jsonl(run.path / "metrics.jsonl", {"step": 1})
     before = {item.name: item.read_bytes() for item in run.path.iterdir()}
     with pytest.raises(ResourceError, match=r"already used.*--out, or give --overwrite \(or --resume, where"):
         RunFolder.create(config)
@@ -51,7 +52,7 @@ def test_used_name_is_refused_and_untouched(config: Config) -> None:
 
 def test_overwrite_takes_all_but_the_bank(config: Config) -> None:
     run = RunFolder.create(config)
-    run.append("metrics.jsonl", {"step": 1})
+    append_jsonl(run.path / "metrics.jsonl", {"step": 1})
     (run.path / "checkpoints" / "rl").mkdir(parents=True)
     (run.path / "bank").mkdir()
     (run.path / "bank" / "cots.jsonl").write_text("{}\n")
@@ -122,11 +123,11 @@ def test_name_must_be_one_folder(config: Config, name: str) -> None:
 
 
 def test_resume_goes_on(config: Config) -> None:
-    started = RunFolder.create(config, template_hash="abc").meta["started"]
+    started = RunFolder.create(config, template_hash="abc").meta.started
     config.training.save_every = 3
     run = RunFolder.create(config, resume=True)
-    assert (run.meta["started"], run.meta["template_hash"], run.meta["status"]) == (started, "abc", "running")
-    assert len(run.meta["resumed"]) == 1
+    assert (run.meta.started, run.meta.template_hash, run.meta.status) == (started, "abc", "running")
+    assert len(run.meta.resumed) == 1
     assert load_config(run.path / "config.yaml").training.save_every == 3
 
 
@@ -144,8 +145,8 @@ def test_what_an_evaluation_rests_on_is_noted(config: Config, tmp_path: Path) ->
     run = RunFolder(tmp_path)
     run.record_evaluation(config)
     assert load_config(tmp_path / "config.yaml") == config
-    assert (run.meta["evaluated"], run.meta["versions"]) == ("models/mine", versions())
-    assert run.meta["machine"] and run.meta["command"]
+    assert (run.meta.evaluated, run.meta.versions) == ("models/mine", versions())
+    assert run.meta.machine and run.meta.command
 
 
 def test_records_come_back(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_bad_line_in_the_middle_is_named(tmp_path: Path, line: bytes) -> None:
 def test_missing_file(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.jsonl"):
         read_jsonl(tmp_path / "nothing.jsonl")
-    assert RunFolder.create(config).read("metrics.jsonl") == []
+    assert RunFolder.create(config).read(Step) == []
 
 
 def test_rewind_cuts_what_the_resumed_run_writes_again(config: Config) -> None:
@@ -220,14 +221,14 @@ def test_rewind_cuts_what_the_resumed_run_writes_again(config: Config) -> None:
         {"stage": "final", "round": 1, "step": 3},
     ]
     for file in ("metrics.jsonl", "evaluations.jsonl"):
-        run.append(file, *rows)
+        append_jsonl(run.path / file, *rows)
 
     run.rewind("rl", 1, 2)
-    assert run.read("metrics.jsonl") == run.read("evaluations.jsonl") == rows[:9]
+    assert read_jsonl(run.path / "metrics.jsonl") == read_jsonl(run.path / "evaluations.jsonl") == rows[:9]
     run.rewind("rl", 0, 2)
-    assert run.read("metrics.jsonl") == rows[:5]
+    assert read_jsonl(run.path / "metrics.jsonl") == rows[:5]
     run.rewind("sft", 0, 0)
-    assert run.read("metrics.jsonl") == rows[:1]
+    assert read_jsonl(run.path / "metrics.jsonl") == rows[:1]
     assert not (run.path / "completions.jsonl").exists()
 
 
@@ -237,7 +238,7 @@ def test_full_disk_while_appending(config: Config) -> None:
     run = RunFolder.create(config)
     (run.path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(ResourceError, match=r"metrics\.jsonl: cannot write \(No space left on device\)"):
-        run.append("metrics.jsonl", {"step": 1})
+        append_jsonl(run.path / "metrics.jsonl", {"step": 1})
 
 
 def no_space(*_: object, **__: object) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from realm.config import Config
 from realm.errors import ResourceError
+from realm.files import append_jsonl
 from realm.processes import LAUNCH
+from realm.rows.training import Step
 from realm.run import RunFolder
 
 
@@ -34,9 +37,9 @@ def test_resume_starts_what_is_not_there(config: Config, there: str) -> None:
         (config.run_path / ".meta.json.abc.tmp").write_text('{"form')
     assert not RunFolder(config.run_path).check_resume(config)
     run = RunFolder.create(config, resume=True)
-    assert (run.meta["status"], run.meta["resumed"]) == ("running", [])
+    assert (run.meta.status, run.meta.resumed) == ("running", ())
     assert run.check_resume(config)
-    assert len(RunFolder.create(config, resume=True).meta["resumed"]) == 1
+    assert len(RunFolder.create(config, resume=True).meta.resumed) == 1
     assert (run.path / "bank").exists() is (there == "a bank")
 
 
@@ -81,7 +84,7 @@ def _old_run(config: Config) -> RunFolder:
                  "instructors/bank/cots.jsonl", "failure-1.json"):  # fmt: skip
         (run.path / file).parent.mkdir(parents=True, exist_ok=True)
         (run.path / file).write_text("old")
-    run.append("metrics.jsonl", {"step": 1})
+    append_jsonl(run.path / "metrics.jsonl", {"step": 1})
     run.finish()
     return run
 
@@ -104,7 +107,7 @@ def test_an_overwriting_that_was_killed_leaves_nothing_to_resume(
         RunFolder.create(config, resume=True)
         files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file())
         assert files == sorted([".lock", *kept, "config.yaml", "meta.json"]), deletion.removed
-        assert run.meta["status"] == "running"
+        assert run.meta.status == "running"
     order = deletion.removed
     assert order[-2:] == ["config.yaml", "meta.json"]
     assert max(order.index("model"), order.index("checkpoints")) < order.index("metrics.jsonl")
@@ -112,17 +115,16 @@ def test_an_overwriting_that_was_killed_leaves_nothing_to_resume(
 
 def test_a_half_deleted_run_may_also_be_started_without_resume(config: Config) -> None:
     run = _old_run(config)
-    meta = run.meta
-    (run.path / "meta.json").write_text(json.dumps({**meta, "status": "overwritten"}))
-    assert RunFolder.create(config).read("metrics.jsonl") == []
+    run.write_meta(replace(run.meta, status="overwritten"))
+    assert RunFolder.create(config).read(Step) == []
 
 
 def test_what_launched_the_run_is_noted(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "launch" not in RunFolder.create(config).meta
+    assert RunFolder.create(config).meta.launch is None
     monkeypatch.setenv(LAUNCH, "--num_processes 2")
-    assert RunFolder.create(config, resume=True).meta["launch"] == "--num_processes 2"
+    assert RunFolder.create(config, resume=True).meta.launch == "--num_processes 2"
     monkeypatch.delenv(LAUNCH)
-    assert "launch" not in RunFolder.create(config, resume=True).meta, "gone on with by one process"
+    assert RunFolder.create(config, resume=True).meta.launch is None, "gone on with by one process"
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "done"])
@@ -136,10 +138,10 @@ def test_the_first_failure_of_another_process_is_the_reason(config: Config, stat
     (run.path / "failure-3.json").write_text('{"time": ')  # torn by a kill
     run.finish(status, "connection reset by peer" if status == "failed" else "")
     if status == "done":
-        assert run.meta["status"] == "done" and "reason" not in run.meta
+        assert run.meta.status == "done" and run.meta.reason is None
         return
-    assert (run.meta["status"], run.meta["reason"]) == ("failed", "process 1: RL step 3: out of memory")
+    assert (run.meta.status, run.meta.reason) == ("failed", "process 1: RL step 3: out of memory")
     again = RunFolder.create(config, resume=True)
-    assert not list(again.path.glob("failure-*")) and "reason" not in again.meta
+    assert not list(again.path.glob("failure-*")) and again.meta.reason is None
     again.finish("failed", "mine")
-    assert again.meta["reason"] == "mine"
+    assert again.meta.reason == "mine"

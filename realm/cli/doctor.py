@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run, or of a quickstart.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run, or of experiments.")],
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Say in sentences what went wrong in a run or could go better, with the figure and the setting to change.
@@ -23,16 +24,18 @@ def doctor(
     from realm.report.data import read_report
     from realm.report.doctor import diagnose
 
-    report = read_report(run)
-    found = diagnose(report)
+    cells = sorted(file.parent for file in (run / "cells").glob("*/metrics.jsonl"))
+    found, notes = [], []
+    for folder in cells or [run]:
+        report = read_report(folder)
+        found += [replace(one, name=folder.name) if cells else one for one in diagnose(report)]
+        notes += report.notes
     if as_json:
-        from dataclasses import asdict
-
-        typer.echo(json.dumps({"runs": [asdict(one) for one in found], "notes": report.notes}, indent=1))
+        typer.echo(json.dumps({"runs": [asdict(one) for one in found], "notes": notes}, indent=1))
         return
     for diagnosis in found:
         _print(diagnosis)
-    for note in report.notes:
+    for note in notes:
         typer.echo(f"Note: {_safe(note)}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from realm.commands.showing import Showing, silent
 from realm.config import Config
@@ -14,6 +13,7 @@ from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.importing import open_bank
 from realm.exchange.run_bank import has_bank
 from realm.files import fresh
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.student.load import find
 from realm.tasks.registry import load_task
@@ -29,7 +29,7 @@ def evaluate(
     out: str | Path | None = None,
     overwrite: bool = False,
     evaluating: Showing[Callable[[int, int], None] | None] = silent,
-) -> list[dict[str, Any]]:
+) -> list[Evaluation]:
     """What `realm evaluate` does: a model on the held-out splits, without routes and with `routes.k` of them.
 
     Args:
@@ -48,7 +48,7 @@ def evaluate(
     folder = Path(out or config.run_path.with_name(f"{config.run.name}-evaluation"))
     fresh(folder / "evaluations.jsonl", overwrite)
     results = RunFolder(folder)
-    if (folder / "meta.json").is_file() and "evaluated" not in results.meta:
+    if (folder / "meta.json").is_file() and results.meta.evaluated is None:
         raise ResourceError(f"{folder}: is the folder of a run, whose files stay. Choose another place with --out.")
     find(student)
     task = load_task(config)
@@ -61,4 +61,4 @@ def evaluate(
             _LOG.warning("without routes only: bank.path is not set, and there is no %s", config.run_path / "bank")
         summaries = evaluate_directory(student, config, task, bank, pool, out=folder, progress=shown)
     results.record_evaluation(config)
-    return list(summaries)
+    return summaries

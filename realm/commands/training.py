@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from realm.commands.showing import Showing, silent
 from realm.config import Config
@@ -15,6 +14,7 @@ from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.processes import main_process, rank
 from realm.report import write_report
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import stoppable
 from realm.student.prompts import make_wording
@@ -37,7 +37,7 @@ class Trained:
     path: Path
     model: Path
     report: Path
-    evaluations: list[dict[str, Any]]
+    evaluations: list[Evaluation]
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def train(
                     run.finish("failed", str(error) or type(error).__name__)
             raise
         run.finish()
-    return Trained(run.path, run.path / "model", write_report(run.path), list(summaries))
+    return Trained(run.path, run.path / "model", write_report(run.path), summaries)
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
@@ -17,8 +16,10 @@ from realm.desk.book import shop_book
 from realm.desk.task import DeskTask
 from realm.errors import ResourceError
 from realm.evaluation.evaluate import evaluate_directory
-from realm.files import read_jsonl, writing
+from realm.files import writing
+from realm.rows.evaluation import Evaluation, Prediction
 from realm.run import machine, versions
+from realm.run_rows import read_rows
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 
@@ -36,11 +37,11 @@ MEASURED_WITH = (
 Progress = Callable[[int, int], None]
 
 
-def measure(path: Path, out: Path) -> list[dict[str, Any]]:
+def measure(path: Path, out: Path) -> list[tuple[Evaluation, float]]:
     """Accuracy of a model directory on every held-out split of the shop, without and with routes.
 
-    `right` in a row is the share of the split's routes that were right: 60 % on `test`, less where no comment can make
-    the teacher right.
+    Each comes with the share of the split's routes that were right: 60 % on `test`, less where no comment can make the
+    teacher right.
     """
     config = load_config(None, [*MEASURED_WITH, f"model.path={path}"])
     task = DeskTask()
@@ -49,9 +50,9 @@ def measure(path: Path, out: Path) -> list[dict[str, Any]]:
         collect(config, task, folder, pool)
         rows = evaluate_directory(path, config, task, Bank.open(folder.path), pool, out=out)
     shown: dict[str, list[int]] = {}
-    for record in read_jsonl(out / "predictions.jsonl"):
-        shown.setdefault(record["split"], []).extend(route["label"] for route in record["shown"])
-    return [{**row, "right": sum(shown[row["split"]]) / len(shown[row["split"]])} for row in rows]
+    for answered in read_rows(out, Prediction):
+        shown.setdefault(answered.split, []).extend(route.label for route in answered.shown)
+    return [(row, sum(shown[row.split]) / len(shown[row.split])) for row in rows]
 
 
 def build_base(out: Path, *, seed: int = 0, steps: int | None = None, progress: Progress | None = None) -> Path:
@@ -99,23 +100,20 @@ def _parent(out: Path) -> Path:
     return out.parent
 
 
-def _prompt(row: dict[str, Any]) -> str:
-    return f"with four routes, {row['right']:.1%} right" if row["routes"] else "without routes"
-
-
-def _card(rows: list[dict[str, Any]], *, seed: int, steps: int, parameters: int, seconds: float) -> str:
+def _card(
+    measured: Sequence[tuple[Evaluation, float]], *, seed: int, steps: int, parameters: int, seconds: float
+) -> str:
+    rows = [row for row, _ in measured]
     lines = [
-        f"| {row['split']} | {_prompt(row)} | {row['n']} "
-        f"| {row['accuracy']:.1%} | {row['accuracy_low']:.1%} – {row['accuracy_high']:.1%} |"
-        for row in rows
+        f"| {row.split} | {f'with four routes, {right:.1%} right' if row.routes else 'without routes'} | {row.n} "
+        f"| {row.accuracy:.1%} | {row.accuracy_low:.1%} – {row.accuracy_high:.1%} |"
+        for row, right in measured
     ]
-    kinds = sorted({kind for row in rows for kind in row["by_kind"]})
+    kinds = sorted({kind for row in rows for kind in row.by_kind})
     by_kind = [
         f"| {kind} | "
         + " | ".join(
-            f"{row['by_kind'][kind]['accuracy']:.0%}" if kind in row["by_kind"] else ""
-            for row in rows
-            if row["split"] == "test"
+            f"{row.by_kind[kind].accuracy:.0%}" if kind in row.by_kind else "" for row in rows if row.split == "test"
         )
         + " |"
         for kind in kinds

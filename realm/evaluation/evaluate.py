@@ -1,16 +1,16 @@
-"""Evaluation of a model without and with routes: a record of every question, and a summary of the records.
+"""Evaluation of a model without and with routes: a prediction for every question, and a summary of them.
 
-A summary is one row of evaluations.jsonl, a record one row of predictions.jsonl; whatever a summary says can be
-computed again from the records.
+A summary is one row of evaluations.jsonl; whatever it says can be computed again from the rows of predictions.jsonl.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,6 +23,8 @@ from realm.files import writing
 from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
+from realm.rows.base import Place, ShownRoute, Stage
+from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction
 from realm.run import RunFolder
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference
 from realm.student.generate import Generation, Progress, generate
@@ -35,10 +37,6 @@ from realm.tasks.workers import VerifierPool, verify_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-Record = dict[str, Any]
-#: What an evaluation writes, the summaries last: where they are, the records that they rest on are there too.
-_FILES = ("predictions.jsonl", "evaluations.jsonl")
 
 
 def completion_limit(config: Config) -> int:
@@ -58,9 +56,9 @@ def evaluate_model(
     with_routes: bool,
     split: str,
     seed: int,
-    step: int = 0,
+    where: Place,
     progress: Progress | None = None,
-) -> tuple[Record, list[Record]]:
+) -> tuple[Evaluation, list[Prediction]]:
     """Let a model answer questions, greedily or `evaluation.samples` times, and measure the answers.
 
     The routes shown depend on (seed, question id) alone, so every model compared sees the same ones. The model's mode
@@ -68,11 +66,11 @@ def evaluate_model(
 
     Args:
         bank_routes: every route of a question id; read only `with_routes`.
-        step: training step of the model; noted in the summary, without influence.
+        where: in a run the model belongs; noted in every row, without influence.
         progress: called with (questions done, questions in all).
 
     Returns:
-        The summary (see `summarise`) and one record for each question.
+        The summary and a row for each question.
 
     Raises:
         DataError: there is no question.
@@ -102,21 +100,44 @@ def evaluate_model(
         seed=derive(seed, "evaluation"),
         progress=progress,
     )
-    routes = config.routes.k if with_routes else 0
-    records = [
-        {"split": split, "routes": routes, **record} for record in _records(prompts, generations, task, pool, config)
+    answered = _answered(prompts, generations, task, pool, config)
+    expected = _expected([prompt.question for prompt in prompts], task, pool)
+    rows = [
+        Prediction(
+            stage=where.stage,
+            round=where.round,
+            step=where.step,
+            split=split,
+            routes=config.routes.k if with_routes else 0,
+            question_id=prompt.question.id,
+            kind=prompt.question.kind,
+            difficulty=prompt.question.difficulty,
+            question=prompt.question.question,
+            gold=prompt.question.answer,
+            class_=name,
+            shown=tuple(ShownRoute(id=route.id, answer=route.answer, label=route.label) for route in prompt.routes),
+            dropped=prompt.dropped,
+            completions=completions,
+        )
+        for prompt, name, completions in zip(prompts, expected, answered, strict=True)
     ]
-    summary = {"split": split, "routes": routes, "step": step, **summarise(records, settings.bootstrap, seed)}
-    return summary, records
+    return summarise(rows, settings.bootstrap, seed), rows
 
 
-def _records(
+def _expected(questions: Sequence[Question], task: Task, pool: VerifierPool) -> list[str | None]:
+    """The class of every question's gold; None for tasks without classes."""
+    if not task.labels:
+        return [None] * len(questions)
+    return classes(pool, [one.answer for one in questions], task.labels, [one.question for one in questions])
+
+
+def _answered(
     prompts: Sequence[Prompt],
     generations: Sequence[Sequence[Generation]],
     task: Task,
     pool: VerifierPool,
     config: Config,
-) -> list[Record]:
+) -> list[tuple[AnsweredCompletion, ...]]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
     tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
@@ -127,110 +148,89 @@ def _records(
     verdicts = verify_once(pool, list(zip(answers, golds, asked, strict=True)))
     right = [verdict.correct for verdict in verdicts]
     copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], asked, strict=True)))
-    expected: list[str | None] = [None] * len(prompts)
-    named: list[str | None] = [None] * len(rows)
-    if task.labels:
-        questions = [prompt.question for prompt in prompts]
-        expected = classes(pool, [one.answer for one in questions], task.labels, [one.question for one in questions])
-        named = classes(pool, answers, task.labels, asked)
+    named = classes(pool, answers, task.labels, asked) if task.labels else [None] * len(rows)
     completions = [
-        {
-            "text": found.text,
-            "answer": item.answer,
-            "scores": list(item.scores),
-            "correct": verdict.correct,
-            "verdict": verdict.reason,
-            "copied": copy,
-            "class": name,
-            "reasons": list(item.reasons),
-            "tokens": found.tokens,
-            "truncated": found.truncated,
-        }
+        AnsweredCompletion(
+            text=found.text,
+            answer=item.answer,
+            scores=item.scores,
+            correct=verdict.correct,
+            verdict=verdict.reason,
+            copied=copy,
+            class_=name,
+            reasons=item.reasons,
+            tokens=found.tokens,
+            truncated=found.truncated,
+        )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
     size = len(completions) // len(prompts)
-    return [
-        {
-            "question_id": prompt.question.id,
-            "kind": prompt.question.kind,
-            "difficulty": prompt.question.difficulty,
-            "question": prompt.question.question,
-            "gold": prompt.question.answer,
-            "class": name,
-            "shown": [{"id": route.id, "answer": route.answer, "label": route.label} for route in prompt.routes],
-            "dropped": prompt.dropped,
-            "completions": completions[i * size : (i + 1) * size],
-        }
-        for i, (prompt, name) in enumerate(zip(prompts, expected, strict=True))
-    ]
+    return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
 
 
-def question_accuracies(records: Sequence[Record]) -> dict[str, float]:
+def question_accuracies(rows: Sequence[Prediction]) -> dict[str, float]:
     """Share of right completions of every question id: what `paired_difference` compares."""
-    return {row["question_id"]: fmean(item["correct"] for item in row["completions"]) for row in records}
+    return {row.question_id: fmean(item.correct for item in row.completions) for row in rows}
 
 
-def summarise(records: Sequence[Record], resamples: int, seed: int) -> Record:
-    """The figures of one split, without or with routes; None where a figure is not defined.
-
-    `n` questions, `samples` completions each · `accuracy` with `accuracy_low`, `accuracy_high` (95 %, over questions) ·
-    `same_err`, `same_err_all` over completions that were shown routes · `scoring_accuracy`, `auroc`, `brier` over all
-    routes shown · `f1` (macro, tasks with classes) · `parse_failures` share of completions with any of the `reasons`
-    (number by code) · `verifier_failures` completions that the verifier could not finish with (counted wrong) ·
-    `unreadable_answers` share of completions with an answer that it could not read (counted wrong), and
-    `unreadable_examples`, the first of them ·
-    `truncated` share · `completion_tokens`, `routes_per_prompt`, `routes_dropped` means · `pass_at_n`, `maj_at_n` for
-    n = samples > 1 · `by_kind`, `by_difficulty`.
-    """
-    accuracies = question_accuracies(records)
+def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluation:
+    """The figures of one split, without or with routes, from the predictions on its questions."""
+    first = rows[0]
+    accuracies = question_accuracies(rows)
     low, high = bootstrap_interval(list(accuracies.values()), resamples, derive(seed, "bootstrap"))
-    rows = [(record, item) for record in records for item in record["completions"]]
-    items = [item for _, item in rows]
-    shown = [item for record, item in rows if record["shown"]]
-    same_err, same_err_all = measures.same_err([i["correct"] for i in shown], [i["copied"] for i in shown])
-    scores = [score for item in shown for score in item["scores"]]
-    labels = [route["label"] for record, item in rows for route in record["shown"][: len(item["scores"])]]
-    classed = [(record["class"], item["class"]) for record, item in rows if record["class"] is not None]
-    unread = [item["answer"] for item in items if unreadable(item["answer"], item["verdict"])]
-    samples = len(records[0]["completions"])
-    several = [([i["answer"] for i in r["completions"]], [i["correct"] for i in r["completions"]]) for r in records]
-    return {
-        "n": len(records),
-        "samples": samples,
-        "accuracy": fmean(accuracies.values()),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "same_err": same_err,
-        "same_err_all": same_err_all,
-        "scoring_accuracy": measures.scoring_accuracy(scores, labels),
-        "auroc": measures.auroc(scores, labels),
-        "brier": measures.brier(scores, labels),
-        "f1": measures.macro_f1([gold for gold, _ in classed], [name for _, name in classed]),
-        "parse_failures": fmean(bool(item["reasons"]) for item in items),
-        "reasons": dict(Counter(reason for item in items for reason in item["reasons"]).most_common()),
-        "verifier_failures": sum(Verdict(item["correct"], item["verdict"]).failed for item in items),
-        "unreadable_answers": len(unread) / len(items),
-        "unreadable_examples": list(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
-        "truncated": fmean(item["truncated"] for item in items),
-        "completion_tokens": fmean(item["tokens"] for item in items),
-        "routes_per_prompt": fmean(len(record["shown"]) for record in records),
-        "routes_dropped": fmean(record["dropped"] for record in records),
-        "pass_at_n": fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)
+    pairs = [(row, item) for row in rows for item in row.completions]
+    items = [item for _, item in pairs]
+    shown = [item for row, item in pairs if row.shown]
+    same_err, same_err_all = measures.same_err([i.correct for i in shown], [i.copied for i in shown])
+    scores = [score for item in shown for score in item.scores]
+    labels = [route.label for row, item in pairs for route in row.shown[: len(item.scores)]]
+    classed = [(row.class_, item.class_) for row, item in pairs if row.class_ is not None]
+    unread = [item.answer or "" for item in items if unreadable(item.answer, item.verdict)]
+    samples = len(first.completions)
+    several = [([i.answer for i in row.completions], [i.correct for i in row.completions]) for row in rows]
+    return Evaluation(
+        stage=first.stage,
+        round=first.round,
+        step=first.step,
+        split=first.split,
+        routes=first.routes,
+        n=len(rows),
+        samples=samples,
+        accuracy=fmean(accuracies.values()),
+        accuracy_low=low,
+        accuracy_high=high,
+        same_err=same_err,
+        same_err_all=same_err_all,
+        scoring_accuracy=measures.scoring_accuracy(scores, labels),
+        auroc=measures.auroc(scores, labels),
+        brier=measures.brier(scores, labels),
+        f1=measures.macro_f1([gold for gold, _ in classed], [name for _, name in classed]),
+        parse_failures=fmean(bool(item.reasons) for item in items),
+        reasons=dict(Counter(reason for item in items for reason in item.reasons).most_common()),
+        verifier_failures=sum(Verdict(item.correct, item.verdict).failed for item in items),
+        unreadable_answers=len(unread) / len(items),
+        unreadable_examples=tuple(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
+        truncated=fmean(item.truncated for item in items),
+        completion_tokens=fmean(item.tokens for item in items),
+        routes_per_prompt=fmean(len(row.shown) for row in rows),
+        routes_dropped=fmean(row.dropped for row in rows),
+        pass_at_n=fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)
         if samples > 1
         else None,
-        "maj_at_n": fmean(measures.maj_at_n(*found) for found in several) if samples > 1 else None,
-        "by_kind": _by(records, accuracies, "kind"),
-        "by_difficulty": _by(records, accuracies, "difficulty"),
-    }
+        maj_at_n=fmean(measures.maj_at_n(*found) for found in several) if samples > 1 else None,
+        by_kind=_by({row.question_id: row.kind for row in rows}, accuracies),
+        by_difficulty=_by({row.question_id: row.difficulty for row in rows}, accuracies),
+    )
 
 
-def _by(records: Sequence[Record], accuracies: dict[str, float], key: str) -> dict[str, Record]:
-    """Number of questions and accuracy for each value of `key`; questions without one (empty, 0) are left out."""
-    groups: dict[Any, list[float]] = {}
-    for record in records:
-        if record[key]:
-            groups.setdefault(record[key], []).append(accuracies[record["question_id"]])
-    return {str(name): {"n": len(found), "accuracy": fmean(found)} for name, found in sorted(groups.items())}
+def _by(groups: Mapping[str, str] | Mapping[str, int], accuracies: Mapping[str, float]) -> dict[str, Part]:
+    """The questions of each group, by question id; those without one (empty, 0) are left out."""
+    found: dict[str | int, list[float]] = {}
+    for key, group in groups.items():
+        if group:
+            found.setdefault(group, []).append(accuracies[key])
+    names = sorted(found, key=lambda name: (isinstance(name, str), name))
+    return {str(name): Part(n=len(found[name]), accuracy=fmean(found[name])) for name in names}
 
 
 def evaluation_splits(config: Config, task: Task) -> list[str]:
@@ -259,17 +259,15 @@ def evaluate_directory(
     pool: VerifierPool,
     *,
     out: Path,
-    stage: str = "final",
+    stage: Stage = "final",
     round_: int = 0,
     step: int = 0,
     progress: Progress | None = None,
-) -> list[Record]:
+) -> list[Evaluation]:
     """Evaluate a model directory or Hub name on the held-out splits, without routes and with those of the bank.
 
-    Writes <out>/evaluations.jsonl (the summaries) and <out>/predictions.jsonl (the records) when all is done; rows of
-    an earlier evaluation of the same stage there are replaced then, and stay if this one does not end. A summary with
-    routes also holds `autonomy_gap`, accuracy with − without, paired by question, with `autonomy_gap_low` and
-    `autonomy_gap_high` (95 %).
+    Writes <out>/evaluations.jsonl and <out>/predictions.jsonl when all is done; rows of an earlier evaluation of the
+    same stage there are replaced then, and stay if this one does not end.
 
     Args:
         bank: the CoTs of the held-out questions; None evaluates without routes only.
@@ -284,30 +282,30 @@ def evaluate_directory(
             Unknown splits, bad models and questions that do not fit are found before anything is written.
     """
     splits = {split: task.rows(split) for split in evaluation_splits(config, task)}
-    for split, rows in splits.items():
-        if not rows:
+    for split, asked in splits.items():
+        if not asked:
             raise DataError(f"split {split}: there is no question to evaluate.")
     model, tokenizer = load(path, config.model.dtype, config.model)
     limit = prompt_limit(model, config, completion_limit(config))
-    for rows in splits.values():
-        evaluation_prompts(rows, None, task, config, tokenizer, limit, config.run.seed)
+    for asked in splits.values():
+        evaluation_prompts(asked, None, task, config, tokenizer, limit, config.run.seed)
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
 
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(out)
-    for file in _FILES:
-        folder.read(file)  # one that cannot be read is told before the work, not after it
-    where = {"stage": stage, "round": round_, "step": step}
+    for kind in (Prediction, Evaluation):
+        folder.places(kind)  # a file that cannot be read is told before the work, not after it
+    where = Place(stage=stage, round=round_, step=step)
     passes = [
         (split, shown)
-        for split, rows in splits.items()
+        for split, asked in splits.items()
         for shown in (False, True)
-        if not shown or has_routes(bank, rows, config)
+        if not shown or has_routes(bank, asked, config)
     ]
     total, done = sum(len(splits[split]) for split, _ in passes), 0
-    summaries: list[Record] = []
-    predictions: list[Record] = []
+    summaries: list[Evaluation] = []
+    predictions: list[Prediction] = []
     without: dict[str, float] = {}
     for split, shown in passes:
 
@@ -315,7 +313,7 @@ def evaluate_directory(
             if progress is not None:
                 progress(before + finished, total)
 
-        summary, records = evaluate_model(
+        summary, rows = evaluate_model(
             model,
             tokenizer,
             splits[split],
@@ -326,22 +324,22 @@ def evaluate_directory(
             with_routes=shown,
             split=split,
             seed=config.run.seed,
-            step=step,
+            where=where,
             progress=report,
         )
-        accuracies = question_accuracies(records)
-        done += len(records)
+        accuracies = question_accuracies(rows)
+        done += len(rows)
         if shown:
-            gap = paired_difference(
+            gap, low, high = paired_difference(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
             )
-            names = ("autonomy_gap", "autonomy_gap_low", "autonomy_gap_high")
-            summary.update(zip(names, gap, strict=True))
+            summary = replace(summary, autonomy_gap=gap, autonomy_gap_low=low, autonomy_gap_high=high)
         without = accuracies
-        predictions += ({**where, **record} for record in records)
-        summaries.append({**where, **summary})
-    for file, found in zip(_FILES, (predictions, summaries), strict=True):
-        folder.keep(file, lambda row: row.get("stage") != stage, found)
+        predictions += rows
+        summaries.append(summary)
+    # The summaries last: where they are, the predictions that they rest on are there too.
+    folder.keep(Prediction, lambda row: row.stage != stage, predictions)
+    folder.keep(Evaluation, lambda row: row.stage != stage, summaries)
     return summaries
 
 

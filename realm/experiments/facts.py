@@ -18,6 +18,7 @@ from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.method.routes import draw
 from realm.method.schedule import ALWAYS
+from realm.rows.training import RlStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import make_selection
 from realm.tasks.base import Question, Task
@@ -79,13 +80,13 @@ def _shown(cell: Cell, questions: Sequence[Question]) -> tuple[float, float, flo
     """(routes, share of wrong ones, routes dropped) of one cell; None where it showed no route in RL."""
     if cell.trained is None or not Path(cell.config.bank.path or "").is_dir():
         return None
-    rows = [row for row in RunFolder(cell.trained).read("metrics.jsonl") if row["stage"] == "rl"]
-    if not any(row.get("routes_per_prompt") for row in rows):
+    rows = [row for row in RunFolder(cell.trained).read(Step) if isinstance(row, RlStep)]
+    if not any(row.routes_per_prompt for row in rows):
         return None
     labels = [label for question in questions for label in _labels(cell.config, question.id)]
     if not labels:
         return None
-    dropped = fmean(row.get("routes_dropped") or 0.0 for row in rows)
+    dropped = fmean(row.routes_dropped or 0.0 for row in rows)
     return len(labels) / len(questions), labels.count(0) / len(labels), dropped
 
 

@@ -17,6 +17,8 @@ from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
+from realm.rows.evaluation import Evaluation
+from realm.rows.training import Step
 from realm.run import RunFolder, position
 
 #: The fewest resamples, and how many more for every test that p-values are corrected over: the p of a bootstrap is at
@@ -97,8 +99,8 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
     return {
         "seeds": found.seeds,
         "threads": 1 if tiny(grid.common) else None,
-        "machine": "; ".join(dict.fromkeys(meta["machine"] for meta in metas)),
-        "versions": _versions([meta["versions"] for meta in metas]),
+        "machine": "; ".join(dict.fromkeys(meta.machine for meta in metas)),
+        "versions": _versions([meta.versions for meta in metas]),
         "budget": _budget(grid),
         "arms": [{"name": arm, "set": _settings(spec, arm)} for arm in found.arms],
         "measures": [_measure(key) for key in found.measures],
@@ -206,13 +208,17 @@ def _judging(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
             taken = [
                 row
                 for cell in grid.of(arm)
-                for row in RunFolder(cell.evaluated).read("evaluations.jsonl")
-                if row["stage"] == "final" and row["split"] == split and row["routes"]
+                for row in RunFolder(cell.evaluated).read(Evaluation)
+                if row.stage == "final" and row.split == split and row.routes
             ]
-            values = {name: [row[name] for row in taken if row.get(name) is not None] for name in JUDGING}
-            means = {name: fmean(each) if len(each) == len(taken) > 0 else None for name, each in values.items()}
+            means = {name: _mean([getattr(row, name) for row in taken]) for name in JUDGING}
             rows.append({"arm": arm, "split": split, **means})
     return rows
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) > 0 else None
 
 
 def _kinds(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
@@ -221,12 +227,15 @@ def _kinds(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
     for arm in found.arms:
         values: dict[str, list[float]] = {}
         for cell in grid.of(arm):
-            for row in RunFolder(cell.evaluated).read("evaluations.jsonl"):
-                if row["stage"] == "final" and (row["split"], bool(row["routes"])) == found.headline:
-                    for kind, value in row["by_kind"].items():
-                        values.setdefault(kind, []).append(value["accuracy"])
+            for row in RunFolder(cell.evaluated).read(Evaluation):
+                if row.stage == "final" and (row.split, row.routes > 0) == found.headline:
+                    for kind, part in row.by_kind.items():
+                        values.setdefault(kind, []).append(part.accuracy)
         rows += [{"arm": arm, "kind": kind, "mean": fmean(each)} for kind, each in values.items()]
     return rows
+
+
+_COST = ("steps", "completions", "tokens", "teacher_tokens", "seconds")
 
 
 def _costs(grid: Grid) -> list[dict[str, Any]]:
@@ -234,8 +243,10 @@ def _costs(grid: Grid) -> list[dict[str, Any]]:
     rows = []
     for cell in grid.cells:
         if cell.trained is not None:
-            cost = RunFolder(cell.trained).meta["cost"]
-            figures = {name: cost.get(name) for name in ("steps", "completions", "tokens", "teacher_tokens", "seconds")}
+            cost = RunFolder(cell.trained).meta.cost
+            if cost is None:
+                raise DataError(f"{cell.trained}: meta.json holds no cost; the run has not come to its end.")
+            figures = {name: getattr(cost, name) for name in _COST}
             rows.append({"arm": cell.arm, "seed": cell.seed, **figures})
     return rows
 
@@ -243,23 +254,24 @@ def _costs(grid: Grid) -> list[dict[str, Any]]:
 def curves_of(cell: Cell, trained: Path) -> list[dict[str, Any]]:
     """Validation accuracy while training, steps counted on over the stages; with routes means those of the arm."""
     run = RunFolder(trained)
-    starts = _stage_starts(run.read("metrics.jsonl"))
+    starts = _stage_starts(run.read(Step))
     points: dict[str, list[list[float]]] = {}
-    rows = [row for row in run.read("evaluations.jsonl") if row["split"] == "validation" and row["stage"] != "final"]
+    rows = [row for row in run.read(Evaluation) if row.split == "validation" and row.stage != "final"]
     for row in sorted(rows, key=position):
-        step = starts.get((row.get("round") or 0, row["stage"]), 0) + row["step"]
-        points.setdefault("with" if row["routes"] else "without", []).append([step, row["accuracy"]])
+        step = starts.get((row.round, row.stage), 0) + row.step
+        points.setdefault("with" if row.routes else "without", []).append([step, row.accuracy])
     where = {"arm": cell.arm, "seed": cell.seed}
     return [{**where, "measure": measure, "points": found} for measure, found in points.items()]
 
 
-def _stage_starts(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], int]:
+def _stage_starts(rows: Sequence[Step]) -> dict[tuple[int, str], int]:
     """Steps before each stage of a run, by (round, stage)."""
     lengths: dict[tuple[int, str], int] = {}
     for row in rows:
-        key = row.get("round") or 0, row["stage"]
-        lengths[key] = max(lengths.get(key, 0), row["step"])
-    starts, before = {}, 0
+        where = row.round, row.stage
+        lengths[where] = max(lengths.get(where, 0), row.step)
+    starts: dict[tuple[int, str], int] = {}
+    before = 0
     for key, length in lengths.items():
         starts[key] = before
         before += length

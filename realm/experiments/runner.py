@@ -20,7 +20,7 @@ from realm.errors import UserError
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.jobs import LONG_GRACE, Job, JobError, run_shown
 from realm.experiments.watch import Watch
-from realm.files import append_jsonl, write_atomic, writing
+from realm.files import append_jsonl, read_jsonl, write_atomic, writing
 from realm.locks import LOCK
 from realm.run import RunFolder, versions
 
@@ -124,7 +124,7 @@ def _of_other_sources(cells: Sequence[Cell]) -> int:
     ours = versions().get("realm-slm")
     owed = {cell.evaluated for cell in _owed(cells)}
     metas = [RunFolder(cell.trained or cell.evaluated).meta for cell in cells if cell.evaluated not in owed]
-    return sum(meta["versions"].get("realm-slm") != ours for meta in metas)
+    return sum(meta.versions.get("realm-slm") != ours for meta in metas)
 
 
 def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:
@@ -171,4 +171,5 @@ def seconds_of(grid: Grid, out: Path) -> float:
     names = {f"bank-{folder.name}" for folder in grid.banks}
     for cell in grid.cells:
         names |= {f"{cell.evaluated.parent.name}-{cell.evaluated.name}", *([cell.trained.name] if cell.trained else [])}
-    return round(sum(row["seconds"] for row in RunFolder(out).read(SECONDS) if row["job"] in names), 1)
+    rows = read_jsonl(out / SECONDS) if (out / SECONDS).exists() else []
+    return round(sum(row["seconds"] for row in rows if row["job"] in names), 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -14,6 +13,9 @@ from realm.config import Config
 from realm.experiments.grid import Cell
 from realm.experiments.jobs import Job
 from realm.recipes import plan
+from realm.rows.base import Place
+from realm.rows.evaluation import Evaluation
+from realm.rows.training import RlStep, Step
 from realm.run import RunFolder
 from realm.text import clock, percent
 
@@ -22,27 +24,27 @@ from realm.text import clock, percent
 _EVALUATION, _SFT_STEP = 0.15, 0.1
 
 
-def training_progress(config: Config, folder: Path) -> tuple[str, float, dict[str, Any]]:
-    """How far a training run has come: stage and step in words, share done in [0, 1], its last row of metrics."""
+def training_progress(config: Config, folder: Path) -> tuple[str, float, float | None]:
+    """How far a training run has come: stage and step in words, share done in [0, 1], its last reward."""
     stages = plan(config)
     costs = [stage.steps * (_SFT_STEP if stage.kind == "sft" else 1.0) for stage in stages]
-    metrics = RunFolder(folder).read("metrics.jsonl")
-    last: dict[str, Any] = metrics[-1] if metrics else {"stage": stages[0].kind, "step": 0, "round": 0}
-    where = last["stage"], last.get("round") or 0
+    metrics: list[Place] = [*RunFolder(folder).read(Step)]
+    last = metrics[-1] if metrics else Place(stage=stages[0].kind, step=0)
+    where = last.stage, last.round
     place = next((n for n, stage in enumerate(stages) if (stage.kind, stage.round) == where), 0)
     steps = stages[place].steps
-    ended = place == len(stages) - 1 and last["step"] >= steps
-    words = f"{'evaluation' if ended else last['stage']} {last['step']}/{steps}"
-    share = (sum(costs[:place]) + costs[place] * last["step"] / steps) / sum(costs)
-    return words, min(share, 1.0) * (1 - _EVALUATION), last
+    ended = place == len(stages) - 1 and last.step >= steps
+    words = f"{'evaluation' if ended else last.stage} {last.step}/{steps}"
+    share = (sum(costs[:place]) + costs[place] * last.step / steps) / sum(costs)
+    return words, min(share, 1.0) * (1 - _EVALUATION), last.reward if isinstance(last, RlStep) else None
 
 
 def accuracies_so_far(folder: Path) -> dict[str, float]:
     """The last accuracies `without` and `with` routes that a run has measured on validation or test questions."""
     return {
-        "with" if row["routes"] else "without": row["accuracy"]
-        for row in RunFolder(folder).read("evaluations.jsonl")
-        if row["split"] in ("validation", "test")
+        "with" if row.routes else "without": row.accuracy
+        for row in RunFolder(folder).read(Evaluation)
+        if row.split in ("validation", "test")
     }
 
 
@@ -94,11 +96,11 @@ class Watch:
     def _figures(self, cell: Cell, folder: Path) -> list[str]:
         if folder != cell.trained:
             return ["evaluation", "", "", ""]
-        words, _, last = training_progress(cell.config, folder)
+        words, _, reward = training_progress(cell.config, folder)
         found = accuracies_so_far(folder)
         return [
             words,
-            "" if last.get("reward") is None else f"{last['reward']:.2f}",
+            "" if reward is None else f"{reward:.2f}",
             *(percent(found[way]) if way in found else "" for way in ("without", "with")),
         ]
 

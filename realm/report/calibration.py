@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm.evaluation.measures import auroc, brier, scoring_accuracy
 from realm.method.seeds import derive
-from realm.report.data import items, read_lines, share, text
+from realm.rows.evaluation import Prediction
+from realm.run_rows import read_rows
 
 #: Bins of equal width that scores in [0, 1] are sorted into, and resamples of the questions for an interval.
 BINS, RESAMPLES = 10, 1000
@@ -60,23 +60,17 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def judged_routes(path: Path, notes: list[str]) -> dict[str, list[Judged]]:
+def judged_routes(folder: Path, notes: list[str]) -> dict[str, list[Judged]]:
     """By split, what each question's completions of the final evaluation said of the routes shown."""
     found: dict[str, list[Judged]] = {}
-    for row in read_lines(path, notes):
-        labels: list[Any] = [route.get("label") for route in items(row.get("shown"))]
-        if row.get("stage", "final") != "final" or not labels or any(label not in (0, 1) for label in labels):
-            continue
+    for row in read_rows(folder, Prediction, notes):
+        labels = [route.label for route in row.shown]
         judged: Judged = []
-        for completion in items(row.get("completions")):
-            scores = completion.get("scores")
-            if scores == []:  # not asked to judge (prompt.judge: false)
-                continue
-            read = [share(score) for score in scores] if isinstance(scores, list) else []
-            read += [None] * (len(labels) - len(read))
-            judged += zip(read[: len(labels)], map(int, labels), strict=True)
+        for item in row.completions:
+            if item.scores and row.stage == "final":  # none where nobody was asked to judge (prompt.judge: false)
+                judged += zip((*item.scores, *[None] * len(labels)), labels, strict=False)
         if judged:
-            found.setdefault(text(row.get("split"), "test"), []).append(judged)
+            found.setdefault(row.split, []).append(judged)
     return found
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from realm.report.data import Report, Run, items, mapping, number, read_lines, split_title, text, whole
+from realm.report.data import Report, Run, split_title
+from realm.rows.evaluation import AnsweredCompletion, Prediction
+from realm.rows.training import Sampled, SampledCompletion
+from realm.run_rows import read_rows
 from realm.tasks.verify import UNREADABLE
 
 #: Characters of all completions together as they stand in the page, and of the predictions among them; with the charts
@@ -21,6 +23,9 @@ BUDGET, PREDICTIONS = 3_000_000, 1_200_000
 _LAST, _FIRST = 1_000_000_000, -1
 #: Characters kept of one text, of a short one (an answer, an id), and entries kept of one list.
 LONG, SHORT, MANY = 6_000, 300, 16
+
+#: A question with its completions, as the script in the page reads it.
+Group = dict[str, object]
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
@@ -37,100 +42,69 @@ def script_json(value: object) -> str:
     return dumped
 
 
-def _cut(value: object, limit: int) -> str:
-    found = text(value)
-    return found if len(found) <= limit else f"{found[:limit]} … [{len(found) - limit} more characters]"
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit} more characters]"
 
 
-def _parts(row: dict[str, Any], weights: dict[str, Any], correct: bool) -> list[float] | None:
-    """The reward split into format, answer and scores by the run's weights; None where that is not its total."""
-    total, form, scoring = number(row.get("reward")), number(row.get("format")), number(row.get("scoring"))
-    answer, scores = number(weights.get("answer")), number(weights.get("scores"))
-    if total is None or form is None or scoring is None or answer is None or scores is None:
-        return None
-    parts = [form, correct * answer, correct * scores * scoring]
-    return parts if abs(sum(parts) - total) < 1e-4 else None
-
-
-def _copied(row: dict[str, Any], routes: Sequence[dict[str, Any]], correct: bool) -> bool:
-    """Whether a wrong answer is that of a wrong route shown, by the row's own word or else by its text."""
-    if isinstance(row.get("copied"), bool):
-        return bool(row["copied"])
-    answer = "".join(text(row.get("answer")).split()).casefold()
-    wrong = {"".join(route["answer"].split()).casefold() for route in routes if route["label"] == 0}
-    return not correct and answer != "" and answer in wrong
-
-
-def _completion(row: dict[str, Any], routes: Sequence[dict[str, Any]], weights: dict[str, Any]) -> dict[str, Any]:
-    scores = row.get("scores")
-    reasons = row.get("reasons")
-    think = _cut(row.get("think"), LONG)
-    right = row.get("correct") is True or row.get("correct") == 1
-    # null: the verifier failed on the answer, and nobody knows.
-    correct = None if row.get("correct", False) is None else right
-    reasons = [_cut(reason, SHORT) for reason in reasons[:MANY]] if isinstance(reasons, list) else []
-    if row.get("verdict") == UNREADABLE and text(row.get("answer")).strip():
+def _completion(item: SampledCompletion | AnsweredCompletion) -> Group:
+    """A completion; what only one of the two files tells of it is null in the other."""
+    sampled = item if isinstance(item, SampledCompletion) else None
+    parts = sampled.parts if sampled is not None else None
+    think = _cut(sampled.think, LONG) if sampled is not None else ""
+    reasons = [_cut(reason, SHORT) for reason in item.reasons[:MANY]]
+    if item.verdict == UNREADABLE and item.answer and item.answer.strip():
         reasons.append("the verifier cannot read the answer")
     return {
         "think": think,
         # The text as it was written repeats the parts; it is worth its size where these are not the whole story.
-        "text": _cut(row.get("text"), LONG) if reasons or not think else "",
-        "answer": _cut(row.get("answer"), SHORT) if isinstance(row.get("answer"), str) else None,
-        "scores": [number(score) for score in scores[: len(routes)]] if isinstance(scores, list) else [],
-        "correct": correct,
-        "copied": correct is not None and _copied(row, routes, right),
-        "truncated": row["truncated"] if isinstance(row.get("truncated"), bool) else None,
-        "reward": number(row.get("reward")),
-        "parts": _parts(row, weights, right),
-        "scoring": number(row.get("scoring")),
+        "text": _cut(item.text, LONG) if reasons or not think else "",
+        "answer": None if item.answer is None else _cut(item.answer, SHORT),
+        "scores": item.scores[:MANY],
+        "correct": item.correct,
+        "copied": bool(item.copied),
+        "truncated": item.truncated if isinstance(item, AnsweredCompletion) else None,
+        "reward": sampled.reward if sampled is not None else None,
+        "parts": None if parts is None else [parts.format, parts.answer, parts.scores],
+        "scoring": sampled.scoring if sampled is not None else None,
         "reasons": reasons,
     }
 
 
-def _group(
-    row: dict[str, Any], recipe: str, weights: dict[str, Any], shown: object, when: str, place: int
-) -> dict[str, Any]:
+def _group(row: Sampled | Prediction, name: str, when: str, place: int) -> Group:
     """One question with its completions; `place` orders the moments that `when` names."""
-    routes = [
-        {
-            "text": _cut(route.get("text"), LONG),
-            "answer": _cut(route.get("answer"), SHORT),
-            "label": None if route.get("label") is None else whole(route.get("label")),
-        }
-        for route in items(shown)[:MANY]
-    ]
+    shown = row.routes if isinstance(row, Sampled) else row.shown
     return {
-        "recipe": _cut(recipe, SHORT),
+        "recipe": _cut(name, SHORT),
         "when": _cut(when, SHORT),
         "place": place,
         "final": place in (_FIRST, _LAST),
-        "step": whole(row.get("step")),
-        "id": _cut(str(row.get("question_id", "")), SHORT),
-        "kind": _cut(row.get("kind"), SHORT),
-        "difficulty": number(row.get("difficulty")),
-        "question": _cut(row.get("question"), LONG),
-        "gold": _cut(row.get("gold"), SHORT),
-        "p": number(row.get("p")),
-        "routes": routes,
-        "completions": [_completion(item, routes, weights) for item in items(row.get("completions"))[:MANY]],
+        "step": row.step,
+        "id": _cut(row.question_id, SHORT),
+        "kind": _cut(row.kind, SHORT),
+        "difficulty": row.difficulty,
+        "question": _cut(row.question, LONG),
+        "gold": _cut(row.gold, SHORT),
+        "p": row.p if isinstance(row, Sampled) else None,
+        "routes": [
+            {"text": _cut(route.text or "", LONG), "answer": _cut(route.answer, SHORT), "label": route.label}
+            for route in shown[:MANY]
+        ],
+        "completions": [_completion(item) for item in row.completions[:MANY]],
     }
 
 
-def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[dict[str, Any]], int]:
+def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[Group], int]:
     """Groups of completions.jsonl spread evenly over the run, and how many the file holds.
 
     The file is read once and may be far larger than memory: when the groups kept outgrow `budget` (characters as
     written in the page), every second one is dropped, and from then on twice as many are passed over.
     """
-    weights = mapping(run.config.get("reward"))
-    kept: list[tuple[int, dict[str, Any]]] = []
+    kept: list[tuple[int, Group]] = []
     stride, seen, total = 1, 0, 0
-    for row in read_lines(run.folder / "completions.jsonl", notes):
-        group = None
+    for row in read_rows(run.folder, Sampled, notes):
         if seen % stride == 0:
-            stage, round_, step = text(row.get("stage")), whole(row.get("round")), whole(row.get("step"))
-            when = f"{stage.upper()} {f'round {round_ + 1} ' if round_ else ''}step {step}"
-            group = _group(row, run.name, weights, row.get("routes"), when, run.position(stage, round_, step))
+            when = f"{row.stage.upper()} {f'round {row.round + 1} ' if row.round else ''}step {row.step}"
+            group = _group(row, run.name, when, run.position(row.stage, row.round, row.step))
             kept.append((len(script_json(group)), group))
             total += kept[-1][0]
         seen += 1
@@ -141,26 +115,23 @@ def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[dict[st
     return [group for _, group in kept], seen
 
 
-def sample_predictions(
-    path: Path, name: str, weights: dict[str, Any], budget: int, notes: list[str]
-) -> tuple[list[dict[str, Any]], int]:
+def sample_predictions(folder: Path, name: str, budget: int, notes: list[str]) -> tuple[list[Group], int]:
     """Answers of a final evaluation, and how many its file holds.
 
     Where not all fit, questions are chosen by a hash of their ids: every model of the page shows the same ones, so that
     they can be compared.
     """
-    kept: list[tuple[int, int, dict[str, Any]]] = []
+    kept: list[tuple[int, int, Group]] = []
     seen, total, limit = 0, 0, 1 << 32
-    for row in read_lines(path, notes):
-        if row.get("stage", "final") != "final":
+    for row in read_rows(folder, Prediction, notes):
+        if row.stage != "final":
             continue
         seen += 1
-        lot = int.from_bytes(hashlib.sha256(str(row.get("question_id", "")).encode("utf-8", "replace")).digest()[:4])
+        lot = int.from_bytes(hashlib.sha256(row.question_id.encode("utf-8", "replace")).digest()[:4])
         if lot >= limit:
             continue
-        how = "with routes" if whole(row.get("routes")) else "without routes"
-        when = f"Final, {split_title(text(row.get('split'), 'test'))}, {how}"
-        group = _group(row, name, weights, row.get("shown"), when, _FIRST if name == "base" else _LAST)
+        when = f"Final, {split_title(row.split)}, {'with' if row.routes else 'without'} routes"
+        group = _group(row, name, when, _FIRST if name == "base" else _LAST)
         kept.append((lot, len(script_json(group)), group))
         total += kept[-1][1]
         while total > budget and limit > 1:
@@ -173,7 +144,7 @@ def sample_predictions(
 class Sample(NamedTuple):
     """The groups of the browser, and a sentence that says of how many."""
 
-    groups: list[dict[str, Any]]
+    groups: list[Group]
     sentence: str
 
 
@@ -181,13 +152,10 @@ def browser_data(report: Report, budget: int = BUDGET, predictions: int = PREDIC
     """Groups of every run, then answers of the final evaluations: `budget` characters, of these `predictions`."""
     answered, sampled = [], []
     asked = seen = 0
-    folders: list[tuple[str, Path, dict[str, Any]]] = []
-    if report.quickstart:
-        folders.append(("base", report.folder / "base", {}))
-    folders += [(run.name, run.folder, mapping(run.config.get("reward"))) for run in report.runs]
-    for name, folder, weights in folders:
-        path = folder / "predictions.jsonl"
-        found, count = sample_predictions(path, name, weights, predictions // len(folders), report.notes)
+    folders = [("base", report.folder / "base")] if report.quickstart else []
+    folders += [(run.name, run.folder) for run in report.runs]
+    for name, folder in folders:
+        found, count = sample_predictions(folder, name, predictions // len(folders), report.notes)
         answered += found
         asked += count
     left = budget - sum(len(script_json(group)) for group in answered)

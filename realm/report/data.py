@@ -1,23 +1,32 @@
 """Reading a run folder for the report: whatever is there, however far the run has come.
 
-The files are written by a run that may still be going, may have been killed, or may hold what a model wrote. Nothing
-here trusts their shape: a line that is not a JSON object is counted and left out, a figure that is not a finite
-number is missing. What could not be read is said on the page (`Report.notes`), never an exception.
+The files are written by a run that may still be going or may have been killed. A row that does not fit its type
+(`realm.rows`) is left out and told on the page (`Report.notes`); texts in it are a model's, and escaped where they are
+shown.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import yaml
+from pydantic import ValidationError
 
+from realm.config import Config
+from realm.display import printable
 from realm.errors import DataError
 from realm.recipes import RECIPES
 from realm.recipes.stage import Recipe
+from realm.rows.base import Count, Record, Row, Seconds, Share, Tokens, record
+from realm.rows.evaluation import Evaluation, Part
+from realm.rows.run import Meta
+from realm.rows.training import RlStep, Step
+from realm.run_rows import read_row, read_rows
+from realm.written import read_yaml
 
 RUN_FILES = ("config.yaml", "meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
 SPLIT_TITLES = {
@@ -29,43 +38,14 @@ SPLIT_TITLES = {
 _SPLIT_ORDER = {"test": 0, "ood": 1, "uncommented": 2, "validation": 9}
 #: Place of a model that has one of its own: the untrained one, and recipes.
 _PLACES = {"base": 0, **{recipe.name: recipe.place for recipe in RECIPES.values() if recipe.place < Recipe.place}}
-
-#: Figures beyond this are no measurement of a run; left out, they cannot overflow the arithmetic of a chart.
+#: Figures beyond this are of a run that fell apart; left out, they cannot overflow the arithmetic of a chart.
 _LARGEST = 1e15
 
 
-def number(value: object) -> float | None:
-    """`value` as a float; None for anything else (text, booleans, NaN, infinities, absurdly large numbers)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
-        return None
-    return float(value)
-
-
-def share(value: object) -> float | None:
-    """`value` as a share in [0, 1]; None for anything else."""
-    found = number(value)
-    return found if found is not None and 0.0 <= found <= 1.0 else None
-
-
-def whole(value: object, default: int = 0) -> int:
-    """`value` as an int, `default` where it is not a number."""
-    found = number(value)
-    return default if found is None else int(found)
-
-
-def text(value: object, default: str = "") -> str:
-    """`value` if it is a string, else `default`."""
-    return value if isinstance(value, str) else default
-
-
-def mapping(value: object) -> dict[str, Any]:
-    """`value` if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[dict[str, Any]]:
-    """The JSON objects of the list `value`; empty where it is not a list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def figure(row: Step, name: str) -> float | None:
+    """A column of metrics.jsonl; None where it is missing or absurdly large."""
+    value: float | None = getattr(row, name)
+    return value if value is not None and abs(value) <= _LARGEST else None
 
 
 def split_title(split: str) -> str:
@@ -83,26 +63,20 @@ def recipe_order(name: str) -> tuple[int, str]:
     return _PLACES.get(name, Recipe.place), name
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of one model on one split, without (`routes` 0) or with routes; shares in [0, 1]."""
+@dataclass(frozen=True, kw_only=True)
+class Result(Evaluation):
+    """An evaluation of the model that the page calls `name`."""
 
     name: str
-    split: str
-    routes: int
-    n: int
-    accuracy: float
-    low: float | None
-    high: float | None
-    stage: str = "final"
-    round: int = 0
-    step: int = 0
-    by_kind: dict[str, tuple[int, float]] = field(default_factory=dict)
-    more: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the accuracy, 95 %."""
+        return self.accuracy_low, self.accuracy_high
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Record):
     """A difference in accuracy, `name` minus `against`, paired by question; in [-1, 1] with its 95 % interval."""
 
     name: str
@@ -120,21 +94,26 @@ class Run:
 
     name: str
     folder: Path
-    config: dict[str, Any] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
+    config: Config | None = None
+    meta: Meta = field(default_factory=Meta)
+    metrics: list[Step] = field(default_factory=list)
+    evaluations: list[Result] = field(default_factory=list)
+
+    @property
+    def rl(self) -> list[RlStep]:
+        """The rows of its RL."""
+        return [row for row in self.metrics if isinstance(row, RlStep)]
+
+    def setting(self, key: str) -> object:
+        """The value of a dotted key of its configuration; None where there is none."""
+        return reduce(lambda section, part: getattr(section, part, None), key.split("."), self.config)
 
     def stage_steps(self, stage: str) -> dict[int, int]:
         """Last step seen per round of the stage `sft` or `rl`."""
         steps: dict[int, int] = {}
-        for row in self.metrics:
-            if row.get("stage") == stage:
-                round_ = whole(row.get("round"))
-                steps[round_] = max(steps.get(round_, 0), whole(row.get("step")))
-        for evaluation in self.evaluations:
-            if evaluation.stage == stage:
-                steps[evaluation.round] = max(steps.get(evaluation.round, 0), evaluation.step)
+        for row in (*self.metrics, *self.evaluations):
+            if row.stage == stage:
+                steps[row.round] = max(steps.get(row.round, 0), row.step)
         return steps
 
     def position(self, stage: str, round_: int, step: int) -> int:
@@ -153,12 +132,12 @@ class Report:
     quickstart: bool
     title: str = ""
     note: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
-    base: list[Evaluation] = field(default_factory=list)
-    results: list[Evaluation] = field(default_factory=list)
+    base: list[Result] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
-    cost: list[dict[str, Any]] = field(default_factory=list)
+    cost: list[Spent] = field(default_factory=list)
     config_text: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -171,7 +150,7 @@ class Report:
         """The splits of the final table, in the order of reading."""
         return sorted({row.split for row in self.results}, key=split_order)
 
-    def result(self, name: str, split: str, with_routes: bool) -> Evaluation | None:
+    def result(self, name: str, split: str, with_routes: bool) -> Result | None:
         """The final figure of a model; None where it was not evaluated."""
         for row in self.results:
             if row.name == name and row.split == split and (row.routes > 0) == with_routes:
@@ -186,7 +165,7 @@ class Report:
         low = high = None
         for row in self.base + [row for run in self.runs for row in run.evaluations if row.stage == "final"]:
             if (row.name, row.split, row.routes) == (name, split, shown.routes):
-                low, high = row.more.get("autonomy_gap_low"), row.more.get("autonomy_gap_high")
+                low, high = row.autonomy_gap_low, row.autonomy_gap_high
         return shown.accuracy - without.accuracy, low, high
 
     def routes(self) -> int:
@@ -195,147 +174,134 @@ class Report:
         return max((row.routes for row in rows), default=0)
 
 
-def read_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a JSONL file, one by one.
+def read_evaluations(folder: Path, name: str, notes: list[str]) -> list[Result]:
+    """The rows of an evaluations.jsonl, of the model `name`."""
+    return [Result(**vars(row), name=name) for row in read_rows(folder, Evaluation, notes)]
 
-    The last line without a newline is a write still under way and is passed over in silence if it is torn; any other
-    unreadable line is counted in `notes`. A missing file has no rows.
-    """
-    bad = 0
+
+def read_settings(path: Path, notes: list[str]) -> Config | None:
+    """A run's config.yaml, without the settings that this version no longer has; None where it is missing or, told in
+    `notes`, cannot be read."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    bad += line.endswith("\n")
-                    continue
-                if isinstance(row, dict):
-                    yield row
-                else:
-                    bad += 1
+        tree = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return
-    except OSError as error:
-        notes.append(f"{path.parent.name}/{path.name} cannot be read: {error.strerror or error}.")
-    if bad:
-        notes.append(
-            f"{path.parent.name}/{path.name}: {bad} unreadable {'line was' if bad == 1 else 'lines were'} left out."
-        )
-
-
-def read_object(path: Path, notes: list[str]) -> dict[str, Any]:
-    """A JSON or YAML file that holds one mapping; empty, with a note, where it holds something else."""
-    try:
-        content = path.read_text(encoding="utf-8", errors="replace")
-        loaded = json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
-    except FileNotFoundError:
-        return {}
+        return None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         notes.append(f"{path.parent.name}/{path.name} cannot be read.")
-        return {}
-    return mapping(loaded)
-
-
-def _evaluation(row: dict[str, Any], name: str, low: str, high: str) -> Evaluation | None:
-    accuracy = share(row.get("accuracy"))
-    if accuracy is None:
         return None
-    kinds = {}
-    for kind, part in mapping(row.get("by_kind")).items():
-        found = share(mapping(part).get("accuracy"))
-        if found is not None:
-            kinds[kind] = (max(0, whole(mapping(part).get("n"))), found)
-    more = {key: figure for key, value in row.items() if (figure := number(value)) is not None}
-    return Evaluation(
-        name=name,
-        split=text(row.get("split"), "test"),
-        routes=whole(row.get("routes")),
-        n=whole(row.get("n")),
-        accuracy=accuracy,
-        low=share(row.get(low)),
-        high=share(row.get(high)),
-        stage=text(row.get("stage"), "final"),
-        round=whole(row.get("round")),
-        step=whole(row.get("step")),
-        by_kind=kinds,
-        more=more,
-    )
-
-
-def read_evaluations(path: Path, name: str, notes: list[str]) -> list[Evaluation]:
-    """The rows of an evaluations.jsonl that hold an accuracy."""
-    rows = (_evaluation(row, name, "accuracy_low", "accuracy_high") for row in read_lines(path, notes))
-    return [row for row in rows if row is not None]
+    for _ in range(2):
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as error:
+            problems = error.errors(include_url=False)
+            for problem in problems:
+                *parents, last = problem["loc"]
+                if problem["type"] == "extra_forbidden":
+                    reduce(lambda node, part: node[part], parents, tree).pop(last, None)
+    told = f"{'.'.join(map(str, problems[0]['loc']))}: {problems[0]['msg']}"
+    notes.append(f"{path.parent.name}/{path.name} cannot be read: {printable(told, 200)}.")
+    return None
 
 
 def _read_run(folder: Path, name: str | None, notes: list[str]) -> Run:
-    config, meta = read_object(folder / "config.yaml", notes), read_object(folder / "meta.json", notes)
+    config, meta = read_settings(folder / "config.yaml", notes), read_row(folder, Meta, notes) or Meta()
     # The recipe in the configuration of a mere evaluation says nothing of the model.
-    recipe = "" if "evaluated" in meta else text(mapping(config.get("training")).get("recipe"))
+    recipe = config.training.recipe if config is not None and meta.evaluated is None else ""
     label = name or recipe or folder.resolve().name
     return Run(
         name=label,
         folder=folder,
         config=config,
         meta=meta,
-        metrics=list(read_lines(folder / "metrics.jsonl", notes)),
-        evaluations=read_evaluations(folder / "evaluations.jsonl", label, notes),
+        metrics=list(read_rows(folder, Step, notes)),
+        evaluations=read_evaluations(folder, label, notes),
     )
 
 
-def _difference(row: dict[str, Any]) -> Difference | None:
-    value, low, high = (number(row.get(key)) for key in ("difference", "low", "high"))
-    if value is None or low is None or high is None or not -1.0 <= low <= value <= high <= 1.0:
-        return None
-    return Difference(
-        text(row.get("name")),
-        text(row.get("against")),
-        text(row.get("split")),
-        whole(row.get("routes")),
-        value,
-        low,
-        high,
-    )
-
-
-def _last(rows: list[Evaluation]) -> list[Evaluation]:
+def _last(rows: Iterable[Result]) -> list[Result]:
     """The last row of every (model, split, number of routes): an evaluation may have been repeated."""
     return list({(row.name, row.split, row.routes): row for row in rows}.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spent(Record):
+    """What a recipe, or a stage of one run, took; `style`: the model whose colour it has."""
+
+    name: str
+    steps: Count
+    completions: Count | None
+    tokens: Tokens
+    seconds: Seconds
+    style: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Final(Record):
+    """The final figure of a model in a quickstart."""
+
+    name: str
+    split: str
+    routes: Count
+    n: Count
+    accuracy: Share
+    low: Share
+    high: Share
+    by_kind: dict[str, Part]
+
+    def result(self) -> Result:
+        return Result(
+            stage="final",
+            step=0,
+            accuracy_low=self.low,
+            accuracy_high=self.high,
+            **{name: value for name, value in vars(self).items() if name not in ("low", "high")},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Summary(Row):
+    """What the quickstart leaves beside its runs."""
+
+    FILE: ClassVar[str] = "summary.json"
+
+    title: str = ""
+    note: str = ""
+    machine: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    seconds: Seconds | None = None
+    budget: dict[str, Count] = field(default_factory=dict)
+    rows: tuple[_Final, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    cost: tuple[Spent, ...] = ()
+
+
 def _quickstart(folder: Path, children: list[Path]) -> Report:
     report = Report(folder, quickstart=True)
-    summary = read_object(folder / "summary.json", report.notes)
-    report.title = text(summary.get("title"))
-    report.note = text(summary.get("note"))
-    meta = read_object(folder / "meta.json", report.notes)
-    report.facts = {
-        **meta,
-        **{key: summary[key] for key in ("machine", "versions", "seed", "seconds", "budget") if key in summary},
-    }
+    meta = read_row(folder, Meta, report.notes) or Meta()
+    summary = read_row(folder, _Summary, report.notes)
+    if summary is None and not (folder / _Summary.FILE).exists():
+        report.notes.insert(0, "There is no summary.json yet: the quickstart has not finished.")
+    summary = summary or _Summary()
+    report.title, report.note = summary.title, summary.note
+    told = {name: getattr(summary, name) for name in ("machine", "versions", "seed", "seconds", "budget")}
+    report.facts = record(meta) | {name: value for name, value in told.items() if value}
     report.runs = [_read_run(child, child.name, report.notes) for child in children if child.name != "base"]
     report.runs.sort(key=lambda run: recipe_order(run.name))
-    report.base = read_evaluations(folder / "base" / "evaluations.jsonl", "base", report.notes)
-    rows = (_evaluation(row, text(row.get("name"), "?"), "low", "high") for row in items(summary.get("rows")))
-    report.results = _last([row for row in rows if row is not None])
+    report.base = read_evaluations(folder / "base", "base", report.notes)
+    report.results = _last(row.result() for row in summary.rows)
     if not report.results:
         finals = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
         report.results = _last([row for row in report.base if row.split != "validation"] + finals)
-    report.differences = [found for row in items(summary.get("differences")) if (found := _difference(row))]
-    report.cost = items(summary.get("cost"))
-    if not summary:
-        report.notes.insert(0, "There is no summary.json yet: the quickstart has not finished.")
+    report.differences, report.cost = list(summary.differences), list(summary.cost)
     return report
 
 
 def _single(folder: Path) -> Report:
     report = Report(folder, quickstart=False)
     run = _read_run(folder, None, report.notes)
-    report.runs, report.facts = [run], run.meta
-    report.base = [Evaluation(**{**row.__dict__, "name": "base"}) for row in run.evaluations if row.stage == "base"]
+    report.runs, report.facts = [run], record(run.meta)
+    report.base = [replace(row, name="base") for row in run.evaluations if row.stage == "base"]
     report.results = _last(
         [row for row in report.base if row.split != "validation"]
         + [row for row in run.evaluations if row.stage == "final"]
@@ -388,10 +354,9 @@ def _missing(report: Report) -> None:
             absent.append("final evaluation")
         if not (run.folder / "completions.jsonl").is_file():
             absent.append("sampled completions (completions.jsonl)")
-        if run.meta.get("status") in ("failed", "interrupted"):
-            report.notes.append(
-                f"{run.name}: the run has {'failed' if run.meta['status'] == 'failed' else 'been interrupted'}."
-            )
+        if run.meta.status in ("failed", "interrupted"):
+            ended = "failed" if run.meta.status == "failed" else "been interrupted"
+            report.notes.append(f"{run.name}: the run has {ended}.")
         if absent:
             report.notes.append(f"{run.name}: no {', no '.join(absent)} yet.")
     if report.quickstart and not report.runs:

@@ -44,7 +44,7 @@ def _examine(case: Case) -> Diagnosis:
     findings = [found for check in CHECKS if (found := check(case)) is not None]
     findings.sort(key=lambda finding: _WEIGHTS.index(finding.weight))
     notes = []
-    if "evaluated" in case.run.meta:
+    if case.run.meta.evaluated is not None:
         notes.append("this is the evaluation of a model; there is no training to look at.")
     elif len(case.rl) < MIN_ROWS:
         notes.append(f"{len(case.rl)} rows of RL are too few to judge how a figure moved ({MIN_ROWS} are needed).")

@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, pvariance
-from typing import Any, Literal
+from typing import Literal
 
 from realm.processes import command
 from realm.recipes import known
-from realm.report.data import Evaluation, Report, Run, mapping, number, read_object, text, whole
+from realm.report.data import Report, Result, Run, figure
+from realm.rows.run import BankStats
+from realm.rows.training import RlStep
+from realm.run_rows import read_row
 
 #: How bad it is: the run did not come through, it learned less than it could, or something is worth a look.
 Weight = Literal["broken", "harmful", "hint"]
@@ -62,7 +65,7 @@ def trend(values: list[float]) -> Trend | None:
 
 @dataclass
 class Case:
-    """One run as the checks see it; nothing trusts the shape of what the files hold.
+    """One run as the checks see it.
 
     `now`: seconds since the epoch, against which the age of the last row is told.
     """
@@ -72,50 +75,42 @@ class Case:
     now: float
 
     @cached_property
-    def rl(self) -> list[dict[str, Any]]:
+    def rl(self) -> list[RlStep]:
         """The rows of the last round of RL, in order: an earlier round's student is not the one that is left."""
-        rows = [row for row in self.run.metrics if row.get("stage") == "rl"]
-        last = max((whole(row.get("round")) for row in rows), default=0)
-        return [row for row in rows if whole(row.get("round")) == last]
+        last = max((row.round for row in self.run.rl), default=0)
+        return [row for row in self.run.rl if row.round == last]
 
     def values(self, name: str) -> list[float]:
         """A figure of the last round of RL, row by row, without the rows that lack it."""
-        return [value for row in self.rl if (value := number(row.get(name))) is not None]
+        return [value for row in self.rl if (value := figure(row, name)) is not None]
 
     def trend(self, name: str) -> Trend | None:
         return trend(self.values(name))
 
-    def setting(self, key: str) -> Any:
-        """The value of a dotted key of the run's configuration; None where it is missing."""
-        found: Any = self.run.config
-        for part in key.split("."):
-            found = mapping(found).get(part)
-        return found
-
     def value(self, key: str, default: float) -> float:
-        """A setting that is a number; `default` where it is none."""
-        found = number(self.setting(key))
-        return default if found is None else found
+        """A setting that is a number; `default` where there is none."""
+        found = self.run.setting(key)
+        return float(found) if isinstance(found, int | float) else default
 
     def told(self, key: str) -> str:
         """A setting by its key and, where it is a plain value, what it is now."""
-        found = self.setting(key)
+        found = self.run.setting(key)
         return f"{key} (now {found})" if isinstance(found, int | float | str) else key
 
     @property
     def shows_routes(self) -> bool:
         """Whether the student of this run saw routes in training."""
-        recipe = known(text(self.setting("training.recipe")))
+        recipe = known(self.run.config.training.recipe) if self.run.config is not None else None
         return (recipe is None or recipe.shows_routes) and self.value("routes.k", 1) > 0
 
     @cached_property
-    def bank(self) -> dict[str, Any]:
-        """bank_stats.json: what the run learned from."""
-        return read_object(self.run.folder / "bank_stats.json", [])
+    def bank(self) -> BankStats:
+        """What the run learned from."""
+        return read_row(self.run.folder, BankStats, self.report.notes) or BankStats()
 
-    def validation(self, with_routes: bool) -> tuple[Evaluation | None, list[Evaluation]]:
+    def validation(self, with_routes: bool) -> tuple[Result | None, list[Result]]:
         """The last validation figure before the last round of RL, and those within it."""
-        last = whole(self.rl[0].get("round")) if self.rl else 0
+        last = self.rl[0].round if self.rl else 0
         rows = [
             row
             for row in self.run.evaluations
@@ -128,8 +123,7 @@ class Case:
 
     def again(self) -> str:
         """The command that goes on with the run, launched as it was."""
-        launch = self.run.meta.get("launch")
-        return command("train", str(self.run.folder), "--resume", launch=launch if isinstance(launch, str) else None)
+        return command("train", str(self.run.folder), "--resume", launch=self.run.meta.launch)
 
 
 def age(seconds: float) -> str:
@@ -142,6 +136,5 @@ def standing(case: Case) -> str:
     if not case.run.metrics:
         return ""
     row = case.run.metrics[-1]
-    stage = text(row.get("stage"), "?")
-    total = number(case.setting(f"training.{stage}.steps"))
-    return f"{stage.upper()} step {whole(row.get('step'))}" + (f" of {total:.0f}" if total else "")
+    total = case.run.setting(f"training.{row.stage}.steps")
+    return f"{row.stage.upper()} step {row.step}" + (f" of {total}" if total else "")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections import Counter, deque
+from collections import defaultdict, deque
 from pathlib import Path
 from statistics import fmean, pvariance
 
-from realm.report.data import Evaluation, items, mapping, number, read_lines, read_object, share, text, whole
+from realm.report.data import Result
 from realm.report.doctor_case import MIN_ROWS, Case, Finding
+from realm.rows.training import Sampled
+from realm.run_rows import read_rows
 
 
 def _never_right(case: Case) -> bool:
@@ -86,13 +89,16 @@ def truncated(case: Case) -> Finding | None:
 
 def _special_tags(case: Case) -> list[str]:
     """The tags of the answer that are special tokens of the student's tokenizer."""
-    names = [case.setting(f"prompt.{part}_tag") or part for part in ("think", "answer", "scores")]
+    names = [case.run.setting(f"prompt.{part}_tag") or part for part in ("think", "answer", "scores")]
     tags = {f"<{slash}{name}>" for name in names for slash in ("", "/")}
     path = case.run.folder / "model"
     if not path.is_dir():
-        path = Path(text(case.setting("model.path"), "."))
-    added = items(read_object(path / "tokenizer.json", []).get("added_tokens"))
-    return sorted({text(row.get("content")) for row in added if row.get("special") is True} & tags)
+        path = Path(str(case.run.setting("model.path") or "."))
+    try:
+        added = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        return sorted({row["content"] for row in added if row["special"] is True} & tags)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 def _tags_unseen(case: Case) -> Finding | None:
@@ -101,8 +107,8 @@ def _tags_unseen(case: Case) -> Finding | None:
     if found is None or found.late < 0.9:
         return None
     special = _special_tags(case)
-    rows = deque(read_lines(case.run.folder / "completions.jsonl", []), maxlen=200) if special else ()
-    texts = [text(item.get("text")) for row in rows for item in items(row.get("completions"))]
+    rows = deque(read_rows(case.run.folder, Sampled, []), maxlen=200) if special else ()
+    texts = [item.text for row in rows for item in row.completions]
     if not texts or any(tag in found for tag in special for found in texts):
         return None
     return Finding(
@@ -127,12 +133,13 @@ def parse_failures(case: Case) -> Finding | None:
     unseen = _tags_unseen(case)
     if unseen is not None:
         return unseen
-    rows = [mapping(row.get("parse")) for row in case.rl[-max(3, len(case.rl) // 4) :]]
-    reasons = Counter[str]()
+    rows = [row.parse for row in case.rl[-max(3, len(case.rl) // 4) :]]
+    reasons: defaultdict[str, float] = defaultdict(float)
     for row in rows:
-        for reason, value in row.items():
-            reasons[reason] += share(value) or 0.0  # type: ignore[assignment]  # shares, of which only the order counts
-    top = [(reason, total / len(rows)) for reason, total in reasons.most_common(3) if total > 0]
+        for reason, share in row.items():
+            reasons[reason] += share
+    most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    top = [(reason, total / len(rows)) for reason, total in most if total > 0]
     named = ", ".join(f"{reason} {part:.0%}" for reason, part in top) or "no reason is noted"
     cut = case.trend("truncated")
     settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe")
@@ -157,7 +164,7 @@ def parse_failures(case: Case) -> Finding | None:
     )
 
 
-def _spread(row: Evaluation) -> float:
+def _spread(row: Result) -> float:
     """Variance of an accuracy over `n` questions; one more question of each kind keeps 0 and 1 from being certain."""
     level = (row.accuracy * row.n + 1) / (row.n + 2)
     return level * (1 - level) / row.n
@@ -176,7 +183,7 @@ def _alone(case: Case) -> tuple[float, float, float, float, int] | None:
     found, right = case.trend("accuracy_without_routes"), case.trend("accuracy")
     if found is None or right is None:
         return None
-    return found.early, found.late, right.early, found.error, whole(case.rl[-1].get("step"))
+    return found.early, found.late, right.early, found.error, case.rl[-1].step
 
 
 def fade(case: Case) -> Finding | None:
@@ -189,7 +196,7 @@ def fade(case: Case) -> Finding | None:
     if found is None or not p or p[0] <= 0 or not case.shows_routes:
         return None
     start, now, aim, noise, step = found
-    seen = [value for row in case.rl if whole(row.get("step")) <= step and (value := number(row.get("p"))) is not None]
+    seen = [row.p for row in case.rl if row.step <= step and row.p is not None]
     fallen = 1 - (seen or p)[-1] / p[0]
     if aim - start < 0.1 or fallen < 0.3 or (now - start + 2 * noise) / (aim - start) >= fallen / 2:
         return None
@@ -212,12 +219,13 @@ def copies(case: Case) -> Finding | None:
     found = case.trend("same_err")
     if found is None or not found.rises or found.change < 0.1 or found.late < 0.3:
         return None
+    selection = case.run.setting("routes.selection")
     return Finding(
         "copies",
         "harmful",
         f"{found.late:.0%} of the wrong answers towards the end were those of a wrong route shown, up from "
         f"{found.early:.0%}: the student copies routes instead of judging them.",
-        f"Mix right and wrong routes (routes.selection balanced or diverse; now {case.setting('routes.selection')}), "
+        f"Mix right and wrong routes (routes.selection balanced or diverse; now {selection}), "
         f"raise {case.told('reward.scores')}, or fade earlier ({case.told('fade.fade_end')}).",
         ("routes.selection", "reward.scores", "fade.fade_end"),
         {"early": found.early, "late": found.late},

@@ -6,9 +6,9 @@ from itertools import pairwise
 from statistics import fmean
 
 from realm.bank.unreadable import MOST, sentences
-from realm.report.data import mapping, number, share, text, whole
 from realm.report.doctor_case import Case, Finding, age, standing
 from realm.report.unread import sentence, unread
+from realm.rows.base import record
 from realm.run import RunFolder
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
@@ -18,11 +18,11 @@ _FILES = ("meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl"
 
 def failed(case: Case) -> Finding | None:
     """The run ended with an error: as it noted, or as a process noted whose end left the others no time to say so."""
-    status = case.run.meta.get("status")
+    status = case.run.meta.status
     elsewhere = RunFolder(case.run.folder).failure_elsewhere() if status == "running" else ""
     if status != "failed" and not elsewhere:
         return None
-    noted = elsewhere or text(case.run.meta.get("reason"), "no reason is noted in meta.json.")
+    noted = elsewhere or case.run.meta.reason or "no reason is noted in meta.json."
     reason = " ".join(noted.split())
     where = standing(case)
     return Finding(
@@ -35,7 +35,7 @@ def failed(case: Case) -> Finding | None:
 
 def unfinished(case: Case) -> Finding | None:
     """The run was interrupted, or is silent without having said its end."""
-    status, where = case.run.meta.get("status"), standing(case) or "its start"
+    status, where = case.run.meta.status, standing(case) or "its start"
     lost = f"At most training.save_every ({case.value('training.save_every', 50):.0f}) steps are done again."
     if status == "interrupted":
         says = f"The run was interrupted after {where}."
@@ -44,7 +44,7 @@ def unfinished(case: Case) -> Finding | None:
         return None
     times = [path.stat().st_mtime for file in _FILES if (path := case.run.folder / file).is_file()]
     silence = case.now - max(times, default=case.now)
-    seconds = [value for row in case.run.metrics if (value := number(row.get("seconds"))) is not None]
+    seconds = [row.seconds for row in case.run.metrics]
     longest = max((later - sooner for sooner, later in pairwise(seconds)), default=0.0)
     if silence < max(_SILENT_SECONDS, _SILENT_ROWS * longest):
         return None
@@ -63,18 +63,17 @@ def not_a_number(case: Case) -> Finding | None:
     """A loss or a gradient that is no number: null in metrics.jsonl (JSON has no NaN)."""
     for row in case.run.metrics:
         for name, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
-            if name in row and number(row[name]) is None:
-                stage, step = text(row.get("stage"), "?"), whole(row.get("step"))
-                rate = "training.sft.learning_rate" if stage == "sft" else "training.rl.learning_rate"
+            if getattr(row, name) is None:
+                where = f"{row.stage.upper()} step {row.step}"
+                rate = f"training.{row.stage}.learning_rate"
                 return Finding(
                     "not_a_number",
                     "broken",
-                    f"The {words} was no finite number at {stage.upper()} step {step}; what was learned after it is "
-                    "worth nothing.",
+                    f"The {words} was no finite number at {where}; what was learned after it is worth nothing.",
                     f"Lower {case.told(rate)} or training.rl.max_grad_norm, and train in model.dtype float32 or with "
                     "training.rl.bf16 instead of float16.",
                     (rate, "training.rl.max_grad_norm", "model.dtype", "training.rl.bf16"),
-                    {"step": step},
+                    {"step": row.step},
                 )
     return None
 
@@ -114,14 +113,11 @@ def unreadable(case: Case) -> Finding | None:
 
 def bank_unreadable(case: Case) -> Finding | None:
     """CoTs without label, because their answer or their gold cannot be read."""
-    found = mapping(case.bank.get("unreadable"))
-    level, golds = share(found.get("share")) or 0.0, whole(found.get("golds"))
-    if level < 0.01 and not golds:
+    found = case.bank.unreadable
+    level = found.share or 0.0 if found is not None else 0.0
+    if found is None or (level < 0.01 and not found.golds):
         return None
-    try:
-        told = sentences(found)
-    except (LookupError, TypeError, ValueError, AttributeError):  # not as we wrote it
-        return None
+    told = sentences(record(found))
     return Finding(
         "bank_unreadable",
         "harmful" if level > MOST else "hint",
@@ -129,7 +125,7 @@ def bank_unreadable(case: Case) -> Finding | None:
         f"`realm bank validate` names them. Another {case.told('task.verifier')} and `realm bank label --all` judge "
         "them anew; teachers.*.prompt asks for another form of answer.",
         ("task.verifier", "teachers"),
-        {"share": level, "golds": golds},
+        {"share": level, "golds": found.golds},
     )
 
 
@@ -152,10 +148,9 @@ def dropped(case: Case) -> Finding | None:
 def bank(case: Case) -> Finding | None:
     """Routes of one kind only cannot be told apart: judging them teaches nothing."""
     stats = case.bank
-    mixed, questions = share(stats.get("mixed_share")), whole(stats.get("questions"))
+    mixed, questions, right, wrong = stats.mixed_share, stats.questions, stats.all_right, stats.all_wrong
     if not case.shows_routes or mixed is None or questions < 10 or mixed >= 0.3:
         return None
-    right, wrong = whole(stats.get("all_right")), whole(stats.get("all_wrong"))
     advice = "Collect more CoTs of each question (bank.samples) from more than one teacher (teachers). "
     advice += (
         "Most questions are too easy for the teacher: a weaker one, or harder questions."

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from realm.display import printable
 from realm.files import write_atomic
 from realm.report import experiment_tables as tables
-from realm.report.data import number
 from realm.report.experiment_data import MOST_KINDS, Experiment, read_experiment
 from realm.report.experiment_figures import (
     bank_figures,
@@ -28,6 +27,7 @@ from realm.report.export import save, save_figures, standalone
 from realm.report.palette import WITH, WITHOUT
 from realm.report.tables import swatch
 from realm.report.templates import render
+from realm.report.untrusted import number
 from realm.text import duration
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.report.data import items, mapping, number, share, text, whole
+from realm.report.untrusted import items, mapping, number, share, text, whole
 
 #: Characters of a name and of a paragraph that the page shows.
 _NAME, _LONG = 60, 8_000

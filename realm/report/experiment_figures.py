@@ -16,12 +16,13 @@ from realm.report.charts import (
     thin,
     whole_percent,
 )
-from realm.report.data import number, split_order, split_title, text
+from realm.report.data import split_order, split_title
 from realm.report.experiment_data import Cell, Experiment, Measure, Pair, shown
 from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.forest import Effect, common_domain, forest, signed
 from realm.report.palette import WITH, WITHOUT, recipe_of, style_of
 from realm.report.svg import MINUS, points
+from realm.report.untrusted import number, text
 from realm.text import p_value
 
 #: Most points of one curve; of more, means over neighbouring steps are drawn.

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from realm.display import printable
-from realm.report.data import mapping, number, share, text
 from realm.report.experiment_data import Cell as Outcome
 from realm.report.experiment_data import Experiment, Pair, shown
 from realm.report.experiment_figures import own_style
 from realm.report.svg import percent
 from realm.report.table import Cell, Count, Heat, Noted, Table, TableRow, Value
 from realm.report.tables import MISSING
+from realm.report.untrusted import mapping, number, share, text
 from realm.text import between, decimals, duration, hundredths, p_value, points
 
 Row = Mapping[str, Any]

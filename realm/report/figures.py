@@ -23,12 +23,11 @@ from realm.report.charts import (
     whole_percent,
 )
 from realm.report.data import (
-    Evaluation,
     Report,
+    Result,
     Run,
-    number,
+    figure,
     split_title,
-    whole,
 )
 from realm.report.palette import style_of
 from realm.report.svg import MINUS, padded, percent
@@ -61,7 +60,7 @@ def final_figures(report: Report) -> list[Figure]:
     if not rows:
         return []
     names = report.names()
-    edges = [edge for row in rows for edge in (row.low, row.high, row.accuracy) if edge is not None]
+    edges = [edge for row in rows for edge in (*row.interval, row.accuracy)]
     domain = share_domain(edges)
     figures = []
     for split in report.splits():
@@ -69,7 +68,7 @@ def final_figures(report: Report) -> list[Figure]:
         for name in names:
             style = style_of(name, names)
             found = [row for routes in (False, True) if (row := report.result(name, split, routes)) is not None]
-            dots = [Dot(style, row.accuracy, row.low, row.high, row.routes > 0, _said(row)) for row in found]
+            dots = [Dot(style, row.accuracy, *row.interval, row.routes > 0, _said(row)) for row in found]
             if dots:
                 lines.append(Row(name, dots, style))
         base = report.result("base", split, False)
@@ -89,17 +88,16 @@ def final_figures(report: Report) -> list[Figure]:
     return figures
 
 
-def _said(row: Evaluation) -> str:
+def _said(row: Result) -> str:
     how = f"with {row.routes} routes" if row.routes else "without routes"
-    return said(
-        row.name, row.accuracy, row.low, row.high, split_title(row.split), how, *([f"n = {row.n}"] if row.n else [])
-    )
+    more = [split_title(row.split), how, *([f"n = {row.n}"] if row.n else [])]
+    return said(row.name, row.accuracy, *row.interval, *more)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
 
 
-def validation_course(report: Report, run: Run, with_routes: bool) -> list[tuple[int, Evaluation]]:
+def validation_course(report: Report, run: Run, with_routes: bool) -> list[tuple[int, Result]]:
     """Validation figures of a run, (place on the axis, row) in order; the common base stands first."""
     rows = [row for row in run.evaluations if row.split == "validation" and (row.routes > 0) == with_routes]
     rows = [row for row in rows if row.stage in ("base", "sft", "rl")]
@@ -120,7 +118,7 @@ def training_figures(report: Report) -> list[Figure]:
         for run in report.runs:
             steps = validation_course(report, run, with_routes)
             line = [
-                Point(place, row.accuracy, row.low, row.high, row.stage == "sft", _said_step(run.name, row))
+                Point(place, row.accuracy, *row.interval, row.stage == "sft", _said_step(run.name, row))
                 for place, row in steps
             ]
             series.append(Series(run.name, style_of(run.name, names), line, markers=True, solid=with_routes))
@@ -152,20 +150,15 @@ def training_figures(report: Report) -> list[Figure]:
     return figures
 
 
-def _said_step(name: str, row: Evaluation) -> str:
+def _said_step(name: str, row: Result) -> str:
     where = "base model" if row.stage == "base" else f"{row.stage.upper()} step {row.step}"
-    return said(name, row.accuracy, row.low, row.high, where)
+    return said(name, row.accuracy, *row.interval, where)
 
 
 def rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
     """(optimizer steps since the base, value) of one column of metrics.jsonl."""
     places = {round_: run.position("rl", round_, 0) for round_ in run.stage_steps("rl")}
-    found = []
-    for row in run.metrics:
-        value = number(row.get(key))
-        if row.get("stage") == "rl" and value is not None:
-            found.append((float(places[whole(row.get("round"))] + whole(row.get("step"))), value))
-    return found
+    return [(float(places[row.round] + row.step), value) for row in run.rl if (value := figure(row, key)) is not None]
 
 
 def fade_figures(report: Report) -> list[Figure]:
@@ -175,11 +168,7 @@ def fade_figures(report: Report) -> list[Figure]:
     for run in report.runs:
         shown = rl_rows(run, "routes_per_prompt")
         style = style_of(run.name, names)
-        taus = [
-            (tau, p)
-            for row in run.metrics
-            if (tau := number(row.get("tau"))) is not None and (p := number(row.get("p"))) is not None
-        ]
+        taus = [(row.tau, row.p) for row in run.rl if row.tau is not None and row.p is not None]
         if taus and (not shown or any(value > 0 for _, value in shown)):
             line = [Point(tau, p, title=f"{run.name} · τ {tau:.2f} · p {p:.3f}") for tau, p in _sorted_stretches(taus)]
             fading.append(Series(run.name, style, line))
@@ -302,15 +291,15 @@ def kind_figures(report: Report) -> list[Figure]:
     names = report.names()
     figures = []
     for title, base, others in _kind_pairs(report):
-        kinds = sorted(base.by_kind, key=lambda kind: (-base.by_kind[kind][0], kind))[:MOST_KINDS]
+        kinds = sorted(base.by_kind, key=lambda kind: (-base.by_kind[kind].n, kind))[:MOST_KINDS]
         rows, edges = [], [0.0]
         for kind in kinds:
-            n, before = base.by_kind[kind]
+            n, before = base.by_kind[kind].n, base.by_kind[kind].accuracy
             dots = []
             for row in others:
                 if kind not in row.by_kind:
                     continue
-                after = row.by_kind[kind][1]
+                after = row.by_kind[kind].accuracy
                 half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
                 gain = after - before
                 edges += [gain - half, gain + half]
@@ -334,7 +323,7 @@ def kind_figures(report: Report) -> list[Figure]:
     return figures
 
 
-def _kind_pairs(report: Report) -> list[tuple[str, Evaluation, list[Evaluation]]]:
+def _kind_pairs(report: Report) -> list[tuple[str, Result, list[Result]]]:
     """(title, the base's figures, the recipes' figures), from the final table or else from the course of validation."""
     pairs = []
     for split in report.splits():

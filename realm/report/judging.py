@@ -30,7 +30,7 @@ def calibrations(report: Report) -> Calibrations:
     found: Calibrations = {}
     for name, folder in folders:
         # Lines that cannot be read are told of where the completions are read.
-        for split, questions in judged_routes(folder / "predictions.jsonl", []).items():
+        for split, questions in judged_routes(folder, []).items():
             found.setdefault(split, []).append((name, calibrate(questions)))
     return {split: found[split] for split in sorted(found, key=split_order)}
 
@@ -130,13 +130,10 @@ def copying_figures(report: Report) -> list[Figure]:
         style = style_of(run.name, names)
         if rows := rl_rows(run, "same_err"):
             sampled.append(smoothed(run.name, style, rows, "same_err", whole_percent))
-        course = [
-            (place, row.more["same_err"])
-            for place, row in validation_course(report, run, True)
-            if "same_err" in row.more
-        ]
         points = [
-            Point(place, value, title=said(run.name, value, None, None, f"step {place}")) for place, value in course
+            Point(place, row.same_err, title=said(run.name, row.same_err, None, None, f"step {place}"))
+            for place, row in validation_course(report, run, True)
+            if row.same_err is not None
         ]
         if points:
             validated.append(Series(run.name, style, points, markers=True, solid=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,7 +11,7 @@ from realm.report import figures as drawn
 from realm.report import judging, tables, unread
 from realm.report.bank import bank_section
 from realm.report.completions import browser_data, script_json
-from realm.report.data import Report, Run, mapping, number, read_report, text
+from realm.report.data import Report, Run, read_report
 from realm.report.export import save_figures
 from realm.report.forest import difference_figures
 from realm.report.palette import style_of
@@ -51,14 +50,14 @@ def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = 
     return target
 
 
-def page_context(report: Report) -> dict[str, Any]:
+def page_context(report: Report) -> dict[str, object]:
     """Everything that the template fills in."""
     sample = browser_data(report)
     groups = sample.groups
     names = report.names()
     lead, more = verdict(report)
     scores = judging.calibrations(report)
-    context: dict[str, Any] = {
+    context: dict[str, object] = {
         "title": _title(report),
         "subtitle": _subtitle(report),
         "note": report.note,
@@ -123,8 +122,7 @@ def _title(report: Report) -> str:
     if report.quickstart:
         return "ReaLM quickstart"
     run = report.runs[0]
-    task = text(mapping(run.config.get("task")).get("name"))
-    return f"{run.name} on {task}" if task else run.name
+    return f"{run.name} on {run.config.task.name}" if run.config is not None else run.name
 
 
 def _steps(run: Run) -> str:
@@ -135,25 +133,23 @@ def _steps(run: Run) -> str:
 
 def _subtitle(report: Report) -> str:
     """What was trained, in one line."""
-    first = report.runs[0] if report.runs else None
-    config = first.config if first else {}
-    model = text(mapping(config.get("model")).get("path"))
-    task = text(mapping(config.get("task")).get("name"))
-    seed = number(report.facts.get("seed", mapping(config.get("run")).get("seed")))
+    config = report.runs[0].config if report.runs else None
+    seed = report.facts.get("seed")
     parts = ["realm quickstart" if report.quickstart else "realm training run"]
     if report.quickstart and report.runs:
         parts.append(", ".join(run.name for run in report.runs))
-    if model:
-        parts.append(f"from {Path(model).name}")
-    if task and report.quickstart:
-        parts.append(f"on {task}")
+    if config is not None:
+        parts.append(f"from {Path(config.model.path).name}")
+        seed = config.run.seed if seed is None else seed
+        if report.quickstart:
+            parts.append(f"on {config.task.name}")
     totals = {sum(sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")) for run in report.runs}
     if not report.quickstart:
         parts += [_steps(report.runs[0])]
     elif len(totals) == 1:
         parts.append(f"{totals.pop()} optimizer steps each")
     if seed is not None:
-        parts.append(f"seed {seed:.0f}")
+        parts.append(f"seed {seed}")
     return " · ".join(part for part in parts if part)
 
 
@@ -177,11 +173,10 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     found = []
     for key in _FACTS:
         value = report.facts.get(key)
-        seconds = number(value)
         if isinstance(value, dict):
             value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
-        elif key == "seconds" and seconds is not None:
-            value = duration(seconds)
+        elif key == "seconds" and isinstance(value, float):
+            value = duration(value)
         if value is not None and value != "":
             found.append(("time" if key == "seconds" else key.replace("_", " "), str(value)[:_MOST_FACT]))
     return found

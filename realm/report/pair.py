@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from realm.display import printable
 from realm.errors import DataError
@@ -17,19 +17,17 @@ from realm.report.data import (
     Difference,
     Report,
     Run,
-    items,
-    read_lines,
     read_report,
     split_order,
     split_title,
-    text,
-    whole,
 )
 from realm.report.export import save_figures
 from realm.report.forest import difference_figures
 from realm.report.svg import percent, points
 from realm.report.table import Table, TableRow
 from realm.report.templates import render
+from realm.rows.evaluation import Prediction
+from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
@@ -55,6 +53,44 @@ class Answered:
 Answers = dict[Pass, dict[str, Answered]]
 
 
+class Side(TypedDict):
+    """What one run answered to a question: its first completion, and how many of `n` were right."""
+
+    name: str
+    right: int
+    n: int
+    answer: str
+    text: str
+
+
+class Shown(TypedDict):
+    """A question on which the two part, with what each answered."""
+
+    id: str
+    question: str
+    gold: str
+    kind: str
+    sides: list[Side]
+
+
+class Winner(TypedDict):
+    """How many questions one run alone got right, and some of them."""
+
+    name: str
+    count: int
+    questions: list[Shown]
+
+
+class Part(TypedDict):
+    """How two runs part in one pass."""
+
+    title: str
+    both: int
+    neither: int
+    n: int
+    sides: list[Winner]
+
+
 def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | None = None) -> Path:
     """Write the page of two runs that answered the same questions; default `<a>/against-<name of b>.html`.
 
@@ -77,12 +113,12 @@ def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | 
     return target
 
 
-def page_context(a: Path, b: Path) -> dict[str, Any]:
+def page_context(a: Path, b: Path) -> dict[str, object]:
     """Everything that the template fills in."""
     report = _together(a, b)
     first, second = report.runs
     notes = report.notes
-    answers = [read_answers(run.folder / "predictions.jsonl", notes) for run in report.runs]
+    answers = [read_answers(run.folder, notes) for run in report.runs]
     passes = same_routes(a, b, common_passes(a, b, *answers), *answers, notes=notes)
     for split, shown in passes:
         ours, theirs = ({key: one.accuracy for key, one in side[split, shown].items()} for side in answers)
@@ -91,7 +127,7 @@ def page_context(a: Path, b: Path) -> dict[str, Any]:
         report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found))
     names = report.names()
     scores = judging.calibrations(report)
-    context: dict[str, Any] = {
+    context: dict[str, object] = {
         "title": f"{first.name} against {second.name}",
         "subtitle": "realm report, two runs side by side",
         "verdict": _verdict(report),
@@ -163,24 +199,21 @@ def _distinct_names(a: Path, b: Path) -> tuple[str, str]:
     return names
 
 
-def _rows(path: Path, notes: list[str]) -> Iterator[tuple[Pass, str, dict[str, Any], list[dict[str, Any]]]]:
-    """Pass, question id, row and completions of every question of the final evaluation."""
-    for row in read_lines(path, notes):
-        completions = items(row.get("completions"))
-        if row.get("stage", "final") == "final" and completions:
-            where = text(row.get("split"), "test"), whole(row.get("routes")) > 0
-            yield where, str(row.get("question_id", "")), row, completions
+def _finals(folder: Path, notes: list[str]) -> Iterator[tuple[Pass, Prediction]]:
+    """Pass and row of every question of the final evaluation."""
+    rows = (row for row in read_rows(folder, Prediction, notes) if row.stage == "final")
+    return (((row.split, row.routes > 0), row) for row in rows)
 
 
-def read_answers(path: Path, notes: list[str]) -> Answers:
+def read_answers(folder: Path, notes: list[str]) -> Answers:
     """What a run answered in its final evaluation; its texts stay in the file."""
     found: Answers = {}
-    for where, key, row, completions in _rows(path, notes):
-        right = sum(item.get("correct") is True for item in completions)
-        asked = derive(0, text(row.get("question")), text(row.get("gold")))
+    for where, row in _finals(folder, notes):
+        right = sum(item.correct for item in row.completions)
         # The same id may name another CoT in another bank.
-        routes = [f"{route.get('id')} {route.get('answer')} {route.get('label')}" for route in items(row.get("shown"))]
-        found.setdefault(where, {})[key] = Answered(asked, derive(0, *routes), right / len(completions))
+        routes = [f"{route.id} {route.answer} {route.label}" for route in row.shown]
+        answered = Answered(derive(0, row.question, row.gold), derive(0, *routes), right / len(row.completions))
+        found.setdefault(where, {})[row.question_id] = answered
     return found
 
 
@@ -259,7 +292,7 @@ def _verdict(report: Report) -> str:
     )
 
 
-def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, str]:
+def _flat(config: Mapping[str, object], before: str = "") -> dict[str, str]:
     """A nested configuration as dotted keys and texts."""
     found: dict[str, str] = {}
     for key, value in config.items():
@@ -272,8 +305,10 @@ def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def settings_table(first: Run, second: Run) -> Table | None:
-    """The settings in which two runs differ, key by key; None where there are none."""
-    ours, theirs = _flat(first.config), _flat(second.config)
+    """The settings in which two runs differ, key by key; None where there are none, or a run's cannot be read."""
+    if first.config is None or second.config is None:
+        return None
+    ours, theirs = _flat(first.config.model_dump()), _flat(second.config.model_dump())
     rows: list[TableRow] = [
         (None, printable(key, 100), [ours.get(key, "not set"), theirs.get(key, "not set")])
         for key in sorted(ours.keys() | theirs.keys())
@@ -282,24 +317,27 @@ def settings_table(first: Run, second: Run) -> Table | None:
     return Table(["", first.name, second.name], [("", rows)]) if rows else None
 
 
-def disagreements(report: Report, passes: Sequence[Pass], ours: Answers, theirs: Answers) -> list[dict[str, Any]]:
+def disagreements(report: Report, passes: Sequence[Pass], ours: Answers, theirs: Answers) -> list[Part]:
     """For every pass the questions that only one of the two got right, some of them with both answers.
 
     A question counts as right where more than half of its completions are.
     """
     names = [run.name for run in report.runs]
-    parts: list[dict[str, Any]] = []
-    chosen: dict[tuple[Pass, str], dict[str, Any]] = {}
+    parts: list[Part] = []
+    chosen: dict[tuple[Pass, str], Shown] = {}
     for where in passes:
         left, right = ours[where], theirs[where]
         both = sum(left[key].accuracy > 0.5 and right[key].accuracy > 0.5 for key in left)
         neither = sum(left[key].accuracy <= 0.5 and right[key].accuracy <= 0.5 for key in left)
-        sides = []
+        sides: list[Winner] = []
         for name, winner, loser in ((names[0], left, right), (names[1], right, left)):
             alone = sorted(key for key in winner if winner[key].accuracy > 0.5 >= loser[key].accuracy)
             every = max(1, -(-len(alone) // MOST_SHOWN))
             questions = [
-                chosen.setdefault((where, key), {"id": printable(key, 80), "sides": []}) for key in alone[::every]
+                chosen.setdefault(
+                    (where, key), {"id": printable(key, 80), "question": "", "gold": "", "kind": "", "sides": []}
+                )
+                for key in alone[::every]
             ]
             sides.append({"name": name, "count": len(alone), "questions": questions})
         how = "with routes" if where[1] else "without routes"
@@ -313,27 +351,26 @@ def disagreements(report: Report, passes: Sequence[Pass], ours: Answers, theirs:
             }
         )
     for run in report.runs:
-        for where, key, row, completions in _rows(run.folder / "predictions.jsonl", []):
-            if (where, key) in chosen:
-                _add(chosen[where, key], run.name, row, completions)
+        for where, row in _finals(run.folder, []):
+            if (where, row.question_id) in chosen:
+                _add(chosen[where, row.question_id], run.name, row)
     return parts
 
 
-def _add(entry: dict[str, Any], name: str, row: Mapping[str, Any], completions: Sequence[Mapping[str, Any]]) -> None:
+def _add(entry: Shown, name: str, row: Prediction) -> None:
     """Add one run's answer to a question that the page shows: its first completion."""
-    first = completions[0]
-    entry |= {key: _cut(row.get(key), _LONG) for key in ("question", "gold", "kind")}
+    first = row.completions[0]
+    entry["question"], entry["gold"], entry["kind"] = (_cut(text, _LONG) for text in (row.question, row.gold, row.kind))
     entry["sides"].append(
         {
             "name": name,
-            "right": sum(item.get("correct") is True for item in completions),
-            "n": len(completions),
-            "answer": _cut(first.get("answer"), _SHORT),
-            "text": _cut(first.get("text"), _LONG),
+            "right": sum(item.correct for item in row.completions),
+            "n": len(row.completions),
+            "answer": _cut(first.answer or "", _SHORT),
+            "text": _cut(first.text, _LONG),
         }
     )
 
 
-def _cut(value: object, most: int) -> str:
-    found = text(value)
-    return found if len(found) <= most else f"{found[:most]} …"
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from markupsafe import Markup
 
@@ -11,13 +10,10 @@ from realm.report.charts import sparkline, thin
 from realm.report.data import (
     Report,
     Run,
-    mapping,
-    number,
+    Spent,
     recipe_order,
     split_order,
     split_title,
-    text,
-    whole,
 )
 from realm.report.figures import MOST_KINDS, validation_course
 from realm.report.palette import style_of
@@ -50,7 +46,7 @@ def final_tables(report: Report) -> list[Table]:
             if without is None and shown is None:
                 continue
             cells = [
-                cell(percent(row.accuracy), interval(row.low, row.high)) if row else MISSING for row in (without, shown)
+                cell(percent(row.accuracy), interval(*row.interval)) if row else MISSING for row in (without, shown)
             ]
             rows.append((style_of(name, names), name, [*cells, _gap(report.gap(name, split))]))
         found.append(Table(columns, [("", rows)]))
@@ -87,13 +83,13 @@ def measures_table(report: Report) -> Table | None:
     rows = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
     rows += [row for row in report.base if row.split != "validation"]
     last = {(split_order(row.split), row.routes, recipe_order(row.name)): row for row in rows}
-    shown = [measure for measure in MEASURES if any(measure[0] in row.more for row in rows)]
+    shown = [measure for measure in MEASURES if any(getattr(row, measure[0]) is not None for row in rows)]
     if not shown:
         return None
     bodies: dict[str, list[TableRow]] = {}
     for key in sorted(last):
         row = last[key]
-        cells = [format_(row.more[name]) if name in row.more else "" for name, _, format_ in shown]
+        cells = ["" if (value := getattr(row, name)) is None else format_(value) for name, _, format_ in shown]
         how = f"with {row.routes} routes" if row.routes else "without routes"
         body = bodies.setdefault(f"{split_title(row.split)}, {how}", [])
         body.append((style_of(row.name, report.names()), row.name, cells))
@@ -108,7 +104,7 @@ def training_table(report: Report) -> Table | None:
         for with_routes in (False, True):
             for _, row in validation_course(report, run, with_routes):
                 cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
-                cells[with_routes] = cell(percent(row.accuracy), interval(row.low, row.high))
+                cells[with_routes] = cell(percent(row.accuracy), interval(*row.interval))
         rows = [(None, _when(key), cells) for key, cells in found.items()]
         bodies.append((run.name, rows))
     return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
@@ -126,22 +122,20 @@ def parse_table(report: Report) -> Table | None:
     names = report.names()
     courses: dict[str, dict[str, list[float]]] = {}
     for run in report.runs:
-        rows = [row for row in run.metrics if row.get("stage") == "rl"]
-        reasons = {reason for row in rows for reason, share in mapping(row.get("parse")).items() if number(share)}
+        rows = run.rl
+        if all(row.parse_failures is None for row in rows):
+            continue
+        reasons = {reason for row in rows for reason, share in row.parse.items() if share}
         for reason in ("any reason", *reasons):
-            values = []
-            for index, row in enumerate(rows):
-                found = (
-                    row.get("parse_failures") if reason == "any reason" else mapping(row.get("parse")).get(reason, 0.0)
-                )
-                values.append((float(index), number(found) or 0.0))
-            if values and any("parse_failures" in row or "parse" in row for row in rows):
-                courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
+            values = [
+                (float(index), (row.parse_failures if reason == "any reason" else row.parse.get(reason)) or 0.0)
+                for index, row in enumerate(rows)
+            ]
+            courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
     if not courses:
         return None
-    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -max(map(max, courses[reason].values()))))[
-        :MOST_KINDS
-    ]
+    highest = {reason: max(map(max, found.values())) for reason, found in courses.items()}
+    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -highest[reason], reason))[:MOST_KINDS]
     recipes = [run.name for run in report.runs if run.name in courses["any reason"]]
     rows_: list[TableRow] = []
     for reason in ordered:
@@ -166,39 +160,33 @@ def cost_table(report: Report) -> Table | None:
     """What each recipe used; of a single run what its stages used, by the last row of each."""
     rows: list[TableRow] = []
     for row in report.cost or [stage for run in report.runs for stage in _stages(run)]:
-        name = text(row.get("name"), "?")
-        seconds = number(row.get("seconds"))
-        cells: list[Markup | str] = [count(row.get(key)) for key in ("steps", "completions", "tokens")]
-        style = style_of(text(row.get("style"), name), report.names())
-        rows.append((style, name, [*cells, duration(seconds) if seconds is not None else ""]))
+        cells = [count(row.steps), count(row.completions), count(row.tokens), duration(row.seconds)]
+        rows.append((style_of(row.style or row.name, report.names()), row.name, cells))
     return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
 
 
-def _stages(run: Run) -> list[dict[str, Any]]:
-    """Steps, completions, tokens and seconds of every stage; `seconds` of metrics.jsonl run on through the stages."""
-    last: dict[tuple[int, str], dict[str, Any]] = {}
-    for row in run.metrics:
-        last[whole(row.get("round")), text(row.get("stage"))] = row
-    settings = mapping(mapping(run.config.get("training")).get("rl"))
-    batch, repeats = number(settings.get("batch_size")), max(1, whole(settings.get("num_iterations"), 1))
+def _stages(run: Run) -> list[Spent]:
+    """What every stage took; `seconds` of metrics.jsonl run on through the stages."""
+    last = {(row.round, row.stage): row for row in run.metrics}
+    rl = run.config.training.rl if run.config is not None else None
     found, before = [], 0.0
-    for (round_, stage), row in last.items():
-        seconds = number(row.get("seconds"))
-        steps = whole(row.get("step"))
-        completions = -(-steps // repeats) * batch if stage == "rl" and batch else None
-        place = f", round {round_ + 1}" if round_ else ""
-        cost = {
-            "name": f"{run.name}, {stage.upper()}{place}",
-            "style": run.name,
-            "steps": steps,
-            "completions": completions,
-        }
-        found.append(cost | {"tokens": row.get("tokens"), "seconds": None if seconds is None else seconds - before})
-        before = seconds if seconds is not None else before
+    for row in last.values():
+        place = f", round {row.round + 1}" if row.round else ""
+        sampled = -(-row.step // rl.num_iterations) * rl.batch_size if row.stage == "rl" and rl is not None else None
+        found.append(
+            Spent(
+                name=f"{run.name}, {row.stage.upper()}{place}",
+                style=run.name,
+                steps=row.step,
+                completions=sampled,
+                tokens=row.tokens,
+                seconds=row.seconds - before,
+            )
+        )
+        before = row.seconds
     return found
 
 
-def count(value: Any) -> str:
-    """A count with its thousands set apart; empty where it is no number."""
-    found = number(value)
-    return "" if found is None else f"{found:,.0f}".replace(",", "\u202f")
+def count(value: float | None) -> str:
+    """A count with its thousands set apart; empty where there is none."""
+    return "" if value is None else f"{value:,.0f}".replace(",", "\u202f")

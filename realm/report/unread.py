@@ -6,19 +6,19 @@ from collections import deque
 from statistics import fmean
 
 from realm.bank.unreadable import EXAMPLES, quoted
-from realm.report.data import Run, items, read_lines, share
+from realm.report.data import Run
+from realm.rows.evaluation import Prediction
+from realm.rows.training import Sampled
+from realm.run_rows import read_rows
 from realm.tasks.verify import UNREADABLE
-
-_NAME = "unreadable_answers"
 
 
 def unread(run: Run) -> tuple[float, str]:
     """The share of unreadable answers and where: in the last quarter of RL, else the most of a final evaluation."""
-    rows = [row for row in run.metrics if row.get("stage") == "rl"]
-    course = [value for row in rows if (value := share(row.get(_NAME))) is not None]
+    course = [row.unreadable_answers for row in run.rl if row.unreadable_answers is not None]
     if course:
         return fmean(course[-max(3, len(course) // 4) :]), "towards the end of RL"
-    finals = [share(row.more.get(_NAME)) or 0.0 for row in run.evaluations if row.stage == "final"]
+    finals = [row.unreadable_answers or 0.0 for row in run.evaluations if row.stage == "final"]
     return max(finals, default=0.0), "in the final evaluation"
 
 
@@ -28,12 +28,12 @@ def sentence(run: Run) -> str:
     if level <= 0:
         return ""
     found: deque[str] = deque(maxlen=EXAMPLES)
-    for name in ("completions.jsonl", "predictions.jsonl"):
-        for row in read_lines(run.folder / name, []):
-            for item in items(row.get("completions")):
-                answer = item.get("answer")
-                if item.get("verdict") == UNREADABLE and isinstance(answer, str) and answer.strip():
-                    shown = quoted(answer)
+    kinds: tuple[type[Sampled] | type[Prediction], ...] = (Sampled, Prediction)
+    for kind in kinds:
+        for row in read_rows(run.folder, kind, []):
+            for item in row.completions:
+                if item.verdict == UNREADABLE and item.answer and item.answer.strip():
+                    shown = quoted(item.answer)
                     if shown not in found:
                         found.append(shown)
         if found:

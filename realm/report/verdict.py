@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realm.report.data import Evaluation, Report, Run, split_title
+from realm.report.data import Report, Result, Run, split_title
 from realm.report.svg import interval, percent, points
 
 
@@ -47,12 +47,10 @@ def compare(report: Report, name: str, against: str, split: str, with_routes: bo
     return None if ours is None or theirs is None else apart(ours, theirs)
 
 
-def apart(ours: Evaluation, theirs: Evaluation) -> Comparison:
+def apart(ours: Result, theirs: Result) -> Comparison:
     """Two figures compared by their own intervals: beyond noise where these do not touch."""
-    sign = 0
-    if None not in (ours.low, ours.high, theirs.low, theirs.high):
-        assert ours.low is not None and ours.high is not None and theirs.low is not None and theirs.high is not None
-        sign = 1 if ours.low > theirs.high else -1 if ours.high < theirs.low else 0
+    above, below = ours.accuracy_low > theirs.accuracy_high, ours.accuracy_high < theirs.accuracy_low
+    sign = 1 if above else -1 if below else 0
     return Comparison(ours.name, theirs.name, ours.accuracy - theirs.accuracy, None, None, sign)
 
 
@@ -150,9 +148,8 @@ def _course(run: Run) -> list[str]:
     return said
 
 
-def _figure(row: Evaluation) -> str:
-    found = interval(row.low, row.high)
-    return f"{percent(row.accuracy)} ({found})" if found else percent(row.accuracy)
+def _figure(row: Result) -> str:
+    return f"{percent(row.accuracy)} ({interval(*row.interval)})"
 
 
 def _progress(run: Run) -> list[str]:
@@ -162,12 +159,9 @@ def _progress(run: Run) -> list[str]:
     if not run.metrics:
         return [f"{run.name} has not made its first step."]
     last = run.metrics[-1]
-    stage = str(last.get("stage", ""))
-    section = run.config.get("training")
-    part = section.get(stage) if isinstance(section, dict) else None
-    total = part.get("steps") if isinstance(part, dict) else None
-    of = f" of {total}" if isinstance(total, int) else ""
-    return [f"{run.name} has no final evaluation yet: its last row is {stage.upper()} step {last.get('step')}{of}."]
+    total = run.setting(f"training.{last.stage}.steps")
+    of = "" if total is None else f" of {total}"
+    return [f"{run.name} has no final evaluation yet: its last row is {last.stage.upper()} step {last.step}{of}."]
 
 
 def verdict(report: Report) -> tuple[str, list[str]]:

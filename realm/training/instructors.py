@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -162,10 +162,18 @@ def _errors(
     return wrong, {"completions": len(asked), "tokens": tokens, "seconds": round(time.monotonic() - began, 3)}
 
 
-def sampled(folder: Path) -> dict[str, float]:
-    """What sampling the student took in all rounds of a folder: completions, tokens through it, seconds."""
+class Spent(NamedTuple):
+    """What sampling the student took: completions, tokens through it, seconds."""
+
+    completions: int
+    tokens: int
+    seconds: float
+
+
+def sampled(folder: Path) -> Spent:
+    """What sampling the student took in all rounds of a folder."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("sampled-*.json"))]
-    return {name: sum(row[name] for row in rows) for name in ("completions", "tokens", "seconds")}
+    return Spent(*(sum(row[name] for row in rows) for name in Spent._fields))
 
 
 def _right_responses(config: Config, bank: Bank, questions: Sequence[str], seed: int) -> dict[str, str]:

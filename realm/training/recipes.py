@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from traceback import clear_frames
@@ -21,6 +22,8 @@ from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
 from realm.processes import main_process
 from realm.recipes.stage import Stage
+from realm.rows.base import Place
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.student.load import context_length, load, load_tokenizer
@@ -90,10 +93,14 @@ def train(
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
     if by_instructors(config, stages):
-        for name, value in sampled(run.path / "instructors").items():
-            spent[name] += value
-    spent["teacher_tokens"] = teacher_tokens(prepared, run)
-    write_atomic(run.path / "meta.json", json.dumps({**run.meta, "cost": spent}, indent=1, ensure_ascii=False) + "\n")
+        more = sampled(run.path / "instructors")
+        spent = replace(
+            spent,
+            completions=spent.completions + more.completions,
+            tokens=spent.tokens + more.tokens,
+            seconds=spent.seconds + more.seconds,
+        )
+    run.write_meta(replace(run.meta, cost=replace(spent, teacher_tokens=teacher_tokens(prepared, run))))
     return final
 
 
@@ -257,8 +264,8 @@ class _Runner:
         )
 
     def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:
-        def evaluate(model: PreTrainedModel, step: int) -> dict[str, float | None]:
-            return self._evaluate(model, tokenizer, stage.kind, stage.round, step)
+        def evaluate(model: PreTrainedModel, step: int) -> tuple[float | None, float | None]:
+            return self._evaluate(model, tokenizer, Place(stage=stage.kind, round=stage.round, step=step))
 
         return Recorder(
             self.run_folder,
@@ -279,27 +286,29 @@ class _Runner:
         """
         if sharded():
             return
-        done = {row["routes"] for row in self.run_folder.read("evaluations.jsonl") if row["stage"] == "base"}
+        done = {row.routes for row in self.run_folder.read(Evaluation) if row.stage == "base"}
         if self.config.training.eval_questions and len(done) < len(self._ways()):
-            self.run_folder.keep("evaluations.jsonl", lambda row: row["stage"] != "base")
-            self._evaluate(model, tokenizer, "base", 0, 0)
+            self.run_folder.keep(Evaluation, lambda row: row.stage != "base")
+            self._evaluate(model, tokenizer, Place(stage="base", step=0))
 
-    def _ways(self) -> dict[str, bool]:
+    def _ways(self) -> tuple[bool, ...]:
         """Evaluations without routes and, where the bank has any for the questions asked, with them."""
-        shown = has_routes(self.bank, self._validation(), self.config)
-        return {"without": False, "with": True} if shown else {"without": False}
+        return (False, True) if has_routes(self.bank, self._validation(), self.config) else (False,)
 
     def _validation(self) -> list[Question]:
         """The questions of every evaluation in training."""
         return self.task.rows("validation")[: self.config.training.eval_questions]
 
     def _evaluate(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stage: str, round_: int, step: int
-    ) -> dict[str, float | None]:
-        """Evaluate on the first validation questions, add the rows, and return the accuracies by the way of asking."""
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: Place
+    ) -> tuple[float | None, float | None]:
+        """Evaluate on the first validation questions, add the rows, and return the accuracies without and with routes.
+
+        None stands for what was not asked.
+        """
         questions = self._validation()
-        accuracies: dict[str, float | None] = {}
-        for name, with_routes in self._ways().items():
+        accuracies: dict[bool, float] = {}
+        for with_routes in self._ways():
             if not questions:
                 continue
             with untouched_randomness():
@@ -314,10 +323,9 @@ class _Runner:
                     with_routes=with_routes,
                     split="validation",
                     seed=self.config.run.seed,
-                    step=step,
+                    where=where,
                 )
-            row = {**summary, "stage": stage, "round": round_, "step": step}
             if main_process():
-                self.run_folder.append("evaluations.jsonl", row)
-            accuracies[name] = summary["accuracy"]
-        return accuracies
+                self.run_folder.append(summary)
+            accuracies[with_routes] = summary.accuracy
+        return accuracies.get(False), accuracies.get(True)

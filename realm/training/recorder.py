@@ -6,8 +6,9 @@ Steps are counted from 1 in these files: row 1 is what the first step did, with 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from transformers import (
     PreTrainedModel,
@@ -20,33 +21,46 @@ from transformers import (
 
 from realm.config import Config
 from realm.method.completion import REASONS
+from realm.rows.base import ShownRoute
+from realm.rows.run import Cost, StageCost
+from realm.rows.training import RewardParts, RlStep, Sampled, SampledCompletion, SftStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import prompt_text
+from realm.student.scoring import Scored
 from realm.training.group import sharded
 from realm.training.rewards import Group, RouteReward
 
-#: Called with what is going on: stage, round, step, steps, and what is known of reward, accuracy and the time left.
-Progress = Callable[[dict[str, Any]], None]
-#: Called with (model, step); gives the accuracies without and with routes.
-Evaluate = Callable[[PreTrainedModel, int], Mapping[str, float | None]]
 
-#: Names in metrics.jsonl of what the trainer logs.
+@dataclass(frozen=True)
+class Event:
+    """What is going on: the step that ended, of how many, and what is known of reward, accuracy and the time left.
+
+    `accuracy` is that of the completions sampled, `without` and `shown` those on the validation questions without and
+    with routes, the last that were taken.
+    """
+
+    stage: Literal["sft", "rl"]
+    round: int
+    step: int
+    steps: int
+    seconds_left: float = 0.0
+    reward: float | None = None
+    accuracy: float | None = None
+    without: float | None = None
+    shown: float | None = None
+
+
+#: Called after every step.
+Progress = Callable[[Event], None]
+#: Called with (model, step); gives the accuracies without and with routes, None where they were not taken.
+Evaluate = Callable[[PreTrainedModel, int], tuple[float | None, float | None]]
+
+#: What the trainer logs under other names than those in metrics.jsonl.
 _TRL_NAMES = {
-    "reward": "reward",
-    "kl": "kl",
-    "entropy": "entropy",
     "completion_tokens": "completions/mean_length",
     "truncated": "completions/clipped_ratio",
-    "tokens_saved": "tokens_saved",
     "clip_ratio": "clip_ratio/region_mean",
-    "internalized": "internalized",
 }
-#: What `RouteReward` logs.
-_OUR_NAMES = (
-    "p", "tau", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy",
-    "accuracy_without_routes", "routes_per_prompt", "routes_dropped", "zero_spread_groups", "parse_failures",
-    "verifier_failures", "unreadable_answers", "same_err",
-)  # fmt: skip
 
 
 class Recorder(TrainerCallback):
@@ -68,7 +82,7 @@ class Recorder(TrainerCallback):
         self,
         run: RunFolder,
         config: Config,
-        stage: str,
+        stage: Literal["sft", "rl"],
         round_: int,
         *,
         steps: int,
@@ -79,11 +93,9 @@ class Recorder(TrainerCallback):
         progress: Progress | None = None,
     ) -> None:
         self._run, self._training = run, config.training
-        self._where = {"stage": stage, "round": round_}
-        self._steps = steps
+        self._known = Event(stage, round_, 0, steps)
         self._evaluate, self._reward, self._tokenizer, self._tokens = evaluate, reward, tokenizer, tokens
         self._progress = progress
-        self._known: dict[str, Any] = {}
         self._before = 0.0
         self._clock = 0.0
         self._first_step = 0
@@ -92,8 +104,8 @@ class Recorder(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock where the rows that are already there left it."""
-        rows = self._run.read("metrics.jsonl") if state.is_world_process_zero else []
-        self._before = rows[-1]["seconds"] if rows else 0.0
+        rows = self._run.read(Step) if state.is_world_process_zero else []
+        self._before = rows[-1].seconds if rows else 0.0
         self._clock = time.perf_counter()
         self._first_step = state.global_step
 
@@ -111,16 +123,17 @@ class Recorder(TrainerCallback):
         every = self._training.sample_every
         if self._reward is not None and (step % every == 0 or step in (1, state.max_steps)):
             for group in self._reward.groups[: self._training.sample_groups]:
-                self._run.append("completions.jsonl", {**self._where, "step": step, **self._group(group)})
+                self._run.append(self._sampled(step, group))
         if evaluate is not None:
             # The clock is that of training: evaluation is not part of a recipe's cost.
             started = time.perf_counter()
-            self._known.update(evaluate(kwargs["model"], step))
+            without, shown = evaluate(kwargs["model"], step)
+            self._known = replace(self._known, without=without, shown=shown)
             self._clock += time.perf_counter() - started
         if self._progress is not None:
             seconds = time.perf_counter() - self._clock
             left = (state.max_steps - step) * seconds / max(step - self._first_step, 1)
-            self._progress({**self._where, "step": step, "steps": self._steps, "seconds_left": left, **self._known})
+            self._progress(replace(self._known, step=step, seconds_left=left))
 
     def on_log(
         self,
@@ -134,85 +147,90 @@ class Recorder(TrainerCallback):
         if logs is None or "loss" not in logs or not state.is_world_process_zero:
             return
         step = state.global_step
-        row = {
-            **self._where,
+        row: dict[str, Any] = {
+            "stage": self._known.stage,
+            "round": self._known.round,
             "step": step,
             "seconds": round(self._before + time.perf_counter() - self._clock, 3),
             "tokens": self._tokens(step) if self._tokens else state.num_input_tokens_seen,
-            "loss": logs["loss"],
         }
         if self._reward is not None:
-            row |= {name: logs.get(name) for name in _OUR_NAMES}
-            row |= {name: logs.get(theirs) for name, theirs in _TRL_NAMES.items()}
-            row |= _fed_back(logs)
+            domains = "domain_weights/"
+            weights = {name.removeprefix(domains): logs[name] for name in logs if name.startswith(domains)}
+            row["domain_weights"] = weights or None
             row["parse"] = {reason: share for reason in REASONS if (share := logs.get(f"parse/{reason}"))}
-            self._known.update(reward=row["reward"], accuracy=row["accuracy"])
-        row |= {name: logs.get(name) for name in ("grad_norm", "learning_rate")}
-        self._run.append("metrics.jsonl", row)
+            self._known = replace(self._known, reward=logs.get("reward"), accuracy=logs.get("accuracy"))
+        kind = SftStep if self._reward is None else RlStep
+        logged = [column.name for column in fields(kind) if column.name not in row]
+        row |= {name: logs.get(_TRL_NAMES.get(name, name)) for name in logged}
+        self._run.append(kind(**row))
 
-    def _group(self, group: Group) -> dict[str, Any]:
+    def _sampled(self, step: int, group: Group) -> Sampled:
         """A group as completions.jsonl holds it."""
-        prompt = group.prompt if isinstance(group.prompt, str) else prompt_text(self._tokenizer, group.prompt)
         question = group.question
-        return {
-            "question_id": question.id,
-            "kind": question.kind,
-            "difficulty": question.difficulty,
-            "question": question.question,
-            "gold": question.answer,
-            "p": group.p,
-            "prompt": prompt,
-            "routes": [
-                {"id": route.id, "text": route.text, "answer": route.answer, "label": route.label}
+        return Sampled(
+            stage=self._known.stage,
+            round=self._known.round,
+            step=step,
+            question_id=question.id,
+            kind=question.kind,
+            difficulty=question.difficulty,
+            question=question.question,
+            gold=question.answer,
+            p=group.p,
+            prompt=group.prompt if isinstance(group.prompt, str) else prompt_text(self._tokenizer, group.prompt),
+            routes=tuple(
+                ShownRoute(id=route.id, text=route.text, answer=route.answer, label=route.label)
                 for route in group.routes
-            ],
-            "completions": [
-                {
-                    "text": item.text,
-                    "think": item.completion.think,
-                    "answer": item.completion.answer,
-                    "scores": list(item.completion.scores),
-                    # null: the verifier failed, and nobody knows.
-                    "correct": None if item.verifier_failed else item.correct,
-                    "verdict": item.verdict,
-                    "reward": item.paid,
-                    "format": item.reward.format,
-                    "scoring": item.reward.scoring,
-                    "reasons": list(item.completion.reasons),
-                }
-                for item in group.scored
-            ],
-        }
+            ),
+            completions=tuple(map(_completion, group.scored, group.copied)),
+        )
 
 
-def _fed_back(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Feedback.figures` put into the logs, with the weights of the domains as one mapping; else nothing."""
-    found = {"route_free_success": logs["route_free_success"]} if "route_free_success" in logs else {}
-    prefix = "domain_weights/"
-    weights = {name.removeprefix(prefix): value for name, value in logs.items() if name.startswith(prefix)}
-    return {**found, "domain_weights": weights} if weights else found
+def _completion(item: Scored, copied: bool) -> SampledCompletion:
+    """A completion as completions.jsonl holds it; where the verifier failed nobody knows what it is worth."""
+    reward, unknown = item.reward, item.verifier_failed
+    return SampledCompletion(
+        text=item.text,
+        think=item.completion.think,
+        answer=item.completion.answer,
+        scores=item.completion.scores,
+        correct=None if unknown else item.correct,
+        verdict=item.verdict,
+        reward=item.paid,
+        format=reward.format,
+        scoring=reward.scoring,
+        reasons=item.completion.reasons,
+        parts=None if unknown else RewardParts(format=reward.format, answer=reward.answer, scores=reward.scores),
+        copied=None if unknown else copied,
+    )
 
 
-def cost(run: RunFolder, *, batch_size: int, num_iterations: int) -> dict[str, Any]:
+def cost(run: RunFolder, *, batch_size: int, num_iterations: int) -> Cost:
     """What training took, from metrics.jsonl: steps, sampled completions, tokens through the model, seconds.
 
     `batch_size` and `num_iterations` are those of RL. Seconds are those of training, over all resumes, without
     evaluation.
     """
-    last = {(row["round"], row["stage"]): row for row in run.read("metrics.jsonl")}
-    stages: list[dict[str, Any]] = []
+    last = {(row.round, row.stage): row for row in run.read(Step)}
+    stages: list[StageCost] = []
     before = 0.0
-    for (round_, stage), row in last.items():
+    for row in last.values():
         stages.append(
-            {
-                "stage": stage,
-                "round": round_,
-                "steps": row["step"],
-                "completions": -(-row["step"] // num_iterations) * batch_size if stage == "rl" else 0,
-                "tokens": row["tokens"],
-                "seconds": round(row["seconds"] - before, 3),
-            }
+            StageCost(
+                stage=row.stage,
+                round=row.round,
+                steps=row.step,
+                completions=-(-row.step // num_iterations) * batch_size if row.stage == "rl" else 0,
+                tokens=row.tokens,
+                seconds=round(row.seconds - before, 3),
+            )
         )
-        before = row["seconds"]
-    total = {name: sum(stage[name] for stage in stages) for name in ("steps", "completions", "tokens", "seconds")}
-    return {**total, "stages": stages}
+        before = row.seconds
+    return Cost(
+        steps=sum(stage.steps for stage in stages),
+        completions=sum(stage.completions for stage in stages),
+        tokens=sum(stage.tokens for stage in stages),
+        seconds=sum(stage.seconds for stage in stages),
+        stages=tuple(stages),
+    )

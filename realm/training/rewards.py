@@ -21,7 +21,7 @@ from realm.tasks.workers import VerifierPool
 
 @dataclass(frozen=True)
 class Group:
-    """The completions of one prompt."""
+    """The completions of one prompt; `copied` tells of each whether its wrong answer is that of a wrong route shown."""
 
     question: Question
     prompt: str | list[Message]
@@ -29,6 +29,7 @@ class Group:
     p: float
     dropped: int
     scored: tuple[Scored, ...]
+    copied: tuple[bool, ...]
 
 
 class RouteReward:
@@ -93,6 +94,12 @@ class RouteReward:
                 for asked, routes_shown in zip(questions, shown, strict=True)
             ],
         )
+        # What nobody knows to be wrong copies nothing.
+        answers = [
+            (item.completion.answer, item.correct or item.verifier_failed, routes_shown, asked.question)
+            for item, routes_shown, asked in zip(scored, shown, questions, strict=True)
+        ]
+        copies = copied(self._pool, answers)
         self.groups = [
             Group(
                 questions[rows[0]],
@@ -101,6 +108,7 @@ class RouteReward:
                 p[rows[0]] if p else 0.0,
                 dropped[rows[0]] if dropped else 0,
                 tuple(scored[row] for row in rows),
+                tuple(copies[row] for row in rows),
             )
             for rows in self._rows(question_id)
         ]
@@ -160,12 +168,11 @@ class RouteReward:
         if with_routes and self._config.prompt.judge:
             figures["scoring"] = fmean(item.reward.scoring for group in with_routes for item in group.scored)
         wrong = [
-            (item, group)
+            copy
             for group in with_routes
-            for item in group.scored
+            for item, copy in zip(group.scored, group.copied, strict=True)
             if not item.correct and not item.verifier_failed
         ]
         if wrong:
-            answers = [(item.completion.answer, False, group.routes, group.question.question) for item, group in wrong]
-            figures["same_err"] = fmean(copied(self._pool, answers))
+            figures["same_err"] = fmean(wrong)
         return figures

@@ -282,13 +282,13 @@ def test_a_wrong_key_is_one_clear_line_without_it(here: Path, realm: Realm, monk
     assert "something-else" not in message
 
 
-def test_a_bank_that_cost_something_is_moved_aside(here: Path, realm: Realm) -> None:
+def test_a_bank_that_cost_something_is_moved_aside(here: Path, realm: Realm, caplog: pytest.LogCaptureFixture) -> None:
     for number in (1, 2):
         assert realm("collect", "config.yaml", "--out", "bank", "--overwrite").exit_code == 0
         before = tree(here / "bank")
-        result = realm("collect", "config.yaml", "--out", "bank", "--overwrite", "--set", "bank.samples=1")
+        realm("collect", "config.yaml", "--out", "bank", "--overwrite", "--set", "bank.samples=1")
         aside = f"bank.old-{2 * number - 1}"
-        assert f"bank: the bank that was there is kept as {aside}" in result.stderr
+        assert f"bank: the bank that was there is kept as {aside}" in caplog.text
         assert tree(here / aside) == before
         assert len(Bank.open("bank")) == 12
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from realm.cli.results import print_results
 from realm.config import load_config
 from realm.errors import ResourceError
 from realm.exchange.run_bank import open_run_bank
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
@@ -128,7 +130,7 @@ def test_another_process_leaves_its_reason_to_the_main_one(
     assert run.failure_elsewhere() == "process 1: RL step 3: out of memory"
     assert "process 1: RL step 3: out of memory" in realm("doctor", "runs/first").stdout
     run.finish("failed", "connection closed by peer")
-    assert run.meta["reason"] == "process 1: RL step 3: out of memory"
+    assert run.meta.reason == "process 1: RL step 3: out of memory"
 
 
 def test_an_imported_bank_is_the_run_s_own(work: Path, realm: Realm) -> None:
@@ -162,18 +164,22 @@ def test_a_collected_bank_outlives_an_import(work: Path, realm: Realm) -> None:
         assert tree(work / "runs" / "first" / "bank") == before
 
 
-def test_evaluate_without_a_bank_shows_no_routes_and_says_so(work: Path, realm: Realm) -> None:
+def test_evaluate_without_a_bank_shows_no_routes_and_says_so(
+    work: Path, realm: Realm, caplog: pytest.LogCaptureFixture
+) -> None:
     result = realm("evaluate", "config.yaml", "--set", "bank.path=null", "--out", "done")
     assert result.exit_code == 0, result.output
     assert [row["routes"] for row in rows(work / "done" / "evaluations.jsonl")] == [0]
-    assert "without routes only: bank.path is not set" in result.stderr
+    assert "without routes only: bank.path is not set" in caplog.text
 
 
 def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    row = {"split": "uncommented", "routes": 4, "n": 1000, "accuracy": 1.0, "accuracy_low": 1.0, "accuracy_high": 1.0}
-    more = {"same_err": 1.0, "scoring_accuracy": None, "parse_failures": 0.125, "completion_tokens": 123.4}
-    print_results("first, grpo", [{**row, **more}])
+    row = Evaluation(
+        stage="final", step=1, split="uncommented", routes=4, n=1000, accuracy=1.0, accuracy_low=1.0, accuracy_high=1.0,
+        same_err=1.0, parse_failures=0.125, completion_tokens=123.4,
+    )  # fmt: skip
+    print_results("first, grpo", [row])
     title, head, cells, *_ = capsys.readouterr().out.splitlines()
     assert title.strip() == "first, grpo"
     assert head.split() == [
@@ -192,12 +198,14 @@ def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_the_table_tells_of_answers_that_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"split": "test", "routes": 4, "n": 10, "accuracy": 1.0, "accuracy_low": 1.0, "accuracy_high": 1.0}
-    row |= {"same_err": None, "scoring_accuracy": None, "parse_failures": 0.0, "completion_tokens": 9.0}
+    row = Evaluation(
+        stage="final", step=1, split="test", routes=4, n=10, accuracy=1.0, accuracy_low=1.0, accuracy_high=1.0,
+        parse_failures=0.0, completion_tokens=9.0,
+    )  # fmt: skip
     print_results("old", [row])
-    print_results("none", [{**row, "unreadable_answers": 0.0, "unreadable_examples": []}])
+    print_results("none", [replace(row, unreadable_answers=0.0)])
     assert "could not read" not in capsys.readouterr().out
-    print_results("some", [{**row, "unreadable_answers": 0.25, "unreadable_examples": ["“[b]x”"]}])
+    print_results("some", [replace(row, unreadable_answers=0.25, unreadable_examples=("“[b]x”",))])
     told = " ".join(capsys.readouterr().out.split())
     assert "could not read up to 25.0 % of the answers (test, 4 routes), e.g. “[b]x”" in told
 

@@ -57,7 +57,7 @@ def test_a_run_that_was_begun_meanwhile_is_not_mistaken_for_a_new_one(
     work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process made the whole run while this one was still looking at its settings."""
-    from realm.training import prepare as module
+    from realm.commands import training as module
 
     assert realm("train", "config.yaml", "--out", "other/first").exit_code == 0
     prepare = module.prepare

@@ -81,14 +81,14 @@ def test_the_packaged_model_is_small() -> None:
 @pytest.mark.slow
 def test_the_packaged_model_does_what_its_card_says(tmp_path: Path) -> None:
     """At least 85 % with four routes of which 60 % are right, at most 60 % alone: something to learn, and the means."""
-    rows = {(row["split"], row["routes"]): row for row in measure(PACKAGED, tmp_path)}
-    assert rows["test", 4]["accuracy"] >= 0.85
-    assert rows["test", 0]["accuracy"] <= 0.60
+    rows = {(row.split, row.routes): row for row, _ in measure(PACKAGED, tmp_path)}
+    assert rows["test", 4].accuracy >= 0.85
+    assert rows["test", 0].accuracy <= 0.60
     for (split, routes), row in rows.items():
         stated = re.search(rf"\| {split} \| {'with four' if routes else 'without'} .*? \| ([\d.]+)% \|", CARD)
         assert stated is not None
         # Another machine's arithmetic may tip a token here and there.
-        assert abs(float(stated[1]) / 100 - row["accuracy"]) < 0.03
+        assert abs(float(stated[1]) / 100 - row.accuracy) < 0.03
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,11 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation import evaluate as module
 from realm.evaluation.evaluate import evaluate_directory, evaluate_model, question_accuracies, summarise
-from realm.files import read_jsonl
+from realm.files import append_jsonl, read_jsonl
 from realm.method.prompt import Message, Wording
+from realm.rows.base import Place, record
+from realm.rows.evaluation import Evaluation, Part, Prediction
+from realm.run_rows import read_rows
 from realm.student.generate import Generation
 from realm.tasks.base import Question
 from realm.tasks.verify import Verifier, verifier
@@ -89,9 +91,12 @@ def answer(value: object, *scores: float) -> str:
     return f"<think>so</think><answer>{value}</answer>{tail}"
 
 
+WHERE = Place(stage="rl", step=30)
+
+
 def run(
     config: Config, tokenizer: Any, model: Any, bank: Bank, *, with_routes: bool, task: Any = None, **more: Any
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[Evaluation, list[Prediction]]:
     task = task or Sums()
     with VerifierPool("number") as pool:
         return evaluate_model(
@@ -105,6 +110,7 @@ def run(
             with_routes=with_routes,
             split="test",
             seed=0,
+            where=WHERE,
             **more,
         )
 
@@ -116,25 +122,28 @@ def test_figures_without_routes(
         monkeypatch,
         {"1": [answer(2)], "2": [answer("4.0")], "3": [answer(7)], "4": ["<think>it goes on and on…"]},
     )
-    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False, step=30)
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False)
 
-    assert summary["accuracy"] == 0.5
-    assert summary["accuracy_low"] == 0.0
-    assert summary["accuracy_high"] == 1.0
-    assert (summary["split"], summary["routes"], summary["step"], summary["n"]) == ("test", 0, 30, 4)
-    assert summary["reasons"] == {"think_unclosed": 1, "answer_missing": 1}
-    assert summary["parse_failures"] == summary["truncated"] == 0.25
-    assert summary["completion_tokens"] == pytest.approx((35 + 37 + 35 + 25) / 4)
-    assert summary["by_kind"] == {"even": {"n": 2, "accuracy": 0.5}, "odd": {"n": 2, "accuracy": 0.5}}
-    assert summary["by_difficulty"] == {"1": {"n": 2, "accuracy": 0.0}}
-    assert summary["routes_per_prompt"] == summary["routes_dropped"] == 0
+    assert summary.accuracy == 0.5
+    assert summary.accuracy_low == 0.0
+    assert summary.accuracy_high == 1.0
+    assert (summary.split, summary.routes, summary.step, summary.n) == ("test", 0, 30, 4)
+    assert summary.reasons == {"think_unclosed": 1, "answer_missing": 1}
+    assert summary.parse_failures == summary.truncated == 0.25
+    assert summary.completion_tokens == pytest.approx((35 + 37 + 35 + 25) / 4)
+    assert summary.by_kind == {"even": Part(n=2, accuracy=0.5), "odd": Part(n=2, accuracy=0.5)}
+    assert summary.by_difficulty == {"1": Part(n=2, accuracy=0.0)}
+    assert summary.routes_per_prompt == summary.routes_dropped == 0
     undefined = ("same_err", "same_err_all", "scoring_accuracy", "auroc", "brier", "f1", "pass_at_n", "maj_at_n")
-    assert all(summary[name] is None for name in undefined)
+    assert all(getattr(summary, name) is None for name in undefined)
     assert calls[0]["temperature"] is None
     assert calls[0]["max_new_tokens"] == 40
 
     assert question_accuracies(records) == {"q1": 1.0, "q2": 1.0, "q3": 0.0, "q4": 0.0}
-    assert records[2] == {
+    assert record(records[2]) == {
+        "stage": "rl",
+        "round": 0,
+        "step": 30,
         "split": "test",
         "routes": 0,
         "question_id": "q3",
@@ -180,19 +189,19 @@ def test_figures_with_routes(
     monkeypatch.setattr(module, "generate", generate)
     summary, records = run(config, tokenizer, new_model(), bank, with_routes=True)
 
-    assert (summary["routes"], summary["routes_per_prompt"], summary["accuracy"]) == (2, 2, 0.25)
+    assert (summary.routes, summary.routes_per_prompt, summary.accuracy) == (2, 2, 0.25)
     # Three wrong ones: 5 and 7 are the routes' 2·i + 1, 11 is the student's own.
-    assert summary["same_err"] == pytest.approx(2 / 3)
-    assert summary["same_err_all"] == 0.5
-    assert [record["completions"][0]["copied"] for record in records] == [False, True, True, False]
+    assert summary.same_err == pytest.approx(2 / 3)
+    assert summary.same_err_all == 0.5
+    assert [record.completions[0].copied for record in records] == [False, True, True, False]
     # Judged rightly: .9 .2, .7 not .6, .6 .1, not .3 but .4 → 6 of 8.
-    assert summary["scoring_accuracy"] == 0.75
+    assert summary.scoring_accuracy == 0.75
     # Positives .9 .7 .6 .3 against negatives .2 .6 .1 .4: 4 + 4 + 3.5 + 2 of 16.
-    assert summary["auroc"] == pytest.approx(13.5 / 16)
+    assert summary.auroc == pytest.approx(13.5 / 16)
     # (.01 + .04) + (.09 + .36) + (.16 + .01) + (.49 + .16) over 8
-    assert summary["brier"] == pytest.approx(1.32 / 8)
-    assert summary["parse_failures"] == 0
-    assert {route["label"] for route in records[0]["shown"]} == {0, 1}
+    assert summary.brier == pytest.approx(1.32 / 8)
+    assert summary.parse_failures == 0
+    assert {route.label for route in records[0].shown} == {0, 1}
 
 
 def test_missing_scores_are_maximally_wrong(
@@ -200,10 +209,10 @@ def test_missing_scores_are_maximally_wrong(
 ) -> None:
     script(monkeypatch, {str(i): [answer(2 * i)] for i in range(1, 5)})
     summary, _ = run(config, tokenizer, new_model(), bank, with_routes=True)
-    assert (summary["accuracy"], summary["scoring_accuracy"], summary["auroc"], summary["brier"]) == (1, 0, 0, 1)
-    assert summary["reasons"] == {"scores_missing": 4}
-    assert summary["same_err"] is None
-    assert summary["same_err_all"] == 0
+    assert (summary.accuracy, summary.scoring_accuracy, summary.auroc, summary.brier) == (1, 0, 0, 1)
+    assert summary.reasons == {"scores_missing": 4}
+    assert summary.same_err is None
+    assert summary.same_err_all == 0
 
 
 def test_several_samples(
@@ -222,8 +231,8 @@ def test_several_samples(
     summary, records = run(config, tokenizer, new_model(), bank, with_routes=False)
     assert (calls[0]["samples"], calls[0]["temperature"]) == (3, 0.7)
     assert question_accuracies(records) == {"q1": pytest.approx(2 / 3), "q2": pytest.approx(1 / 3), "q3": 0, "q4": 1}
-    assert summary["accuracy"] == pytest.approx((2 / 3 + 1 / 3 + 0 + 1) / 4)
-    assert (summary["n"], summary["samples"], summary["pass_at_n"], summary["maj_at_n"]) == (4, 3, 0.75, 0.5)
+    assert summary.accuracy == pytest.approx((2 / 3 + 1 / 3 + 0 + 1) / 4)
+    assert (summary.n, summary.samples, summary.pass_at_n, summary.maj_at_n) == (4, 3, 0.75, 0.5)
 
 
 def test_macro_f1_where_answers_are_classes(
@@ -233,8 +242,8 @@ def test_macro_f1_where_answers_are_classes(
     task = Sums(labels=("2", "4", "6", "8"))
     summary, records = run(config, tokenizer, new_model(), bank, with_routes=False, task=task)
     # 2: F1 1. 4: TP 1, FP 1 → 2/3. 6 and 8: never predicted → 0.
-    assert summary["f1"] == pytest.approx((1 + 2 / 3) / 4)
-    assert [record["completions"][0]["class"] for record in records] == ["2", "4", "4", None]
+    assert summary.f1 == pytest.approx((1 + 2 / 3) / 4)
+    assert [record.completions[0].class_ for record in records] == ["2", "4", "4", None]
 
 
 def test_a_verifier_that_fails_is_counted(
@@ -262,9 +271,10 @@ def test_a_verifier_that_fails_is_counted(
         with_routes=False,
         split="test",
         seed=0,
+        where=WHERE,
     )
-    assert (summary["accuracy"], summary["verifier_failures"]) == (0.75, 1)
-    assert records[1]["completions"][0]["verdict"] == "error: RuntimeError: broken"
+    assert (summary.accuracy, summary.verifier_failures) == (0.75, 1)
+    assert records[1].completions[0].verdict == "error: RuntimeError: broken"
 
 
 def test_answers_that_the_verifier_cannot_read_are_a_figure_of_their_own(
@@ -276,29 +286,56 @@ def test_answers_that_the_verifier_cannot_read_are_a_figure_of_their_own(
     task = Sums()
     with VerifierPool("number") as pool:
         summary, _ = evaluate_model(
-            new_model(), tokenizer, task.rows("test"), None, task, pool, config, with_routes=False, split="test", seed=0
+            new_model(),
+            tokenizer,
+            task.rows("test"),
+            None,
+            task,
+            pool,
+            config,
+            with_routes=False,
+            split="test",
+            seed=0,
+            where=WHERE,
         )
-    assert (summary["accuracy"], summary["verifier_failures"], summary["parse_failures"]) == (0.25, 0, 0.25)
-    assert (summary["unreadable_answers"], summary["unreadable_examples"]) == (0.5, ["“some\\x1b[1m”"])
+    assert (summary.accuracy, summary.verifier_failures, summary.parse_failures) == (0.25, 0, 0.25)
+    assert (summary.unreadable_answers, summary.unreadable_examples) == (0.5, ("“some\\x1b[1m”",))
 
 
 def test_a_summary_can_be_made_again_from_the_saved_records(
-    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    tokenizer: PreTrainedTokenizerFast,
+    new_model: Build,
+    bank: Bank,
+    tmp_path: Path,
 ) -> None:
     script(monkeypatch, {str(i): [answer(2 * i + i % 2, 1, 0)] for i in range(1, 5)})
     summary, records = run(config, tokenizer, new_model(), bank, with_routes=True)
-    again = summarise(json.loads(json.dumps(records)), config.evaluation.bootstrap, 0)
-    assert {**summary, **again} == summary
+    append_jsonl(tmp_path / Prediction.FILE, *map(record, records))
+    assert summarise(list(read_rows(tmp_path, Prediction)), config.evaluation.bootstrap, 0) == summary
 
 
 def test_no_questions(config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:
     with VerifierPool("number") as pool, pytest.raises(DataError, match="split empty"):
-        evaluate_model(new_model(), tokenizer, [], None, Sums(), pool, config, with_routes=False, split="empty", seed=0)
+        evaluate_model(
+            new_model(),
+            tokenizer,
+            [],
+            None,
+            Sums(),
+            pool,
+            config,
+            with_routes=False,
+            split="empty",
+            seed=0,
+            where=WHERE,
+        )
 
 
 def directory(
     model: Path, config: Config, bank: Bank | None, out: Path, task: Any = None, **more: Any
-) -> list[dict[str, Any]]:
+) -> list[Evaluation]:
     with VerifierPool("number") as pool:
         return evaluate_directory(model, config, task or Sums(), bank, pool, out=out, **more)
 
@@ -311,16 +348,16 @@ def test_whole_path_over_a_model_directory(model_directory: Path, config: Config
         model_directory, config, bank, out, stage="rl", step=9, progress=lambda done, all_: seen.append((done, all_))
     )
 
-    assert [(row["split"], row["routes"], row["n"]) for row in rows] == [
+    assert [(row.split, row.routes, row.n) for row in rows] == [
         ("test", 0, 4),
         ("test", 2, 4),
         ("ood", 0, 2),
         ("ood", 2, 2),
     ]
-    assert all((row["stage"], row["round"], row["step"]) == ("rl", 0, 9) for row in rows)
-    assert read_jsonl(out / "evaluations.jsonl") == rows
-    assert [row.get("autonomy_gap") for row in rows] == [None, 0.0, None, 0.0]
-    assert [rows[1][f"autonomy_gap_{end}"] for end in ("low", "high")] == [0.0, 0.0]
+    assert all((row.stage, row.round, row.step) == ("rl", 0, 9) for row in rows)
+    assert list(read_rows(out, Evaluation)) == rows
+    assert [row.autonomy_gap for row in rows] == [None, 0.0, None, 0.0]
+    assert (rows[1].autonomy_gap_low, rows[1].autonomy_gap_high) == (0.0, 0.0)
     predictions = read_jsonl(out / "predictions.jsonl")
     assert [row["question_id"] for row in predictions] == ["q1", "q2", "q3", "q4"] * 2 + ["q5", "q6"] * 2
     assert all(len(row["completions"]) == 2 and row["stage"] == "rl" for row in predictions)
@@ -338,8 +375,9 @@ def test_autonomy_gap(
 
     monkeypatch.setattr(module, "generate", generate)
     rows = directory(model_directory, config, bank, tmp_path / "out")
-    assert rows[1]["autonomy_gap"] == 0.5
-    assert 0 <= rows[1]["autonomy_gap_low"] <= 0.5 <= rows[1]["autonomy_gap_high"] <= 1
+    assert rows[1].autonomy_gap == 0.5
+    assert rows[1].autonomy_gap_low is not None and 0 <= rows[1].autonomy_gap_low <= 0.5
+    assert rows[1].autonomy_gap_high is not None and 0.5 <= rows[1].autonomy_gap_high <= 1
 
 
 def test_the_same_model_twice_says_the_same(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
@@ -397,7 +435,7 @@ def test_without_routes_to_show_there_is_one_pass(
         config.routes.k = 0
     shown = {"no bank": None, "empty bank": Bank(), "k = 0": bank}[routes]
     rows = directory(model_directory, config, shown, tmp_path)
-    assert [(row["split"], row["routes"]) for row in rows] == [("test", 0), ("ood", 0)]
+    assert [(row.split, row.routes) for row in rows] == [("test", 0), ("ood", 0)]
 
 
 def test_unknown_split(model_directory: Path, config: Config, bank: Bank, tmp_path: Path) -> None:
@@ -431,7 +469,7 @@ def test_routes_that_do_not_fit_are_dropped_and_counted(
 ) -> None:
     config.model.context = 40 + len("<|1 + 1 =<route 1> way 0 J.<|") + 4
     rows = directory(model_directory, config, bank, tmp_path)
-    assert [(row["routes_per_prompt"], row["routes_dropped"]) for row in rows] == [(0, 0), (1, 1)] * 2
+    assert [(row.routes_per_prompt, row.routes_dropped) for row in rows] == [(0, 0), (1, 1)] * 2
 
 
 def test_full_disk(

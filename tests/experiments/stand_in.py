@@ -32,22 +32,26 @@ def meta(folder: Path, status: str, **more: Any) -> None:
     (folder / "meta.json").write_text(json.dumps({**ORIGIN, "status": status, **more}))
 
 
+def measured(accuracy: float) -> dict[str, float]:
+    return {"n": QUESTIONS, "accuracy": accuracy, "accuracy_low": accuracy, "accuracy_high": accuracy}
+
+
 def evaluation(folder: Path, config: dict[str, Any], skill: float) -> None:
     predictions, summaries = [], []
     for split in ("test", "ood"):
         for routes in (0, config["routes"]["k"]):
             source = Random(f"{config['run']['seed']} {split} {routes} {skill}")
             right = [source.random() < skill + (0.15 if routes else 0.0) for _ in range(QUESTIONS)]
-            where = {"stage": "final", "split": split, "routes": routes}
+            where = {"stage": "final", "step": STEPS, "split": split, "routes": routes}
             predictions += [
                 {**where, "question_id": f"{split}-{n}", "completions": [{"correct": one}]}
                 for n, one in enumerate(right)
             ]
-            kinds = {"bin": {"n": QUESTIONS, "accuracy": sum(right) / QUESTIONS}}
-            summaries.append({**where, "accuracy": sum(right) / QUESTIONS, "by_kind": kinds})
+            part = measured(sum(right) / QUESTIONS)
+            summaries.append({**where, **part, "by_kind": {"bin": part}})
     write(folder, "predictions.jsonl", predictions)
     validation = [
-        {"stage": stage, "round": 0, "split": "validation", "routes": 0, "step": step, "accuracy": 0.5}
+        {"stage": stage, "round": 0, "split": "validation", "routes": 0, "step": step, **measured(0.5)}
         for stage, step in (("base", 0), ("sft", STEPS), ("rl", STEPS))
     ]
     write(folder, "evaluations.jsonl", [*validation, *summaries])
@@ -64,7 +68,8 @@ def train(config: dict[str, Any], resume: bool) -> None:
         sys.exit(2)
     meta(folder, "running")
     done = len((folder / "metrics.jsonl").read_text().splitlines()) if resume else 0
-    rows = [{"stage": stage, "round": 0, "step": n + 1} for stage in ("sft", "rl") for n in range(STEPS)]
+    logged = {"seconds": 1.0, "tokens": 1, "loss": 0.1, "grad_norm": 0.1, "learning_rate": 0.1}
+    rows = [{"stage": stage, "round": 0, "step": n + 1, **logged} for stage in ("sft", "rl") for n in range(STEPS)]
     if os.environ.get("STAND_IN_SLOW", "no run") in name and not done:
         write(folder, "metrics.jsonl", rows[:STEPS])
         time.sleep(600)

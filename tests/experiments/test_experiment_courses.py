@@ -59,12 +59,15 @@ def test_only_steps_of_every_seed_count() -> None:
 
 
 def test_steps_count_on_over_the_stages_and_the_last_evaluation_is_none_of_them(tmp_path: Path) -> None:
-    append_jsonl(tmp_path / "metrics.jsonl", {"stage": "sft", "step": 40}, {"stage": "rl", "step": 20})
+    logged = {"seconds": 1.0, "tokens": 1, "loss": 0.1, "grad_norm": 0.1, "learning_rate": 0.1}
+    for stage, step in (("sft", 40), ("rl", 20)):
+        append_jsonl(tmp_path / "metrics.jsonl", {"stage": stage, "step": step, **logged})
     taken = [("base", 0, 0.25), ("sft", 40, 0.5), ("rl", 20, 0.75), ("final", 20, 0.875)]
     append_jsonl(
         tmp_path / "evaluations.jsonl",
         *(
-            {"stage": stage, "round": 0, "step": step, "split": split, "routes": 0, "accuracy": value}
+            {"stage": stage, "step": step, "split": split, "routes": 0, "n": 8}
+            | {"accuracy": value, "accuracy_low": value, "accuracy_high": value}
             for stage, step, value in taken
             for split in ("validation", "validation_ood")
         ),

@@ -27,7 +27,11 @@ def grid(tmp_path: Path) -> Grid:
     for arm, shown in (("mixed", 2.0), ("none", 0.0)):
         folder = tmp_path / arm
         folder.mkdir()
-        rows = [{"stage": "rl", "step": 1, "routes_per_prompt": shown, "routes_dropped": 0.5}, {"stage": "sft"}]
+        logged = {"step": 1, "seconds": 1, "tokens": 1, "loss": 0.1, "grad_norm": 0.1, "learning_rate": 0.1}
+        rows = [
+            {"stage": "rl", **logged, "routes_per_prompt": shown, "routes_dropped": 0.5},
+            {"stage": "sft", **logged},
+        ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (folder / "bank_stats.json").write_text(json.dumps({"redundancy": {"mean_distance": 0.4}}))
         changes: dict[str, Any] = {"bank.path": str(tmp_path / "bank"), "routes.k": 3}

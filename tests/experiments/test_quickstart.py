@@ -69,6 +69,9 @@ def test_banks_and_what_is_no_quickstart_are_never_replaced(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="nowhere"):
         run(tmp_path / "q", f"model.path={tmp_path / 'nowhere'}", overwrite=True)
     assert sorted(path.name for path in (tmp_path / "q").iterdir()) == ["banks", "cells", "results.json"]
+    (tmp_path / "q" / "results.json").unlink()  # one that was stopped goes on
+    with pytest.raises(ModelError, match="nowhere"):
+        run(tmp_path / "q", f"model.path={tmp_path / 'nowhere'}")
     (tmp_path / "q" / "letter.txt").write_text("mine")
     with pytest.raises(ResourceError, match=r"letter\.txt"):
         run(tmp_path / "q", overwrite=True)

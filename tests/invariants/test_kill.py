@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny import weights
 
+from realm.files import read_jsonl
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
 from tests.invariants.mortal import Death, start
@@ -21,7 +22,8 @@ OPTIONS: dict[str, Any] = {"recipe": "realm-r1", "save_every": 1, "eval_question
 
 def rows(run: RunFolder, file: str) -> list[dict[str, Any]]:
     """The rows without what a clock adds."""
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read(file)]
+    found = read_jsonl(run.path / file) if (run.path / file).exists() else []
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
 class Life:
@@ -51,7 +53,7 @@ class Life:
         wanted, found = weights(straight.path / "model"), weights(self.run.path / "model")
         assert found.keys() == wanted.keys()
         assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
-        assert self.run.meta["status"] == "done"
+        assert self.run.meta.status == "done"
         assert not list(self.run.path.rglob("*.tmp"))
 
 

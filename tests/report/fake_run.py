@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from realm.files import to_line
+
 KINDS = ("return window", "refund amount", "restock code", "damaged item", "gift receipt", "two rules at once")
 REASONS = ("answer_missing", "scores_too_few", "think_unclosed", "scores_unreadable", "text_outside")
 #: name -> (accuracy without routes at the start and at the end, the same with routes)
@@ -31,7 +33,7 @@ THINKING = (
 
 def jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text("".join(map(to_line, rows)), encoding="utf-8")
 
 
 def evaluation(rng: random.Random, accuracy: float, n: int = 300, **where: Any) -> dict[str, Any]:
@@ -81,6 +83,8 @@ def _metrics(rng: random.Random, name: str, steps: int) -> list[dict[str, Any]]:
                 "seconds": 0.4 * step,
                 "tokens": 900 * step,
                 "loss": 2 * math.exp(-step / 20) + rng.random() / 9,
+                "grad_norm": 0.4,
+                "learning_rate": 1e-4,
             }
             for step in range(1, COLD_START + 1)
         ]
@@ -122,7 +126,9 @@ def _metrics(rng: random.Random, name: str, steps: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _completion(rng: random.Random, labels: Sequence[int], right: bool, gold: str, shout: str) -> dict[str, Any]:
+def _completion(
+    rng: random.Random, labels: Sequence[int], right: bool, gold: str, shout: str, wrong: set[str]
+) -> dict[str, Any]:
     answer = gold if right else rng.choice(["refund 0", "code 114", "exchange only"])
     scores: list[float | None] = [round(min(1.0, max(0.0, label + rng.gauss(0, 0.3))), 2) for label in labels]
     reasons = [] if rng.random() < 0.8 else [rng.choice(REASONS)]
@@ -140,6 +146,8 @@ def _completion(rng: random.Random, labels: Sequence[int], right: bool, gold: st
         "format": 0.1 * (not reasons),
         "scoring": 0.8,
         "reasons": reasons,
+        "parts": {"format": 0.1 * (not reasons), "answer": float(right), "scores": right * 0.5 * 0.8},
+        "copied": not right and answer in wrong,
     }
 
 
@@ -160,6 +168,7 @@ def _completions(rng: random.Random, name: str, steps: int, every: int, shout: s
                 }
                 for place, label in enumerate(labels)
             ]
+            wrong = {str(route["answer"]) for route in routes if route["label"] == 0}
             rows.append(
                 {
                     "stage": "rl",
@@ -173,7 +182,7 @@ def _completions(rng: random.Random, name: str, steps: int, every: int, shout: s
                     "prompt": "…",
                     "routes": routes,
                     "completions": [
-                        _completion(rng, labels, rng.random() < 0.4 + 0.4 * tau, gold, shout) for _ in range(8)
+                        _completion(rng, labels, rng.random() < 0.4 + 0.4 * tau, gold, shout, wrong) for _ in range(8)
                     ],
                 }
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fake_run
 import pytest
@@ -13,6 +14,7 @@ from realm.evaluation.measures import auroc, brier
 from realm.report.calibration import calibrate, judged_routes
 from realm.report.data import read_report
 from realm.report.judging import copying_figures
+from realm.rows.training import RlStep
 
 
 def test_bins_hold_what_was_worked_out_by_hand() -> None:
@@ -61,25 +63,30 @@ def test_a_model_whose_scores_are_the_truth_has_no_error() -> None:
         calibrate([[]])
 
 
+def predicted(labels: list[Any], *scores: list[Any], stage: str = "final", split: str = "test") -> dict[str, Any]:
+    """A row of predictions.jsonl: routes with these labels, and a completion for each list of scores."""
+    row = fake_run.predictions(random.Random(0), "grpo", 1)[0]
+    shown = [{"id": "a", "answer": "1", "label": label} for label in labels]
+    completions = [{**row["completions"][0], "scores": each} for each in scores]
+    return {**row, "stage": stage, "split": split, "shown": shown, "completions": completions}
+
+
 def test_rows_without_routes_or_sense_are_passed_over(tmp_path: Path) -> None:
-    route, right = {"id": "a", "label": 1}, {"scores": [0.9], "correct": True}
     rows = [
-        {"stage": "final", "split": "test", "shown": [], "completions": [{"scores": []}]},
-        {"stage": "rl", "split": "test", "shown": [route], "completions": [right]},
-        {"stage": "final", "split": "test", "shown": [{"label": "yes"}], "completions": [right]},
-        {"stage": "final", "split": "test", "shown": "routes", "completions": 3},
-        {
-            "stage": "final",
-            "split": "ood",
-            "shown": [route, route],
-            "completions": [{"scores": "x"}, {"scores": [7, 0.5, 1]}],
-        },
-        {"stage": "final", "split": "test", "shown": [{"label": True}], "completions": [right, right]},
+        predicted([], []),
+        predicted([1], [0.9], stage="rl"),
+        predicted(["yes"], [0.9]),
+        {**predicted([1], [0.9]), "shown": "routes", "completions": 3},
+        predicted([1, 1], [None, None], [None, 0.5], split="ood"),
+        predicted([1], [7]),
+        predicted([1], [0.9], [0.9]),
     ]
-    path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    found = judged_routes(path, [])
+    fake_run.jsonl(tmp_path / "predictions.jsonl", rows)
+    notes: list[str] = []
+    found = judged_routes(tmp_path, notes)
     assert found == {"ood": [[(None, 1), (None, 1), (None, 1), (0.5, 1)]], "test": [[(0.9, 1), (0.9, 1)]]}
+    (note,) = notes
+    assert "3 unreadable lines were left out, the first, line 3: shown.0.label: " in note
 
 
 def test_same_err_is_drawn_over_training_and_of_the_validation_questions(tmp_path: Path) -> None:
@@ -87,17 +94,13 @@ def test_same_err_is_drawn_over_training_and_of_the_validation_questions(tmp_pat
     sampled, validated = copying_figures(report)
     assert "sampled in RL" in sampled.title and "Validation" in validated.title
     row = next(row for row in report.runs[0].evaluations if row.stage == "sft" and row.routes)
-    assert f"step {row.step} · {100 * row.more['same_err']:.1f}" in validated.drawing
+    assert f"step {row.step} · {100 * (row.same_err or 0):.1f}" in validated.drawing
     for run in report.runs:
-        run.metrics = [{**row, "same_err": None} for row in run.metrics]
+        run.metrics = [replace(row, same_err=None) if isinstance(row, RlStep) else row for row in run.metrics]
     assert [figure.title for figure in copying_figures(report)] == [validated.title]
 
 
 def test_completions_that_were_not_asked_to_judge_are_left_out(tmp_path: Path) -> None:
-    row = {"split": "test", "stage": "final", "shown": [{"label": 1}]}
-    rows = [
-        {**row, "completions": [{"scores": []}]},  # prompt.judge: false
-        {**row, "completions": [{"scores": [None]}, {"scores": [0.9]}]},
-    ]
-    (tmp_path / "p.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    assert judged_routes(tmp_path / "p.jsonl", []) == {"test": [[(None, 1), (0.9, 1)]]}
+    rows = [predicted([1], []), predicted([1], [None], [0.9])]  # the first with prompt.judge: false
+    fake_run.jsonl(tmp_path / "predictions.jsonl", rows)
+    assert judged_routes(tmp_path, []) == {"test": [[(None, 1), (0.9, 1)]]}

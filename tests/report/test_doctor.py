@@ -21,7 +21,7 @@ from realm.report.data import read_report
 from realm.report.doctor import CHECKS, diagnose
 from realm.report.doctor_case import Finding
 from realm.run import RunFolder
-from tests.report.fake_run import evaluation, jsonl, quickstart
+from tests.report.fake_run import evaluation, jsonl, predictions, quickstart
 
 Row = dict[str, Any]
 STEPS = 60
@@ -84,6 +84,14 @@ class Healthy:
             found.append({**row, "accuracy": accuracy, "stage": "final", **(more if routes else {})})
         jsonl(folder / "evaluations.jsonl", found)
         return folder
+
+
+def sampled(*completions: Row, prompt: str = "…") -> Row:
+    """A row of completions.jsonl."""
+    plain = {"text": "", "think": "", "answer": "", "scores": [], "correct": False, "reward": 0.0, "format": 0.0}
+    plain |= {"scoring": 1.0, "reasons": []}
+    row = {"stage": "rl", "step": 1, "question_id": "q", "question": "?", "gold": "7", "p": 0.0, "prompt": prompt}
+    return {**row, "routes": [], "completions": [{**plain, **item} for item in completions]}
 
 
 def findings(run: Healthy, folder: Path, now: float | None = None) -> list[Finding]:
@@ -297,7 +305,7 @@ def test_answers_that_could_not_be_read_are_quoted_harmlessly(tmp_path: Path) ->
     run.every(unreadable_answers=0.5)
     folder = run.write(tmp_path / "run")
     answers = [("seven\x1b[31m", "unreadable"), ("8", ""), ("9", "timeout"), (None, "unreadable"), (" ", "unreadable")]
-    group = {"completions": [{"answer": answer, "verdict": verdict} for answer, verdict in answers]}
+    group = sampled(*({"answer": answer, "verdict": verdict} for answer, verdict in answers))
     jsonl(folder / "completions.jsonl", [group, {"completions": None}, group])
     result = CliRunner().invoke(app, ["doctor", str(folder)])
     assert "could not read 50.0% of the answers towards the end of RL, e.g. “seven" in " ".join(result.output.split())
@@ -307,7 +315,9 @@ def test_answers_that_could_not_be_read_are_quoted_harmlessly(tmp_path: Path) ->
     run.write(folder)
     rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
     jsonl(folder / "evaluations.jsonl", [{**row, "unreadable_answers": 0.125} for row in rows])
-    jsonl(folder / "predictions.jsonl", [group])
+    predicted = predictions(random.Random(0), "grpo", 1)[0]
+    judged = [{**predicted["completions"][0], "answer": answer, "verdict": verdict} for answer, verdict in answers]
+    jsonl(folder / "predictions.jsonl", [{**predicted, "completions": judged}])
     (diagnosis,) = diagnose(read_report(folder))
     (found,) = [finding for finding in diagnosis.findings if finding.check == "unreadable"]
     assert found.says.startswith(
@@ -339,8 +349,7 @@ def test_tags_that_decoding_leaves_out_are_told_apart(tmp_path: Path, special: b
     (folder / "model").mkdir()
     added = [{"id": i, "content": tag, "special": special} for i, tag in enumerate(("<think>", "<answer>"))]
     (folder / "model/tokenizer.json").write_text(json.dumps({"added_tokens": added}))
-    row = {"stage": "rl", "step": 1, "prompt": "say <think>", "completions": [{"text": written}]}
-    (folder / "completions.jsonl").write_text(json.dumps(row) + "\n")
+    jsonl(folder / "completions.jsonl", [sampled({"text": written}, prompt="say <think>")])
     (diagnosis,) = diagnose(read_report(folder))
     (finding,) = [found for found in diagnosis.findings if found.check == "parse_failures"]
     assert told in f"{finding.says} {finding.advice}"
@@ -398,6 +407,15 @@ def test_every_run_of_a_quickstart_is_looked_at(tmp_path: Path) -> None:
     assert result.exit_code == 0
     for name in ("grpo", "realm-zero", "realm-r1"):
         assert f"{name}: " in result.output
+
+
+def test_every_run_of_an_experiment_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    for name in ("grpo-seed0-1", "grpo-seed1-2"):
+        Healthy().write(tmp_path / "cells" / name)
+    result = CliRunner().invoke(app, ["doctor", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "grpo-seed0-1: nothing stands out." in result.output and "grpo-seed1-2: " in result.output
 
 
 def test_a_folder_that_is_no_run_is_the_users_mistake(tmp_path: Path) -> None:

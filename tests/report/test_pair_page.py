@@ -28,6 +28,10 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     return a, fake_run.training_run(tmp_path / "yours", "realm-r1", steps=120, seed=1)
 
 
+def disagreements(a: Path, b: Path) -> Any:
+    return page_context(a, b)["disagreements"]
+
+
 def rewrite(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change every row of a run's predictions in place; a row for which `change` gives False is left out."""
     path = run / "predictions.jsonl"
@@ -50,7 +54,7 @@ def test_differences_are_paired_by_question(runs: tuple[Path, Path]) -> None:
 
 def test_the_questions_that_only_one_got_right_stand_with_both_answers(runs: tuple[Path, Path]) -> None:
     alone = {key for key, value in right(runs[0], 0).items() if value > right(runs[1], 0)[key]}
-    part = page_context(*runs)["disagreements"][0]
+    part = disagreements(*runs)[0]
     assert part["title"] == "Test, without routes"
     assert part["both"] + part["neither"] + sum(side["count"] for side in part["sides"]) == part["n"] == 40
     mine = part["sides"][0]
@@ -102,7 +106,7 @@ def test_runs_shown_other_routes_are_compared_without_routes_alone(runs: tuple[P
             row["shown"][0]["id"] = "another"
 
     def compared() -> list[str]:
-        return [part["title"].partition(", ")[2] for part in page_context(*runs)["disagreements"]]
+        return [part["title"].partition(", ")[2] for part in disagreements(*runs)]
 
     assert compared() == ["without routes", "with routes"]
     rewrite(runs[1], other)
@@ -135,7 +139,9 @@ def test_predictions_of_any_shape_never_stop_the_page(runs: tuple[Path, Path]) -
     for run in runs:
         with (run / "predictions.jsonl").open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in junk) + "[1]\nnot json\n")
-    assert "2 unreadable lines were left out" in text_of(write_comparison(*runs).read_text(encoding="utf-8"))
+    assert "4 unreadable lines were left out, the first, line 81: step: field required." in text_of(
+        write_comparison(*runs).read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.browser

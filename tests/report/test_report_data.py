@@ -9,16 +9,18 @@ import fake_run
 import pytest
 
 from realm.errors import DataError
-from realm.report.data import number, read_lines, read_report, share
+from realm.report.data import read_report, read_settings
+from realm.rows.evaluation import Part
 
 
-@pytest.mark.parametrize("value", [True, "1", None, [], float("nan"), float("inf"), 10**400, 1e300])
-def test_what_is_no_figure_is_missing(value: object) -> None:
-    assert number(value) is None
-
-
-def test_shares_lie_between_0_and_1() -> None:
-    assert [share(value) for value in (0, 1, 0.5, 71.2, -0.1)] == [0.0, 1.0, 0.5, None, None]
+def test_settings_of_an_old_run_are_read_without_those_that_went(tmp_path: Path) -> None:
+    path, notes = tmp_path / "config.yaml", list[str]()
+    path.write_text("evaluation: {vote: false, samples: 3}\nmoon: {phase: 1}\n")
+    config = read_settings(path, notes)
+    assert config is not None and config.evaluation.samples == 3 and notes == []
+    path.write_text("routes: {k: many, old: 1}\n")
+    assert read_settings(path, notes) is None
+    assert notes[0].startswith(f"{tmp_path.name}/config.yaml cannot be read: routes.k: ")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -32,17 +34,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         read_report(file)
 
 
-def test_a_torn_last_line_is_silent_and_bad_lines_are_counted(tmp_path: Path) -> None:
-    file = tmp_path / "metrics.jsonl"
-    file.write_text('{"step": 1}\n{"step": 2', encoding="utf-8")
-    notes: list[str] = []
-    assert list(read_lines(file, notes)) == [{"step": 1}]
-    assert notes == []
-    file.write_bytes(b'{"step": 1}\nnot json\n[1]\n\xff\xfe\n\n{"step": 3}\n' + b"[" * 100_000 + b"\n")
-    assert list(read_lines(file, notes)) == [{"step": 1}, {"step": 3}]
-    assert notes == [f"{tmp_path.name}/metrics.jsonl: 4 unreadable lines were left out."]
-
-
 def test_a_finished_quickstart(tmp_path: Path) -> None:
     report = read_report(fake_run.quickstart(tmp_path / "q", steps=100))
     assert report.quickstart
@@ -54,7 +45,7 @@ def test_a_finished_quickstart(tmp_path: Path) -> None:
     row = next(row for row in summary["rows"] if (row["name"], row["split"], row["routes"]) == ("realm-r1", "ood", 4))
     found = report.result("realm-r1", "ood", True)
     assert found is not None
-    assert (found.accuracy, found.low, found.high, found.n) == (row["accuracy"], row["low"], row["high"], 400)
+    assert (found.accuracy, *found.interval, found.n) == (row["accuracy"], row["low"], row["high"], 400)
     gap = report.gap("base", "test")
     assert gap is not None
     assert gap[1] is not None and gap[1] < gap[0]
@@ -76,8 +67,8 @@ def test_the_base_of_a_single_run_is_its_own_first_evaluation(tmp_path: Path) ->
     assert {row.name for row in report.results} == {"grpo"}
     lines = (tmp_path / "r" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
     found, row = report.base[1], json.loads(lines[1])
-    assert (found.low, found.high) == (row["accuracy_low"], row["accuracy_high"])
-    assert found.by_kind == {kind: (part["n"], part["accuracy"]) for kind, part in row["by_kind"].items()}
+    assert found.interval == (row["accuracy_low"], row["accuracy_high"])
+    assert found.by_kind == {kind: Part(**part) for kind, part in row["by_kind"].items()}
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
@@ -94,7 +85,8 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
 
 def test_the_stages_stand_one_after_the_other_on_the_axis(tmp_path: Path) -> None:
     rows = [
-        {"stage": stage, "round": round_, "step": step}
+        {"stage": stage, "round": round_, "step": step, "seconds": 1, "tokens": 1, "loss": 1}
+        | {"grad_norm": 1, "learning_rate": 1}
         for round_ in (0, 1)
         for stage, steps in (("sft", 10), ("rl", 40))
         for step in (1, steps)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from realm.errors import DataError, ResourceError
 from realm.report import write_report
 from realm.report.completions import script_json
 from realm.report.svg import interval, percent
+from realm.run import RunFolder
 
 SECTIONS = (
     "result", "training", "kinds", "differences", "fade", "reward", "parse", "calibration", "copying", "completions",
@@ -66,7 +68,7 @@ def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
 def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
     folder = fake_run.quickstart(tmp_path / "q", steps=80, shout=ATTACK, note=ATTACK)
     calm = Shape(page_of(fake_run.quickstart(tmp_path / "calm", steps=80, note="x")))
-    (folder / "meta.json").write_text(json.dumps({"command": ATTACK, "status": ATTACK, "versions": {ATTACK: ATTACK}}))
+    (folder / "meta.json").write_text(json.dumps({"command": ATTACK, "versions": {ATTACK: ATTACK}}))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     summary["title"] = ATTACK
     for row in summary["rows"]:
@@ -107,8 +109,11 @@ def test_script_json_has_nothing_that_html_or_javascript_reads() -> None:
 
 def test_half_a_surrogate_pair_does_not_stop_the_page(tmp_path: Path) -> None:
     folder = fake_run.training_run(tmp_path / "r", steps=80)
-    (folder / "meta.json").write_text('{"command": "\\ud800 train"}', encoding="utf-8")
+    meta = RunFolder(folder).meta
+    RunFolder(folder).write_meta(replace(meta, command="\ud800 train"))
     assert "? train" in page_of(folder)
+    (folder / "meta.json").write_text('{"command": "\\ud800 train"}', encoding="utf-8")
+    assert "r/meta.json: expected one JSON object." in page_of(folder)
 
 
 def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
@@ -151,14 +156,17 @@ def sampled(page: str) -> list[dict[str, Any]]:
     return [item for group in groups if not group["final"] for item in group["completions"]]
 
 
-def test_the_reward_split_adds_up_or_is_left_out(tmp_path: Path) -> None:
+def test_the_reward_split_is_the_files_own_or_left_out(tmp_path: Path) -> None:
     folder = fake_run.training_run(tmp_path / "r", steps=100)
     items = sampled(page_of(folder))
     assert all(sum(item["parts"]) == pytest.approx(item["reward"]) for item in items)
     assert {item["parts"][1] for item in items} == {0.0, 1.0}
-    (folder / "config.yaml").write_text("reward: {answer: 2.0, scores: 0.5}\n", encoding="utf-8")
-    items = sampled(page_of(folder))
-    assert all(item["parts"] is None for item in items if item["correct"])
+    path = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:  # as an earlier version left them
+        row["completions"] = [{key: item[key] for key in item if key != "parts"} for item in row["completions"]]
+    fake_run.jsonl(path, rows)
+    assert all(item["parts"] is None for item in sampled(page_of(folder)))
 
 
 def test_answers_that_the_verifier_could_not_read_are_told_and_marked(tmp_path: Path) -> None:

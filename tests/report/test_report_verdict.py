@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from realm.report.data import Difference, Evaluation, Report, Run
+from realm.config import Config
+from realm.report.data import Difference, Report, Result, Run
 from realm.report.verdict import verdict
+from realm.rows.run import Meta
+from realm.rows.training import RlStep
 
 NB = "\u202f"
 
 
-def result(name: str, accuracy: float, *, half: float = 0.04, split: str = "test", routes: int = 0) -> Evaluation:
-    return Evaluation(name, split, routes, 400, accuracy, accuracy - half, accuracy + half)
+def result(name: str, accuracy: float, *, half: float = 0.04, split: str = "test", routes: int = 0) -> Result:
+    return Result(
+        name=name, stage="final", step=9, split=split, routes=routes, n=400,
+        accuracy=accuracy, accuracy_low=accuracy - half, accuracy_high=accuracy + half,
+    )  # fmt: skip
 
 
-def quickstart(*results: Evaluation, differences: tuple[Difference, ...] = ()) -> Report:
+def quickstart(*results: Result, differences: tuple[Difference, ...] = ()) -> Report:
     return Report(Path("q"), quickstart=True, results=list(results), differences=list(differences))
 
 
@@ -65,11 +72,15 @@ def test_gap_and_out_of_distribution() -> None:
 
 def course(*accuracies: float) -> Run:
     rows = [
-        Evaluation("grpo", "validation", 0, 100, value, value - 0.05, value + 0.05, "rl" if step else "base", 0, step)
+        replace(result("grpo", value, half=0.05, split="validation"), n=100, stage="rl" if step else "base", step=step)
         for step, value in enumerate(accuracies)
     ]
-    metrics = [{"stage": "rl", "round": 0, "step": step} for step in range(1, len(accuracies))]
-    return Run("grpo", Path("r"), {"training": {"rl": {"steps": 9}}}, {}, metrics, rows)
+    metrics = [
+        RlStep(stage="rl", step=step, seconds=step, tokens=9, loss=0.1, grad_norm=0.1, learning_rate=0.1)
+        for step in range(1, len(accuracies))
+    ]
+    config = Config.model_validate({"training": {"rl": {"steps": 9}}})
+    return Run("grpo", Path("r"), config, Meta(), list(metrics), rows)
 
 
 def test_a_run_under_way_says_where_it_stands() -> None:

@@ -15,6 +15,8 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.evaluation.evaluate import evaluate_directory
+from realm.files import read_jsonl
+from realm.rows.base import Place
 from realm.run import RunFolder
 from realm.student.load import load, load_model
 from realm.training import recipes
@@ -34,7 +36,7 @@ def lora_run(
     folder: Path, student: Path, *, stop: int | None = None, resume: bool = False, **training: Any
 ) -> RunFolder:
     def progress(event: dict[str, Any]) -> None:
-        if event["stage"] == "rl" and event["step"] == stop:
+        if event.stage == "rl" and event.step == stop:
             raise Killed
 
     task = TinyTask()
@@ -75,7 +77,7 @@ def test_the_saved_model_is_evaluated_like_any_other(straight: RunFolder, bank: 
     config = tiny_config(tmp_path, straight.path / "model")
     task = TinyTask()
     summaries = evaluate_directory(straight.path / "model", config, task, bank, pool(), out=tmp_path / "evaluation")
-    assert {row["split"] for row in summaries} == {"test"}
+    assert {row.split for row in summaries} == {"test"}
     again = recipes.evaluate_model(
         load(straight.path / "model")[0],
         load(straight.path / "model")[1],
@@ -87,11 +89,12 @@ def test_the_saved_model_is_evaluated_like_any_other(straight: RunFolder, bank: 
         with_routes=True,
         split="validation",
         seed=config.run.seed,
+        where=Place(stage="rl", step=0),
     )[0]
-    last = straight.read("evaluations.jsonl")[-1]
-    assert (last["routes"], last["stage"]) == (again["routes"], "rl")
+    last = read_jsonl(straight.path / "evaluations.jsonl")[-1]
+    assert (last["routes"], last["stage"]) == (again.routes, "rl")
     for name in ("accuracy", "truncated", "completion_tokens", "routes_per_prompt"):
-        assert again[name] == last[name], name
+        assert getattr(again, name) == last[name], name
 
 
 def test_checkpoints_hold_adapters_only(straight: RunFolder) -> None:
@@ -111,7 +114,7 @@ def test_resumed_is_straight(tmp_path: Path, student: Path, straight: RunFolder,
 
 def test_the_reference_of_kl_is_the_model_without_adapters(tmp_path: Path, student: Path) -> None:
     run = lora_run(tmp_path, student, rl={"beta": 0.1, "steps": 3}, sft={"steps": 0})
-    kl = [row["kl"] for row in run.read("metrics.jsonl")]
+    kl = [row["kl"] for row in read_jsonl(run.path / "metrics.jsonl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6) and kl[-1] > 1e-6
 
 

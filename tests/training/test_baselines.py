@@ -14,6 +14,7 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError
+from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
 from realm.sections import TrainingConfig
@@ -108,16 +109,18 @@ def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
     with pool() as judge:
         model = train(prepare(config, task, bank), run=run, pool=judge)
     assert (model / "model.safetensors").is_file()
-    cost = run.meta["cost"]
-    assert cost["steps"] == sum(stage.steps for stage in plan(config))
-    assert cost["completions"] == (32 if any(stage.kind == "rl" for stage in plan(config)) else 0)
-    assert cost["teacher_tokens"] == sum(
+    cost = run.meta.cost
+    assert cost is not None
+    assert cost.steps == sum(stage.steps for stage in plan(config))
+    assert cost.completions == (32 if any(stage.kind == "rl" for stage in plan(config)) else 0)
+    assert cost.teacher_tokens == sum(
         len(tiny_tokenizer()(cot.text)["input_ids"])
         for question in task.rows("train")
         for cot in bank.cots(question.id)
     )
     if recipe.startswith("synthesizer"):
-        assert all(row["scoring_accuracy"] is None for row in run.read("evaluations.jsonl")), "nobody is asked to judge"
+        evaluations = read_jsonl(run.path / "evaluations.jsonl")
+        assert all(row["scoring_accuracy"] is None for row in evaluations), "nobody is asked to judge"
 
 
 def test_a_recipe_leaves_nothing_of_itself_to_the_next(tmp_path: Path) -> None:

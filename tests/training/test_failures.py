@@ -14,6 +14,7 @@ from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, 
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError
+from realm.files import read_jsonl
 from realm.processes import LAUNCH
 from realm.report.completions import sample_groups
 from realm.report.data import read_report
@@ -86,7 +87,7 @@ def test_an_update_by_no_number_is_not_made(
     assert said.startswith(f"RL step 5: {what} is not a finite number. The update was not made")
     assert "training.rl.learning_rate (0.002)" in said and "\n" in said and said.count("\n") == 1
     run = RunFolder(config.run_path)
-    assert [row["step"] for row in run.read("metrics.jsonl")] == [1, 2, 3, 4]
+    assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == [1, 2, 3, 4]
     stage = run.path / "checkpoints/rl/round-0"
     newest = last_checkpoint(stage)
     assert newest == (stage / "checkpoint-4", 4)
@@ -139,7 +140,7 @@ def test_no_memory_for_the_update(
     config.training.rl.micro_batch_size = 8
     config.training.rl.gradient_checkpointing = True
     resumed = go(config, resume=True)
-    found, wanted = resumed.read("metrics.jsonl"), straight.read("metrics.jsonl")
+    found, wanted = read_jsonl(resumed.path / "metrics.jsonl"), read_jsonl(straight.path / "metrics.jsonl")
     assert [row["reward"] for row in found] == pytest.approx([row["reward"] for row in wanted])
     assert found[-1]["grad_norm"] == pytest.approx(wanted[-1]["grad_norm"], rel=1e-2)
     moved = weights(straight.path / "model")
@@ -214,7 +215,7 @@ def test_no_memory_for_the_probe(
 
 def test_what_is_clipped_is_measured_where_a_batch_is_used_twice(tmp_path: Path, student: Path) -> None:
     rl = {"num_iterations": 2, "epsilon": 1e-4, "learning_rate": 2e-2}
-    rows = go(tiny_config(tmp_path, student, rl=rl)).read("metrics.jsonl")
+    rows = read_jsonl(go(tiny_config(tmp_path, student, rl=rl)).path / "metrics.jsonl")
     assert max(row["clip_ratio"] for row in rows) > 0.2
 
 
@@ -260,13 +261,14 @@ def stubborn(folder: Path, token: int) -> Path:
 @pytest.mark.parametrize("token", [0, 1], ids=["only-padding", "empty"])
 def test_completions_of_nothing_earn_nothing_and_are_said(tmp_path: Path, token: int) -> None:
     run = go(tiny_config(tmp_path, stubborn(tmp_path / "student", token), rl={"steps": 8}))
-    rows = run.read("metrics.jsonl")
+    rows = read_jsonl(run.path / "metrics.jsonl")
     assert len(rows) == 8
     for row in rows:
         assert (row["reward"], row["accuracy"], row["parse_failures"]) == (0.0, 0.0, 1.0)
         assert row["parse"]["answer_missing"] == 1.0
         assert row["loss"] == 0.0 and row["grad_norm"] == 0.0
-    assert all(not item["text"].strip() for row in run.read("completions.jsonl") for item in row["completions"])
+    groups = read_jsonl(run.path / "completions.jsonl")
+    assert all(not item["text"].strip() for row in groups for item in row["completions"])
     checks = [finding.check for finding in diagnose(read_report(run.path))[0].findings]
     assert "never_right" in checks and "parse_failures" in checks
 
@@ -281,11 +283,11 @@ def test_a_hostile_verifier_costs_a_worker_and_is_counted(
         run = go(tiny_config(tmp_path, student, rl={"steps": 4}, eval_every=8), judge=judge)
         assert reason in judge.verify([("1", "1")])[0].reason
         assert judge.verify([("0", "0"), ("0", "1")])[0].correct
-    rows = run.read("metrics.jsonl")
+    rows = read_jsonl(run.path / "metrics.jsonl")
     assert len(rows) == 4 and (run.path / "model").is_dir()
     assert max(row["verifier_failures"] for row in rows) > 0
     assert max(row["accuracy"] for row in rows) > 0, "the other answers are judged as ever"
-    sampled = [item for row in run.read("completions.jsonl") for item in row["completions"]]
+    sampled = [item for row in read_jsonl(run.path / "completions.jsonl") for item in row["completions"]]
     unknown = [item for item in sampled if item["answer"] == "1"]
     assert unknown and all((item["correct"], item["reward"]) == (None, None) for item in unknown)
     assert all(item["reward"] is not None for item in sampled if item["answer"] == "0")
@@ -315,9 +317,9 @@ def test_a_leaking_verifier_costs_workers_and_no_verdict(
     with VerifierPool("python", timeout=60) as judge:
         run = go(tiny_config(tmp_path, student, rl={"steps": 4}, eval_every=8), judge=judge)
     straight = go(tiny_config(tmp_path / "straight", student, rl={"steps": 4}, eval_every=8))
-    rows = run.read("metrics.jsonl")
+    rows = read_jsonl(run.path / "metrics.jsonl")
     assert started > 2 and all(row["verifier_failures"] == 0 for row in rows)
-    assert [row["accuracy"] for row in rows] == [row["accuracy"] for row in straight.read("metrics.jsonl")]
+    assert [row["accuracy"] for row in rows] == [row["accuracy"] for row in read_jsonl(straight.path / "metrics.jsonl")]
 
 
 def test_the_reason_of_a_failure_is_kept_with_the_run(tmp_path: Path, student: Path) -> None:
@@ -327,4 +329,4 @@ def test_the_reason_of_a_failure_is_kept_with_the_run(tmp_path: Path, student: P
     (finding,) = diagnose(read_report(run.path))[0].findings
     assert "out of memory" in finding.says
     resumed = new_run(tiny_config(tmp_path, student), resume=True)
-    assert "reason" not in resumed.meta
+    assert resumed.meta.reason is None

@@ -56,7 +56,7 @@ def group(question: Question, right: Sequence[bool], routes: tuple[Route, ...] =
         )
         for number, correct in enumerate(right)
     )
-    return Group(question, "", routes, 0.0, 0, scored)
+    return Group(question, "", routes, 0.0, 0, scored, (False,) * len(scored))
 
 
 def learn(feedback: Feedback, *groups: Group) -> None:

@@ -131,10 +131,10 @@ def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, t
             "teacher_tokens": 10 * requests,
         }
         spent = sampled(tmp_path / "here")
-        assert spent["completions"] == (round_ + 1) * config.training.instructors.questions
-        assert spent["tokens"] > 2 * spent["completions"]
-        assert spent["seconds"] > 0
-    assert sampled(tmp_path / "nowhere") == {"completions": 0, "tokens": 0, "seconds": 0}
+        assert spent.completions == (round_ + 1) * config.training.instructors.questions
+        assert spent.tokens > 2 * spent.completions
+        assert spent.seconds > 0
+    assert sampled(tmp_path / "nowhere") == (0, 0, 0)
 
 
 def test_tokens_that_the_teacher_does_not_count_are_the_student_s(

@@ -13,6 +13,7 @@ from test_grpo import make_trainer
 from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 
 from realm.bank.store import Bank
+from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
@@ -42,7 +43,7 @@ def renderer(tmp_path: Path, task: TinyTask, bank: Bank) -> Renderer:
 
 def group(renderer: Renderer, *items: Scored, routes: tuple[Route, ...] = ROUTES) -> Group:
     question = next(iter(renderer.questions.values()))
-    return Group(question, "prompt", routes, 1.0, 0, items)
+    return Group(question, "prompt", routes, 1.0, 0, items, (False,) * len(items))
 
 
 @pytest.mark.parametrize(
@@ -258,9 +259,9 @@ def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, t
         run = new_run(config)
         with pool() as judge:
             trained[weight] = weights(train(prepare(config, task, bank), run=run, pool=judge))
-        shares = [row["internalized"] for row in run.read("metrics.jsonl")]
+        shares = [row["internalized"] for row in read_jsonl(run.path / "metrics.jsonl")]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
-        spent[weight] = run.read("metrics.jsonl")[0]["tokens"]
+        spent[weight] = read_jsonl(run.path / "metrics.jsonl")[0]["tokens"]
         if weight:
             assert shares[-1] == 0, "nothing is left to move where no route is shown any more"
     assert any(not torch.equal(trained[0.0][name], trained[2.0][name]) for name in trained[0.0])

@@ -11,6 +11,7 @@ import torch
 from tiny import CONTEXT, TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.errors import ConfigError
+from realm.files import read_jsonl
 from realm.run import RunFolder
 from realm.training.grpo import grpo_settings
 from realm.training.prepare import prepare
@@ -38,7 +39,7 @@ def test_micro_batches_add_up_to_the_batch(
     whole = {"sft": {"steps": 1}, "rl": {"steps": 1, "loss_type": loss_type}}
     parts = {**whole, stage: {**whole[stage], "micro_batch_size": micro}}
     one, many = go(tmp_path / "one", student, **whole, **options), go(tmp_path / "many", student, **parts, **options)
-    alone, apart = one.read("metrics.jsonl")[0], many.read("metrics.jsonl")[0]
+    alone, apart = read_jsonl(one.path / "metrics.jsonl")[0], read_jsonl(many.path / "metrics.jsonl")[0]
     for name in ("loss", "grad_norm", "tokens"):
         assert apart[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-6), name
     assert apart.get("reward") == alone.get("reward")
@@ -48,8 +49,8 @@ def test_bf16_reaches_both_stages(tmp_path: Path, student: Path) -> None:
     """Forward and backward in bf16, weights and optimizer in float32."""
     full = go(tmp_path / "full", student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 2})
     mixed = go(tmp_path / "mixed", student, recipe="realm-r1", rl={"steps": 2, "bf16": True}, sft={"steps": 2})
-    assert all(math.isfinite(row["loss"]) for row in mixed.read("metrics.jsonl"))
-    exact, rounded = (run.read("metrics.jsonl")[0] for run in (full, mixed))
+    assert all(math.isfinite(row["loss"]) for row in read_jsonl(mixed.path / "metrics.jsonl"))
+    exact, rounded = (read_jsonl(run.path / "metrics.jsonl")[0] for run in (full, mixed))
     assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2) and rounded["loss"] != exact["loss"]
     assert {tensor.dtype for tensor in weights(mixed.path / "model").values()} == {torch.float32}
     config = tiny_config(tmp_path, student, rl={"bf16": True})

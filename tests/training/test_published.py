@@ -8,6 +8,7 @@ import torch
 from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.errors import TrainingError
+from realm.files import read_jsonl
 from realm.student.load import load_model
 from realm.training import checkpoints
 from realm.training.prepare import prepare
@@ -62,7 +63,7 @@ def test_another_model_than_the_trained_one_stops_the_run_and_nothing_is_lost(
     assert not (run.path / "model").exists()
     train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=True)
     assert weights(run.path / "model") and not list(run.path.rglob(".model*"))
-    assert [row["step"] for row in run.read("metrics.jsonl")] == list(range(1, 7))
+    assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == list(range(1, 7))
 
 
 def test_the_adapter_of_a_tied_head_would_be_found(

@@ -12,6 +12,7 @@ from realm.analysis.stats import statistics
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.files import read_jsonl
 from realm.recipes import plan
 from realm.run import RunFolder
 from realm.stopping import Stopped, stoppable
@@ -20,7 +21,7 @@ from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.prepare import prepare
 from realm.training.recipes import _Runner, train
-from realm.training.recorder import Recorder
+from realm.training.recorder import Event, Recorder
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
@@ -41,10 +42,10 @@ def test_plan(tmp_path: Path) -> None:
 
 
 def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     run = go(tiny_config(tmp_path, student, recipe="realm-r1"), bank, progress=events.append)
 
-    metrics = run.read("metrics.jsonl")
+    metrics = read_jsonl(run.path / "metrics.jsonl")
     assert [(row["stage"], row["step"]) for row in metrics] == [
         *(("sft", step) for step in range(1, 5)),
         *(("rl", step) for step in range(1, 7)),
@@ -60,17 +61,18 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert set(metrics[-1]) == set(names.split())
     assert all(row["loss"] is not None and row["grad_norm"] is not None for row in metrics)
 
-    evaluations = [(row["stage"], row["step"], row["routes"]) for row in run.read("evaluations.jsonl")]
+    evaluations = [(row["stage"], row["step"], row["routes"]) for row in read_jsonl(run.path / "evaluations.jsonl")]
     wanted = [("base", 0), ("sft", 3), ("sft", 4), ("rl", 3), ("rl", 6)]
     assert evaluations == [(stage, step, routes) for stage, step in wanted for routes in (0, 4)]
-    assert all(row["split"] == "validation" and row["n"] == 4 for row in run.read("evaluations.jsonl"))
+    assert all(row["split"] == "validation" and row["n"] == 4 for row in read_jsonl(run.path / "evaluations.jsonl"))
 
-    groups = run.read("completions.jsonl")
+    groups = read_jsonl(run.path / "completions.jsonl")
     assert [row["step"] for row in groups] == [1, 1, 2, 2, 4, 4, 6, 6]
     assert all(len(row["completions"]) == 4 for row in groups)
     assert groups[0]["prompt"].endswith("<|assistant|>") and len(groups[0]["routes"]) == 4
     assert set(groups[0]["completions"][0]) == {
         "text", "think", "answer", "scores", "correct", "verdict", "reward", "format", "scoring", "reasons",
+        "parts", "copied",
     }  # fmt: skip
 
     learned_from = json.loads((run.path / "bank_stats.json").read_text(encoding="utf-8"))
@@ -78,13 +80,14 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
     assert learned_from["patterns"]["wrong"] == learned_from["wrong"]
     assert learned_from["patterns"]["sentence"]
 
-    cost = run.meta["cost"]
-    assert (cost["steps"], cost["completions"]) == (10, 96)
-    assert cost["tokens"] == sum(stage["tokens"] for stage in cost["stages"]) > 0
-    assert cost["seconds"] == pytest.approx(seconds[-1], abs=0.01)
+    cost = run.meta.cost
+    assert cost is not None
+    assert (cost.steps, cost.completions) == (10, 96)
+    assert cost.tokens == sum(stage.tokens for stage in cost.stages) > 0
+    assert cost.seconds == pytest.approx(seconds[-1], abs=0.01)
 
-    assert [(event["stage"], event["step"]) for event in events] == [(row["stage"], row["step"]) for row in metrics]
-    assert {"reward", "without", "with", "seconds_left", "steps"} <= events[-1].keys()
+    assert [(event.stage, event.step) for event in events] == [(row["stage"], row["step"]) for row in metrics]
+    assert None not in (events[-1].reward, events[-1].without, events[-1].shown)
 
     model = AutoModelForCausalLM.from_pretrained(run.path / "model")
     tokenizer = AutoTokenizer.from_pretrained(run.path / "model")
@@ -94,14 +97,14 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
 
 def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:
     run = go(tiny_config(tmp_path, student, recipe="grpo"), None)
-    assert {row["p"] for row in run.read("metrics.jsonl")} == {0.0}
-    assert {row["routes_per_prompt"] for row in run.read("metrics.jsonl")} == {0.0}
-    assert {row["routes"] for row in run.read("evaluations.jsonl")} == {0}
+    assert {row["p"] for row in read_jsonl(run.path / "metrics.jsonl")} == {0.0}
+    assert {row["routes_per_prompt"] for row in read_jsonl(run.path / "metrics.jsonl")} == {0.0}
+    assert {row["routes"] for row in read_jsonl(run.path / "evaluations.jsonl")} == {0}
 
 
 def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, student: Path, bank: Bank) -> None:
     run = go(tiny_config(tmp_path, student, recipe="grpo"), bank)
-    assert {row["routes"] for row in run.read("evaluations.jsonl")} == {0, 4}
+    assert {row["routes"] for row in read_jsonl(run.path / "evaluations.jsonl")} == {0, 4}
 
 
 def runner(config: Config, bank: Bank | None) -> _Runner:
@@ -111,15 +114,15 @@ def runner(config: Config, bank: Bank | None) -> _Runner:
 def test_with_routes_only_where_the_questions_asked_have_some(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student)
     made = runner(config, bank)
-    assert made._ways() == {"without": False, "with": True}
+    assert made._ways() == (False, True)
     made.bank = Bank()
     made.bank.append(cot for row in TinyTask().rows("train") for cot in bank.cots(row.id))
-    assert made._ways() == {"without": False}
+    assert made._ways() == (False,)
     asked, later = TinyTask().rows("validation")[3:5]
     made.bank.append(bank.cots(later.id))
-    assert made._ways() == {"without": False}, "four questions are asked"
+    assert made._ways() == (False,), "four questions are asked"
     made.bank.append(bank.cots(asked.id))
-    assert made._ways() == {"without": False, "with": True}
+    assert made._ways() == (False, True)
 
 
 def test_the_untrained_student_is_not_evaluated_where_weights_are_spread(
@@ -139,14 +142,14 @@ def test_the_untrained_student_is_not_evaluated_where_weights_are_spread(
 
 def test_model_without_chat_template(tmp_path: Path, plain_student: Path, bank: Bank) -> None:
     run = go(tiny_config(tmp_path, plain_student, recipe="realm-r1"), bank)
-    prompt = run.read("completions.jsonl")[0]["prompt"]
+    prompt = read_jsonl(run.path / "completions.jsonl")[0]["prompt"]
     assert "<|user|>" not in prompt and prompt.endswith("judge\n\n")
 
 
 def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path, bank: Bank) -> None:
     run = go(tiny_config(tmp_path, student, log_every=4), bank)
-    assert [row["step"] for row in run.read("metrics.jsonl")] == [4, 6]
-    assert run.meta["cost"]["steps"] == 6
+    assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == [4, 6]
+    assert run.meta.cost and run.meta.cost.steps == 6
 
 
 @pytest.mark.parametrize(

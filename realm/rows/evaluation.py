@@ -1,0 +1,145 @@
+"""The rows of an evaluation: evaluations.jsonl, one a split, and predictions.jsonl, one a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from realm.rows.base import RARE, Count, Difference, MeanTokens, Number, Place, Record, Share, ShownRoute, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(Record):
+    """The questions of one kind or difficulty."""
+
+    n: Count
+    """How many."""
+    accuracy: Share
+    """Share of right completions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Place):
+    """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
+
+    Intervals are of 95 %, over questions.
+    """
+
+    FILE: ClassVar[str] = "evaluations.jsonl"
+
+    split: str
+    """`test`, `ood`, `validation` …"""
+    routes: Count
+    """Routes that a prompt should show; 0: the model alone."""
+    n: Count
+    """Questions."""
+    samples: Count = 1
+    """Completions of each."""
+    accuracy: Share
+    """Share of right completions."""
+    accuracy_low: Share
+    """Its interval, lower end."""
+    accuracy_high: Share
+    """Upper end."""
+    same_err: Share | None = None
+    """Share of wrong completions that repeat the wrong answer of a route shown."""
+    same_err_all: Share | None = None
+    """The same of all completions that were shown routes."""
+    scoring_accuracy: Share | None = None
+    """Share of routes judged rightly at ½."""
+    auroc: Share | None = None
+    """Chance that a right route has the higher score of two."""
+    brier: Share | None = None
+    """Mean (score - label)²; a missing score counts 1."""
+    f1: Share | None = None
+    """Macro F1, of tasks with classes."""
+    parse_failures: Share | None = None
+    """Share of completions with any of the `reasons`."""
+    reasons: dict[str, Count] = field(default_factory=dict)
+    """Completions by the code of what could not be read."""
+    verifier_failures: Count = 0
+    """Completions that the verifier could not finish with; they count as wrong."""
+    unreadable_answers: Share | None = None
+    """Share of completions with an answer that the verifier could not read; they count as wrong."""
+    unreadable_examples: tuple[str, ...] = ()
+    """The first of these answers."""
+    truncated: Share | None = None
+    """Share of completions cut at their largest length."""
+    completion_tokens: MeanTokens | None = None
+    """Length of a completion, mean."""
+    routes_per_prompt: Number | None = None
+    """Routes shown, mean."""
+    routes_dropped: Number | None = None
+    """Routes that the context had no room for, mean."""
+    pass_at_n: Share | None = None
+    """Share of questions with any right completion, where there are several."""
+    maj_at_n: Share | None = None
+    """Share of questions whose commonest answer is right, where there are several."""
+    by_kind: dict[str, Part] = field(default_factory=dict)
+    """By kind of question."""
+    by_difficulty: dict[str, Part] = field(default_factory=dict)
+    """By difficulty."""
+    autonomy_gap: Difference | None = field(default=None, metadata=RARE)
+    """Accuracy with - without routes, paired by question; in the rows with routes of the last evaluation."""
+    autonomy_gap_low: Difference | None = field(default=None, metadata=RARE)
+    """Its interval, lower end."""
+    autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
+    """Upper end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredCompletion(Record):
+    """A completion of an evaluation."""
+
+    text: str
+    """As it was written."""
+    answer: str | None
+    """Its answer; null where there is none."""
+    scores: tuple[Share | None, ...]
+    """Its score of each route; null where one could not be read."""
+    correct: bool
+    """Whether the verifier takes the answer for the gold."""
+    verdict: str = ""
+    """Why nothing was compared: `unreadable`, `unreadable gold`, `timeout`, `error: …`; else empty."""
+    copied: bool
+    """Whether a wrong answer is, to the verifier, that of a wrong route in the prompt."""
+    class_: Annotated[str | None, Field(alias="class")] = None
+    """The class that the verifier takes the answer for, in tasks with classes."""
+    reasons: tuple[str, ...]
+    """Codes of what could not be read; none where the format is right."""
+    tokens: Tokens
+    """Its length."""
+    truncated: bool
+    """Whether it was cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Place):
+    """predictions.jsonl: a question of the last evaluation with all its completions."""
+
+    FILE: ClassVar[str] = "predictions.jsonl"
+
+    split: str
+    """As in evaluations.jsonl."""
+    routes: Count
+    """As in evaluations.jsonl."""
+    question_id: str
+    """Id of the question."""
+    kind: str = ""
+    """Its kind, empty where it has none."""
+    difficulty: int = 0
+    """Its difficulty, 0 where it has none."""
+    question: str
+    """Its text."""
+    gold: str
+    """The right answer."""
+    class_: Annotated[str | None, Field(alias="class")] = None
+    """The class of the gold, in tasks with classes."""
+    shown: tuple[ShownRoute, ...]
+    """The routes in the prompt."""
+    dropped: Count = 0
+    """Routes that the context had no room for."""
+    completions: Annotated[tuple[AnsweredCompletion, ...], Field(min_length=1)]
+    """`evaluation.samples` of them."""
