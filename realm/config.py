@@ -8,6 +8,8 @@ saved in the run folder and runs again as it is. Relative paths are taken from t
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -33,8 +35,8 @@ from realm.sections import (
     Section,
     TaskConfig,
     TeacherConfig,
+    TrainingConfig,
 )
-from realm.training_sections import TrainingConfig
 from realm.written import read_yaml
 
 
@@ -62,12 +64,9 @@ class Config(Section):
     def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
         for key, value in recipe(self.training.recipe).settings.items():
-            *parents, last = key.split(".")
-            section: Any = self
-            for parent in parents:
-                section = getattr(section, parent)
-            if getattr(section, last) != value:
-                setattr(section, last, value)
+            if self.get(key) != value:
+                section, _, last = key.rpartition(".")
+                setattr(self.get(section), last, value)
         return self
 
     @model_validator(mode="after")
@@ -104,6 +103,29 @@ class Config(Section):
     @property
     def run_path(self) -> Path:
         return Path(self.run.dir) / self.run.name
+
+    def get(self, key: str) -> Any:
+        """The value of a dotted key, or a section."""
+        return functools.reduce(getattr, key.split("."), self)
+
+    def changed(self, changes: Mapping[str, Any]) -> Config:
+        """A copy with other values of these dotted keys."""
+        tree = self.model_dump()
+        for key, value in changes.items():
+            *section, last = key.split(".")
+            functools.reduce(operator.getitem, section, tree)[last] = value
+        return Config.model_validate(tree)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping by its dotted keys: of `{training: {rl: {steps: 5}}}` the key `training.rl.steps`."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")

@@ -16,8 +16,6 @@ ORDER: tuple[str, ...] = runpy.run_path(str(ROOT / "docs" / "make_map.py"))["ORD
 EXCEPTIONS = {
     "realm.__main__": "the way in",
     "realm.recipes": "one finder of plug-ins serves every room",
-    "realm.comparison": "serves experiments alone",
-    "realm.quickstart": "serves experiments alone",
 }
 
 

@@ -24,7 +24,7 @@ from realm.stopping import Stopped
 #: Commands that take --resume, so that Ctrl-C can say how to go on.
 RESUMABLE = ("collect", "train")
 #: Commands that go on where they were without being told.
-GOING_ON = ("experiment",)
+GOING_ON = ("experiment", "quickstart")
 
 
 class Commands(TyperGroup):
@@ -65,7 +65,7 @@ def _go_on(arguments: list[str]) -> str:
         return f"To go on where it was: {command(*again, '--resume', launch=launched())}"
     if again and again[0] in GOING_ON:
         return f"To go on where it was: {command(*again, launch=None)}"
-    return f"To start again: {command(*again, launch=None)}{' --overwrite' if again[:1] == ['quickstart'] else ''}"
+    return f"To start again: {command(*again, launch=None)}"
 
 
 def _for_users(record: logging.LogRecord) -> bool:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from realm.bank.unreadable import sentences
 from realm.display import printable
+from realm.text import bracketed, percent, points
 
 if TYPE_CHECKING:
     from realm.analysis.agreement import Test
@@ -31,7 +32,7 @@ def print_stats(name: str, found: Mapping[str, Any]) -> None:
     )
     _say(
         console,
-        f"{_share(found['teaches_contrast_share'])} of the questions can teach contrast: {found['teaches_contrast']} "
+        f"{percent(found['teaches_contrast_share'])} of the questions can teach contrast: {found['teaches_contrast']} "
         "have right and wrong CoTs that are whole answers",
     )
     _say(
@@ -41,7 +42,7 @@ def print_stats(name: str, found: Mapping[str, Any]) -> None:
     )
     _say(
         console,
-        f"by label alone: mixed {found['mixed']} questions ({_share(found['mixed_share'])})",
+        f"by label alone: mixed {found['mixed']} questions ({percent(found['mixed_share'])})",
         f"right ones only: {found['all_right']}",
         f"wrong ones only: {found['all_wrong']}",
     )
@@ -111,9 +112,9 @@ def _print_guidance(console: Console, found: Mapping[str, Any]) -> None:
         rows.append(("  among the CoTs that are whole answers", usable))
     for name, effect in rows:
         ends, p = effect["interval"], effect["p"]
-        reach = f" [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]" if ends else ""
+        reach = f" {bracketed(ends[0], ends[1], points)}" if ends else ""
         chance = f", p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}" if p is not None else ""
-        said = f"{name} {100 * effect['mean']:+.1f} points{reach}{chance}"
+        said = f"{name} {points(effect['mean'])} points{reach}{chance}"
         _say(console, f"{said}, over {effect['questions']} questions with both")
 
 
@@ -129,7 +130,7 @@ def _print_lengths(console: Console, found: Mapping[str, Any]) -> None:
         kept = "none" if fit["routes_that_fit"] is None else f"{fit['routes_that_fit']:.0f}"
         _say(
             console,
-            f"a prompt of {fit['limit']} tokens holds all {fit['k']} routes for {_share(fit['all_fit'])} "
+            f"a prompt of {fit['limit']} tokens holds all {fit['k']} routes for {percent(fit['all_fit'])} "
             f"of {fit['questions']} questions",
             f"median that fits {kept}",
             *([f"too long without any: {fit['question_alone_too_long']}"] if fit["question_alone_too_long"] else []),
@@ -166,14 +167,14 @@ def print_patterns(name: str, found: Patterns, show: int) -> None:
     _say(console, f"first diverging step: {kinds or 'none'}")
     _say(
         console,
-        f"the same diverging step at least three times: {_share(found.in_clusters)} of the wrong CoTs",
-        f"in several questions: {_share(found.across_questions)}",
+        f"the same diverging step at least three times: {percent(found.in_clusters)} of the wrong CoTs",
+        f"in several questions: {percent(found.across_questions)}",
     )
     if found.hedged is not None:
         _say(
             console,
-            f"hedged: {_share(found.hedged)} of the diverging steps, {_share(found.hedged_right)} of the right ones",
-            f"citing a rule: {_share(found.cited)}, {_share(found.cited_right)}",
+            f"hedged: {percent(found.hedged)} of the diverging steps, {percent(found.hedged_right)} of the right ones",
+            f"citing a rule: {percent(found.cited)}, {percent(found.cited_right)}",
         )
     for one in found.clusters[:show]:
         if len(one.faults) > 1:
@@ -224,11 +225,7 @@ def _say(console: Console, *parts: str) -> None:
     console.print(Text("; ".join(parts)), soft_wrap=True)
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
 def _with(found: Mapping[str, Any], name: str) -> str:
     """A share with its interval."""
     ends = found[f"{name}_interval"]
-    return _share(found[name]) + (f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else "")
+    return percent(found[name]) + (f" {bracketed(*ends)}" if ends else "")

@@ -14,6 +14,7 @@ import typer
 
 from realm.cli.live import EVERY
 from realm.display import printable, printable_lines
+from realm.text import grouped, percent, roughly
 
 if TYPE_CHECKING:
     from realm.bank.folder import BankFolder
@@ -205,6 +206,10 @@ class CollectionView:
         self._live.update(Group(self._bar, Text(text)), refresh=True)
 
 
+def _number(value: int) -> str:
+    return grouped(value, " ")
+
+
 def _details(tally: Tally, requests: float, done: float) -> str:
     """Speed, use, failures and time left, as far as there is something to say."""
     seconds = tally.left / done + tally.held if done > 0 else None
@@ -215,8 +220,8 @@ def _details(tally: Tally, requests: float, done: float) -> str:
         f"{tally.retries} retries" if tally.retries else "",
         f"failures {_counted(tally.failures)}" if tally.failures else "",
         f"unusable {_counted(tally.problems)}" if tally.problems else "",
-        f"held back for {_duration(tally.held)} more" if tally.held else "",
-        f"about {_duration(seconds)} left" if seconds is not None and tally.left else "",
+        f"held back for {roughly(tally.held)} more" if tally.held else "",
+        f"about {roughly(seconds)} left" if seconds is not None and tally.left else "",
         tally.note,
     ]
     return ", ".join(printable(part) for part in parts if part)
@@ -244,7 +249,7 @@ def print_bank(folder: BankFolder, tally: Tally) -> None:
     typer.echo(f"  {share}" if total else "  empty")
     for name in sorted({name for name, _ in labels}):
         right, wrong = labels[name, 1], labels[name, 0]
-        ratio = f"{wrong / (right + wrong):.1%}" if right + wrong else "–"
+        ratio = percent(wrong / (right + wrong) if right + wrong else None)
         typer.echo(f"  {name}: {right} right, {wrong} wrong, error ratio {ratio}")
     if problems:
         typer.echo(
@@ -334,13 +339,3 @@ def _cost(tally: Tally) -> str:
 
 def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in reasons.most_common())
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -33,12 +33,6 @@ def experiment(
     ] = None,
     overrides: Overrides = None,
     fast: Annotated[bool, typer.Option("--fast", help="A few steps only; the figures mean little.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", metavar="DIR", envvar="REALM_DATA_DIR", help="Real CoTs (error-patterns).", show_default=False
-        ),
-    ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="Print the experiments there are, and stop.")] = False,
 ) -> None:
     """Train every arm of an experiment with several seeds, compare them, and write table, plot and finding.
@@ -64,7 +58,9 @@ def experiment(
 
     command = shlex.join(["realm", *context.meta[ARGUMENTS]])
     with stoppable():
-        conduct(Order(file, out, docs, seeds, jobs, overrides or (), fast, data, command), Console(markup=False))
+        conduct(
+            Order(file, out, out / file.stem, docs, seeds, jobs, overrides or (), fast, command), Console(markup=False)
+        )
 
 
 def _print_list(seeds: int) -> None:
@@ -74,7 +70,5 @@ def _print_list(seeds: int) -> None:
     for name, path in packaged().items():
         spec = load(path)
         cells = seeds * (len(spec.arms) + spec.untrained)
-        size = (
-            "no training" if spec.kind == "patterns" else f"{cells} cells with {seeds} seed{'s' if seeds > 1 else ''}"
-        )
+        size = f"{cells} cells with {seeds} seed{'s' if seeds > 1 else ''}"
         typer.echo(f"{name:<16} {spec.title} ({size})")

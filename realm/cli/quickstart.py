@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from realm.cli.common import ConfigFile, Overrides, Overwrite, place_run, resolve
+from realm.cli.common import ARGUMENTS, ConfigFile, Overrides, Overwrite, config_path, resolve
 
 
 def quickstart(
+    context: typer.Context,
     config: ConfigFile = None,
     overrides: Overrides = None,
     fast: Annotated[
@@ -27,10 +29,19 @@ def quickstart(
     evaluates each without and with routes, in and out of distribution, and writes a table and report.html (10 minutes).
     """
     resolved = resolve(config, overrides if config else ["run.name=quickstart", *(overrides or ())])
-    place_run(resolved, out)
 
     from rich.console import Console
 
-    from realm.quickstart import run_quickstart
+    from realm.experiments.quickstart import run_quickstart
+    from realm.stopping import stoppable
 
-    run_quickstart(resolved, fast=fast, overwrite=overwrite, console=Console())
+    with stoppable():
+        run_quickstart(
+            config_path(config),
+            overrides or (),
+            out or resolved.run_path,
+            fast=fast,
+            overwrite=overwrite,
+            command=shlex.join(["realm", *context.meta[ARGUMENTS]]),
+            console=Console(markup=False, highlight=False),
+        )

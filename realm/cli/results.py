@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-
-def interval(value: float, low: float, high: float) -> str:
-    """A share and its interval in percent, e.g. `61.3 [56.5, 66.0]`."""
-    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+from realm.text import NONE, bracketed, hundredths
 
 
 def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
@@ -26,7 +23,7 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
             str(row["split"]),
             str(row["routes"]),
             str(row["n"]),
-            escape(interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])),
+            _interval(row, "accuracy"),
             _percent(row["same_err"]),
             _percent(row["scoring_accuracy"]),
             _percent(row["parse_failures"]),
@@ -52,5 +49,10 @@ def print_results(title: str, summaries: Sequence[dict[str, Any]]) -> None:
         )
 
 
+def _interval(row: dict[str, Any], name: str) -> Text:
+    """A share and its interval in per cent, `61.3 [56.5, 66.0]`; as Text, since brackets are markup."""
+    return Text(f"{hundredths(row[name])} {bracketed(row[f'{name}_low'], row[f'{name}_high'])}")
+
+
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+    return NONE if share is None else hundredths(share)

@@ -72,8 +72,8 @@ def train(
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
     from realm.training.fit import refuse_what_hardly_fits
+    from realm.training.group import wait_for_all
     from realm.training.prepare import prepare
-    from realm.training.settings import wait_for_all
 
     place = RunFolder(resolved.run_path)
     # First: what cannot work with another configuration is then told as just that.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +13,21 @@ from rich.console import Console
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError
-from realm.experiments import page, patterns
+from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
-from realm.experiments.grid import Grid, make_grid
-from realm.experiments.page import Section
-from realm.experiments.plot import draw
+from realm.experiments.grid import FAST_NOTE, Grid, make_grid
 from realm.experiments.results import Outcomes, make_results
-from realm.experiments.runner import collect_banks, run_cells, seconds_of
+from realm.experiments.runner import clear, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
 from realm.locks import locked
+from realm.report.experiment import write_experiment_figure, write_experiment_page
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
 #: Where the pages of the project's own experiments are.
 PROJECT_DOCS = Path("docs/results")
-_REPORT = "realm.report.experiment"
 
 
 @dataclass(frozen=True)
@@ -41,33 +36,32 @@ class Order:
 
     Attributes:
         file: of the experiment; its stem is the experiment's name.
-        out: folder of all experiments.
+        out: folder of all experiments: banks and cells.
+        folder: of this one: results.json and report.html.
         docs: folder of page and plot; None: that of the project where there is one, else that of the results. A fast
             run's page always goes to the results.
         seeds, workers: number of seeds, and of processes at once.
         overrides: KEY=VALUE.
-        data: folder of real CoTs (kind `patterns`).
         command: as it was typed, for the page.
+        config: takes the place of the file's `config`.
+        overwrite: what is in `out` is deleted first, all but its banks.
     """
 
     file: Path
     out: Path
+    folder: Path
     docs: Path | None
     seeds: int
     workers: int
     overrides: Sequence[str]
     fast: bool
-    data: Path | None
     command: str
+    config: Path | None = None
+    overwrite: bool = False
 
     @property
     def name(self) -> str:
         return self.file.stem
-
-    @property
-    def folder(self) -> Path:
-        """Of results.json and report.html."""
-        return self.out / self.name
 
     @property
     def pages(self) -> Path:
@@ -76,11 +70,11 @@ class Order:
         return PROJECT_DOCS if PROJECT_DOCS.is_dir() and not self.fast else self.folder
 
 
-def conduct(order: Order, console: Console) -> Path:
+def conduct(order: Order, console: Console) -> dict[str, Any]:
     """Run an experiment as far as it is owed, and write its results, plot and pages.
 
     Returns:
-        The Markdown page.
+        The results, as in results.json.
 
     Raises:
         UserError: a mistake in the file or on the command line, before anything is written; or cells that failed for
@@ -89,13 +83,17 @@ def conduct(order: Order, console: Console) -> Path:
         Stopped: by Ctrl-C or SIGTERM; the same command goes on.
     """
     spec = load(order.file)
-    seeds = 1 if spec.kind == "patterns" else order.seeds
-    grid = make_grid(spec, order.file, order.out, seeds=seeds, overrides=order.overrides, fast=order.fast)
+    if order.config is not None:
+        spec = spec.model_copy(update={"config": str(order.config)})
+    grid = make_grid(spec, order.file, order.out, seeds=order.seeds, overrides=order.overrides, fast=order.fast)
     _check(spec, order.file, grid)
     with locked(order.out):
+        if order.overwrite:
+            clear(order.out)
         console.print(f"realm experiment {order.name}: {spec.title}")
-        made = _patterns(spec, order, grid, console) if spec.kind == "patterns" else _cells(spec, order, grid, console)
-        return _write(spec, order, seconds_of(grid, order.out), *made, console)
+        if order.fast:
+            console.print(FAST_NOTE)
+        return _write(spec, order, seconds_of(grid, order.out), _cells(spec, order, grid, console), console)
 
 
 def _check(spec: Spec, file: Path, grid: Grid) -> None:
@@ -104,10 +102,11 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     Raises:
         ConfigError: a split that is not evaluated, or a kind `bound` without what it needs.
         DataError: seeds would be asked different questions.
+        ModelError, TeacherError: there is no student, or a bank cannot be collected.
     """
-    if spec.kind == "patterns":
-        return
     from realm.evaluation.evaluate import evaluation_splits  # which needs torch, and --list does not
+    from realm.student.load import find
+    from realm.teacher.collect import make_plan
 
     common = grid.common
     task = load_task(common)
@@ -125,6 +124,10 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
+    find(common.model.path)
+    for folder, config in grid.banks.items():
+        if config.run.seed == common.run.seed and not folder.exists():
+            make_plan(config, task)
 
 
 def _check_routes(spec: Spec, file: Path, common: Config, task: Task) -> None:
@@ -162,10 +165,7 @@ def _check_questions(grid: Grid, task: Task, splits: Sequence[str]) -> None:
                 )
 
 
-Made = tuple[dict[str, Any], list[Section]]
-
-
-def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
+def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> dict[str, Any]:
     """Run the cells and compare them."""
     run_cells(grid, order.out, console, workers=order.workers)
     console.print("comparing")
@@ -177,32 +177,11 @@ def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
     results["shown"] = [asdict(one) for one in shown]
     results["banks"] = [asdict(one) for one in facts]
     results["finding"] = compose(results, found, shown, facts, fast=order.fast, tell=spec.tell)
-    return results, page.comparison(results)
+    return results
 
 
-def _patterns(spec: Spec, order: Order, grid: Grid, console: Console) -> Made:
-    """Analyse the errors of the desk's bank, or of the one that is configured, and of the files."""
-    collect_banks(grid.banks, order.out, console, workers=order.workers)
-    started = time.monotonic()
-    own = grid.common.bank.path
-    banks = {patterns.DESK: next(iter(grid.banks))} if own is None else {Path(own).name: Path(own)}
-    if order.data is None:
-        console.print("without the real CoTs: give --data DIR, or set REALM_DATA_DIR")
-    banks |= patterns.import_files(spec, order.data, order.out.resolve(), console)
-    seed = grid.common.run.seed
-    found = patterns.analyse_banks(banks, seed, console)
-    results = patterns.make_results(found, seed)
-    results["finding"] = patterns.finding(found)
-    results["seconds"] = round(time.monotonic() - started, 1)
-    if order.data is not None and "--data" not in order.command:  # the folder came from the environment
-        results["command"] = f"{order.command} --data DIR"
-    return results, [patterns.verdicts(results), patterns.kinds(found)]
-
-
-def _write(
-    spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], sections: Sequence[Section], console: Console
-) -> Path:
-    """Write results.json, plot and pages; the Markdown page's path is returned."""
+def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], console: Console) -> dict[str, Any]:
+    """Write results.json, plot and pages; the results are returned."""
     results = {
         "name": order.name,
         "title": spec.title,
@@ -217,17 +196,9 @@ def _write(
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
     write_atomic(order.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    image, _ = draw(results, order.pages / order.name)
+    image, _ = write_experiment_figure(results, order.pages / order.name)
     target = order.pages / f"{order.name}.md"
-    write_atomic(target, page.page(results, sections, image=image.name))
+    write_atomic(target, page.page(results, image=image.name))
     console.print(results["finding"], markup=False)
-    written = [str(target), *_report(results, order.folder)]
-    console.print(f"wrote {' and '.join(written)}", soft_wrap=True)
-    return target
-
-
-def _report(results: Mapping[str, Any], folder: Path) -> list[str]:
-    """The HTML page beside results.json, where this installation can make it."""
-    if find_spec(_REPORT) is None:
-        return []
-    return [str(import_module(_REPORT).write_experiment_page(dict(results), folder))]
+    console.print(f"wrote {target} and {write_experiment_page(results, order.folder)}", soft_wrap=True)
+    return results

@@ -12,10 +12,10 @@ from statistics import fmean
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
+from realm.experiments.comparison import Outcome, paired
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
-from realm.experiments.statistics import Outcome, paired
 from realm.method.routes import draw
 from realm.method.schedule import ALWAYS
 from realm.run import RunFolder

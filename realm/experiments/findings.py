@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from realm.batch import FAST_NOTE
-from realm.comparison import Compared
+from realm.experiments.comparison import Compared, holm
 from realm.experiments.facts import BankFacts, Shown
+from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
-from realm.experiments.statistics import holm
+from realm.text import between, hundredths, points
 
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
@@ -87,11 +87,11 @@ def compose(
 
 
 def _percent(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['mean']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+    return f"{hundredths(row['mean'])} % ({between(row['low'], row['high'])})"
 
 
 def _points(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['difference']:+.1f} points ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+    return f"{points(row['difference'])} points ({between(row['low'], row['high'], points)})"
 
 
 def _best(results: Results, best: str) -> str:
@@ -153,7 +153,7 @@ def _all(rows: Sequence[Mapping[str, Any]]) -> str:
     """Every row; where they are many without the intervals, which the table has."""
     if len(rows) <= _FEW:
         return _list(rows)
-    each = (f"{row['arm']} − {row['against']}{row.get('where', '')} {100 * row['difference']:+.1f}" for row in rows)
+    each = (f"{row['arm']} − {row['against']}{row.get('where', '')} {points(row['difference'])}" for row in rows)
     return f"{', '.join(each)} points"
 
 
@@ -176,7 +176,7 @@ def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compare
     left = f"the values {where} cannot be told from it" if len(kept) > 1 else "every other value is shown to be worse"
     tests = [(values[arm], others[arm][0]) for arm in order if arm in below]
     worse = "; ".join(
-        f"{value:g} by {-100 * test.difference:.1f} points ({-100 * test.high:.1f} to {-100 * test.low:.1f})"
+        f"{value:g} by {hundredths(-test.difference)} points ({between(-test.high, -test.low)})"
         for value, test in tests
     )
     how = f"p < {LEVEL}, corrected over all pairs"
@@ -189,7 +189,7 @@ def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
     """Whether the gain of wrong routes goes with the gap between teacher and student."""
     gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
     texts = [
-        f"{one.name} (gap {100 * one.gap:+.1f} points) {_points(gains[one.pair])}"
+        f"{one.name} (gap {points(one.gap)} points) {_points(gains[one.pair])}"
         for one in sorted(facts, key=lambda one: one.gap)
     ]
     return [
@@ -233,7 +233,7 @@ def _falls(training: Sequence[Mapping[str, Any]]) -> list[str]:
     if all(row["seeds"] == 1 for row in rows):
         return ["With one seed it cannot be told which arms fall from their best while they train."]
     fallen = [
-        f"{row['arm']} from step {row['falls']['step']:g} (there {100 * row['falls']['difference']:.1f} points below "
+        f"{row['arm']} from step {row['falls']['step']:g} (there {hundredths(row['falls']['difference'])} points below "
         f"its best, step {row['best']['step']:g})"
         for row in rows
         if row["falls"]
@@ -260,7 +260,7 @@ def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
         ends = sorted(rows.values(), key=lambda row: row["mean"])
         low, high = ends[0], ends[-1]
         text += (
-            f"; over the arms this gap goes from {100 * low['mean']:+.1f} ({low['arm']}) to {100 * high['mean']:+.1f} "
+            f"; over the arms this gap goes from {points(low['mean'])} ({low['arm']}) to {points(high['mean'])} "
             f"points ({high['arm']})"
         )
     asked = [row for row in results["gap_pairs"] if row["split"] == split]

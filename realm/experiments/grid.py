@@ -23,12 +23,23 @@ from typing import Any
 
 import yaml
 
-from realm.batch import FAST, with_values
 from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
+from realm.recipes import plan
 
+FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
+#: The most steps and questions of a fast run.
+FAST = {
+    "training.rl.steps": 16,
+    "training.sft.steps": 6,
+    "training.eval_every": 8,
+    "training.eval_questions": 32,
+    "training.save_every": 8,
+    "training.sample_every": 4,
+    "task.max_test": 64,
+}
 #: Settings of the embedded desk, as `realm train` without CONFIG uses them.
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
@@ -107,7 +118,7 @@ def make_grid(
     def resolve(arm: str | None, seed: int) -> Config:
         config = _resolve(spec, file, arm, seed, overrides, fast)
         if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
-            config = with_values(config, {"task.split_seed": first})
+            config = config.changed({"task.split_seed": first})
         return config
 
     grid = Grid(resolve(None, first))
@@ -132,7 +143,22 @@ def _resolve(spec: Spec, file: Path, arm: str | None, seed: int, overrides: Sequ
         texts += [*_texts(bank), *_texts(settings.set)]
         where = f"{file}: arms.{arm}"
     config = _load(spec, where, [*texts, f"run.seed={seed}"])
-    return with_values(config, _caps(config)) if fast else config
+    if fast:
+        config = config.changed(_caps(config))
+    return _of_one_budget(config, where) if spec.one_budget else config
+
+
+def _of_one_budget(config: Config, where: str) -> Config:
+    """The steps of a cold start are taken from those of RL, so that no arm gets more of them than another."""
+    if {stage.kind for stage in plan(config)} != {"sft", "rl"}:
+        return config
+    sft, rl = config.training.sft.steps, config.training.rl.steps
+    if sft >= rl:
+        raise ConfigError(
+            f"{where}: training.sft.steps ({sft}) must be below training.rl.steps ({rl}): the cold start is taken out "
+            "of the common budget of steps."
+        )
+    return config.changed({"training.rl.steps": rl - sft})
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:
@@ -154,13 +180,8 @@ def _load(spec: Spec, where: str, texts: Sequence[str]) -> Config:
 
 def _caps(config: Config) -> dict[str, Any]:
     """The fast settings, where they are below those configured."""
-    found = {}
-    for key, most in FAST.items():
-        value: Any = config
-        for part in key.split("."):
-            value = getattr(value, part)
-        found[key] = most if value is None else min(value, most)
-    return found
+    values = {key: config.get(key) for key in FAST}
+    return {key: FAST[key] if value is None else min(value, FAST[key]) for key, value in values.items()}
 
 
 def _check_evaluation(file: Path, arm: str, config: Config, common: Config) -> None:
@@ -193,7 +214,7 @@ def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
     wanted["content"] = {key: value for key, value in contents(config).items() if key != "model.path"}
     folder = out / "banks" / _hash(wanted)
     banks.setdefault(folder, config)
-    return with_values(config, {"bank.path": str(folder)})
+    return config.changed({"bank.path": str(folder)})
 
 
 def _costly(config: Config) -> bool:
@@ -205,11 +226,11 @@ def _cell(arm: str, config: Config, common: Config, out: Path, grid: Grid) -> Ce
     seed = config.run.seed
     name = _hash(_tree(config, grid.banks))
     trained = grid.folder(out / "cells", arm, seed, name)
-    config = with_values(config, {"run.dir": str(trained.parent), "run.name": trained.name})
+    config = config.changed({"run.dir": str(trained.parent), "run.name": trained.name})
     if config.routes == common.routes and config.bank.path == common.bank.path:
         return Cell(arm, seed, config, trained, trained, None)
     changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
-    evaluation = with_values(config, {**changes, "model.path": str(trained / "model")})
+    evaluation = config.changed({**changes, "model.path": str(trained / "model")})
     key = _hash([name, _evaluation_hash(evaluation, grid.banks, model="trained")])
     return Cell(arm, seed, config, trained, grid.folder(out / "evaluations", arm, seed, key), evaluation)
 

@@ -11,14 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from realm.batch import read_rows
-from realm.comparison import Compared, accuracies, pooled_mean, subtract, tested
 from realm.errors import DataError
+from realm.experiments.comparison import Compared, Outcome, accuracies, holm, paired, pooled_mean, subtract, tested
 from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
-from realm.experiments.statistics import Outcome, holm, paired
 from realm.run import RunFolder, position
 
 #: The fewest resamples, and how many more for every test that p-values are corrected over: the p of a bootstrap is at
@@ -97,7 +95,6 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
     curves = [curve for cell in grid.cells if cell.trained for curve in curves_of(cell, cell.trained)]
     return {
-        "value": "accuracy",
         "seeds": found.seeds,
         "threads": 1 if tiny(grid.common) else None,
         "machine": "; ".join(dict.fromkeys(meta["machine"] for meta in metas)),
@@ -209,7 +206,7 @@ def _judging(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
             taken = [
                 row
                 for cell in grid.of(arm)
-                for row in read_rows(cell.evaluated / "evaluations.jsonl")
+                for row in RunFolder(cell.evaluated).read("evaluations.jsonl")
                 if row["stage"] == "final" and row["split"] == split and row["routes"]
             ]
             values = {name: [row[name] for row in taken if row.get(name) is not None] for name in JUDGING}
@@ -224,7 +221,7 @@ def _kinds(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
     for arm in found.arms:
         values: dict[str, list[float]] = {}
         for cell in grid.of(arm):
-            for row in read_rows(cell.evaluated / "evaluations.jsonl"):
+            for row in RunFolder(cell.evaluated).read("evaluations.jsonl"):
                 if row["stage"] == "final" and (row["split"], bool(row["routes"])) == found.headline:
                     for kind, value in row["by_kind"].items():
                         values.setdefault(kind, []).append(value["accuracy"])

@@ -8,23 +8,32 @@ done again; a training that was stopped goes on from its last checkpoint.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from realm.batch import read_rows, run_shown
 from realm.config import Config, dump_config
 from realm.errors import UserError
 from realm.experiments.grid import Cell, Grid
+from realm.experiments.jobs import LONG_GRACE, Job, JobError, run_shown
 from realm.experiments.watch import Watch
 from realm.files import append_jsonl, write_atomic, writing
-from realm.jobs import LONG_GRACE, Job, JobError
+from realm.locks import LOCK
 from realm.run import RunFolder, versions
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
+
+
+def clear(out: Path) -> None:
+    """Delete everything below the folder but the banks, which may have cost money."""
+    with writing(out):
+        for path in out.iterdir():
+            if path.name not in ("banks", LOCK):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def finished(folder: Path) -> bool:
@@ -162,4 +171,4 @@ def seconds_of(grid: Grid, out: Path) -> float:
     names = {f"bank-{folder.name}" for folder in grid.banks}
     for cell in grid.cells:
         names |= {f"{cell.evaluated.parent.name}-{cell.evaluated.name}", *([cell.trained.name] if cell.trained else [])}
-    return round(sum(row["seconds"] for row in read_rows(out / SECONDS) if row["job"] in names), 1)
+    return round(sum(row["seconds"] for row in RunFolder(out).read(SECONDS) if row["job"] in names), 1)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from realm.config import flatten
 from realm.errors import ConfigError
 from realm.written import read_yaml
 
@@ -21,17 +22,6 @@ PACKAGED = Path(__file__).parent
 UNTRAINED = "base"
 #: Names become parts of folder names and of table cells.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$")]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Overrides with dotted keys: `{training: {rl: {steps: 5}}}` and `{training.rl.steps: 5}` are the same."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            found |= flatten(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 Overrides = Annotated[
@@ -73,28 +63,25 @@ class Axis(Part):
     values: dict[Name, float]
 
 
-class File(Part):
-    """A file of real CoTs to be analysed (kind `patterns`)."""
-
-    file: str = Field(description="Its name in the folder given with --data.")
-    verifier: Literal["exact", "number", "choice", "math", "python"]
-
-
 class Spec(Part):
     """An experiment as its file states it."""
 
     title: str
     question: str = Field(description="What is asked, with the paper's claim, in one sentence.")
-    kind: Literal["train", "bound", "patterns"] = Field(
+    kind: Literal["train", "bound"] = Field(
         "train",
         description="train: arms are trained and compared; bound: the first pair of every bank is also held "
-        "against the gap between teacher and student; patterns: no training, the errors of banks are analysed.",
+        "against the gap between teacher and student.",
     )
     config: str | None = Field(None, description="Configuration file that `base` changes; default: the desk's.")
     base: Overrides = Field({}, description="What all arms have in common.")
+    one_budget: bool = Field(
+        False,
+        description="The optimizer steps of RL are those of every arm in all: its cold start's are taken from them.",
+    )
     untrained: bool = Field(True, description="Evaluate the untrained model too, as the arm `base`.")
     banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")
-    arms: dict[Name, Arm] = {}
+    arms: dict[Name, Arm] = Field(min_length=1)
     axis: Axis | None = None
     pairs: list[Pair] = Field([], description="Differences to test: [arm, against], or with SPLIT/with as a third.")
     measures: list[Measure] = Field([], description="Empty: every held-out split, without and with routes.")
@@ -103,7 +90,6 @@ class Spec(Part):
     tell: Literal["curves"] | None = Field(
         None, description="curves: the finding also says which arms fall from their best while they train."
     )
-    files: dict[Name, File] = Field({}, description="Real CoTs (kind patterns).")
 
     @field_validator("arms")
     @classmethod
@@ -114,10 +100,6 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
-        if (self.kind == "patterns") == bool(self.arms):
-            raise ValueError("`arms` are what is trained: a kind `patterns` has none, any other kind needs some")
-        if self.files and self.kind != "patterns":
-            raise ValueError("`files` belong to the kind `patterns`")
         for name, arm in self.arms.items():
             if arm.bank is not None and arm.bank not in self.banks:
                 raise ValueError(f"arms.{name}.bank: no bank {arm.bank!r} among {_names(self.banks)}")

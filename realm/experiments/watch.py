@@ -5,16 +5,45 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from realm.batch import accuracies_so_far, as_minutes, as_number, as_percent, training_progress
+from realm.config import Config
 from realm.experiments.grid import Cell
-from realm.jobs import Job
+from realm.experiments.jobs import Job
+from realm.recipes import plan
+from realm.run import RunFolder
+from realm.text import clock, percent
 
-#: What an evaluation costs in training runs, roughly; only the shown time left rests on it.
-_EVALUATION = 0.15
+#: What an evaluation costs in training runs, and a step of SFT in steps of RL, roughly; only the shown time left rests
+#: on them.
+_EVALUATION, _SFT_STEP = 0.15, 0.1
+
+
+def training_progress(config: Config, folder: Path) -> tuple[str, float, dict[str, Any]]:
+    """How far a training run has come: stage and step in words, share done in [0, 1], its last row of metrics."""
+    stages = plan(config)
+    costs = [stage.steps * (_SFT_STEP if stage.kind == "sft" else 1.0) for stage in stages]
+    metrics = RunFolder(folder).read("metrics.jsonl")
+    last: dict[str, Any] = metrics[-1] if metrics else {"stage": stages[0].kind, "step": 0, "round": 0}
+    where = last["stage"], last.get("round") or 0
+    place = next((n for n, stage in enumerate(stages) if (stage.kind, stage.round) == where), 0)
+    steps = stages[place].steps
+    ended = place == len(stages) - 1 and last["step"] >= steps
+    words = f"{'evaluation' if ended else last['stage']} {last['step']}/{steps}"
+    share = (sum(costs[:place]) + costs[place] * last["step"] / steps) / sum(costs)
+    return words, min(share, 1.0) * (1 - _EVALUATION), last
+
+
+def accuracies_so_far(folder: Path) -> dict[str, float]:
+    """The last accuracies `without` and `with` routes that a run has measured on validation or test questions."""
+    return {
+        "with" if row["routes"] else "without": row["accuracy"]
+        for row in RunFolder(folder).read("evaluations.jsonl")
+        if row["split"] in ("validation", "test")
+    }
 
 
 class Watch:
@@ -69,9 +98,8 @@ class Watch:
         found = accuracies_so_far(folder)
         return [
             words,
-            as_number(last.get("reward")),
-            as_percent(found.get("without")),
-            as_percent(found.get("with")),
+            "" if last.get("reward") is None else f"{last['reward']:.2f}",
+            *(percent(found[way]) if way in found else "" for way in ("without", "with")),
         ]
 
     def _line(self, share: float) -> str:
@@ -80,9 +108,9 @@ class Watch:
         parts += [f"{states.count(state)} {state}" for state in ("running", "failed") if state in states]
         parts.append(f"{states.count('waiting')} left")
         elapsed = time.monotonic() - self._started
-        parts.append(f"{as_minutes(elapsed)} elapsed")
+        parts.append(f"{clock(elapsed)} elapsed")
         if 0.02 < share < 1:
-            parts.append(f"about {as_minutes(elapsed * (1 - share) / share)} left")
+            parts.append(f"about {clock(elapsed * (1 - share) / share)} left")
         return ", ".join(parts)
 
     def _state(self, cell: Cell) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from realm.display import printable
 from realm.report.svg import interval, percent, points
-from realm.report.tables import Table, TableRow
+from realm.report.table import Table, TableRow
+from realm.text import NONE, decimals, p_value
 
 _MOST_FACT = 400
 _MOST_STEP = 240
@@ -16,7 +17,7 @@ _MOST_STEP = 240
 
 def _share(value: float | None, reach: list[float] | None = None) -> str:
     if value is None:
-        return "–"
+        return NONE
     return percent(value) + (f" ({interval(*reach)})" if reach else "")
 
 
@@ -87,7 +88,7 @@ def guidance_table(found: Mapping[str, Any]) -> Table | None:
                     str(effect["questions"]),
                     points(effect["mean"]),
                     low_high,
-                    "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+                    NONE if p is None else p_value(p),
                 ],
             )
         )
@@ -99,7 +100,7 @@ def redundancy_table(found: Mapping[str, Any]) -> Table:
     redundancy = found["redundancy"]
     distinct = redundancy["distinct_answers"]
     rows: list[TableRow] = [
-        (None, "distinct answers per question", ["–" if distinct is None else f"{distinct:.2f}"]),
+        (None, "distinct answers per question", [NONE if distinct is None else decimals(distinct)]),
         (None, "unreadable answers, not counted", [str(redundancy["unreadable_answers"])]),
         (
             None,
@@ -109,7 +110,7 @@ def redundancy_table(found: Mapping[str, Any]) -> Table:
         (
             None,
             "mean distance of two CoTs (0 equal, 1 nothing in common)",
-            ["–" if redundancy["mean_distance"] is None else f"{redundancy['mean_distance']:.2f}"],
+            [NONE if redundancy["mean_distance"] is None else decimals(redundancy["mean_distance"])],
         ),
         (
             None,

@@ -191,9 +191,10 @@ def line_chart(
         for course in (one.raw, *one.courses):
             if len(course) > 1:
                 parts.append(path([(x(a), y(b)) for a, b in course], f"raw c{one.style}"))
-    for index, one in enumerate(series):
+    marked = [one for one in series if one.markers]
+    for one in series:
         # Intervals at one step would hide each other.
-        apart = _APART * (index - (len(series) - 1) / 2) if one.markers else 0.0
+        apart = _APART * (marked.index(one) - (len(marked) - 1) / 2) if one.markers else 0.0
         parts += _draw(one, Scale(x.low, x.high, x.start + apart, x.end + apart), y)
     ends = [y(one.line[-1].y) for one in series]
     for one, place in zip(series, spread(ends, 13, _TOP, bottom), strict=True):

@@ -84,8 +84,7 @@ class Experiment:
 
     `all_arms` counts the arms that the page leaves out too.
 
-    `kind` is that of the experiment's file, `value` what its figures are (accuracy). `training`, `judging`, `shown`,
-    `banks` and `verdicts` are rows as results.json holds them, of known arms.
+    `training`, `judging`, `shown` and `banks` are rows as results.json holds them, of known arms.
     """
 
     name: str
@@ -105,14 +104,11 @@ class Experiment:
     kinds: dict[tuple[str, str], float]
     costs: list[dict[str, Any]]
     curves: list[Curve]
-    kind: str = "train"
-    value: str = "accuracy"
     gap_pairs: list[Pair] = field(default_factory=list)
     training: list[dict[str, Any]] = field(default_factory=list)
     judging: list[dict[str, Any]] = field(default_factory=list)
     shown: list[dict[str, Any]] = field(default_factory=list)
     banks: list[dict[str, Any]] = field(default_factory=list)
-    verdicts: list[dict[str, Any]] = field(default_factory=list)
     threads: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -198,14 +194,11 @@ def read_experiment(results: Mapping[str, Any]) -> Experiment:
         },
         costs=_of_arms(results.get("cost"), arms),
         curves=list(_curves(results, arms)),
-        kind=text(results.get("kind"), "train"),
-        value=shown(text(results.get("value"), "accuracy")),
         gap_pairs=list(_pairs(results.get("gap_pairs"), arms, "split")),
         training=_of_arms(results.get("training"), arms),
         judging=_of_arms(results.get("judging"), arms),
         shown=_of_arms(results.get("shown"), arms),
         banks=items(results.get("banks"))[:_MOST_ARMS],
-        verdicts=items(results.get("verdicts"))[:_MOST_ARMS],
         threads=whole(results.get("threads")),
         facts={
             key: results[key]

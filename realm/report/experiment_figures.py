@@ -22,6 +22,7 @@ from realm.report.figures import NARROW, WIDE, Figure
 from realm.report.forest import Effect, common_domain, forest, signed
 from realm.report.palette import WITH, WITHOUT, recipe_of, style_of
 from realm.report.svg import MINUS, points
+from realm.text import p_value
 
 #: Most points of one curve; of more, means over neighbouring steps are drawn.
 MOST_STEPS = 40
@@ -47,8 +48,10 @@ def headline_figures(found: Experiment) -> list[Figure]:
     assert measure is not None
     if len(found.axis) > 1:
         # The same split without and with routes: what the axis does to the one is told beside the other.
-        return [_axis_figure(found, [one for one in found.measures if one.split == measure.split])]
-    return [_arm_figure(found, measure, (WIDE, NARROW))]
+        measures = [one for one in found.measures if one.split == measure.split]
+        title = f"{split_title(measure.split)}, over {found.axis_label}"
+        return [_axis_figure(found, measures, title, (WIDE, NARROW))]
+    return [_arm_figure(found, [measure], measure.label, (WIDE, NARROW))]
 
 
 def measure_figures(found: Experiment) -> list[Figure]:
@@ -58,7 +61,7 @@ def measure_figures(found: Experiment) -> list[Figure]:
     if len(found.axis) > 1 and measure is not None:
         drawn |= {one.name for one in found.measures if one.split == measure.split}
     return [
-        _arm_figure(found, one, (NARROW,))
+        _arm_figure(found, [one], one.label, (NARROW,))
         for one in found.measures
         if one.name not in drawn and any((arm, one.name) in found.cells for arm in found.arms)
     ]
@@ -71,28 +74,47 @@ def _domain(found: Experiment) -> tuple[float, float]:
     )
 
 
-def _arm_figure(found: Experiment, measure: Measure, widths: Sequence[int]) -> Figure:
+def _arm_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
+    """A row for every arm, in it a dot for every measure with the seeds beside it."""
     rows = []
     for arm in found.arms:
-        cell = found.cells.get((arm, measure.name))
-        if cell is None:
-            continue
-        style, name = arm_style(found, arm, measure.routes), shown(arm)
-        hover = said(name, cell.mean, cell.low, cell.high, measure.label)
-        dots = [Dot(style, cell.mean, cell.low, cell.high, measure.routes, hover)]
-        dots += [
-            Dot(style, value, None, None, True, said(name, value, None, None, f"seed {seed}"), faint=True)
-            for seed, value in _dots(cell).items()
-        ]
-        rows.append(Row(name, dots, style if style not in (WITHOUT, WITH) else None))
+        dots = [dot for one in measures for dot in _arm_dots(found, arm, one)]
+        if dots:
+            style = arm_style(found, arm, measures[0].routes)
+            rows.append(Row(shown(arm), dots, style if style not in (WITHOUT, WITH) else None))
     drawings = [
-        dot_chart(rows, width=width, summary=measure.label, domain=_domain(found), axis=whole_percent)
-        for width in widths
+        dot_chart(rows, width=width, summary=title, domain=_domain(found), axis=whole_percent) for width in widths
     ]
-    return Figure(measure.label, *drawings)
+    return Figure(title, *drawings)
 
 
-def _axis_figure(found: Experiment, measures: Sequence[Measure]) -> Figure:
+def _arm_dots(found: Experiment, arm: str, measure: Measure) -> list[Dot]:
+    cell = found.cells.get((arm, measure.name))
+    if cell is None:
+        return []
+    style, name = arm_style(found, arm, measure.routes), shown(arm)
+    hover = said(name, cell.mean, cell.low, cell.high, measure.label)
+    seeds = [
+        Dot(style, value, None, None, True, said(name, value, None, None, f"seed {seed}"), faint=True)
+        for seed, value in _dots(cell).items()
+    ]
+    return [Dot(style, cell.mean, cell.low, cell.high, measure.routes, hover), *seeds]
+
+
+def sheet_figures(found: Experiment) -> list[Figure]:
+    """What one picture shows of an experiment: a panel for every split, or of banks the gain beside the gap."""
+    if found.banks:
+        return bank_figures(found)
+    figures = []
+    for split in dict.fromkeys(one.split for one in found.measures):
+        measures = [one for one in found.measures if one.split == split]
+        draw = _axis_figure if len(found.axis) > 1 else _arm_figure
+        figures.append(draw(found, measures, split_title(split), (NARROW,)))
+    return figures
+
+
+def _axis_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
+    """A line over the axis for every measure; broken and level that of the untrained model."""
     series = []
     for measure in measures:
         style = WITH if measure.routes else WITHOUT
@@ -106,20 +128,25 @@ def _axis_figure(found: Experiment, measures: Sequence[Measure]) -> Figure:
                 for seed, value in _dots(cell).items()
             ]
         series.append(Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots))
+        base = found.cells.get(("base", measure.name))
+        if base is not None and "base" not in found.axis:
+            hover = _said_at("base", measure, base)
+            level = [Point(place, base.mean, dashed=True, title=hover) for place in (places[0][0], places[-1][0])]
+            series.append(Series(f"base, {_how(measure.routes)}", style, level))
     drawings = [
         line_chart(
             series,
             width=width,
-            height=height,
-            summary=f"Accuracy over {found.axis_label}",
+            height=320 if width == WIDE else 270,
+            summary=title,
             x_title=found.axis_label,
             y_range=_domain(found),
             y_format=whole_percent,
             whole_steps=False,
         )
-        for width, height in ((WIDE, 320), (NARROW, 270))
+        for width in widths
     ]
-    return Figure(f"{split_title(measures[0].split)}, over {found.axis_label}", *drawings)
+    return Figure(title, *drawings)
 
 
 def _dots(cell: Cell) -> Mapping[str, float]:
@@ -202,7 +229,7 @@ def _effect(found: Experiment, pair: Pair, routes: bool) -> Effect:
         pair.difference,
         pair.low,
         pair.high,
-        "" if pair.p_corrected is None else p_value(pair.p_corrected),
+        "" if pair.p_corrected is None else f"p {p_value(pair.p_corrected)}",
     )
 
 
@@ -233,11 +260,6 @@ def bank_figures(found: Experiment) -> list[Figure]:
     domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
     titles = {"Gap between teacher and student": gaps, "Gain of wrong routes": effects}
     return [forest(title, each, domain, title) for title, each in titles.items() if each]
-
-
-def p_value(p: float) -> str:
-    """A p value in words: `p 0.012`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def gap_figures(found: Experiment) -> list[Figure]:

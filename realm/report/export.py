@@ -21,8 +21,8 @@ from realm.report.figures import Figure
 from realm.report.palette import LIGHT, resolved
 from realm.report.svg import element, label
 
-#: Pixels of the PNG for one of the drawing; the room around a drawing; the height of a line of the caption.
-ZOOM, _MARGIN, _LINE = 2.0, 14, 19
+#: Pixels of the PNG for one of the drawing; the room around drawings and between two; the height of a line of text.
+ZOOM, _MARGIN, _GAP, _LINE = 2.0, 14, 28, 19
 _LETTER = 8.6
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 REPLACEMENT = "\ufffd"
@@ -60,36 +60,39 @@ def save_figures(context: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         ResourceError: the disk refuses.
     """
-    made = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures_of(context):
-        drawing = standalone(figure)
-        made += [folder / f"{name}.svg", folder / f"{name}.png"]
-        write_atomic(made[-2], drawing)
-        with writing(made[-1]):
-            made[-1].write_bytes(to_png(drawing))
-    return made
+    return [file for name, figure in figures_of(context) for file in save(standalone(figure), folder / name)]
 
 
-def standalone(figure: Figure) -> str:
-    """A figure as an SVG file: its caption above, its style in it, without what only a page can show."""
-    width, height, summary = _outside(figure.drawing)
-    lines = textwrap.wrap(summary, max(8, int(width / _LETTER))) or [""]
-    texts = [label(_MARGIN, _MARGIN + _LINE * (place + 0.7), line, "caption") for place, line in enumerate(lines)]
-    if figure.note:
-        texts.append(label(_MARGIN, _MARGIN + _LINE * (len(texts) + 0.6), figure.note, "tick"))
-    top = _MARGIN + _LINE * len(texts) + 4
-    style = element("style", Markup(_style()))
-    ground = element("rect", width="100%", height="100%", fill=LIGHT["bg"])
-    inner = element("g", Markup(_inner(figure.drawing)), transform=f"translate({_MARGIN} {top})")
-    full, tall = width + 2 * _MARGIN, height + top + _MARGIN
+def save(drawing: str, stem: Path) -> tuple[Path, Path]:
+    """Write an SVG file as `<stem>.svg` and `<stem>.png`; a name may hold dots. Errors as of `save_figures`."""
+    vectors, pixels = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
+    write_atomic(vectors, drawing)
+    with writing(pixels):
+        pixels.write_bytes(to_png(drawing))
+    return vectors, pixels
+
+
+def standalone(*figures: Figure, note: str = "") -> str:
+    """Figures side by side as an SVG file: captions above, style in it, without what only a page can show.
+
+    `note` stands below them.
+    """
+    x, tall, parts = float(_MARGIN), 0.0, []
+    for figure in figures:
+        width, height, block = _block(figure)
+        parts.append(element("g", block, transform=f"translate({x:g} {_MARGIN})"))
+        x, tall = x + width + _GAP, max(tall, height)
+    full, tall = x - _GAP + _MARGIN, tall + 2 * _MARGIN
+    if note:
+        tall += _LINE
+        parts.append(label(_MARGIN, tall - _MARGIN, note, "tick"))
     drawing = element(
         "svg",
-        style,
-        ground,
-        *texts,
-        inner,
+        element("style", Markup(_style())),
+        element("rect", width="100%", height="100%", fill=LIGHT["bg"]),
+        *parts,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {full:g} {tall:g}",
         width=f"{full:g}",
@@ -97,6 +100,18 @@ def standalone(figure: Figure) -> str:
     )
     # A name may hold what HTML bears and XML does not: controls, halves of surrogate pairs.
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{_NOT_XML.sub(REPLACEMENT, drawing)}\n'
+
+
+def _block(figure: Figure) -> tuple[float, float, Markup]:
+    """Width and height of a figure with its caption, and the two."""
+    width, height, summary = _outside(figure.drawing)
+    lines = textwrap.wrap(summary, max(8, int(width / _LETTER))) or [""]
+    texts = [label(0, _LINE * (place + 0.7), line, "caption") for place, line in enumerate(lines)]
+    if figure.note:
+        texts.append(label(0, _LINE * (len(texts) + 0.6), figure.note, "tick"))
+    top = _LINE * len(texts) + 4
+    inner = element("g", Markup(_inner(figure.drawing)), transform=f"translate(0 {top})")
+    return width, top + height, Markup("").join([*texts, inner])
 
 
 def _outside(drawing: str) -> tuple[float, float, str]:

@@ -12,7 +12,8 @@ from realm.report.data import Report, split_order, split_title
 from realm.report.figures import NARROW, WIDE, Figure, rl_rows, smoothed, step_range, validation_course
 from realm.report.palette import style_of
 from realm.report.svg import Scale, element, interval, label, line, marker, path, percent, svg
-from realm.report.tables import Table, TableRow, cell
+from realm.report.table import Table, TableRow
+from realm.report.tables import cell
 
 #: Size of a reliability diagram's plot, and of the strip below it that says where the scores lie (pixels).
 _SIDE, _STRIP, _LEFT, _TOP = 250, 44, 48, 10

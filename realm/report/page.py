@@ -18,6 +18,7 @@ from realm.report.forest import difference_figures
 from realm.report.palette import style_of
 from realm.report.templates import render
 from realm.report.verdict import verdict
+from realm.text import duration
 
 #: Characters of the configuration and of one fact of meta.json that the page shows.
 _MOST_CONFIG, _MOST_FACT = 60_000, 400
@@ -180,7 +181,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         if isinstance(value, dict):
             value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
         elif key == "seconds" and seconds is not None:
-            value = tables.duration(seconds)
+            value = duration(seconds)
         if value is not None and value != "":
             found.append(("time" if key == "seconds" else key.replace("_", " "), str(value)[:_MOST_FACT]))
     return found

@@ -28,7 +28,7 @@ from realm.report.data import (
 from realm.report.export import save_figures
 from realm.report.forest import difference_figures
 from realm.report.svg import percent, points
-from realm.report.tables import Table, TableRow
+from realm.report.table import Table, TableRow
 from realm.report.templates import render
 from realm.statistics.bootstrap import paired_difference
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from markupsafe import Markup
@@ -23,17 +22,8 @@ from realm.report.data import (
 from realm.report.figures import MOST_KINDS, validation_course
 from realm.report.palette import style_of
 from realm.report.svg import element, interval, marker, percent, points, svg
-
-#: Style of the marker (None: no marker), name, and the cells of one row.
-TableRow = tuple[int | None, str, Sequence[Markup | str]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text and small drawings; `bodies` are (heading, rows), a row begins with (style, name)."""
-
-    columns: Sequence[str]
-    bodies: Sequence[tuple[str, Sequence[TableRow]]] = field(default_factory=list)
+from realm.report.table import Table, TableRow
+from realm.text import duration
 
 
 def swatch(style: int, solid: bool = True) -> Markup:
@@ -212,12 +202,3 @@ def count(value: Any) -> str:
     """A count with its thousands set apart; empty where it is no number."""
     found = number(value)
     return "" if found is None else f"{found:,.0f}".replace(",", "\u202f")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `45 s`, `12 min 5 s`, `3 h 20 min`."""
-    total = round(seconds)
-    if total < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
-    minutes, rest = divmod(total, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -235,7 +235,7 @@ class VerifierPool:
 
 
 def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
-    """One verdict for each (answer, gold, question), in order; equal ones are judged once, and no worker starts for none."""
+    """One verdict for each (answer, gold, question), in order; equal ones are judged once. None starts no worker."""
     asked = list(dict.fromkeys(pairs))
     verdicts = dict(zip(asked, pool.verify(asked) if asked else (), strict=True))
     return [verdicts[pair] for pair in pairs]

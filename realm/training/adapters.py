@@ -16,7 +16,8 @@ from torch import nn
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.student.load import load_model, probe_tokens
-from realm.training.settings import sharded, untouched_randomness
+from realm.training.group import sharded
+from realm.training.settings import untouched_randomness
 
 if TYPE_CHECKING:
     from peft import LoraConfig

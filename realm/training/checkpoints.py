@@ -26,8 +26,8 @@ from realm.files import write_atomic, writing
 from realm.processes import main_process
 from realm.stopping import Request
 from realm.training.adapters import below_adapters, merge
+from realm.training.group import sharded
 from realm.training.published import compare, scores
-from realm.training.settings import sharded
 
 _SEAL = "seal.json"
 

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel, Trainer
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-from realm.training.settings import sharded, untouched_randomness
+from realm.training.group import sharded
+from realm.training.settings import untouched_randomness
 
 _LOG = logging.getLogger(__name__)
 

@@ -50,8 +50,9 @@ from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
+from realm.training.group import wait_for_all
 from realm.training.renderer import Renderer
-from realm.training.settings import question_order, wait_for_all
+from realm.training.settings import question_order
 from realm.training.sft import Example, without_routes
 
 _LOG = logging.getLogger(__name__)

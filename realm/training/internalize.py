@@ -30,6 +30,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from realm.method.prompt import Tags
+from realm.sections import InternalizeSettings
 from realm.student.generate import completion_text
 from realm.student.prompts import encode
 from realm.student.scoring import Scored
@@ -38,7 +39,6 @@ from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group
 from realm.training.shared_prefix import causal_model
-from realm.training_sections import InternalizeSettings
 
 #: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
 _ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)

@@ -31,10 +31,11 @@ from realm.training.adapters import with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
 from realm.training.fit import refuse_what_cannot_fit
+from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.renderer import Renderer
-from realm.training.settings import accumulation, hushed, sharded
+from realm.training.settings import accumulation, hushed
 from realm.training.sft import Example, examples
 from realm.training.trial import try_out
 

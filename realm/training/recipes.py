@@ -29,13 +29,14 @@ from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
+from realm.training.group import leave_group, sharded
 from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.prepare import Prepared, by_instructors, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
-from realm.training.settings import hushed, leave_group, sharded, untouched_randomness
+from realm.training.settings import hushed, untouched_randomness
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.

@@ -22,8 +22,8 @@ from realm.config import Config
 from realm.method.completion import REASONS
 from realm.run import RunFolder
 from realm.student.prompts import prompt_text
+from realm.training.group import sharded
 from realm.training.rewards import Group, RouteReward
-from realm.training.settings import sharded
 
 #: Called with what is going on: stage, round, step, steps, and what is known of reward, accuracy and the time left.
 Progress = Callable[[dict[str, Any]], None]

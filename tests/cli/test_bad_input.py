@@ -254,7 +254,7 @@ def test_build_base_refuses_a_used_folder(work: Path, realm: Realm) -> None:
 
 def test_quickstart_refuses_a_used_name(work: Path, realm: Realm) -> None:
     (work / "runs" / "quickstart").mkdir(parents=True)
-    (work / "runs" / "quickstart" / "meta.json").write_text("{}")
+    (work / "runs" / "quickstart" / "results.json").write_text("{}")
     before = tree(work)
     message = refused(realm("quickstart", "--fast"))
     assert "quickstart" in message

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from realm.bank.store import Bank
 from realm.cli import bank as bank_commands
 from realm.cli.app import Commands
+from tests.holding import another_holds
 
 from .conftest import question_rows, write_rows
 
@@ -251,10 +252,8 @@ def test_compaction_says_what_it_saves(realm: Realm) -> None:
 @pytest.mark.parametrize("command", ["label", "compact"])
 def test_two_processes_never_write_together(realm: Realm, command: str) -> None:
     done(realm("import", "rows.jsonl", "bank", "--verifier", "number"))
-    folder = Bank.open("bank").folder
-    assert folder is not None
-    with folder.lock():
-        assert "another process is writing" in refused(realm(command, "bank"))
+    with another_holds(Path("bank")):
+        assert "is working in this folder" in refused(realm(command, "bank"))
 
 
 @pytest.mark.parametrize("broken", ["missing", "damaged"])

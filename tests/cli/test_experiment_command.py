@@ -20,7 +20,6 @@ def test_the_list_names_every_experiment_with_its_cells(realm: Realm) -> None:
     lines = {line.split()[0]: line for line in result.output.splitlines()}
     assert lines.keys() == packaged().keys()
     assert "(8 cells with 2 seeds)" in lines["mrpv-alone"]
-    assert "(no training)" in lines["error-patterns"]
 
 
 def test_mistakes_end_in_one_line_and_leave_nothing(

@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from realm.stopping import Request
 from tests.cli.test_signals import rows
-from tests.test_locks import other
+from tests.holding import another_holds
 
 Realm = Callable[..., Result]
 FILES = ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl")
@@ -40,7 +40,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("way", ["--resume", "--overwrite", "", "--resume --overwrite"])
 def test_a_run_under_way_is_neither_gone_on_with_nor_replaced(work: Path, realm: Realm, way: str) -> None:
     assert realm("train", "config.yaml").exit_code == 0
-    with other(work / "runs/first") as process:
+    with another_holds(work / "runs/first") as process:
         before = tree(work / "runs/first")
         refused = realm("train", "config.yaml", *way.split())
         assert (refused.exit_code, refused.exception.__class__) == (2, SystemExit), refused.output

@@ -34,38 +34,57 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def cell(folder: Path, arm: str) -> Path:
+    """The run of an arm."""
+    (found,) = (folder / "cells").glob(f"{arm}-seed*")
+    return found
+
+
 def test_it_says_that_its_figures_mean_little_and_where_the_report_is(finished: tuple[Path, str]) -> None:
     folder, printed = finished
     words = " ".join(printed.split())
     assert words.count("the figures mean little") == 2
-    assert "left" in words
+    assert "left" in words and f"Look at {folder}/report.html" in printed.replace("\n", "")
     assert (folder / "report.html").stat().st_size > 50_000
 
 
 def test_table_has_every_model_split_and_way_with_intervals(finished: tuple[Path, str]) -> None:
     folder, printed = finished
-    summary = json.loads((folder / "summary.json").read_text())
-    cells = {(row["name"], row["split"], row["routes"]) for row in summary["rows"]}
-    assert cells == {
-        (name, split, k) for name in ("base", *RECIPES) for split in ("test", "ood", "uncommented") for k in (0, 4)
+    results = json.loads((folder / "results.json").read_text())
+    assert {(row["arm"], row["measure"]) for row in results["cells"]} == {
+        (name, f"{split}/{way}")
+        for name in ("base", *RECIPES)
+        for split in ("test", "ood", "uncommented")
+        for way in ("without", "with")
     }
-    for row in summary["rows"]:
-        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
-        assert f"{row['accuracy']:.1%} ({row['low']:.1%} – {row['high']:.1%})" in printed
+    for row in results["cells"]:
+        assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
+        assert f"{row['mean']:.1%} ({row['low']:.1%} – {row['high']:.1%})" in printed
+    # The same figures as of the evaluations themselves.
+    for name in RECIPES:
+        final = [row for row in rows(cell(folder, name) / "evaluations.jsonl") if row["stage"] == "final"]
+        told = {row["measure"]: row for row in results["cells"] if row["arm"] == name}
+        for row in final:
+            one = told[f"{row['split']}/{'with' if row['routes'] else 'without'}"]
+            assert [one[key] for key in ("mean", "low", "high")] == [
+                row[key] for key in ("accuracy", "accuracy_low", "accuracy_high")
+            ]
 
 
 def test_same_budget_of_steps(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    summary = json.loads((folder / "summary.json").read_text())
-    assert {cost["steps"] for cost in summary["cost"]} == {summary["budget"]["steps"]}
-    stages = {(row["stage"]) for row in rows(folder / "realm-r1" / "metrics.jsonl")}
+    results = json.loads((folder / "results.json").read_text())
+    assert {cost["steps"] for cost in results["cost"]} == {results["budget"]["steps"]}
+    stages = {(row["stage"]) for row in rows(cell(folder, "realm-r1") / "metrics.jsonl")}
     assert stages == {"sft", "rl"}
 
 
 def test_routes_fade_where_they_should(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     shown = {
-        recipe: [row["routes_per_prompt"] for row in rows(folder / recipe / "metrics.jsonl") if row["stage"] == "rl"]
+        recipe: [
+            row["routes_per_prompt"] for row in rows(cell(folder, recipe) / "metrics.jsonl") if row["stage"] == "rl"
+        ]
         for recipe in RECIPES
     }
     assert set(shown["grpo"]) == {0.0}
@@ -93,17 +112,17 @@ def test_models_are_ordinary_and_taught(finished: tuple[Path, str]) -> None:
         "assert 'realm' not in sys.modules\n"
     )
     base = Path(__file__).resolve().parents[2] / "realm" / "desk" / "base"
-    paths = [str(base), *(str(folder / recipe / "model") for recipe in RECIPES)]
+    paths = [str(base), *(str(cell(folder, recipe) / "model") for recipe in RECIPES)]
     done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_a_used_name_is_refused_at_once(finished: tuple[Path, str]) -> None:
     folder, _ = finished
-    before = (folder / "summary.json").read_bytes()
+    before = (folder / "results.json").read_bytes()
     done = subprocess.run(
         [sys.executable, "-m", "realm", "quickstart", "--fast", "--out", str(folder)], capture_output=True, text=True
     )
     assert done.returncode == 2
     assert "already used" in done.stderr and "Traceback" not in done.stderr
-    assert (folder / "summary.json").read_bytes() == before
+    assert (folder / "results.json").read_bytes() == before

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from realm import jobs
 from realm.desk import task
-from realm.experiments import results
+from realm.experiments import jobs, results
 
 SPEC: dict[str, Any] = {
     "title": "Two arms",

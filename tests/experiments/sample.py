@@ -5,9 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from realm.comparison import Compared
+from realm.experiments.comparison import Compared, Outcome, paired
 from realm.experiments.results import Key
-from realm.experiments.statistics import Outcome, paired
 
 SEEDS = (0, 1, 2)
 SKILL = {"base": 0.3, "low": 0.6, "mid": 0.62, "high": 0.2}
@@ -60,7 +59,6 @@ def results(**changes: Any) -> dict[str, Any]:
         "kind": "train",
         "fast": False,
         "seconds": 125.0,
-        "value": "accuracy",
         "seeds": list(SEEDS),
         "threads": 1,
         "machine": "a machine",

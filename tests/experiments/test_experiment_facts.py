@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from realm.bank.store import Bank
-from realm.batch import with_values
 from realm.config import Config
 from realm.errors import DataError
 from realm.experiments.facts import Shown, bank_facts, shown_routes
@@ -33,7 +32,7 @@ def grid(tmp_path: Path) -> Grid:
         (folder / "bank_stats.json").write_text(json.dumps({"redundancy": {"mean_distance": 0.4}}))
         changes: dict[str, Any] = {"bank.path": str(tmp_path / "bank"), "routes.k": 3}
         changes |= {"routes.selection": "error_ratio", "routes.error_ratio": 0.0}
-        grid.cells.append(Cell(arm, 0, with_values(grid.common, changes), folder, folder, None))
+        grid.cells.append(Cell(arm, 0, grid.common.changed(changes), folder, folder, None))
     return grid
 
 

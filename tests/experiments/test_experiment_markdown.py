@@ -1,14 +1,10 @@
-"""The Markdown page and the plot: every table, every figure, and the same bytes for the same results."""
+"""The Markdown page: every table and every figure."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from realm.experiments.page import comparison, page
-from realm.experiments.plot import STYLES, draw
+from realm.experiments.page import page
 from tests.experiments.sample import results
 
 BANK: dict[str, Any] = {
@@ -18,8 +14,7 @@ BANK: dict[str, Any] = {
 
 
 def written(**changes: Any) -> str:
-    found = results(**changes)
-    return page(found, comparison(found), image="sample.svg")
+    return page(results(**changes), image="sample.svg")
 
 
 def test_head() -> None:
@@ -104,43 +99,8 @@ def test_one_thread_is_claimed_only_where_it_is_so() -> None:
     assert "seconds of training on one thread, without evaluation" in written()
     text = written(threads=None)
     assert "2:05 min of processes;" in text and "one thread" not in text
-    assert "2:05 min of analysis;" in written(kind="patterns")
 
 
-def test_the_gains_of_banks_are_drawn_over_their_gaps(tmp_path: Path) -> None:
-    svg, png = draw(results(banks=[BANK], axis=None), tmp_path / "bound")
-    assert svg.read_text() != draw(results(axis=None), tmp_path / "arms")[0].read_text()
-    assert "gain of wrong routes" in svg.read_text()
-    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-def test_names_of_the_user_are_text_and_no_formula_table_or_suffix(tmp_path: Path) -> None:
-    axis = {"label": "a $_$ b", "values": {"low": 0.0, "mid": 1.0, "high": 2.0}}
-    drawn = [draw(results(axis=axis), tmp_path / name)[0] for name in ("lr-0.1", "lr-0.2")]
-    assert [path.name for path in drawn] == ["lr-0.1.svg", "lr-0.2.svg"]
-    assert all(path.exists() for path in drawn)
-    kinds = [{"arm": "mid", "kind": "a|b\nc", "mean": 0.5}]
-    assert "|  | a\\|b c |" in written(kinds=kinds).splitlines()
-
-
-def test_the_legend_knows_what_only_one_panel_shows(tmp_path: Path) -> None:
-    found = results(axis=None)
-    apart = [{**row, "split": "test" if row["routes"] else "ood"} for row in found["measures"]]
-    content = draw({**found, "measures": apart}, tmp_path / "apart")[0].read_text()
-    assert "without routes" in content and "with routes -->" in content
-
-
-@pytest.mark.parametrize("changes", [{}, {"axis": None}])
-def test_the_plot_is_the_same_for_the_same_results(tmp_path: Path, changes: dict[str, Any]) -> None:
-    drawn = [draw(results(**changes), tmp_path / name) for name in ("first", "second")]
-    (svg, png), (again, _) = drawn
-    content = svg.read_text()
-    assert content == again.read_text()
-    assert "<dc:date>" not in content
-    for colour, _ in STYLES.values():
-        assert colour.lower() in content.lower()
-    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-def test_without_and_with_routes_differ_in_more_than_colour() -> None:
-    assert STYLES[False][1] != STYLES[True][1]
+def test_names_of_the_user_are_text_in_a_table() -> None:
+    kinds = [{"arm": "mid", "kind": "a|b", "mean": 0.5}]
+    assert "|  | a\\|b |" in written(kinds=kinds).splitlines()

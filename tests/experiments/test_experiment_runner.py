@@ -32,7 +32,7 @@ Started = Callable[[], list[str]]
 
 def order(file: Path, **more: Any) -> Order:
     settings: dict[str, Any] = {
-        "out": Path("x"), "docs": None, "seeds": 2, "workers": 2, "fast": False, "data": None,
+        "out": Path("x"), "folder": Path("x") / file.stem, "docs": None, "seeds": 2, "workers": 2, "fast": False,
         "overrides": ["evaluation.bootstrap=200"], "command": "realm experiment mine.yaml",
     }  # fmt: skip
     return Order(file, **{**settings, **more})
@@ -255,7 +255,7 @@ def test_two_experiments_never_work_in_one_folder(write_spec: WriteSpec, started
 def test_progress_without_a_terminal(
     write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("realm.batch.PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("realm.experiments.jobs.PLAIN_EVERY", 0.0)
     conduct(order(write_spec(), workers=1), Console(width=100, force_terminal=False))
     printed = " ".join(capsys.readouterr().out.split())
     assert "banks: 1 of 2 collected" in printed
@@ -267,12 +267,12 @@ def test_progress_without_a_terminal(
 def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Started) -> None:
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
-        "name", "title", "question", "kind", "command", "fast", "seconds", "value", "seeds", "threads", "machine",
+        "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis",
         "kinds", "judging", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
-    assert (found["kind"], found["value"], found["threads"]) == ("train", "accuracy", 1)
+    assert (found["kind"], found["threads"]) == ("train", 1)
     assert found["machine"] == "a machine"
     assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
     assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]
@@ -314,9 +314,13 @@ def test_gaps_are_paired(write_spec: WriteSpec, started: Started) -> None:
 
 def test_pages_go_where_they_belong(write_spec: WriteSpec, started: Started, tmp_path: Path) -> None:
     file = write_spec()
-    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("x/mine/mine.md")
+    conduct(order(file, seeds=1), Console(quiet=True))
+    assert Path("x/mine/mine.md").exists()
     Path("docs/results").mkdir(parents=True)
-    assert conduct(order(file, seeds=1), Console(quiet=True)) == Path("docs/results/mine.md")
-    assert conduct(order(file, seeds=1, fast=True), Console(quiet=True)) == Path("x/mine/mine.md")
-    assert conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True)) == tmp_path / "here" / "mine.md"
+    conduct(order(file, seeds=1), Console(quiet=True))
+    assert Path("docs/results/mine.md").exists()
+    conduct(order(file, seeds=1, fast=True), Console(quiet=True))
+    assert Path("x/mine/mine.md").exists()
+    conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True))
+    assert (tmp_path / "here" / "mine.md").exists()
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"mine.md", "mine.svg", "mine.png"}

@@ -35,14 +35,12 @@ def test_a_file_is_read(write_spec: Callable[..., Path]) -> None:
         ({"arms": {"a": {"bank": "none"}}}, r"mine\.yaml: arms\.a\.bank: no bank 'none'"),
         ({"arms": {"a/b": {}}}, r"mine\.yaml: arms\.a/b: String should match"),
         ({"arms": {"base": {}}}, r"mine\.yaml: arms: `base` is the untrained model"),
-        ({"arms": {}}, r"mine\.yaml: `arms` are what is trained"),
+        ({"arms": {}}, r"mine\.yaml: arms: Dictionary should have at least 1 item"),
         ({"pairs": [["r1", "r2"]]}, r"mine\.yaml: pairs: no arm 'r2' among plain, r1, base"),
         ({"pairs": [["r1", "base"]], "untrained": False}, r"no arm 'base'"),
         ({"axis": {"label": "x", "values": {"plain": 1}}}, r"mine\.yaml: axis\.values needs one number for each of pl"),
         ({"headline": ["test", "perhaps"]}, r"mine\.yaml: headline\.1: .*found 'perhaps'"),
         ({"measures": [["ood", "with"]]}, r"headline: is none of `measures`"),
-        ({"kind": "patterns"}, r"a kind `patterns` has none"),
-        ({"files": {"a": {"file": "a.jsonl", "verifier": "number"}}}, r"`files` belong to the kind `patterns`"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(

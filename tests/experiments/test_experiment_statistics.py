@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.comparison import pooled_mean, subtract
-from realm.experiments.statistics import holm, paired
+from realm.experiments.comparison import holm, paired, pooled_mean, subtract
 
 RESAMPLES = 500
 

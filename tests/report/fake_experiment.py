@@ -63,7 +63,6 @@ def results(
         "question": f"{shout}How does the share of wrong routes in the prompt change what the student learns?",
         "command": "realm experiment error-ratio --seeds 3",
         "kind": "train",
-        "value": "accuracy",
         "threads": 1,
         "fast": False,
         "seeds": list(SEEDS),
@@ -109,35 +108,4 @@ def results(
         "cost": cost,
         "curves": curves,
         "finding": f"{shout}Half of the routes wrong is best: 66.0 % without routes, 52.0 % where all are right.",
-    }
-
-
-def patterns() -> dict[str, Any]:
-    """What the experiment that trains nothing hands to the page; the second bank allows no test."""
-    measure = {"name": "habit share", "split": "habit share", "routes": False}
-    return {
-        "name": "error-patterns",
-        "title": "Are wrong CoTs systematic or noise?",
-        "question": "Which?",
-        "kind": "patterns",
-        "value": "habit share",
-        "command": "realm experiment error-patterns",
-        "fast": False,
-        "seeds": [0],
-        "threads": None,
-        "seconds": 12.0,
-        "arms": [{"name": "desk", "set": {}}],
-        "measures": [measure | {"label": "wrong CoTs that follow a habit, share"}],
-        "headline": "habit share",
-        "cells": [
-            {"arm": "desk", "measure": "habit share", "seeds": {"0": 0.61}, "mean": 0.61, "low": 0.55, "high": 0.67}
-        ],
-        "kinds": [{"arm": "desk", "kind": "number", "mean": 0.4}],
-        "verdicts": [
-            {"bank": "desk", "verdict": "systematic", "wrong": 240, "analysed": 230, "agree": 0.5, "by_chance": 0.125}
-            | {"habit_share": [0.61, 0.55, 0.67], "p": 0.0005, "by_rules": None},
-            {"bank": "sums", "verdict": "noise", "wrong": 20, "analysed": 20, "agree": None, "by_chance": None}
-            | {"habit_share": None, "p": None, "by_rules": None},
-        ],
-        "finding": "desk: Systematic.",
     }

@@ -6,6 +6,7 @@ import re
 import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import fake_experiment
 import fake_run
@@ -16,7 +17,7 @@ from realm.cli.app import app
 from realm.errors import ResourceError
 from realm.report import write_report
 from realm.report.charts import Dot, Row, dot_chart
-from realm.report.experiment import write_experiment_page
+from realm.report.experiment import write_experiment_figure, write_experiment_page
 from realm.report.export import ZOOM, figures_of, save_figures, standalone, to_png
 from realm.report.figures import Figure
 
@@ -90,6 +91,39 @@ def test_an_experiments_figures(tmp_path: Path) -> None:
     write_experiment_page(fake_experiment.results(), tmp_path, figures=tmp_path / "f")
     names = {path.stem for path in (tmp_path / "f").glob("*.png")}
     assert {"headline-test-over-wrong-routes", "curve-50", "pair-test-without-routes", "gap-test"} <= names
+
+
+def sheet(tmp_path: Path, name: str = "sheet", **changes: Any) -> tuple[list[str], str]:
+    """The texts of the one picture of an experiment, and all of it."""
+    results = fake_experiment.results(axis="axis" in changes and changes.pop("axis"))
+    vectors, pixels = write_experiment_figure({**results, **changes}, tmp_path / name)
+    assert (vectors.name, pixels.name) == (f"{name}.svg", f"{name}.png")
+    assert pixels.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    drawing = vectors.read_text(encoding="utf-8")
+    return ["".join(node.itertext()) for node in ET.fromstring(drawing).iter(f"{SVG}text")], drawing
+
+
+def test_one_picture_has_a_panel_for_every_split_both_ways(tmp_path: Path) -> None:
+    texts, drawing = sheet(tmp_path, "lr-0.1", banks=[])
+    assert [text for text in texts if text in ("Test", "Out of distribution")] == ["Test", "Out of distribution"]
+    assert any("hollow is without routes, solid with routes" in text for text in texts)
+    for kind in ("hollow", "solid"):
+        assert len(re.findall(rf'class="mark c\d+ {kind}"', drawing)) == 2 * len(fake_experiment.ARMS)
+    assert drawing == sheet(tmp_path, "lr-0.2", banks=[])[1]
+
+
+def test_one_picture_of_an_axis_has_the_untrained_model_as_a_level(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    cells = [{**row, "arm": "base"} for row in results["cells"] if row["arm"] == "0 %"]
+    arms = [{"name": "base", "set": {}}, *results["arms"]]
+    texts, drawing = sheet(tmp_path, axis=True, banks=[], arms=arms, cells=[*results["cells"], *cells])
+    assert {"with", "without", "base, with", "base, without", "wrong routes, %"} <= set(texts)
+    assert len(re.findall(r'class="line c\d+ dashed"', drawing)) == 4
+
+
+def test_one_picture_of_banks_has_the_gain_beside_the_gap(tmp_path: Path) -> None:
+    texts, _ = sheet(tmp_path)
+    assert {"Gap between teacher and student", "Gain of wrong routes"} <= set(texts)
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:

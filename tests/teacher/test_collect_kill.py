@@ -158,7 +158,7 @@ def test_two_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             monkeypatch.chdir(tmp_path)
             second = CliRunner().invoke(app, ["collect", "config.yaml", "--out", "bank", again])
             assert second.exit_code == 2
-            assert "another process is writing to this bank" in second.stderr
+            assert "is working in this folder" in second.stderr
             assert second.stderr.count("\n") == 1
             assert process.is_alive()
         finally:

@@ -16,11 +16,11 @@ from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
+from realm.sections import TrainingConfig
 from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
-from realm.training_sections import TrainingConfig
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:

@@ -16,6 +16,7 @@ from realm.bank.store import Bank
 from realm.method.completion import parse
 from realm.method.reward import Reward
 from realm.method.routes import Route
+from realm.sections import InternalizeSettings
 from realm.student.prompts import encode
 from realm.student.scoring import Scored
 from realm.training.grpo import RouteTrainer
@@ -24,7 +25,6 @@ from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group
-from realm.training_sections import InternalizeSettings
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"

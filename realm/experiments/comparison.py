@@ -1,4 +1,4 @@
-"""Arms compared over several seeds: pooled accuracies and paired differences.
+"""Arms compared over several seeds: pooled accuracies, paired differences, and the correction of their p-values.
 
 Intervals are 95 % bootstrap intervals over questions *and* seeds: in every resample the seeds are drawn with
 replacement and so are the questions, the same questions for every seed and for both sides of a difference.
@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from realm.files import read_jsonl
 from realm.method.seeds import derive
-from realm.statistics.bootstrap import Difference
+from realm.statistics.bootstrap import Difference, bootstrap_interval
 from realm.statistics.student import t_test
 
-#: Accuracy of every question id, by (split, routes).
+#: Share of right completions of every question id.
+Outcome = Mapping[str, float]
+#: Outcomes by (split, routes).
 Accuracies = dict[tuple[str, int], dict[str, float]]
 
 
@@ -34,7 +37,7 @@ def accuracies(folder: Path) -> Accuracies:
     return found
 
 
-def pooled_means(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> np.ndarray:
+def pooled_means(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Means of bootstrap resamples over seeds and questions, shape (resamples,); equal seeds resample equally.
 
     Args:
@@ -53,7 +56,7 @@ def pooled_means(runs: Sequence[Mapping[str, float]], resamples: int = 2000, see
     return np.array(means)
 
 
-def _values(runs: Sequence[Mapping[str, float]]) -> np.ndarray:
+def _values(runs: Sequence[Outcome]) -> np.ndarray:
     """The values of all runs, shape (seeds, questions)."""
     ids = sorted(runs[0])
     if any(sorted(run) != ids for run in runs):
@@ -61,8 +64,14 @@ def _values(runs: Sequence[Mapping[str, float]]) -> np.ndarray:
     return np.array([[run[key] for key in ids] for run in runs])
 
 
-def pooled_mean(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> Difference:
-    """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`."""
+def pooled_mean(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Difference:
+    """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`.
+
+    One seed has the interval of its own evaluation (`realm.evaluation.evaluate`).
+    """
+    if len(runs) == 1:
+        values = list(runs[0].values())
+        return Difference(fmean(values), *bootstrap_interval(values, resamples, derive(seed, "bootstrap")))
     low, high = np.quantile(pooled_means(runs, resamples, seed), [0.025, 0.975])
     return Difference(float(_values(runs).mean()), float(low), float(high))
 
@@ -76,7 +85,7 @@ class Compared(NamedTuple):
     p: float
 
 
-def tested(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int = 0) -> Compared:
+def tested(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Compared:
     """The mean of differences over seeds and questions, held against zero; arguments and errors as of `pooled_means`.
 
     The p-value is the larger of two, and the interval reaches as far as either of theirs: of the bootstrap over seeds
@@ -95,9 +104,32 @@ def tested(runs: Sequence[Mapping[str, float]], resamples: int = 2000, seed: int
     return Compared(mean, low, high, p)
 
 
-def subtract(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+def subtract(a: Outcome, b: Outcome) -> dict[str, float]:
     """a − b for every question id."""
     return {key: a[key] - b[key] for key in a}
+
+
+def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int) -> Compared:
+    """Mean of a − b, paired by seed and question, with interval and p-value as of `tested`.
+
+    Raises:
+        ValueError: the runs hold different questions.
+        KeyError: b lacks a question of a.
+    """
+    return tested([subtract(one, other) for one, other in zip(a, b, strict=True)], resamples, seed)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values corrected by Holm's step-down method (Scand. J. Statist. 6, 1979), in the order given.
+
+    Their family-wise error rate holds however the tests depend on each other.
+    """
+    corrected = [0.0] * len(values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 def interval_words(seeds: int) -> str:

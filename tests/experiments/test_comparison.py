@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realm.comparison import accuracies, pooled_mean, subtract
+from realm.experiments.comparison import accuracies, pooled_mean, subtract
 
 
 def test_mean_and_an_interval_without_chance() -> None:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from rich.console import Console, RenderableType
+from rich.live import Live
+
 from realm.errors import UserError
 from realm.stopping import stoppable
 
@@ -23,6 +26,8 @@ from realm.stopping import stoppable
 COMMAND = (sys.executable, "-m", "realm")
 #: Seconds between two looks at the processes.
 TICK = 0.5
+#: Printed at most this often (seconds) where the output is no terminal.
+PLAIN_EVERY = 20.0
 #: Seconds before SIGTERM: Ctrl-C reaches the jobs too, and one that came after SIGTERM would count as the second.
 _PAUSE = 0.3
 #: Seconds that a stopped process has to save what it has, and those of a training whose step or checkpoint is long.
@@ -137,6 +142,30 @@ def run_jobs(
                 on_tick()
         finally:
             _stop(jobs)
+
+
+def run_shown(
+    jobs: Sequence[Job],
+    workers: int,
+    render: Callable[[], RenderableType],
+    console: Console,
+    *,
+    keep_going: bool = False,
+) -> None:
+    """`run_jobs` with what `render` gives shown live or, without a terminal, printed now and then."""
+    if console.is_terminal:
+        with Live(render(), console=console, refresh_per_second=2) as live:
+            run_jobs(jobs, workers, lambda: live.update(render()), keep_going=keep_going)
+        return
+    printed = time.monotonic()
+
+    def lines() -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= PLAIN_EVERY:
+            printed = time.monotonic()
+            console.print(render())
+
+    run_jobs(jobs, workers, lines, keep_going=keep_going)
 
 
 def _stop(jobs: Sequence[Job]) -> None:

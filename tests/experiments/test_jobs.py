@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from realm import jobs
 from realm.errors import UserError
-from realm.jobs import Job, JobError, run_jobs
+from realm.experiments import jobs
+from realm.experiments.jobs import Job, JobError, run_jobs
 from realm.stopping import Stopped
 
 
