@@ -6,7 +6,9 @@ declares in its pyproject.toml:
     [project.entry-points."realm.recipes"]
     mine = "my_package.recipes:MINE"
 
-and `my_package.recipes:MINE` may stand for itself, without any installation.
+and `my_package.recipes:MINE` may stand for itself where Python finds that module, by PYTHONPATH for instance. There are
+`realm.recipes` (a `realm.recipes.stage.Recipe`), `realm.tasks` and `realm.verifiers` (functions: see `TASKS` in
+`realm.tasks.registry` and `VERIFIERS` in `realm.tasks.verify`).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class RunConfig(Section):
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
-    name: Literal["desk", "gsm8k", "jsonl"] = Field("desk", description="Task family.")
+    name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
     path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
     test_path: str | None = Field(
         None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
@@ -45,8 +45,10 @@ class TaskConfig(Section):
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
-    verifier: Literal["exact", "number", "choice", "math", "python"] = Field(
-        "exact", description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own)."
+    verifier: str = Field(
+        "exact",
+        description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own): exact, "
+        "number, choice, math, python, or package.module:attribute.",
     )
     choices: list[str] = Field(
         [],

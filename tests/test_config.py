@@ -23,7 +23,6 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
         ("foo=3", "unknown key foo; the sections are run, task, model,"),
         ("fade.p_start=1.5", "fade.p_start: Input should be less than or equal to 1, found 1.5."),
         ("training.recipe=dpo", "synthesizer-rl or a package.module:attribute (did you mean grpo?), found 'dpo'."),
-        ("task.name=math", "task.name: Input should be 'desk', 'gsm8k' or 'jsonl', found 'math'."),
         ("training.rl.batch_size=10", "batch_size (10) must be a multiple of num_generations G (8), e.g. 8."),
         ("training.rl.micro_batch_size=36", "batch_size (96) must be a multiple of micro_batch_size (36)"),
         ("routes.k=9", "routes.k (9) is above bank.samples (8)"),

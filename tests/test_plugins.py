@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,9 @@ from realm.config import load_config
 from realm.errors import ConfigError
 from realm.plugins import _outside, find
 from realm.recipes import plan
+from realm.tasks.registry import load_task
+from realm.tasks.verify import verifier
+from realm.tasks.workers import VerifierPool
 
 MODULE = """
 from realm.recipes.stage import Recipe, Stage
@@ -21,6 +26,20 @@ def stages(config):
 
 MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
 NUMBER = 3
+
+class Yes:
+    name = "others_recipes:yes"
+    def __call__(self, answer, gold, question=""):
+        return answer == "yes"
+    def key(self, answer):
+        return answer
+
+def yes(choices):
+    return Yes()
+
+def questions(settings, seed):
+    from realm.tasks.jsonl import load_jsonl
+    return load_jsonl(settings, seed)
 """
 
 
@@ -34,6 +53,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (info / "entry_points.txt").write_text("[realm.recipes]\nmine = others_recipes:MINE\nbroken = others_gone:MINE\n")
     (folder / "others_recipes.py").write_text(MODULE)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     _outside.cache_clear()
     yield folder
     _outside.cache_clear()
@@ -71,3 +91,19 @@ def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
     assert find("verifiers", "others_recipes:stages", {"one": len}).__name__ == "stages"
     with pytest.raises(ValueError, match="is int, expected a function"):
         find("verifiers", "others_recipes:NUMBER", {"one": len})
+
+
+def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path) -> None:
+    rows = (json.dumps({"question": f"{n}?", "answer": "yes"}) + "\n" for n in range(400))
+    (tmp_path / "rows.jsonl").write_text("".join(rows))
+    here = [f"task.path={tmp_path / 'rows.jsonl'}", "task.verifier=others_recipes:yes", "routes.k=4"]
+    task = load_task(load_config(None, ["task.name=others_recipes:questions", *here]))
+    assert task.rows("train")
+    with VerifierPool(task.verifier.name) as pool:
+        assert [verdict.correct for verdict in pool.verify([("yes", "no"), ("no", "no")])] == [True, False]
+    with pytest.raises(
+        ConfigError, match=r"^task\.name: expected desk, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
+    ):
+        load_task(load_config(None, ["task.name=josnl", *here]))
+    with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
+        verifier("exakt")

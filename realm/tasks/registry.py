@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from realm.config import Config
+from realm.errors import ConfigError
 from realm.method.prompt import Wording
+from realm.plugins import find
+from realm.sections import TaskConfig
 from realm.tasks.base import Task
 from realm.tasks.gsm8k import load_gsm8k
 from realm.tasks.hints import hinted_wording
@@ -16,21 +19,33 @@ from realm.tasks.jsonl import load_jsonl
 _DESK = "realm.desk.task:DeskTask"
 
 
+def _load_desk(settings: TaskConfig, seed: int) -> Task:
+    desk: Task = resolve_name(_DESK)(max_train=settings.max_train, max_test=settings.max_test)
+    return desk
+
+
+#: The tasks of this package, made of the section `task` and the seed by which a file's questions are split.
+TASKS: dict[str, Callable[[TaskConfig, int], Task]] = {
+    "desk": _load_desk,
+    "gsm8k": load_gsm8k,
+    "jsonl": load_jsonl,
+}
+
+
 def load_task(config: Config) -> Task:
-    """Load and check the configured task.
+    """Load and check the configured task (see `realm.plugins` for those of other packages).
 
     The splits of a file depend on `task.split_seed`, `run.seed` where it has none; the desk's are fixed.
 
-    Raises `DataError` for files that cannot be used as they are, `ConfigError` for choices that cannot be told apart.
+    Raises `DataError` for files that cannot be used as they are, `ConfigError` for a name that is no task's, or choices
+    that cannot be told apart.
     """
     settings = config.task
-    if settings.name == "desk":
-        desk: Task = resolve_name(_DESK)(max_train=settings.max_train, max_test=settings.max_test)
-        return desk
-    seed = config.run.seed if settings.split_seed is None else settings.split_seed
-    if settings.name == "gsm8k":
-        return load_gsm8k(settings, seed)
-    return load_jsonl(settings, seed)
+    try:
+        make = find("tasks", settings.name, TASKS)
+    except ValueError as error:
+        raise ConfigError(f"task.name: {error}, found {settings.name!r}.") from error
+    return make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
 
 
 def wording_of(task: str, verifier: str, choices: Sequence[str]) -> Wording:

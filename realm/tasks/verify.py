@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from realm.errors import ConfigError
+from realm.plugins import find
 from realm.tasks.choices import Choice
 from realm.tasks.formulas import Math
 from realm.tasks.numbers import Number
@@ -180,16 +181,26 @@ class Python:
         return _canonical(value)
 
 
-def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
-    """The verifier of that name: exact, number, choice (needs `choices`), math, python, desk.
+#: The verifiers of this package, made of `task.choices`, which one of them needs.
+VERIFIERS: dict[str, Callable[[Sequence[str]], Verifier]] = {
+    "exact": lambda choices: Exact(),
+    "number": lambda choices: Number(),
+    "choice": lambda choices: Choice(tuple(choices)),
+    "math": lambda choices: Math(),
+    "python": lambda choices: Python(),
+    "desk": lambda choices: Exact("desk"),
+}
 
-    Raises `ConfigError` for another name, or for choices that cannot be told apart.
+
+def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
+    """The verifier of that name (see `realm.plugins`), made of the choices.
+
+    One of another package is asked for by its own `name` in the processes of `workers.VerifierPool`.
+
+    Raises `ConfigError` for a name that is none, or for choices that cannot be told apart.
     """
-    if name == "choice":
-        return Choice(tuple(choices))
-    plain: dict[str, Callable[[], Verifier]] = {
-        "exact": Exact, "number": Number, "math": Math, "python": Python, "desk": lambda: Exact("desk"),
-    }  # fmt: skip
-    if name not in plain:
-        raise ConfigError(f"unknown verifier {name!r}; expected one of choice, {', '.join(plain)}.")
-    return plain[name]()
+    try:
+        make = find("verifiers", name, VERIFIERS)
+    except ValueError as error:
+        raise ConfigError(f"task.verifier: {error}, found {name!r}.") from error
+    return make(choices)

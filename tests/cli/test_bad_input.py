@@ -42,8 +42,14 @@ SETTINGS = {
     "fade ends before it starts": (["--set", "fade.hold=0.95"], ["hold (0.95)", "fade_end (0.9)"]),
     "k above N": (["--set", "routes.k=5"], ["routes.k", "5", "4"]),
     "negative k": (["--set", "routes.k=-1"], ["routes.k", "-1"]),
-    "unknown task": (["--set", "task.name=gsm9k"], ["task.name", "'desk', 'gsm8k' or 'jsonl'", "gsm9k"]),
-    "unknown recipe": (["--set", "training.recipe=ppo"], ["training.recipe", "realm-r1", "ppo"]),
+    "unknown task": (
+        ["--set", "task.name=gsm9k"],
+        ["task.name", "desk, gsm8k, jsonl or a package.module:attribute (did you mean gsm8k?)", "gsm9k"],
+    ),
+    "unknown recipe": (
+        ["--set", "training.recipe=ppo"],
+        ["training.recipe", "synthesizer-rl or a package.module:attribute", "ppo"],
+    ),
     "unknown verifier": (["--set", "task.verifier=eval"], ["task.verifier", "eval"]),
     "unknown key": (["--set", "training.rl.step=9"], ["training.rl.step", "did you mean training.rl.steps?"]),
     "unknown section": (["--set", "rutes.k=2"], ["rutes", "did you mean routes"]),

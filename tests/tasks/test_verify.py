@@ -143,5 +143,5 @@ def test_choices_that_cannot_be_told_apart_are_refused(choices: tuple[str, ...])
 
 
 def test_an_unknown_verifier_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'fuzzy'.*exact.*number.*math"):
+    with pytest.raises(ConfigError, match=r"task\.verifier: expected exact, number, choice, math.*found 'fuzzy'"):
         verifier("fuzzy")
