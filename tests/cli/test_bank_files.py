@@ -130,7 +130,9 @@ def test_a_file_of_unknown_shape_is_refused_with_its_keys(realm: Realm) -> None:
     assert "the keys found are frage, antwort" in refused(realm("import", "odd.jsonl", "bank"))
     message = refused(realm("import", "flat.jsonl", "bank", "--set", "bank.mapping.txt=response"))
     assert "bank.mapping: unknown key txt" in message
-    assert "unknown verifier 'nubmer'" in refused(realm("import", "rows.jsonl", "bank", "--verifier", "nubmer"))
+    assert "did you mean number?), found 'nubmer'" in refused(
+        realm("import", "rows.jsonl", "bank", "--verifier", "nubmer")
+    )
     assert "no.jsonl" in refused(realm("import", "no.jsonl", "bank"))
     assert not Path("bank").exists() and not Path("bank.partial").exists()
 
