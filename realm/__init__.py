@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realm.bank.cot import CoT
     from realm.bank.store import Bank
+    from realm.commands.collecting import collect
+    from realm.commands.evaluating import evaluate
+    from realm.commands.reporting import report
+    from realm.commands.training import train
     from realm.config import Config, load_config
     from realm.method.completion import Completion, parse
     from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "realm.bank.cot": ("CoT",),
     "realm.bank.store": ("Bank",),
+    "realm.commands.collecting": ("collect",),
+    "realm.commands.evaluating": ("evaluate",),
+    "realm.commands.reporting": ("report",),
+    "realm.commands.training": ("train",),
     "realm.config": ("Config", "load_config"),
     "realm.method.completion": ("Completion", "parse"),
     "realm.method.prompt": ("DEFAULT_WORDING", "Tags", "Wording", "messages"),
@@ -48,14 +56,18 @@ __all__ = [
     "Tags",
     "Weights",
     "Wording",
+    "collect",
     "draw",
+    "evaluate",
     "fade",
     "load_config",
     "messages",
     "parse",
+    "report",
     "reward",
     "scoring",
     "select",
+    "train",
 ]
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from realm.cli.live import progress_bar
-from realm.errors import ConfigError
 
 
 def report(
@@ -43,34 +42,7 @@ def report(
     only one got right. Of an experiment: its finding and the figures that carry it. Of a bank: error ratios, what
     guidance changed, redundancy, and whether the errors are systematic.
     """
-    if model is not None and not (run / "bank.json").is_file():
-        raise ConfigError(f"--model: counts a student's tokens in a bank, and {run} is none.")
-    if other is not None:
-        from realm.report.pair import write_comparison
+    from realm.commands import reporting
 
-        page = write_comparison(run, other, out, figures)
-    elif (run / "bank.json").is_file():
-        page = _bank(run, out, figures, model)
-    elif (run / "results.json").is_file():
-        from realm.report.experiment import write_experiment_page
-        from realm.report.experiment_data import read_results
-
-        page = write_experiment_page(read_results(run), run, out, figures)
-    else:
-        from realm.report import write_report
-
-        page = write_report(run, out, figures)
+    page = reporting.report(run, other, out=out, figures=figures, model=model, reading=progress_bar)
     typer.echo(f"wrote {page}" + (f", its figures to {figures}" if figures else ""))
-
-
-def _bank(run: Path, out: Path | None, figures: Path | None, model: str | None) -> Path:
-    from realm.report.bank import write_bank_report
-
-    reader = None
-    if model is not None:
-        from realm.analysis.reading_student import student
-        from realm.bank.folder import BankFolder
-
-        reader = student(model, None, 4, BankFolder.open(run).info)
-    with progress_bar("reading the bank") as progress:
-        return write_bank_report(run, out, progress, reader, figures)

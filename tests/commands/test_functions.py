@@ -1,0 +1,48 @@
+"""The commands as functions: from questions to a page in a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import realm
+from realm.errors import ResourceError
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> realm.Config:
+    folder = tmp_path_factory.mktemp("runs")
+    given = {
+        "run.name": "desk", "run.dir": folder, "task.max_train": 8, "task.max_test": 4, "bank.samples": 4,
+        "training.sft.steps": 1, "training.sft.batch_size": 4, "training.sft.micro_batch_size": 4,
+        "training.rl.steps": 1, "training.rl.batch_size": 4, "training.rl.micro_batch_size": 4,
+        "training.rl.num_generations": 4, "training.rl.max_completion_length": 64, "training.eval_questions": 2,
+        "evaluation.bootstrap": 100, "evaluation.splits": "[test]",
+    }  # fmt: skip
+    return realm.load_config(overrides=[f"{key}={value}" for key, value in given.items()])
+
+
+def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
+    bank, tally = realm.collect(config)
+    assert (tally.left, bank.path) == (0, config.run_path / "bank")
+    assert len(realm.Bank.open(bank.path)) > 0
+    told: list[object] = []
+    trained = realm.train(config, announce=told.append)
+    assert trained is not None
+    assert len(told) == 1
+    assert (trained.model / "model.safetensors").is_file()
+    assert "<html" in trained.report.read_text(encoding="utf-8")[:200]
+    assert {(row.split, row.routes) for row in trained.evaluations} == {("test", 0), ("test", 4)}
+    found = realm.evaluate(config, trained.model, out=tmp_path / "again")
+    assert [row.accuracy for row in found] == [row.accuracy for row in trained.evaluations]
+    assert config.model.path == "desk-base", "the caller's configuration stays as it is"
+    page = realm.report(trained.path, out=tmp_path / "page.html")
+    assert page == tmp_path / "page.html"
+    assert page.is_file()
+    with pytest.raises(ResourceError, match="--overwrite"):
+        realm.train(config)
+    with pytest.raises(ResourceError, match="--overwrite"):
+        realm.evaluate(config, trained.model, out=tmp_path / "again")
+    with pytest.raises(ResourceError, match="--resume"):
+        realm.collect(config)
