@@ -1,6 +1,6 @@
 """Numbers and lists in words, as terminals and documents show them.
 
-The pages set the same figures with the spaces, dashes and minus signs of type (`realm.report.svg`).
+The pages set the same figures with the spaces, dashes and minus signs of type (`realm.pages.svg`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def _promise(name: str) -> str:
     found = getattr(realm, name)
     # The keys of a configuration are documented, and refused, by name.
     plain = not callable(found) or found is realm.Config
-    return name if plain else f"{name}{inspect.signature(found)}"
+    return name if plain else re.sub(r"<function (\w+) at 0x\w+>", r"\1", f"{name}{inspect.signature(found)}")
 
 
 def test_names_and_signatures_are_those_promised() -> None:

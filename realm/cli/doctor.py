@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from realm.report.doctor import Diagnosis
+    from realm.pages.doctor import Diagnosis
 
 
 def doctor(
@@ -21,8 +21,8 @@ def doctor(
 
     Works on the files of a run that has ended, was stopped, or is still going. The most important comes first.
     """
-    from realm.report.data import read_report
-    from realm.report.doctor import diagnose
+    from realm.pages.data import read_report
+    from realm.pages.doctor import diagnose
 
     cells = sorted(file.parent for file in (run / "cells").glob("*/metrics.jsonl"))
     found, notes = [], []

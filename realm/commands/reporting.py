@@ -8,11 +8,11 @@ from pathlib import Path
 from realm.bank.folder import BankFolder
 from realm.commands.showing import Showing, silent
 from realm.errors import ConfigError
-from realm.report import write_report
-from realm.report.bank import write_bank_report
-from realm.report.experiment import write_experiment_page
-from realm.report.experiment_data import read_results
-from realm.report.pair import write_comparison
+from realm.pages import write_report
+from realm.pages.bank import write_bank_report
+from realm.pages.experiment import write_experiment_page
+from realm.pages.experiment_data import read_results
+from realm.pages.pair import write_comparison
 
 
 def report(

@@ -12,8 +12,8 @@ from realm.config import Config
 from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
+from realm.pages import write_report
 from realm.processes import main_process, rank
-from realm.report import write_report
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import stoppable

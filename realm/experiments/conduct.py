@@ -22,7 +22,7 @@ from realm.experiments.runner import clear, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
 from realm.locks import locked
-from realm.report.experiment import write_experiment_figure, write_experiment_page
+from realm.pages.experiment import write_experiment_figure, write_experiment_page
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from realm.experiments.comparison import interval_words
 from realm.experiments.grid import FAST_NOTE
 from realm.experiments.spec import UNTRAINED
-from realm.report import experiment_tables as tables
-from realm.report.experiment_data import read_experiment
-from realm.report.table import Table
+from realm.pages import experiment_tables as tables
+from realm.pages.experiment_data import read_experiment
+from realm.pages.table import Table
 from realm.text import clock
 
 Results = Mapping[str, Any]

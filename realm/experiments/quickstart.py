@@ -14,7 +14,7 @@ from realm.errors import ResourceError
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.spec import find
 from realm.locks import LOCK
-from realm.report.table import Table, Value
+from realm.pages.table import Table, Value
 from realm.text import clock
 
 #: What an experiment leaves in its folder; where anything else is, nothing is ever deleted.

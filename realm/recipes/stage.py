@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Look:
-    """How a recipe is drawn: a colour of `realm.report.palette`, a marker of its own, and whether lines are broken."""
+    """How a recipe is drawn: a colour of `realm.pages.palette`, a marker of its own, and whether lines are broken."""
 
     colour: str
     marker: str

@@ -15,10 +15,10 @@ from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError
 from realm.files import read_jsonl
+from realm.pages.completions import sample_groups
+from realm.pages.data import read_report
+from realm.pages.doctor import diagnose
 from realm.processes import LAUNCH
-from realm.report.completions import sample_groups
-from realm.report.data import read_report
-from realm.report.doctor import diagnose
 from realm.run import RunFolder
 from realm.tasks import workers
 from realm.tasks.workers import VerifierPool

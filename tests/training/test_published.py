@@ -79,6 +79,7 @@ def test_the_adapter_of_a_tied_head_would_be_found(
     config = tiny_config(tmp_path, student, lora=lora, rl={"learning_rate": 2e-2})
     for module in ("estimate", "prepare"):
         monkeypatch.setattr(f"realm.training.{module}.with_adapters", unchecked)
+    monkeypatch.setattr("realm.training.prepare.try_adapters", unchecked)
     task = TinyTask()
     with pytest.raises(TrainingError, match="not the one that was trained"):
         train(prepare(config, task, tiny_bank(task)), run=new_run(config), pool=pool())

@@ -1,0 +1,179 @@
+"""Completions as data for the page's browser: cut to a size, and safe inside a <script> element.
+
+Two files hold them: completions.jsonl the groups sampled in training, predictions.jsonl the final evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from realm.pages.data import Report, Run, split_title
+from realm.rows.evaluation import AnsweredCompletion, Prediction
+from realm.rows.training import Sampled, SampledCompletion
+from realm.run_rows import read_rows
+from realm.tasks.verify import UNREADABLE
+
+#: Characters of all completions together as they stand in the page, and of the predictions among them; with the charts
+#: this keeps it below 5 MB.
+BUDGET, PREDICTIONS = 3_000_000, 1_200_000
+#: Where the predictions of the final evaluation and those of an untrained base stand among the steps.
+_LAST, _FIRST = 1_000_000_000, -1
+#: Characters kept of one text, of a short one (an answer, an id), and entries kept of one list.
+LONG, SHORT, MANY = 6_000, 300, 16
+
+#: A question with its completions, as the script in the page reads it.
+Group = dict[str, object]
+
+_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+
+
+def script_json(value: object) -> str:
+    """JSON that may stand inside <script>: no `<`, `>`, `&`, and nothing outside ASCII (so no U+2028 either).
+
+    Raises:
+        ValueError: a number in `value` is not finite (JSON has no word for it).
+    """
+    dumped = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character, escaped in _UNSAFE.items():
+        dumped = dumped.replace(character, escaped)
+    return dumped
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit} more characters]"
+
+
+def _completion(item: SampledCompletion | AnsweredCompletion) -> Group:
+    """A completion; what only one of the two files tells of it is null in the other."""
+    sampled = item if isinstance(item, SampledCompletion) else None
+    parts = sampled.parts if sampled is not None else None
+    think = _cut(sampled.think, LONG) if sampled is not None else ""
+    reasons = [_cut(reason, SHORT) for reason in item.reasons[:MANY]]
+    if item.verdict == UNREADABLE and item.answer and item.answer.strip():
+        reasons.append("the verifier cannot read the answer")
+    return {
+        "think": think,
+        # The text as it was written repeats the parts; it is worth its size where these are not the whole story.
+        "text": _cut(item.text, LONG) if reasons or not think else "",
+        "answer": None if item.answer is None else _cut(item.answer, SHORT),
+        "scores": item.scores[:MANY],
+        "correct": item.correct,
+        "copied": bool(item.copied),
+        "truncated": item.truncated if isinstance(item, AnsweredCompletion) else None,
+        "reward": sampled.reward if sampled is not None else None,
+        "parts": None if parts is None else [parts.format, parts.answer, parts.scores],
+        "scoring": sampled.scoring if sampled is not None else None,
+        "reasons": reasons,
+    }
+
+
+def _group(row: Sampled | Prediction, name: str, when: str, place: int) -> Group:
+    """One question with its completions; `place` orders the moments that `when` names."""
+    shown = row.routes if isinstance(row, Sampled) else row.shown
+    return {
+        "recipe": _cut(name, SHORT),
+        "when": _cut(when, SHORT),
+        "place": place,
+        "final": place in (_FIRST, _LAST),
+        "step": row.step,
+        "id": _cut(row.question_id, SHORT),
+        "kind": _cut(row.kind, SHORT),
+        "difficulty": row.difficulty,
+        "question": _cut(row.question, LONG),
+        "gold": _cut(row.gold, SHORT),
+        "p": row.p if isinstance(row, Sampled) else None,
+        "routes": [
+            {"text": _cut(route.text or "", LONG), "answer": _cut(route.answer, SHORT), "label": route.label}
+            for route in shown[:MANY]
+        ],
+        "completions": [_completion(item) for item in row.completions[:MANY]],
+    }
+
+
+def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[Group], int]:
+    """Groups of completions.jsonl spread evenly over the run, and how many the file holds.
+
+    The file is read once and may be far larger than memory: when the groups kept outgrow `budget` (characters as
+    written in the page), every second one is dropped, and from then on twice as many are passed over.
+    """
+    kept: list[tuple[int, Group]] = []
+    stride, seen, total = 1, 0, 0
+    for row in read_rows(run.folder, Sampled, notes):
+        if seen % stride == 0:
+            when = f"{row.stage.upper()} {f'round {row.round + 1} ' if row.round else ''}step {row.step}"
+            group = _group(row, run.name, when, run.position(row.stage, row.round, row.step))
+            kept.append((len(script_json(group)), group))
+            total += kept[-1][0]
+        seen += 1
+        while total > budget and kept:
+            kept = kept[::2] if len(kept) > 1 else []
+            stride *= 2
+            total = sum(size for size, _ in kept)
+    return [group for _, group in kept], seen
+
+
+def sample_predictions(folder: Path, name: str, budget: int, notes: list[str]) -> tuple[list[Group], int]:
+    """Answers of a final evaluation, and how many its file holds.
+
+    Where not all fit, questions are chosen by a hash of their ids: every model of the page shows the same ones, so that
+    they can be compared.
+    """
+    kept: list[tuple[int, int, Group]] = []
+    seen, total, limit = 0, 0, 1 << 32
+    for row in read_rows(folder, Prediction, notes):
+        if row.stage != "final":
+            continue
+        seen += 1
+        lot = int.from_bytes(hashlib.sha256(row.question_id.encode("utf-8", "replace")).digest()[:4])
+        if lot >= limit:
+            continue
+        when = f"Final, {split_title(row.split)}, {'with' if row.routes else 'without'} routes"
+        group = _group(row, name, when, _FIRST if name == "base" else _LAST)
+        kept.append((lot, len(script_json(group)), group))
+        total += kept[-1][1]
+        while total > budget and limit > 1:
+            limit //= 2
+            kept = [one for one in kept if one[0] < limit]
+            total = sum(size for _, size, _ in kept)
+    return [group for _, _, group in kept], seen
+
+
+class Sample(NamedTuple):
+    """The groups of the browser, and a sentence that says of how many."""
+
+    groups: list[Group]
+    sentence: str
+
+
+def browser_data(report: Report, budget: int = BUDGET, predictions: int = PREDICTIONS) -> Sample:
+    """Groups of every run, then answers of the final evaluations: `budget` characters, of these `predictions`."""
+    answered, sampled = [], []
+    asked = seen = 0
+    folders = [("base", report.folder / "base")] if report.quickstart else []
+    folders += [(run.name, run.folder) for run in report.runs]
+    for name, folder in folders:
+        found, count = sample_predictions(folder, name, predictions // len(folders), report.notes)
+        answered += found
+        asked += count
+    left = budget - sum(len(script_json(group)) for group in answered)
+    for run in report.runs:
+        found, count = sample_groups(run, left // len(report.runs), report.notes)
+        sampled += found
+        seen += count
+    return Sample(sampled + answered, _sentence(len(sampled), seen, len(answered), asked))
+
+
+def _sentence(sampled: int, seen: int, answers: int, questions: int) -> str:
+    parts = []
+    if seen:
+        some = f"{sampled} groups" if sampled == seen else f"{sampled} of {seen} saved groups, spread evenly,"
+        parts.append(f"{some} sampled in training")
+    if questions:
+        parts.append(
+            f"{answers if answers == questions else f'{answers} of {questions}'} answered questions of the "
+            "final evaluations"
+        )
+    return f"{' and '.join(parts)}."

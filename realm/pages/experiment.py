@@ -1,0 +1,163 @@
+"""The page of an experiment: its finding, the figures that carry it, and what it took; from the runner's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from realm.display import printable
+from realm.files import write_atomic
+from realm.pages import experiment_tables as tables
+from realm.pages.experiment_data import MOST_KINDS, Experiment, read_experiment
+from realm.pages.experiment_figures import (
+    bank_figures,
+    curve_figures,
+    gap_figures,
+    gap_pair_figures,
+    headline_figures,
+    measure_figures,
+    own_style,
+    pair_figures,
+    sheet_figures,
+)
+from realm.pages.export import save, save_figures, standalone
+from realm.pages.palette import WITH, WITHOUT
+from realm.pages.tables import swatch
+from realm.pages.templates import render
+from realm.pages.untrusted import number
+from realm.text import duration
+
+
+def write_experiment_page(
+    results: Mapping[str, Any], folder: Path, out: Path | None = None, figures: Path | None = None
+) -> Path:
+    """Write the page of an experiment; default `<folder>/report.html`.
+
+    Args:
+        results: what the runner found, as in results.json; all figures are shares in [0, 1].
+        figures: a folder that gets every figure of the page as SVG and PNG.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the results hold no arm or no measure.
+        ResourceError: the page or a figure cannot be written.
+    """
+    context = page_context(read_experiment(results))
+    target = folder / "report.html" if out is None else out
+    write_atomic(target, render("experiment.html", context))
+    if figures is not None:
+        save_figures(context, figures)
+    return target
+
+
+def write_experiment_figure(results: Mapping[str, Any], stem: Path) -> tuple[Path, Path]:
+    """Write the one picture of an experiment as `<stem>.svg` and `<stem>.png`; arguments and errors as of the page."""
+    found = read_experiment(results)
+    note = "hollow is without routes, solid with routes; bars are 95 % intervals, small dots single seeds"
+    return save(standalone(*sheet_figures(found), note="bars are 95 % intervals" if found.banks else note), stem)
+
+
+def page_context(found: Experiment) -> dict[str, Any]:
+    """Everything that the template fills in."""
+    context: dict[str, Any] = {
+        "title": found.title,
+        "subtitle": _subtitle(found),
+        "question": found.question,
+        "finding": _first_sentence(found.finding),
+        "fast": found.fast,
+        "words": words(found),
+        "headline_figures": headline_figures(found),
+        "key": Markup("Blue {} is without routes, orange {} with routes.").format(
+            swatch(WITHOUT, solid=False), swatch(WITH)
+        ),
+        "coloured": any(own_style(found, arm) is not None for arm in found.arms),
+        "results_table": tables.accuracy_table(found),
+        "measure_figures": measure_figures(found),
+        "curve_figures": curve_figures(found),
+        "training": tables.training_table(found),
+        "pair_figures": pair_figures(found),
+        "pair_table": tables.pair_table(found),
+        "gap_figures": gap_figures(found),
+        "gap_table": tables.gap_table(found),
+        "gap_pair_figures": gap_pair_figures(found),
+        "gap_pair_table": tables.gap_pair_table(found),
+        "judging": tables.judging_table(found),
+        "shown": tables.shown_table(found),
+        "banks": tables.banks_table(found),
+        "bank_figures": bank_figures(found),
+        "kinds": tables.kind_table(found, MOST_KINDS),
+        "cost": tables.cost_table(found),
+        "cost_by_seed": tables.cost_by_seed(found) if found.seeds > 1 else None,
+        "arms": tables.settings_table(found),
+        "facts": _facts(found),
+    }
+    context["contents"] = [(anchor, name) for anchor, name, keys in _CONTENTS if any(context[key] for key in keys)]
+    return context
+
+
+#: (anchor, name, what must be there, one at least) of the sections.
+_CONTENTS = (
+    ("result", "Result", ("headline_figures",)),
+    ("differences", "Differences", ("pair_figures",)),
+    ("measures", "Measures", ("measure_figures",)),
+    ("training", "Training", ("curve_figures", "training")),
+    ("gaps", "Autonomy gap", ("gap_figures", "gap_pair_figures")),
+    ("kinds", "Kinds", ("kinds",)),
+    ("judging", "Reading routes", ("judging",)),
+    ("shown", "Prompts", ("shown",)),
+    ("banks", "Banks", ("banks",)),
+    ("cost", "Cost", ("cost",)),
+    ("arms", "Arms", ("arms",)),
+    ("setup", "Setup", ("title",)),
+)
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """What is set in large type, and the rest."""
+    first, stop, rest = text.partition(". ")
+    return first + stop.strip(), rest
+
+
+def _subtitle(found: Experiment) -> str:
+    cut = f"the first {len(found.arms)} of " if found.all_arms > len(found.arms) else ""
+    parts = [f"realm experiment {found.name}", f"{cut}{found.all_arms} arms"]
+    if "seeds" in found.facts:
+        parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
+    return " · ".join(parts)
+
+
+def _cut(found: Experiment) -> str:
+    kinds = len({kind for _, kind in found.kinds})
+    return f" The first {MOST_KINDS} of {kinds}, by name." if kinds > MOST_KINDS else ""
+
+
+def words(found: Experiment) -> dict[str, str]:
+    """What the page calls its figures, by its number of seeds."""
+    several = found.seeds > 1
+    over = "over questions and seeds; the small dots are single seeds" if several else "over questions; one seed"
+    return {
+        "value": f"Accuracy with 95\u202f% intervals {over}.",
+        "results": f"Accuracy with 95 % intervals{', in brackets each seed' if several else ''}",
+        "kinds_about": f"Accuracy in per cent{', mean over seeds' if several else ''}; the stronger the colour, the "
+        f"higher.{_cut(found)}",
+    }
+
+
+def _facts(found: Experiment) -> list[tuple[str, str]]:
+    """How the experiment was made, as pairs of name and text."""
+    pairs = []
+    for key, value in found.facts.items():
+        seconds = number(value)
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif key == "seconds" and seconds is not None:
+            value = f"{duration(seconds)}{' of processes of one thread' if found.threads == 1 else ''}"
+        pairs.append(("time" if key == "seconds" else key, printable(str(value), 400)))
+    return pairs

@@ -1,0 +1,295 @@
+"""The drawings of an experiment's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from realm.pages.charts import (
+    Dot,
+    Point,
+    Row,
+    Series,
+    dot_chart,
+    line_chart,
+    said,
+    share_domain,
+    thin,
+    whole_percent,
+)
+from realm.pages.data import split_order, split_title
+from realm.pages.experiment_data import Cell, Experiment, Measure, Pair, shown
+from realm.pages.figures import NARROW, WIDE, Figure
+from realm.pages.forest import Effect, common_domain, forest, signed
+from realm.pages.palette import WITH, WITHOUT, recipe_of, style_of
+from realm.pages.svg import MINUS, points
+from realm.pages.untrusted import number, text
+from realm.text import p_value
+
+#: Most points of one curve; of more, means over neighbouring steps are drawn.
+MOST_STEPS = 40
+
+
+def arm_style(found: Experiment, arm: str, routes: bool) -> int:
+    """The style of an arm: its own where all are recipes or named after one, else that of without or with routes."""
+    trained = [name for name in found.arms if name != "base"]
+    if trained and all(recipe_of(name) for name in trained):
+        return style_of(arm, list(found.arms))
+    return WITH if routes else WITHOUT
+
+
+def own_style(found: Experiment, arm: str) -> int | None:
+    """The marker of an arm in a table; None where its colour says without or with routes."""
+    style = arm_style(found, arm, False)
+    return None if style == WITHOUT else style
+
+
+def headline_figures(found: Experiment) -> list[Figure]:
+    """The measure that answers the question: over the axis where there is one, else a row for every arm."""
+    measure = found.measure(found.headline)
+    assert measure is not None
+    if len(found.axis) > 1:
+        # The same split without and with routes: what the axis does to the one is told beside the other.
+        measures = [one for one in found.measures if one.split == measure.split]
+        title = f"{split_title(measure.split)}, over {found.axis_label}"
+        return [_axis_figure(found, measures, title, (WIDE, NARROW))]
+    return [_arm_figure(found, [measure], measure.label, (WIDE, NARROW))]
+
+
+def measure_figures(found: Experiment) -> list[Figure]:
+    """The other measures, a panel each, on the scale of all of them."""
+    drawn = {found.headline}
+    measure = found.measure(found.headline)
+    if len(found.axis) > 1 and measure is not None:
+        drawn |= {one.name for one in found.measures if one.split == measure.split}
+    return [
+        _arm_figure(found, [one], one.label, (NARROW,))
+        for one in found.measures
+        if one.name not in drawn and any((arm, one.name) in found.cells for arm in found.arms)
+    ]
+
+
+def _domain(found: Experiment) -> tuple[float, float]:
+    cells = found.cells.values()
+    return share_domain(
+        [edge for cell in cells for edge in (cell.mean, cell.low, cell.high, *cell.seeds.values()) if edge is not None]
+    )
+
+
+def _arm_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
+    """A row for every arm, in it a dot for every measure with the seeds beside it."""
+    rows = []
+    for arm in found.arms:
+        dots = [dot for one in measures for dot in _arm_dots(found, arm, one)]
+        if dots:
+            style = arm_style(found, arm, measures[0].routes)
+            rows.append(Row(shown(arm), dots, style if style not in (WITHOUT, WITH) else None))
+    drawings = [
+        dot_chart(rows, width=width, summary=title, domain=_domain(found), axis=whole_percent) for width in widths
+    ]
+    return Figure(title, *drawings)
+
+
+def _arm_dots(found: Experiment, arm: str, measure: Measure) -> list[Dot]:
+    cell = found.cells.get((arm, measure.name))
+    if cell is None:
+        return []
+    style, name = arm_style(found, arm, measure.routes), shown(arm)
+    hover = said(name, cell.mean, cell.low, cell.high, measure.label)
+    seeds = [
+        Dot(style, value, None, None, True, said(name, value, None, None, f"seed {seed}"), faint=True)
+        for seed, value in _dots(cell).items()
+    ]
+    return [Dot(style, cell.mean, cell.low, cell.high, measure.routes, hover), *seeds]
+
+
+def sheet_figures(found: Experiment) -> list[Figure]:
+    """What one picture shows of an experiment: a panel for every split, or of banks the gain beside the gap."""
+    if found.banks:
+        return bank_figures(found)
+    figures = []
+    for split in dict.fromkeys(one.split for one in found.measures):
+        measures = [one for one in found.measures if one.split == split]
+        draw = _axis_figure if len(found.axis) > 1 else _arm_figure
+        figures.append(draw(found, measures, split_title(split), (NARROW,)))
+    return figures
+
+
+def _axis_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
+    """A line over the axis for every measure; broken and level that of the untrained model."""
+    series = []
+    for measure in measures:
+        style = WITH if measure.routes else WITHOUT
+        places = sorted((place, arm) for arm, place in found.axis.items() if (arm, measure.name) in found.cells)
+        line, dots = [], []
+        for place, arm in places:
+            cell = found.cells[arm, measure.name]
+            line.append(Point(place, cell.mean, cell.low, cell.high, title=_said_at(arm, measure, cell)))
+            dots += [
+                Point(place, value, title=said(shown(arm), value, None, None, f"seed {seed}"))
+                for seed, value in _dots(cell).items()
+            ]
+        series.append(Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots))
+        base = found.cells.get(("base", measure.name))
+        if base is not None and "base" not in found.axis:
+            hover = _said_at("base", measure, base)
+            level = [Point(place, base.mean, dashed=True, title=hover) for place in (places[0][0], places[-1][0])]
+            series.append(Series(f"base, {_how(measure.routes)}", style, level))
+    drawings = [
+        line_chart(
+            series,
+            width=width,
+            height=320 if width == WIDE else 270,
+            summary=title,
+            x_title=found.axis_label,
+            y_range=_domain(found),
+            y_format=whole_percent,
+            whole_steps=False,
+        )
+        for width in widths
+    ]
+    return Figure(title, *drawings)
+
+
+def _dots(cell: Cell) -> Mapping[str, float]:
+    """The seeds that are drawn beside their mean: one alone is the mean."""
+    return cell.seeds if len(cell.seeds) > 1 else {}
+
+
+def _said_at(arm: str, measure: Measure, cell: Cell) -> str:
+    return said(shown(arm), cell.mean, cell.low, cell.high, measure.label)
+
+
+def _how(routes: bool) -> str:
+    return "with" if routes else "without"
+
+
+def curve_figures(found: Experiment) -> list[Figure]:
+    """Accuracy over training, a panel per arm on common axes: every seed faint, their mean on top."""
+    if not found.curves:
+        return []
+    steps = [step for curve in found.curves for step, _ in curve.points]
+    y_range = share_domain([accuracy for curve in found.curves for _, accuracy in curve.points])
+    figures = []
+    for arm in found.arms:
+        series = [one for routes in (False, True) if (one := _course(found, arm, routes))]
+        if not series:
+            continue
+        drawing = line_chart(
+            series,
+            width=NARROW,
+            height=220,
+            summary=f"Accuracy over training, {shown(arm)}",
+            x_title="optimizer step",
+            y_range=y_range,
+            x_range=(min(steps), max(steps)),
+            y_format=whole_percent,
+        )
+        figures.append(Figure(shown(arm), drawing))
+    return figures
+
+
+def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
+    curves = [curve for curve in found.curves if curve.arm == arm and curve.routes == routes]
+    at: dict[float, list[float]] = {}
+    for curve in curves:
+        for step, accuracy in curve.points:
+            at.setdefault(step, []).append(accuracy)
+    # A mean over some of the seeds would jump where one of them ends.
+    most = max((len(values) for values in at.values()), default=0)
+    means = [(step, sum(values) / len(values)) for step, values in sorted(at.items()) if len(values) == most]
+    if not means:
+        return None
+    seeds = f"mean of {most} seeds" if most > 1 else "one seed"
+    line = [
+        Point(
+            step, mean, title=said(f"{shown(arm)}, {_how(routes)} routes", mean, None, None, f"step {step:.0f}", seeds)
+        )
+        for step, mean in thin(means, MOST_STEPS)
+    ]
+    style = WITH if routes else WITHOUT
+    courses = [thin(curve.points, MOST_STEPS) for curve in curves] if len(curves) > 1 else []
+    return Series(_how(routes), style, line, markers=True, solid=routes, courses=courses)
+
+
+def pair_figures(found: Experiment) -> list[Figure]:
+    """The differences between arms, a panel per measure on a common scale, with the corrected p of each."""
+    domain = common_domain([edge for pair in found.pairs for edge in (pair.low, pair.high)])
+    figures = []
+    for measure in found.measures:
+        pairs = [pair for pair in found.pairs if pair.measure == measure.name]
+        effects = [_effect(found, pair, measure.routes) for pair in pairs]
+        if effects:
+            figures.append(forest(measure.label, effects, domain, f"Differences, {measure.label}"))
+    return figures
+
+
+def _effect(found: Experiment, pair: Pair, routes: bool) -> Effect:
+    return Effect(
+        f"{shown(pair.arm)} {MINUS} {shown(pair.against)}",
+        arm_style(found, pair.arm, routes),
+        pair.difference,
+        pair.low,
+        pair.high,
+        "" if pair.p_corrected is None else f"p {p_value(pair.p_corrected)}",
+    )
+
+
+def gap_pair_figures(found: Experiment) -> list[Figure]:
+    """The differences between the autonomy gaps of arms, a panel per split on a common scale."""
+    edges = [edge for pair in found.gap_pairs for edge in (pair.low, pair.high)]
+    domain = common_domain(edges, most=2.0)
+    figures = []
+    for split in sorted({pair.measure for pair in found.gap_pairs}, key=split_order):
+        effects = [_effect(found, pair, True) for pair in found.gap_pairs if pair.measure == split]
+        title = split_title(shown(split))
+        figures.append(forest(title, effects, domain, f"Differences of autonomy gaps, {title}"))
+    return figures
+
+
+def bank_figures(found: Experiment) -> list[Figure]:
+    """Of the kind `bound`: the gap of every bank, the smallest on top, and the gain of wrong routes beside it."""
+    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline}
+    gaps, effects = [], []
+    for row in sorted(found.banks, key=lambda row: number(row.get("gap")) or 0.0):
+        name, pair = shown(text(row.get("name"))), row.get("pair")
+        gain = gains.get((text(pair[0]), text(pair[1]))) if isinstance(pair, list | tuple) and len(pair) == 2 else None
+        gap, low, high = (number(row.get(key)) for key in ("gap", "low", "high"))
+        if gain is None or gap is None or low is None or high is None or max(map(abs, (gap, low, high))) > 1:
+            continue
+        gaps.append(Effect(name, WITHOUT, gap, low, high))
+        effects.append(Effect(name, WITHOUT, gain.difference, gain.low, gain.high))
+    domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
+    titles = {"Gap between teacher and student": gaps, "Gain of wrong routes": effects}
+    return [forest(title, each, domain, title) for title, each in titles.items() if each]
+
+
+def gap_figures(found: Experiment) -> list[Figure]:
+    """The autonomy gap of every arm, a panel per split on a common scale."""
+    edges = [edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high) if edge is not None]
+    domain = common_domain(edges)
+    figures = []
+    for split in sorted({gap.split for gap in found.gaps}, key=split_order):
+        rows = []
+        for gap in found.gaps:
+            if gap.split == split:
+                style = arm_style(found, gap.arm, True)
+                interval = "" if gap.low is None or gap.high is None else f"{points(gap.low)} to {points(gap.high)}"
+                hover = (
+                    f"{shown(gap.arm)} · {points(gap.mean)} points{f' (95 % interval {interval})' if interval else ''}"
+                )
+                dot = Dot(style, gap.mean, gap.low, gap.high, True, hover)
+                caption = style if style not in (WITHOUT, WITH) else None
+                rows.append(Row(shown(gap.arm), [dot], caption, points(gap.mean), interval))
+        title = split_title(shown(split))
+        drawing = dot_chart(
+            rows,
+            width=NARROW,
+            summary=f"Autonomy gap, {title}",
+            domain=domain,
+            axis=signed,
+            rule=0.0,
+            notes="points",
+            notes_width=92,
+        )
+        figures.append(Figure(title, drawing))
+    return figures

@@ -1,0 +1,341 @@
+"""The parts of the page: from a run's rows to charts and to tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from realm.pages.charts import (
+    Dot,
+    Point,
+    Row,
+    Series,
+    dot_chart,
+    line_chart,
+    plain_number,
+    said,
+    said_gain,
+    share_domain,
+    smooth,
+    thin,
+    whole_percent,
+)
+from realm.pages.data import (
+    Report,
+    Result,
+    Run,
+    figure,
+    split_title,
+)
+from realm.pages.palette import style_of
+from realm.pages.svg import MINUS, padded, percent
+
+#: Rows shown of a chart or table whose number the data decide.
+MOST_KINDS = 24
+WIDE, NARROW = 530, 348
+_Z = 1.96
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One panel: its caption and its drawings (one, or one for wide and one for narrow screens).
+
+    `note` is what the page says in its text and a file must say itself.
+    """
+
+    title: str
+    drawing: Markup
+    narrow: Markup | None = None
+    note: str = ""
+
+
+# Final figures -------------------------------------------------------------------------------------------------------
+
+
+def final_figures(report: Report) -> list[Figure]:
+    """One panel per split: every model without and with routes, on one scale."""
+    rows = report.results
+    if not rows:
+        return []
+    names = report.names()
+    edges = [edge for row in rows for edge in (*row.interval, row.accuracy)]
+    domain = share_domain(edges)
+    figures = []
+    for split in report.splits():
+        lines = []
+        for name in names:
+            style = style_of(name, names)
+            found = [row for routes in (False, True) if (row := report.result(name, split, routes)) is not None]
+            dots = [Dot(style, row.accuracy, *row.interval, row.routes > 0, _said(row)) for row in found]
+            if dots:
+                lines.append(Row(name, dots, style))
+        base = report.result("base", split, False)
+        drawing = dot_chart(
+            lines,
+            width=348,
+            summary=f"Accuracy on {split_title(split)} without and with routes, per model",
+            domain=domain,
+            axis=whole_percent,
+            rule=base.accuracy if base else None,
+            rule_name="base alone" if base else "",
+            joined=True,
+        )
+        n = max((row.n for row in rows if row.split == split), default=0)
+        title = f"{split_title(split)}, {n} questions" if n else split_title(split)
+        figures.append(Figure(title, drawing, note="hollow: without routes, solid: with routes"))
+    return figures
+
+
+def _said(row: Result) -> str:
+    how = f"with {row.routes} routes" if row.routes else "without routes"
+    more = [split_title(row.split), how, *([f"n = {row.n}"] if row.n else [])]
+    return said(row.name, row.accuracy, *row.interval, *more)
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+
+def validation_course(report: Report, run: Run, with_routes: bool) -> list[tuple[int, Result]]:
+    """Validation figures of a run, (place on the axis, row) in order; the common base stands first."""
+    rows = [row for row in run.evaluations if row.split == "validation" and (row.routes > 0) == with_routes]
+    rows = [row for row in rows if row.stage in ("base", "sft", "rl")]
+    if not any(row.stage == "base" for row in rows):
+        common = [row for row in report.base if row.split == "validation" and (row.routes > 0) == with_routes]
+        rows = common[-1:] + rows
+    placed = [(run.position("base" if row.name == "base" else row.stage, row.round, row.step), row) for row in rows]
+    stages = {"base": 0, "sft": 1, "rl": 2}
+    return sorted(placed, key=lambda one: (one[1].stage != "base", one[1].round, stages.get(one[1].stage, 3), one[0]))
+
+
+def training_figures(report: Report) -> list[Figure]:
+    """Validation accuracy over training without and with routes, every recipe on the same axes."""
+    names = report.names()
+    charts: list[tuple[bool, list[Series]]] = []
+    for with_routes in (False, True):
+        series = []
+        for run in report.runs:
+            steps = validation_course(report, run, with_routes)
+            line = [
+                Point(place, row.accuracy, *row.interval, row.stage == "sft", _said_step(run.name, row))
+                for place, row in steps
+            ]
+            series.append(Series(run.name, style_of(run.name, names), line, markers=True, solid=with_routes))
+        charts.append((with_routes, series))
+    every = [point for _, series in charts for one in series for point in one.line]
+    if not every:
+        return []
+    y_range = share_domain([edge for point in every for edge in (point.low, point.high, point.y) if edge is not None])
+    x_range = (min(point.x for point in every), max(point.x for point in every))
+    figures = []
+    for with_routes, series in charts:
+        if not any(one.line for one in series):
+            continue
+        title = "With routes" if with_routes else "Without routes"
+        drawings = [
+            line_chart(
+                series,
+                width=width,
+                height=height,
+                summary=f"Validation accuracy over training, {title.lower()}",
+                x_title="optimizer step",
+                y_range=y_range,
+                x_range=x_range,
+                y_format=whole_percent,
+            )
+            for width, height in ((WIDE, 310), (NARROW, 260))
+        ]
+        figures.append(Figure(title, *drawings))
+    return figures
+
+
+def _said_step(name: str, row: Result) -> str:
+    where = "base model" if row.stage == "base" else f"{row.stage.upper()} step {row.step}"
+    return said(name, row.accuracy, *row.interval, where)
+
+
+def rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
+    """(optimizer steps since the base, value) of one column of metrics.jsonl."""
+    places = {round_: run.position("rl", round_, 0) for round_ in run.stage_steps("rl")}
+    return [(float(places[row.round] + row.step), value) for row in run.rl if (value := figure(row, key)) is not None]
+
+
+def fade_figures(report: Report) -> list[Figure]:
+    """p over training progress, and the routes that prompts really held."""
+    names = report.names()
+    fading, held = [], []
+    for run in report.runs:
+        shown = rl_rows(run, "routes_per_prompt")
+        style = style_of(run.name, names)
+        taus = [(row.tau, row.p) for row in run.rl if row.tau is not None and row.p is not None]
+        if taus and (not shown or any(value > 0 for _, value in shown)):
+            line = [Point(tau, p, title=f"{run.name} · τ {tau:.2f} · p {p:.3f}") for tau, p in _sorted_stretches(taus)]
+            fading.append(Series(run.name, style, line))
+        if shown:
+            held.append(smoothed(run.name, style, shown, "routes per prompt", plain_number))
+    # Recipes mostly share one schedule: the later lines are broken, so that those beneath show.
+    fading = [replace(one, over=index > 0) for index, one in enumerate(fading)]
+    figures = []
+    if fading:
+        summary = "Probability p of external CoTs over training progress"
+        charts = [
+            line_chart(
+                fading,
+                width=w,
+                height=230,
+                summary=summary,
+                x_title="training progress τ",
+                y_range=(0, 1),
+                x_range=(0, 1),
+            )
+            for w in (WIDE, NARROW)
+        ]
+        figures.append(Figure("Probability p(τ) that a route is kept", *charts))
+    if held:
+        y_range = (0.0, max([value for one in held for _, value in one.raw] + [1.0]))
+        charts = [
+            line_chart(
+                held,
+                width=w,
+                height=230,
+                summary="Routes per prompt over training",
+                x_title="optimizer step",
+                y_range=y_range,
+                x_range=step_range(held),
+            )
+            for w in (WIDE, NARROW)
+        ]
+        figures.append(Figure("Routes per prompt, mean", *charts))
+    return figures
+
+
+def _sorted_stretches(rows: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most 300 of the points, evenly chosen; τ starts again with every round, so the order is kept."""
+    every = max(1, -(-len(rows) // 300))
+    return [row for index, row in enumerate(rows) if index % every == 0 or index == len(rows) - 1]
+
+
+def smoothed(
+    name: str, style: int, rows: list[tuple[float, float]], what: str, format_: Callable[[float], str]
+) -> Series:
+    """A line of metrics.jsonl as a moving average with its raw values behind it."""
+    raw = thin(rows)
+    averages = smooth([value for _, value in raw], max(5, len(raw) // 12))
+    line = [
+        Point(x, average, title=f"{name} · step {x:.0f} · {what} {format_(round(average, 3))}")
+        for (x, _), average in zip(raw, averages, strict=True)
+    ]
+    return Series(name, style, line, raw=raw)
+
+
+COMPONENTS: tuple[tuple[str, str, bool], ...] = (
+    ("reward", "Reward, total", False),
+    ("reward_answer", "Part for the answer", False),
+    ("reward_scores", "Part for scoring the routes", False),
+    ("reward_format", "Part for the format", False),
+    ("scoring", "Quality of the scores (0 to 1)", False),
+    ("zero_spread_groups", "Groups without reward spread", True),
+    ("accuracy", "Completions answered rightly", True),
+    ("completion_tokens", "Tokens per completion", False),
+)
+
+
+def step_range(series: Sequence[Series]) -> tuple[float, float]:
+    """The axis of optimizer steps, from the base model at 0 to the last step of any series."""
+    return 0.0, max((point.x for one in series for point in one.line), default=1.0)
+
+
+def reward_figures(report: Report) -> list[Figure]:
+    """Reward components over training: the raw values faint, their moving average on top."""
+    names = report.names()
+    figures = []
+    for key, title, share in COMPONENTS:
+        format_ = whole_percent if share else plain_number
+        series = [
+            smoothed(run.name, style_of(run.name, names), rows, title.lower(), format_)
+            for run in report.runs
+            if (rows := rl_rows(run, key))
+        ]
+        values = [value for one in series for _, value in one.raw]
+        if not values:
+            continue
+        top = max(values)
+        y_range = padded([0.0, *values], step=_step(top))
+        if share:
+            y_range = (0.0, min(1.0, y_range[1]))
+        drawing = line_chart(
+            series,
+            width=NARROW,
+            height=210,
+            summary=f"{title} over training",
+            x_title="optimizer step",
+            y_range=y_range,
+            x_range=step_range(series),
+            y_format=format_,
+        )
+        figures.append(Figure(title, drawing))
+    return figures
+
+
+def _step(top: float) -> float:
+    """A step of the value axis that suits values up to `top`."""
+    for step in (0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0):
+        if top <= 8 * step:
+            return step
+    return top / 4
+
+
+def kind_figures(report: Report) -> list[Figure]:
+    """Gain over the base by kind of question, without routes; a panel per split."""
+    names = report.names()
+    figures = []
+    for title, base, others in _kind_pairs(report):
+        kinds = sorted(base.by_kind, key=lambda kind: (-base.by_kind[kind].n, kind))[:MOST_KINDS]
+        rows, edges = [], [0.0]
+        for kind in kinds:
+            n, before = base.by_kind[kind].n, base.by_kind[kind].accuracy
+            dots = []
+            for row in others:
+                if kind not in row.by_kind:
+                    continue
+                after = row.by_kind[kind].accuracy
+                half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
+                gain = after - before
+                edges += [gain - half, gain + half]
+                hover = said_gain(row.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
+                dots.append(Dot(style_of(row.name, names), gain, gain - half, gain + half, True, hover))
+            rows.append(Row(kind or "no kind", dots, note=str(n)))
+        left_out = len(base.by_kind) - len(kinds)
+        domain = padded(edges, floor=-1.0, ceiling=1.0, step=0.1)
+        drawing = dot_chart(
+            rows,
+            width=NARROW,
+            summary=f"Gain over the base by kind of question, {title}",
+            domain=domain,
+            axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
+            rule=0.0,
+            notes="questions",
+            dodge=True,
+        )
+        more = f" (the {len(kinds)} largest of {len(base.by_kind)} kinds)" if left_out else ""
+        figures.append(Figure(title + more, drawing))
+    return figures
+
+
+def _kind_pairs(report: Report) -> list[tuple[str, Result, list[Result]]]:
+    """(title, the base's figures, the recipes' figures), from the final table or else from the course of validation."""
+    pairs = []
+    for split in report.splits():
+        base = report.result("base", split, False)
+        others = [
+            row for name in report.names() if name != "base" and (row := report.result(name, split, False)) is not None
+        ]
+        if base is not None and base.by_kind and any(row.by_kind for row in others):
+            pairs.append((split_title(split), base, others))
+    if not pairs:
+        for run in report.runs:
+            rows = [row for _, row in validation_course(report, run, False)]
+            if len(rows) > 1 and rows[0].stage == "base" and rows[0].by_kind and rows[-1].by_kind:
+                pairs.append((f"Validation, {run.name}", rows[0], [rows[-1]]))
+    return pairs

@@ -1,0 +1,75 @@
+"""Differences with their intervals beside a zero line: the drawing that every comparison shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realm.pages.charts import Dot, Row, dot_chart, said_gain
+from realm.pages.data import Report, recipe_order, split_order, split_title
+from realm.pages.figures import NARROW, Figure
+from realm.pages.palette import style_of
+from realm.pages.svg import MINUS, padded, points
+
+#: Pixels of the figures at the right end of a row.
+_NOTES = 92
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One difference of two accuracies in [-1, 1] with its 95 % interval; `more` is said beside it on hover."""
+
+    caption: str
+    style: int
+    difference: float
+    low: float
+    high: float
+    more: str = ""
+
+
+def forest(title: str, effects: Sequence[Effect], domain: tuple[float, float], summary: str) -> Figure:
+    """A row for every difference, with its figures at the right."""
+    rows = []
+    for one in effects:
+        interval = f"{points(one.low)} to {points(one.high)}"
+        hover = said_gain(one.caption, one.difference, *([one.more] if one.more else []))
+        dot = Dot(one.style, one.difference, one.low, one.high, True, f"{hover} (95 % interval {interval})")
+        rows.append(Row(one.caption, [dot], one.style, points(one.difference), one.more or interval))
+    drawing = dot_chart(
+        rows,
+        width=NARROW,
+        summary=summary,
+        domain=domain,
+        axis=signed,
+        rule=0.0,
+        notes="points, p" if any(one.more for one in effects) else "points",
+        notes_width=_NOTES,
+    )
+    return Figure(title, drawing)
+
+
+def signed(value: float) -> str:
+    """A difference on an axis, in whole points with its sign."""
+    return f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0") if round(100 * value) else "0"
+
+
+def common_domain(edges: Sequence[float], most: float = 1.0) -> tuple[float, float]:
+    """One domain for drawings of differences in [-most, most]: zero and every edge, in steps of five or ten points."""
+    reach = max((abs(edge) for edge in edges), default=0.0)
+    return padded([0.0, *edges], floor=-most, ceiling=most, step=0.05 if reach < 0.3 else 0.1)
+
+
+def difference_figures(report: Report) -> list[Figure]:
+    """The differences between the models of a page, a panel per split and way of asking, on a common scale."""
+    names = report.names()
+    domain = common_domain([edge for row in report.differences for edge in (row.low, row.high)])
+    found: dict[str, list[Effect]] = {}
+    for row in sorted(
+        report.differences,
+        key=lambda one: (split_order(one.split), one.routes, recipe_order(one.against), recipe_order(one.name)),
+    ):
+        how = f"with {row.routes} routes" if row.routes else "without routes"
+        pair = f"{row.name} {MINUS} {row.against}"
+        effect = Effect(pair, style_of(row.name, names), row.difference, row.low, row.high)
+        found.setdefault(f"{split_title(row.split)}, {how}", []).append(effect)
+    return [forest(title, effects, domain, f"Differences, {title}") for title, effects in found.items()]

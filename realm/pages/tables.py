@@ -1,0 +1,192 @@
+"""The tables of the page: text, and small drawings inside cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from markupsafe import Markup
+
+from realm.pages.charts import sparkline, thin
+from realm.pages.data import (
+    Report,
+    Run,
+    Spent,
+    recipe_order,
+    split_order,
+    split_title,
+)
+from realm.pages.figures import MOST_KINDS, validation_course
+from realm.pages.palette import style_of
+from realm.pages.svg import element, interval, marker, percent, points, svg
+from realm.pages.table import Table, TableRow
+from realm.text import duration
+
+
+def swatch(style: int, solid: bool = True) -> Markup:
+    """A model's marker, to stand before its name in a text or a table."""
+    return svg(14, 14, "", marker(style, 7.0, 7.0, solid=solid, size=4.2))
+
+
+def cell(value: str, below: str = "") -> Markup:
+    """A value with something smaller below it."""
+    small = element("small", below) if below else ""
+    return Markup("").join([element("span", value), small])
+
+
+def final_tables(report: Report) -> list[Table]:
+    """Accuracy without routes, with routes, and the gap between them; one table per split."""
+    names = report.names()
+    routes = report.routes()
+    columns = ["", "Without routes", f"With {routes} routes" if routes else "With routes", "Autonomy gap"]
+    found = []
+    for split in report.splits():
+        rows: list[TableRow] = []
+        for name in names:
+            without, shown = report.result(name, split, False), report.result(name, split, True)
+            if without is None and shown is None:
+                continue
+            cells = [
+                cell(percent(row.accuracy), interval(*row.interval)) if row else MISSING for row in (without, shown)
+            ]
+            rows.append((style_of(name, names), name, [*cells, _gap(report.gap(name, split))]))
+        found.append(Table(columns, [("", rows)]))
+    return found
+
+
+MISSING = Markup('<span class="missing">none</span>')
+
+
+def _gap(found: tuple[float, float | None, float | None] | None) -> Markup:
+    if found is None:
+        return MISSING
+    gap, low, high = found
+    return cell(points(gap), f"{points(low)} to {points(high)}" if low is not None and high is not None else "")
+
+
+MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("same_err", "Same error as a route", percent),
+    ("scoring_accuracy", "Routes judged rightly", percent),
+    ("auroc", "AUROC of scores", lambda value: f"{value:.3f}"),
+    ("brier", "Brier of scores", lambda value: f"{value:.3f}"),
+    ("f1", "Macro F1", percent),
+    ("pass_at_n", "pass@n", percent),
+    ("maj_at_n", "maj@n", percent),
+    ("parse_failures", "Parse failures", percent),
+    ("unreadable_answers", "Answers not read by the verifier", percent),
+    ("truncated", "Truncated", percent),
+    ("completion_tokens", "Tokens per answer", lambda value: f"{value:.0f}"),
+)
+
+
+def measures_table(report: Report) -> Table | None:
+    """The other measures of the final evaluations, where the files hold them."""
+    rows = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
+    rows += [row for row in report.base if row.split != "validation"]
+    last = {(split_order(row.split), row.routes, recipe_order(row.name)): row for row in rows}
+    shown = [measure for measure in MEASURES if any(getattr(row, measure[0]) is not None for row in rows)]
+    if not shown:
+        return None
+    bodies: dict[str, list[TableRow]] = {}
+    for key in sorted(last):
+        row = last[key]
+        cells = ["" if (value := getattr(row, name)) is None else format_(value) for name, _, format_ in shown]
+        how = f"with {row.routes} routes" if row.routes else "without routes"
+        body = bodies.setdefault(f"{split_title(row.split)}, {how}", [])
+        body.append((style_of(row.name, report.names()), row.name, cells))
+    return Table(["", *[title for _, title, _ in shown]], list(bodies.items()))
+
+
+def training_table(report: Report) -> Table | None:
+    """The values of the two accuracy charts."""
+    bodies = []
+    for run in report.runs:
+        found: dict[tuple[str, int, int], list[Markup | str]] = {}
+        for with_routes in (False, True):
+            for _, row in validation_course(report, run, with_routes):
+                cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
+                cells[with_routes] = cell(percent(row.accuracy), interval(*row.interval))
+        rows = [(None, _when(key), cells) for key, cells in found.items()]
+        bodies.append((run.name, rows))
+    return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
+
+
+def _when(key: tuple[str, int, int]) -> str:
+    stage, round_, step = key
+    if stage == "base":
+        return "base model"
+    return f"{stage.upper()} step {step}" + (f", round {round_ + 1}" if round_ else "")
+
+
+def parse_table(report: Report) -> Table | None:
+    """Parse failures by reason: share of completions in the first and last tenth of RL, and the course between."""
+    names = report.names()
+    courses: dict[str, dict[str, list[float]]] = {}
+    for run in report.runs:
+        rows = run.rl
+        if all(row.parse_failures is None for row in rows):
+            continue
+        reasons = {reason for row in rows for reason, share in row.parse.items() if share}
+        for reason in ("any reason", *reasons):
+            values = [
+                (float(index), (row.parse_failures if reason == "any reason" else row.parse.get(reason)) or 0.0)
+                for index, row in enumerate(rows)
+            ]
+            courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
+    if not courses:
+        return None
+    highest = {reason: max(map(max, found.values())) for reason, found in courses.items()}
+    ordered = sorted(courses, key=lambda reason: (reason != "any reason", -highest[reason], reason))[:MOST_KINDS]
+    recipes = [run.name for run in report.runs if run.name in courses["any reason"]]
+    rows_: list[TableRow] = []
+    for reason in ordered:
+        cells = []
+        for recipe in recipes:
+            course_ = courses[reason].get(recipe)
+            cells.append(_course_cell(style_of(recipe, names), recipe, reason, course_) if course_ else Markup(""))
+        rows_.append((None, reason, cells))
+    return Table(["", *recipes], [("", rows_)])
+
+
+def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> Markup:
+    tenth = max(1, len(course) // 10)
+    first, last = sum(course[:tenth]) / tenth, sum(course[-tenth:]) / tenth
+    ends = f"{percent(first)} → {percent(last)}"
+    return Markup("").join(
+        [sparkline(style, course, max(course), f"{recipe} · {reason} · {ends}"), element("small", ends)]
+    )
+
+
+def cost_table(report: Report) -> Table | None:
+    """What each recipe used; of a single run what its stages used, by the last row of each."""
+    rows: list[TableRow] = []
+    for row in report.cost or [stage for run in report.runs for stage in _stages(run)]:
+        cells = [count(row.steps), count(row.completions), count(row.tokens), duration(row.seconds)]
+        rows.append((style_of(row.style or row.name, report.names()), row.name, cells))
+    return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
+
+
+def _stages(run: Run) -> list[Spent]:
+    """What every stage took; `seconds` of metrics.jsonl run on through the stages."""
+    last = {(row.round, row.stage): row for row in run.metrics}
+    rl = run.config.training.rl if run.config is not None else None
+    found, before = [], 0.0
+    for row in last.values():
+        place = f", round {row.round + 1}" if row.round else ""
+        sampled = -(-row.step // rl.num_iterations) * rl.batch_size if row.stage == "rl" and rl is not None else None
+        found.append(
+            Spent(
+                name=f"{run.name}, {row.stage.upper()}{place}",
+                style=run.name,
+                steps=row.step,
+                completions=sampled,
+                tokens=row.tokens,
+                seconds=row.seconds - before,
+            )
+        )
+        before = row.seconds
+    return found
+
+
+def count(value: float | None) -> str:
+    """A count with its thousands set apart; empty where there is none."""
+    return "" if value is None else f"{value:,.0f}".replace(",", "\u202f")

@@ -1,5 +1,0 @@
-"""One self-contained HTML page from the files of a run folder."""
-
-from realm.report.page import write_report
-
-__all__ = ["write_report"]

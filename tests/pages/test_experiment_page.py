@@ -1,0 +1,247 @@
+"""The page of an experiment: what the results say, whatever they leave out; nothing that others wrote acts in it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_experiment
+import pytest
+from chromium import BROWSER, Chromium
+from pages import ATTACK, Shape, spoil, text_of
+from typer.testing import CliRunner
+
+from realm.cli.app import app
+from realm.errors import DataError
+from realm.pages.experiment import write_experiment_page
+from realm.pages.experiment_data import read_experiment
+from realm.pages.palette import WITHOUT
+from realm.pages.svg import interval, percent
+
+UNBROKEN = "W" * 300
+RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}
+SECTIONS = (
+    "result", "differences", "measures", "training", "gaps", "kinds", "judging", "shown", "banks", "cost", "arms",
+    "setup",
+)  # fmt: skip
+
+
+def page_of(results: dict[str, Any], folder: Path) -> str:
+    return write_experiment_page(results, folder).read_text(encoding="utf-8")
+
+
+def test_the_finding_stands_first_and_every_figure_is_there(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    page = page_of(results, tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+    shown = text_of(page)
+    assert shown.index(results["finding"]) < shown.index(results["question"]) < shown.index("Accuracy with 95")
+    assert [name for name in Shape(page).ids if name in SECTIONS] == list(SECTIONS)
+    for cell in results["cells"]:
+        assert f"<span>{percent(cell['mean'])}</span><small>{interval(cell['low'], cell['high'])}</small>" in page
+        seeds = ", ".join(f"{100 * value:.1f}" for value in cell["seeds"].values())
+        assert f"<small>[{seeds}]</small>" in page
+    assert "p 0.016" in shown
+    assert "1 161 000" in shown.replace("\u202f", " ")
+    assert "routes.error_ratio" in shown
+    assert results["command"] in shown
+
+
+def test_arms_lie_on_the_axis_where_there_is_one(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(), tmp_path)
+    assert "Test, over wrong routes, %" in page
+    headline = page[page.index('id="result"') : page.index('id="differences"')]
+    wide = headline[headline.index('<div class="wide">') : headline.index('<div class="narrow">')]
+    # Two lines (without and with routes) through five arms, three seeds beside each.
+    assert len(re.findall(r'class="line c\d+"', wide)) == 2
+    assert len(re.findall(r'class="mark', wide)) == 10
+    assert len(re.findall(r'class="seed', wide)) == 30
+    without = page_of(fake_experiment.results(axis=False), tmp_path)
+    headline = without[without.index('id="result"') : without.index('id="differences"')]
+    assert "over wrong routes" not in headline
+    assert len(re.findall(r'class="seed', headline)) == 2 * 5 * 3
+
+
+def test_recipes_keep_their_colours_and_other_arms_those_of_the_measure(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(RECIPES, axis=False), tmp_path)
+    headline = page[page.index('id="result"') : page.index('id="differences"')]
+    assert {*re.findall(r'class="mark (c\d+) hollow', headline)} >= {"c1", "c2", "c3"}
+    page = page_of(fake_experiment.results(axis=False), tmp_path)
+    headline = page[page.index('id="result"') : page.index("</table>")]
+    assert {*re.findall(r'class="whisker (c\d+)', headline)} == {f"c{WITHOUT}"}
+    # The untrained model makes no experiment one of recipes, nor does one recipe among arms of other names.
+    for arms in ({"base": (0.2, 0.3), "k1": (0.4, 0.5)}, {"realm-r1": (0.4, 0.5), "adaptive": (0.4, 0.5)}):
+        page = page_of(fake_experiment.results(arms, axis=False), tmp_path)
+        headline = page[page.index('id="result"') : page.index("</table>")]
+        assert {*re.findall(r'class="whisker (c\d+)', headline)} == {f"c{WITHOUT}"}
+
+
+def test_the_curves_are_means_of_whole_sets_of_seeds(tmp_path: Path) -> None:
+    results = fake_experiment.results({"a": (0.5, 0.8), "b": (0.6, 0.8)}, axis=False)
+    results["curves"] = [
+        {"arm": "a", "seed": 0, "measure": "without", "points": [[0, 0.2], [10, 0.4], [20, 0.9]]},
+        {"arm": "a", "seed": 1, "measure": "without", "points": [[0, 0.4], [10, 0.6]]},
+    ]
+    page = page_of(results, tmp_path)
+    assert "step 10 · mean of 2 seeds · 50.0\u202f%" in page
+    assert "step 20" not in page
+
+
+def section(page: str, name: str) -> str:
+    """What a reader sees of one section."""
+    return text_of(page[page.index(f'<section id="{name}">') :].split("</section>")[0])
+
+
+def test_what_stands_beside_the_accuracies(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(), tmp_path)
+    assert "25 % 40.0 % 66.0 % step 100 60.0 % step 150 −8.0 to −2.0" in section(page, "training")
+    assert "picked by these figures, which favours it" in section(page, "training")
+    assert "Differences of these gaps" in section(page, "gaps")
+    assert "25 % − 0 % · p 0.048 · −5.0 points (95 % interval −9.0 to −1.0)" in section(page, "gaps")
+    assert "25 % 4.00 25.0 % 0.50" in section(page, "shown")
+    assert "25 % 40.0 % 10.0 % of all 85.0 % 0.90" in section(page, "judging")
+    gain = fake_experiment.ARMS["25 %"][0] - fake_experiment.ARMS["0 %"][0]
+    assert f"poor 40.0 % 20.0 % +20.0 +10.0 to +30.0 0.42 25 % − 0 % +{100 * gain:.1f}" in section(page, "banks")
+    assert "corrected, within each measure, for the number of comparisons" in section(page, "differences")
+
+
+def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    page = page_of(results, tmp_path)
+    assert "intervals over questions and seeds; the small dots" in section(page, "result")
+    assert "time 1 h 2 min of processes of one thread" in section(page, "setup")
+    page = page_of({**results, "seeds": [0], "threads": None}, tmp_path)
+    assert "intervals over questions; one seed" in section(page, "result")
+    assert "one thread" not in section(page, "setup")
+
+
+def test_long_findings_are_cut_visibly(tmp_path: Path) -> None:
+    whole = "word " * 1590  # 7950 characters
+    assert read_experiment({**fake_experiment.results(), "finding": whole}).finding == whole
+    cut = read_experiment({**fake_experiment.results(), "finding": whole * 2}).finding
+    assert cut == f"{(whole * 2)[:8000]} …"
+
+
+def test_no_markup_of_others_reaches_the_page(tmp_path: Path) -> None:
+    calm = Shape(page_of(fake_experiment.results(), tmp_path))
+    page = page_of(fake_experiment.results(shout=ATTACK), tmp_path)
+    shape = Shape(page)
+    assert "img" not in shape.tags
+    assert shape.handlers == []
+    assert shape.scripts == calm.scripts
+    assert all(address.startswith("#") for address in shape.addresses)
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_damaged_results_never_stop_the_page(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    results = {key: value if key in ("arms", "measures") else spoil(value, rng) for key, value in
+               fake_experiment.results(seed=seed).items()}  # fmt: skip
+    page = page_of(results, tmp_path)
+    assert not re.search(r'="-?(nan|inf)', page)
+
+
+def test_a_large_experiment_stays_small(tmp_path: Path) -> None:
+    arms = {f"arm {index} {UNBROKEN}": (0.5, 0.8) for index in range(60)}
+    results = fake_experiment.results(arms)
+    for curve in results["curves"]:
+        curve["points"] = [[step, 0.5] for step in range(500)]
+    results["kinds"] = [{"arm": arm, "kind": f"kind {n}", "mean": 0.5} for arm in arms for n in range(60)]
+    write_experiment_page(results, tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "the first 40 of 60 arms" in text_of(page)
+    assert "The first 24 of 60, by name." in section(page, "kinds")
+
+
+def test_the_first_sentence_of_the_finding_is_its_headline(tmp_path: Path) -> None:
+    finding = "On test mid has 90.6 % (85.5 to 95.5). No difference is shown. The rest."
+    page = page_of({**fake_experiment.results(), "finding": finding}, tmp_path)
+    assert '<p class="verdict">On test mid has 90.6 % (85.5 to 95.5).</p>' in page
+    assert '<p class="more">No difference is shown. The rest.</p>' in page
+
+
+def test_gap_and_gain_of_every_bank_are_drawn(tmp_path: Path) -> None:
+    page = page_of(fake_experiment.results(), tmp_path)
+    drawn = section(page, "banks")
+    assert "poor · +20.0 points (95 % interval +10.0 to +30.0)" in drawn
+    assert "Gain of wrong routes" in drawn
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "cells",
+        "gaps",
+        "pairs",
+        "kinds",
+        "cost",
+        "curves",
+        "axis",
+        "finding",
+        "versions",
+        "kind",
+        "gap_pairs",
+        "training",
+        "judging",
+        "shown",
+        "banks",
+        "threads",
+    ],
+)
+def test_what_is_missing_is_left_out(tmp_path: Path, left: str) -> None:
+    results = fake_experiment.results()
+    del results[left]
+    assert "<h2>Result</h2>" in page_of(results, tmp_path)
+
+
+def test_results_without_arms_or_measures_are_refused() -> None:
+    for key in ("arms", "measures"):
+        with pytest.raises(DataError, match="at least one arm and one measure"):
+            read_experiment({**fake_experiment.results(), key: [{"name": 3}]})
+
+
+def test_realm_report_writes_the_page_of_a_folder_with_results(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(fake_experiment.results()), encoding="utf-8")
+    result = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "How many wrong routes" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    for content in ("[]", "{", '{"arms": []}'):
+        (tmp_path / "results.json").write_text(content, encoding="utf-8")
+        result = CliRunner().invoke(app, ["report", str(tmp_path)])
+        assert result.exit_code == 2
+        assert "expected" in result.output or "at least one arm" in result.output
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    with Chromium() as found:
+        yield found
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium found (chromium, chromium-browser or google-chrome)")
+@pytest.mark.parametrize("shout", ["", ATTACK, UNBROKEN], ids=["plain", "attack", "unbroken"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_and_nothing_in_it_acts(browser: Chromium, tmp_path: Path, shout: str, width: int) -> None:
+    browser.errors.clear()
+    browser.requests.clear()
+    write_experiment_page(fake_experiment.results(shout=shout), tmp_path)
+    for dark in (False, True):
+        browser.show(tmp_path / "report.html", width, dark=dark)
+        browser.run('document.querySelectorAll("details").forEach((node) => { node.open = true; })')
+        assert browser.run("document.documentElement.scrollWidth") <= width
+    # A drawing shrinks with its column; what is left of its letters must still be readable.
+    scales = browser.run(
+        """[...document.querySelectorAll("figure svg")].filter((node) => node.clientWidth)
+        .map((node) => node.getBoundingClientRect().width / node.viewBox.baseVal.width)"""
+    )
+    assert len(scales) >= 10 and min(scales) > 0.9
+    assert browser.run("window.pwned === undefined && document.images.length === 0 && document.scripts.length === 1")
+    assert browser.errors == []
+    assert [url for url in browser.requests if not url.startswith("file:")] == []

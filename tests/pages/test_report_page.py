@@ -1,0 +1,211 @@
+"""The page as text: complete, self-contained, bounded, and safe against what a model wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fake_run
+import pytest
+from pages import ATTACK, Shape, spoil
+
+from realm.errors import DataError, ResourceError
+from realm.pages import write_report
+from realm.pages.completions import script_json
+from realm.pages.svg import interval, percent
+from realm.run import RunFolder
+
+SECTIONS = (
+    "result", "training", "kinds", "differences", "fade", "reward", "parse", "calibration", "copying", "completions",
+    "cost", "setup",
+)  # fmt: skip
+
+
+def page_of(folder: Path) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def test_a_quickstart_has_every_section_and_the_figures_of_its_summary(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=100, note="A fast run: its figures mean little.")
+    page = page_of(folder)
+    shape = Shape(page)
+    assert [name for name in shape.ids if name in SECTIONS] == list(SECTIONS)
+    assert set(shape.addresses) == {f"#{name}" for name in SECTIONS}
+    assert "A fast run: its figures mean little." in page
+    assert "What is missing" not in page
+    for row in json.loads((folder / "summary.json").read_text(encoding="utf-8"))["rows"]:
+        assert f"<span>{percent(row['accuracy'])}</span><small>{interval(row['low'], row['high'])}</small>" in page
+
+
+def test_a_single_run_has_no_section_for_what_it_cannot_have(tmp_path: Path) -> None:
+    shape = Shape(page_of(fake_run.training_run(tmp_path / "r", steps=100)))
+    assert [name for name in shape.ids if name in SECTIONS] == [name for name in SECTIONS if name != "differences"]
+
+
+@pytest.mark.parametrize("kept", [(), ("metrics.jsonl",), ("evaluations.jsonl",), ("completions.jsonl",)])
+def test_a_run_with_hardly_anything_is_reported(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=80, finished=False)
+    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
+        if file not in kept:
+            (folder / file).unlink()
+    page = page_of(folder)
+    assert "What is missing" in page
+    assert "realm-r1" in page
+
+
+def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=80)
+    first = write_report(folder).read_bytes()
+    assert write_report(folder, tmp_path / "other.html").read_bytes() == first
+
+
+def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=80, shout=ATTACK, note=ATTACK)
+    calm = Shape(page_of(fake_run.quickstart(tmp_path / "calm", steps=80, note="x")))
+    (folder / "meta.json").write_text(json.dumps({"command": ATTACK, "versions": {ATTACK: ATTACK}}))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary["title"] = ATTACK
+    for row in summary["rows"]:
+        row["by_kind"] = {f"{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    fake_run.training_run(folder / "x'><img src=x>", "grpo", steps=40, shout=ATTACK)
+    page = page_of(folder)
+    shape = Shape(page)
+    assert "img" not in shape.tags
+    assert shape.handlers == []
+    assert len(shape.scripts) == 2
+    assert shape.scripts[1] == calm.scripts[1]
+    assert all(address.startswith("#") for address in shape.addresses)
+    groups = json.loads(shape.scripts[0])
+    assert groups[0]["question"].startswith(ATTACK)
+    assert "49" not in re.findall(r"<title>(.*?)</title>", page)[0]
+
+
+def test_the_policy_admits_the_one_script_and_no_network(tmp_path: Path) -> None:
+    page = page_of(fake_run.training_run(tmp_path / "r", steps=80))
+    script = Shape(page).scripts[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
+    assert not re.search(r"https?://", page)
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_script_json_has_nothing_that_html_or_javascript_reads() -> None:
+    text = "</script><!--&\u2028\u2029é\ud800"
+    dumped = script_json({"text": text})
+    assert re.fullmatch(r"[ -~]*", dumped)
+    assert not set("<>&") & set(dumped)
+    assert json.loads(dumped) == {"text": text}
+    with pytest.raises(ValueError, match="JSON"):
+        script_json(float("nan"))
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_page(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
+    meta = RunFolder(folder).meta
+    RunFolder(folder).write_meta(replace(meta, command="\ud800 train"))
+    assert "? train" in page_of(folder)
+    (folder / "meta.json").write_text('{"command": "\\ud800 train"}', encoding="utf-8")
+    assert "r/meta.json: expected one JSON object." in page_of(folder)
+
+
+def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", "grpo", steps=3_000, every=20, shout="<x" * 6_000)
+    path = write_report(folder)
+    assert path.stat().st_size < 5_000_000
+    page = path.read_text(encoding="utf-8")
+    shown = re.search(r"(\d+) of 300 saved groups", page)
+    assert shown
+    groups = [group for group in json.loads(Shape(page).scripts[0]) if not group["final"]]
+    assert len(groups) == int(shown[1])
+    steps = [group["step"] for group in groups]
+    assert steps[0] == 20
+    assert steps[-1] > 2_000
+    assert "[6" in groups[0]["question"]
+
+
+def test_many_predictions_are_cut_to_the_same_questions_for_every_model(tmp_path: Path) -> None:
+    folder = fake_run.quickstart(tmp_path / "q", steps=70)
+    for name in fake_run.COURSES:
+        rows = fake_run.predictions(random.Random(name), name, 3_000)
+        fake_run.jsonl(folder / name / "predictions.jsonl", rows)
+    path = write_report(folder)
+    assert path.stat().st_size < 5_000_000
+    page = path.read_text(encoding="utf-8")
+    groups = [group for group in json.loads(Shape(page).scripts[0]) if group["final"]]
+    assert f"{len(groups)} of 24000 answered questions" in page
+    by_model: dict[str, set[str]] = {}
+    for group in groups:
+        by_model.setdefault(group["recipe"], set()).add(group["id"])
+    assert len(by_model) == 4
+    smallest = min(by_model.values(), key=len)
+    assert len(smallest) > 100
+    assert all(smallest <= ids for ids in by_model.values())
+
+
+def sampled(page: str) -> list[dict[str, Any]]:
+    """The completions of training on a page."""
+    groups = json.loads(Shape(page).scripts[0])
+    return [item for group in groups if not group["final"] for item in group["completions"]]
+
+
+def test_the_reward_split_is_the_files_own_or_left_out(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=100)
+    items = sampled(page_of(folder))
+    assert all(sum(item["parts"]) == pytest.approx(item["reward"]) for item in items)
+    assert {item["parts"][1] for item in items} == {0.0, 1.0}
+    path = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:  # as an earlier version left them
+        row["completions"] = [{key: item[key] for key in item if key != "parts"} for item in row["completions"]]
+    fake_run.jsonl(path, rows)
+    assert all(item["parts"] is None for item in sampled(page_of(folder)))
+
+
+def test_answers_that_the_verifier_could_not_read_are_told_and_marked(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=100)
+    assert "could not read" not in page_of(folder)
+    for name, more in (("metrics", {"unreadable_answers": 0.125}), ("evaluations", {"unreadable_answers": 0.25})):
+        path = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        fake_run.jsonl(path, [{**row, **more} for row in rows])
+    path = folder / "completions.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["completions"][0] |= {"answer": "seven<b>", "verdict": "unreadable"}
+    fake_run.jsonl(path, rows)
+    page = page_of(folder)
+    assert (
+        "could not read 12.5% of the answers towards the end of RL, e.g. “seven&lt;b&gt;”; they count as wrong." in page
+    )
+    assert "Answers not read by the verifier" in page and "25.0" in page
+    assert [item["answer"] for item in sampled(page) if "the verifier cannot read the answer" in item["reasons"]]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_damaged_files_never_stop_the_page(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = fake_run.quickstart(tmp_path / "q", steps=70, seed=seed)
+    for path in sorted(folder.rglob("*.json*")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("".join(json.dumps(spoil(json.loads(line), rng)) + "\n" for line in lines), encoding="utf-8")
+    for path in (folder, folder / "grpo"):
+        page = page_of(path)
+        groups = Shape(page).scripts
+        assert not groups or json.loads(groups[0])
+        assert not re.search(r'="-?(nan|inf)', page)
+
+
+def test_what_cannot_be_read_or_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        write_report(tmp_path / "missing")
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
+    with pytest.raises(ResourceError, match="cannot write"):
+        write_report(folder, tmp_path / "no" / "such" / "folder.html")
