@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/first_step.py [--trees . ../older] [--repeats 5] [--bank BANK]
 
 Each run is `realm-r1` on the desk as it is by default, from a bank that `realm collect` fills first, and is ended when
-metrics.jsonl has its first row. Both times are printed, the clock's and that of the processor, which others on the machine
-disturb less; the order of the trees is turned round in every repeat.
+metrics.jsonl has its first row. Both times are printed, the clock's and that of the processor, which others on the
+machine disturb less; the order of the trees is turned round in every repeat.
 """
 
 from __future__ import annotations
