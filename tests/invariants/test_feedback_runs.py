@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-import dictated
 import pytest
 import test_resume
 from test_processes import DICTATED, PROGRAM, two_processes
 from test_resume import Killed, assert_same, rows, start, stop_at
-from tiny import tiny_config, weights
-from two_kinds import TwoKinds
 
 from realm.config import Config
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.tiny import tiny_config, weights
+from tests.training import dictated
+from tests.training.two_kinds import TwoKinds
 
 FADE = {"schedule": "adaptive", "per": "kind", "probe": 0.3, "floor": 0.05, "memory": 0.5, "target": 0.6}
 

@@ -14,25 +14,24 @@ from typing import Any
 
 import pytest
 import torch
-from dictated import Recording
 from test_resume import rows, start
-from tiny import tiny_config, weights
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.tiny import tiny_config, weights
+from tests.training.dictated import Recording
 
 PROGRAM = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from dictated import Recording
-from tiny import *
+from tests.training.dictated import Recording
+from tests.tiny import *
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.recipes import train
-RouteTrainer._generate_single_turn = Recording.load(sys.argv[4]).replayed(sampled_too=True)
-config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl=RL)
+RouteTrainer._generate_single_turn = Recording.load(sys.argv[3]).replayed(sampled_too=True)
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), rl=RL)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
 train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
@@ -61,10 +60,10 @@ def test_two_processes_train_as_one(
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.replace("RL", repr(halved)))
     (tmp_path / "two").mkdir()
-    toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
+    repository = Path(__file__).parents[2]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     subprocess.run(
-        [*launcher, str(program), str(toys), str(tmp_path / "two"), str(student), str(tmp_path / "completions.json")],
+        [*launcher, str(program), str(tmp_path / "two"), str(student), str(tmp_path / "completions.json")],
         env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         check=True,
         timeout=300,

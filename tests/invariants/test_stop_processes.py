@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from test_resume import rows
-from tiny import weights
 
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
+from tests.tiny import weights
 
 PROGRAM = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tiny import *
+from tests.tiny import *
 from realm.run import RunFolder
 from realm.stopping import Stopped
 from realm.training.prepare import prepare
@@ -31,8 +30,8 @@ def sending(self, args, state, control, **kwargs):
     if os.environ["RANK"] == os.environ.get("STOP") and state.global_step == 3:
         os.kill(os.getpid(), signal.SIGTERM)
 Recorder.on_step_end = sending
-resume = (Path(sys.argv[2]) / "run" / "meta.json").exists()
-config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), rl={"micro_batch_size": 2, "steps": 5}, save_every=50)
+resume = (Path(sys.argv[1]) / "run" / "meta.json").exists()
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), rl={"micro_batch_size": 2, "steps": 5}, save_every=50)
 task = TinyTask()
 run = new_run(config, resume=resume) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
 try:
@@ -47,13 +46,13 @@ except Stopped as error:
 def test_both_processes_stop_at_one_step_and_go_on(tmp_path: Path, student: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
+    repository = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
     def launch(folder: Path, **more: str) -> str:
         folder.mkdir(exist_ok=True)
-        command = [*launcher, str(program), str(toys), str(folder), str(student)]
+        command = [*launcher, str(program), str(folder), str(student)]
         done = subprocess.run(
             command, env=environment | more, check=True, timeout=300, stdout=subprocess.PIPE, text=True
         )

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 from realm.bank.store import Bank
 from realm.training.grpo import RouteTrainer
+from tests.tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The estimate before a run, against what is counted and what is measured."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.config import Config
@@ -24,6 +24,7 @@ from realm.training.memory import Memory, group_limits, memory
 from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 
 GB = 10**9
 
@@ -249,13 +250,12 @@ def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -
 
 PROBE = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from test_estimate import *
 plain = {"micro_batch_size": 64, "batch_size": 64, "shared_prefix": "off"}
-config = tiny_config(Path(sys.argv[2]), Path(sys.argv[2]), rl=plain)
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[1]), rl=plain)
 task, bank = TinyTask(), tiny_bank(TinyTask())
 with pool() as judges:
-    warm = probe(prepare(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank), judges)
+    warm = probe(prepare(tiny_config(Path(sys.argv[1]), Path(sys.argv[2])), task, bank), judges)
     found = probe(prepare(config, task, bank), judges)
 lengths = prompt_lengths(config, Renderer(config, task, bank, tiny_tokenizer(), CONTEXT))
 print(estimate(config, outline(config), lengths).peak, found.peak)
@@ -268,7 +268,8 @@ def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, stud
     holds libraries and freed blocks besides)."""
     (tmp_path / "program.py").write_text(PROBE)
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "program.py"), str(Path(__file__).parent), str(medium), str(student)],
+        [sys.executable, str(tmp_path / "program.py"), str(medium), str(student)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         check=True,
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from test_grpo import make_trainer
-from tiny import TinyTask, pool, tiny_config
 
 from realm.bank.store import Bank
 from realm.method.completion import REASONS
@@ -12,6 +11,7 @@ from realm.method.routes import Route
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
+from tests.tiny import TinyTask, pool, tiny_config
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
 
