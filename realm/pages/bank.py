@@ -28,7 +28,6 @@ from realm.pages.bank_tables import (
     redundancy_table,
     repeated_table,
 )
-from realm.pages.data import Report
 from realm.pages.export import save_figures
 from realm.pages.svg import percent, points
 from realm.pages.templates import render
@@ -103,24 +102,21 @@ def page_context(
     }
 
 
-def bank_section(report: Report) -> dict[str, Any] | None:
+def bank_section(folder: Path) -> dict[str, Any] | None:
     """What the page of a run shows of its bank, from the `bank_stats.json` that training left; None without one."""
-    folders = [report.folder, *(report.folder / run.name for run in report.runs)]
-    for folder in folders:
-        try:
-            found = json.loads((folder / "bank_stats.json").read_text(encoding="utf-8"))
-            return {
-                "lead": _lead(found),
-                "counts": count_table(found),
-                # Of a run trained by an earlier version there are none.
-                "unreadable": sentences(found["unreadable"]) if "unreadable" in found else [],
-                "figures": error_figures(found)[:2],
-                "guidance": guidance_table(found),
-                "patterns": _patterns(found.get("patterns")),
-            }
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            continue
-    return None
+    try:
+        found = json.loads((folder / "bank_stats.json").read_text(encoding="utf-8"))
+        return {
+            "lead": _lead(found),
+            "counts": count_table(found),
+            # Of a run trained by an earlier version there are none.
+            "unreadable": sentences(found["unreadable"]) if "unreadable" in found else [],
+            "figures": error_figures(found)[:2],
+            "guidance": guidance_table(found),
+            "patterns": _patterns(found.get("patterns")),
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _patterns(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import NamedTuple
 
-from realm.pages.data import Report, Run, split_title
+from realm.pages.data import Run, split_title
 from realm.rows.evaluation import AnsweredCompletion, Prediction
 from realm.rows.training import Sampled, SampledCompletion
 from realm.run_rows import read_rows
@@ -19,8 +18,8 @@ from realm.tasks.verify import UNREADABLE
 #: Characters of all completions together as they stand in the page, and of the predictions among them; with the charts
 #: this keeps it below 5 MB.
 BUDGET, PREDICTIONS = 3_000_000, 1_200_000
-#: Where the predictions of the final evaluation and those of an untrained base stand among the steps.
-_LAST, _FIRST = 1_000_000_000, -1
+#: Where the predictions of the final evaluation stand among the steps.
+_LAST = 1_000_000_000
 #: Characters kept of one text, of a short one (an answer, an id), and entries kept of one list.
 LONG, SHORT, MANY = 6_000, 300, 16
 
@@ -77,7 +76,7 @@ def _group(row: Sampled | Prediction, name: str, when: str, place: int) -> Group
         "recipe": _cut(name, SHORT),
         "when": _cut(when, SHORT),
         "place": place,
-        "final": place in (_FIRST, _LAST),
+        "final": place == _LAST,
         "step": row.step,
         "id": _cut(row.question_id, SHORT),
         "kind": _cut(row.kind, SHORT),
@@ -115,15 +114,15 @@ def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[Group],
     return [group for _, group in kept], seen
 
 
-def sample_predictions(folder: Path, name: str, budget: int, notes: list[str]) -> tuple[list[Group], int]:
+def sample_predictions(run: Run, budget: int, notes: list[str]) -> tuple[list[Group], int]:
     """Answers of a final evaluation, and how many its file holds.
 
-    Where not all fit, questions are chosen by a hash of their ids: every model of the page shows the same ones, so that
-    they can be compared.
+    Where not all fit, questions are chosen by a hash of their ids: without and with routes, and on the pages of other
+    runs, the same ones are shown, so that they can be compared.
     """
     kept: list[tuple[int, int, Group]] = []
     seen, total, limit = 0, 0, 1 << 32
-    for row in read_rows(folder, Prediction, notes):
+    for row in read_rows(run.folder, Prediction, notes):
         if row.stage != "final":
             continue
         seen += 1
@@ -131,7 +130,7 @@ def sample_predictions(folder: Path, name: str, budget: int, notes: list[str]) -
         if lot >= limit:
             continue
         when = f"Final, {split_title(row.split)}, {'with' if row.routes else 'without'} routes"
-        group = _group(row, name, when, _FIRST if name == "base" else _LAST)
+        group = _group(row, run.name, when, _LAST)
         kept.append((lot, len(script_json(group)), group))
         total += kept[-1][1]
         while total > budget and limit > 1:
@@ -148,21 +147,10 @@ class Sample(NamedTuple):
     sentence: str
 
 
-def browser_data(report: Report, budget: int = BUDGET, predictions: int = PREDICTIONS) -> Sample:
-    """Groups of every run, then answers of the final evaluations: `budget` characters, of these `predictions`."""
-    answered, sampled = [], []
-    asked = seen = 0
-    folders = [("base", report.folder / "base")] if report.quickstart else []
-    folders += [(run.name, run.folder) for run in report.runs]
-    for name, folder in folders:
-        found, count = sample_predictions(folder, name, predictions // len(folders), report.notes)
-        answered += found
-        asked += count
-    left = budget - sum(len(script_json(group)) for group in answered)
-    for run in report.runs:
-        found, count = sample_groups(run, left // len(report.runs), report.notes)
-        sampled += found
-        seen += count
+def browser_data(run: Run, notes: list[str], budget: int = BUDGET, predictions: int = PREDICTIONS) -> Sample:
+    """Groups of a run, then answers of its final evaluation: `budget` characters, of these `predictions`."""
+    answered, asked = sample_predictions(run, predictions, notes)
+    sampled, seen = sample_groups(run, budget - sum(len(script_json(group)) for group in answered), notes)
     return Sample(sampled + answered, _sentence(len(sampled), seen, len(answered), asked))
 
 

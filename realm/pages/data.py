@@ -7,11 +7,9 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -21,8 +19,7 @@ from realm.display import printable
 from realm.errors import DataError
 from realm.recipes import RECIPES
 from realm.recipes.stage import Recipe
-from realm.rows.base import Count, Record, Row, Seconds, Share, Tokens, record
-from realm.rows.evaluation import Evaluation, Part
+from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import RlStep, Step
 from realm.run_rows import read_row, read_rows
@@ -76,7 +73,7 @@ class Result(Evaluation):
 
 
 @dataclass(frozen=True)
-class Difference(Record):
+class Difference:
     """A difference in accuracy, `name` minus `against`, paired by question; in [-1, 1] with its 95 % interval."""
 
     name: str
@@ -126,23 +123,17 @@ class Run:
 
 @dataclass
 class Report:
-    """Everything the page shows, before it is drawn."""
+    """Everything the page of a run, or of two side by side, shows before it is drawn."""
 
     folder: Path
-    quickstart: bool
-    title: str = ""
-    note: str = ""
-    facts: dict[str, object] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
-    base: list[Result] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
-    cost: list[Spent] = field(default_factory=list)
     config_text: str = ""
     notes: list[str] = field(default_factory=list)
 
     def names(self) -> list[str]:
-        """Every model on the page, the base first."""
+        """Every model on the page."""
         found = {run.name for run in self.runs} | {row.name for row in self.results}
         return sorted(found, key=recipe_order)
 
@@ -162,21 +153,12 @@ class Report:
         without, shown = self.result(name, split, False), self.result(name, split, True)
         if without is None or shown is None:
             return None
-        low = high = None
-        for row in self.base + [row for run in self.runs for row in run.evaluations if row.stage == "final"]:
-            if (row.name, row.split, row.routes) == (name, split, shown.routes):
-                low, high = row.autonomy_gap_low, row.autonomy_gap_high
-        return shown.accuracy - without.accuracy, low, high
+        return shown.accuracy - without.accuracy, shown.autonomy_gap_low, shown.autonomy_gap_high
 
     def routes(self) -> int:
         """Number of routes shown in the evaluations with routes; 0 where there were none."""
         rows = self.results + [row for run in self.runs for row in run.evaluations]
         return max((row.routes for row in rows), default=0)
-
-
-def read_evaluations(folder: Path, name: str, notes: list[str]) -> list[Result]:
-    """The rows of an evaluations.jsonl, of the model `name`."""
-    return [Result(**vars(row), name=name) for row in read_rows(folder, Evaluation, notes)]
 
 
 def read_settings(path: Path, notes: list[str]) -> Config | None:
@@ -203,117 +185,26 @@ def read_settings(path: Path, notes: list[str]) -> Config | None:
     return None
 
 
-def _read_run(folder: Path, name: str | None, notes: list[str]) -> Run:
+def _read_run(folder: Path, notes: list[str]) -> Run:
     config, meta = read_settings(folder / "config.yaml", notes), read_row(folder, Meta, notes) or Meta()
     # The recipe in the configuration of a mere evaluation says nothing of the model.
     recipe = config.training.recipe if config is not None and meta.evaluated is None else ""
-    label = name or recipe or folder.resolve().name
+    name = recipe or folder.resolve().name
     return Run(
-        name=label,
+        name=name,
         folder=folder,
         config=config,
         meta=meta,
         metrics=list(read_rows(folder, Step, notes)),
-        evaluations=read_evaluations(folder, label, notes),
+        evaluations=[Result(**vars(row), name=name) for row in read_rows(folder, Evaluation, notes)],
     )
-
-
-def _last(rows: Iterable[Result]) -> list[Result]:
-    """The last row of every (model, split, number of routes): an evaluation may have been repeated."""
-    return list({(row.name, row.split, row.routes): row for row in rows}.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spent(Record):
-    """What a recipe, or a stage of one run, took; `style`: the model whose colour it has."""
-
-    name: str
-    steps: Count
-    completions: Count | None
-    tokens: Tokens
-    seconds: Seconds
-    style: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Final(Record):
-    """The final figure of a model in a quickstart."""
-
-    name: str
-    split: str
-    routes: Count
-    n: Count
-    accuracy: Share
-    low: Share
-    high: Share
-    by_kind: dict[str, Part]
-
-    def result(self) -> Result:
-        return Result(
-            stage="final",
-            step=0,
-            accuracy_low=self.low,
-            accuracy_high=self.high,
-            **{name: value for name, value in vars(self).items() if name not in ("low", "high")},
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Summary(Row):
-    """What the quickstart leaves beside its runs."""
-
-    FILE: ClassVar[str] = "summary.json"
-
-    title: str = ""
-    note: str = ""
-    machine: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    seed: int | None = None
-    seconds: Seconds | None = None
-    budget: dict[str, Count] = field(default_factory=dict)
-    rows: tuple[_Final, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    cost: tuple[Spent, ...] = ()
-
-
-def _quickstart(folder: Path, children: list[Path]) -> Report:
-    report = Report(folder, quickstart=True)
-    meta = read_row(folder, Meta, report.notes) or Meta()
-    summary = read_row(folder, _Summary, report.notes)
-    if summary is None and not (folder / _Summary.FILE).exists():
-        report.notes.insert(0, "There is no summary.json yet: the quickstart has not finished.")
-    summary = summary or _Summary()
-    report.title, report.note = summary.title, summary.note
-    told = {name: getattr(summary, name) for name in ("machine", "versions", "seed", "seconds", "budget")}
-    report.facts = record(meta) | {name: value for name, value in told.items() if value}
-    report.runs = [_read_run(child, child.name, report.notes) for child in children if child.name != "base"]
-    report.runs.sort(key=lambda run: recipe_order(run.name))
-    report.base = read_evaluations(folder / "base", "base", report.notes)
-    report.results = _last(row.result() for row in summary.rows)
-    if not report.results:
-        finals = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
-        report.results = _last([row for row in report.base if row.split != "validation"] + finals)
-    report.differences, report.cost = list(summary.differences), list(summary.cost)
-    return report
-
-
-def _single(folder: Path) -> Report:
-    report = Report(folder, quickstart=False)
-    run = _read_run(folder, None, report.notes)
-    report.runs, report.facts = [run], record(run.meta)
-    report.base = [replace(row, name="base") for row in run.evaluations if row.stage == "base"]
-    report.results = _last(
-        [row for row in report.base if row.split != "validation"]
-        + [row for row in run.evaluations if row.stage == "final"]
-    )
-    return report
 
 
 def read_report(folder: Path) -> Report:
-    """Read the folder of a training run or of a quickstart (a folder with summary.json or with its recipes below it).
+    """Read the folder of a training run.
 
     Raises:
-        DataError: the folder is missing, holds none of a run's files, or holds runs that are not a quickstart's.
+        DataError: the folder is missing, holds none of a run's files, or holds several runs.
     """
     if not folder.is_dir():
         raise DataError(
@@ -321,43 +212,43 @@ def read_report(folder: Path) -> Report:
         )
     children = sorted(child for child in folder.iterdir() if any((child / file).is_file() for file in RUN_FILES))
     own = any((folder / file).is_file() for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"))
-    if (folder / "summary.json").is_file() or (not own and any(child.name in _PLACES for child in children)):
-        report = _quickstart(folder, children)
-    elif children and not own:
+    if not own and (folder / "summary.json").is_file():
         raise DataError(
-            f"{folder}: expected one run or a quickstart, found several runs: "
-            f"{', '.join(child.name for child in children)}. Name one of them."
+            f"{folder}: expected one run, found the quickstart of an earlier version (summary.json), which has no page "
+            "any more. Name one of the runs in it, or run `realm quickstart` anew."
         )
-    elif any((folder / file).is_file() for file in RUN_FILES):
-        report = _single(folder)
-    else:
-        raise DataError(
-            f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, summary.json, results.json in it."
-        )
+    if not own and children:
+        names = ", ".join(child.name for child in children)
+        raise DataError(f"{folder}: expected one run, found several runs: {names}. Name one of them.")
+    if not any((folder / file).is_file() for file in RUN_FILES):
+        raise DataError(f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, results.json in it.")
+    report = Report(folder)
+    run = _read_run(folder, report.notes)
+    report.runs = [run]
+    # The last row of every (split, number of routes): an evaluation may have been repeated.
+    report.results = list({(row.split, row.routes): row for row in run.evaluations if row.stage == "final"}.values())
     try:
         report.config_text = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
     except OSError:
         report.config_text = ""
-    _missing(report)
+    report.notes += _missing(run)
     return report
 
 
-def _missing(report: Report) -> None:
-    """Say for every run which of its parts are not there."""
-    for run in report.runs:
-        absent = []
-        if not run.metrics:
-            absent.append("training steps (metrics.jsonl)")
-        if not run.evaluations:
-            absent.append("evaluations (evaluations.jsonl)")
-        elif not any(row.stage == "final" for row in run.evaluations) and not report.result(run.name, "test", False):
-            absent.append("final evaluation")
-        if not (run.folder / "completions.jsonl").is_file():
-            absent.append("sampled completions (completions.jsonl)")
-        if run.meta.status in ("failed", "interrupted"):
-            ended = "failed" if run.meta.status == "failed" else "been interrupted"
-            report.notes.append(f"{run.name}: the run has {ended}.")
-        if absent:
-            report.notes.append(f"{run.name}: no {', no '.join(absent)} yet.")
-    if report.quickstart and not report.runs:
-        report.notes.append("No recipe has started yet.")
+def _missing(run: Run) -> list[str]:
+    """What of a run is not there."""
+    notes, absent = [], []
+    if not run.metrics:
+        absent.append("training steps (metrics.jsonl)")
+    if not run.evaluations:
+        absent.append("evaluations (evaluations.jsonl)")
+    elif not any(row.stage == "final" for row in run.evaluations):
+        absent.append("final evaluation")
+    if not (run.folder / "completions.jsonl").is_file():
+        absent.append("sampled completions (completions.jsonl)")
+    if run.meta.status in ("failed", "interrupted"):
+        ended = "failed" if run.meta.status == "failed" else "been interrupted"
+        notes.append(f"{run.name}: the run has {ended}.")
+    if absent:
+        notes.append(f"{run.name}: no {', no '.join(absent)} yet.")
+    return notes

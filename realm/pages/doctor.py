@@ -36,7 +36,7 @@ class Diagnosis:
 
 
 def diagnose(report: Report, now: float | None = None) -> list[Diagnosis]:
-    """Look at every run of a run folder or of a quickstart (see `realm.pages.data.read_report`)."""
+    """Look at every run of a report (see `realm.pages.data.read_report`)."""
     return [_examine(Case(run, report, time.time() if now is None else now)) for run in report.runs]
 
 

@@ -97,14 +97,11 @@ def _said(row: Result) -> str:
 # Training ------------------------------------------------------------------------------------------------------------
 
 
-def validation_course(report: Report, run: Run, with_routes: bool) -> list[tuple[int, Result]]:
-    """Validation figures of a run, (place on the axis, row) in order; the common base stands first."""
+def validation_course(run: Run, with_routes: bool) -> list[tuple[int, Result]]:
+    """Validation figures of a run, (place on the axis, row) in order; the base stands first."""
     rows = [row for row in run.evaluations if row.split == "validation" and (row.routes > 0) == with_routes]
     rows = [row for row in rows if row.stage in ("base", "sft", "rl")]
-    if not any(row.stage == "base" for row in rows):
-        common = [row for row in report.base if row.split == "validation" and (row.routes > 0) == with_routes]
-        rows = common[-1:] + rows
-    placed = [(run.position("base" if row.name == "base" else row.stage, row.round, row.step), row) for row in rows]
+    placed = [(run.position(row.stage, row.round, row.step), row) for row in rows]
     stages = {"base": 0, "sft": 1, "rl": 2}
     return sorted(placed, key=lambda one: (one[1].stage != "base", one[1].round, stages.get(one[1].stage, 3), one[0]))
 
@@ -116,7 +113,7 @@ def training_figures(report: Report) -> list[Figure]:
     for with_routes in (False, True):
         series = []
         for run in report.runs:
-            steps = validation_course(report, run, with_routes)
+            steps = validation_course(run, with_routes)
             line = [
                 Point(place, row.accuracy, *row.interval, row.stage == "sft", _said_step(run.name, row))
                 for place, row in steps
@@ -286,56 +283,35 @@ def _step(top: float) -> float:
     return top / 4
 
 
-def kind_figures(report: Report) -> list[Figure]:
-    """Gain over the base by kind of question, without routes; a panel per split."""
-    names = report.names()
-    figures = []
-    for title, base, others in _kind_pairs(report):
-        kinds = sorted(base.by_kind, key=lambda kind: (-base.by_kind[kind].n, kind))[:MOST_KINDS]
-        rows, edges = [], [0.0]
-        for kind in kinds:
-            n, before = base.by_kind[kind].n, base.by_kind[kind].accuracy
-            dots = []
-            for row in others:
-                if kind not in row.by_kind:
-                    continue
-                after = row.by_kind[kind].accuracy
-                half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
-                gain = after - before
-                edges += [gain - half, gain + half]
-                hover = said_gain(row.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
-                dots.append(Dot(style_of(row.name, names), gain, gain - half, gain + half, True, hover))
-            rows.append(Row(kind or "no kind", dots, note=str(n)))
-        left_out = len(base.by_kind) - len(kinds)
-        domain = padded(edges, floor=-1.0, ceiling=1.0, step=0.1)
-        drawing = dot_chart(
-            rows,
-            width=NARROW,
-            summary=f"Gain over the base by kind of question, {title}",
-            domain=domain,
-            axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
-            rule=0.0,
-            notes="questions",
-            dodge=True,
-        )
-        more = f" (the {len(kinds)} largest of {len(base.by_kind)} kinds)" if left_out else ""
-        figures.append(Figure(title + more, drawing))
-    return figures
-
-
-def _kind_pairs(report: Report) -> list[tuple[str, Result, list[Result]]]:
-    """(title, the base's figures, the recipes' figures), from the final table or else from the course of validation."""
-    pairs = []
-    for split in report.splits():
-        base = report.result("base", split, False)
-        others = [
-            row for name in report.names() if name != "base" and (row := report.result(name, split, False)) is not None
-        ]
-        if base is not None and base.by_kind and any(row.by_kind for row in others):
-            pairs.append((split_title(split), base, others))
-    if not pairs:
-        for run in report.runs:
-            rows = [row for _, row in validation_course(report, run, False)]
-            if len(rows) > 1 and rows[0].stage == "base" and rows[0].by_kind and rows[-1].by_kind:
-                pairs.append((f"Validation, {run.name}", rows[0], [rows[-1]]))
-    return pairs
+def kind_figures(run: Run) -> list[Figure]:
+    """Gain over the base by kind of question, on the validation questions without routes."""
+    course = [row for _, row in validation_course(run, False)]
+    if len(course) < 2 or course[0].stage != "base" or not course[0].by_kind or not course[-1].by_kind:
+        return []
+    base, trained, style = course[0].by_kind, course[-1].by_kind, style_of(run.name, [run.name])
+    title = f"Validation, {run.name}"
+    kinds = sorted(base, key=lambda kind: (-base[kind].n, kind))[:MOST_KINDS]
+    rows, edges = [], [0.0]
+    for kind in kinds:
+        n, before = base[kind].n, base[kind].accuracy
+        dots = []
+        if kind in trained:
+            after = trained[kind].accuracy
+            half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
+            gain = after - before
+            edges += [gain - half, gain + half]
+            hover = said_gain(run.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
+            dots.append(Dot(style, gain, gain - half, gain + half, True, hover))
+        rows.append(Row(kind or "no kind", dots, note=str(n)))
+    drawing = dot_chart(
+        rows,
+        width=NARROW,
+        summary=f"Gain over the base by kind of question, {title}",
+        domain=padded(edges, floor=-1.0, ceiling=1.0, step=0.1),
+        axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
+        rule=0.0,
+        notes="questions",
+        dodge=True,
+    )
+    more = f" (the {len(kinds)} largest of {len(base)} kinds)" if len(base) > len(kinds) else ""
+    return [Figure(title + more, drawing)]

@@ -24,14 +24,11 @@ Calibrations = dict[str, list[tuple[str, Calibration]]]
 
 def calibrations(report: Report) -> Calibrations:
     """Every model's calibration on every split, from the predictions of the final evaluations."""
-    folders = [(run.name, run.folder) for run in report.runs]
-    if report.quickstart:
-        folders.insert(0, ("base", report.folder / "base"))
     found: Calibrations = {}
-    for name, folder in folders:
+    for run in report.runs:
         # Lines that cannot be read are told of where the completions are read.
-        for split, questions in judged_routes(folder, []).items():
-            found.setdefault(split, []).append((name, calibrate(questions)))
+        for split, questions in judged_routes(run.folder, []).items():
+            found.setdefault(split, []).append((run.name, calibrate(questions)))
     return {split: found[split] for split in sorted(found, key=split_order)}
 
 
@@ -132,7 +129,7 @@ def copying_figures(report: Report) -> list[Figure]:
             sampled.append(smoothed(run.name, style, rows, "same_err", whole_percent))
         points = [
             Point(place, row.same_err, title=said(run.name, row.same_err, None, None, f"step {place}"))
-            for place, row in validation_course(report, run, True)
+            for place, row in validation_course(run, True)
             if row.same_err is not None
         ]
         if points:

@@ -13,18 +13,15 @@ from realm.pages.bank import bank_section
 from realm.pages.completions import browser_data, script_json
 from realm.pages.data import Report, Run, read_report
 from realm.pages.export import save_figures
-from realm.pages.forest import difference_figures
-from realm.pages.palette import style_of
 from realm.pages.templates import render
 from realm.pages.verdict import verdict
-from realm.text import duration
 
 #: Characters of the configuration and of one fact of meta.json that the page shows.
 _MOST_CONFIG, _MOST_FACT = 60_000, 400
 
 
 def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = None) -> Path:
-    """Write the page of a training run or of a quickstart, from nothing but the files in its folder.
+    """Write the page of a training run, from nothing but the files in its folder.
 
     A run that is still going, or whose files are partly missing, gets a page that says what is missing. The page
     needs no network and stays below 5 MB: of long runs it shows means over neighbouring steps and a part of the
@@ -52,15 +49,14 @@ def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = 
 
 def page_context(report: Report) -> dict[str, object]:
     """Everything that the template fills in."""
-    sample = browser_data(report)
+    (run,), names = report.runs, report.names()
+    sample = browser_data(run, report.notes)
     groups = sample.groups
-    names = report.names()
     lead, more = verdict(report)
     scores = judging.calibrations(report)
     context: dict[str, object] = {
-        "title": _title(report),
-        "subtitle": _subtitle(report),
-        "note": report.note,
+        "title": f"{run.name} on {run.config.task.name}" if run.config is not None else run.name,
+        "subtitle": _subtitle(run),
         "lead": lead,
         "more": more,
         "notes": report.notes,
@@ -68,31 +64,25 @@ def page_context(report: Report) -> dict[str, object]:
         "measures": tables.measures_table(report),
         "training_figures": drawn.training_figures(report),
         "training_table": tables.training_table(report),
-        "cold_start": any(run.stage_steps("sft") for run in report.runs),
-        "kind_figures": drawn.kind_figures(report),
-        "difference_figures": difference_figures(report),
+        "cold_start": bool(run.stage_steps("sft")),
+        "kind_figures": drawn.kind_figures(run),
         "fade_figures": drawn.fade_figures(report),
         "reward_figures": drawn.reward_figures(report),
         "calibration_figures": judging.calibration_figures(scores, names),
         "calibration_table": judging.calibration_table(scores, names),
         "copying_figures": judging.copying_figures(report),
         "parse_table": tables.parse_table(report),
-        "unreadable_answers": unread.sentences(report.runs),
+        "unreadable_answers": unread.sentence(run),
         "groups": Markup(script_json(groups)) if groups else "",
         "groups_shown": sample.sentence,
-        "bank": bank_section(report),
+        "bank": bank_section(run.folder),
         "cost_table": tables.cost_table(report),
-        "facts": _facts(report),
+        "facts": _facts(run),
         "config_text": report.config_text[:_MOST_CONFIG],
         "folder": report.folder.resolve().name,
         "key": Markup(
             "Hollow {} is without routes, solid {} with routes, and the line between them is the gap."
         ).format(tables.swatch(0, solid=False), tables.swatch(0)),
-        "key_recipes": Markup(" ").join(
-            Markup('<span class="key">{}{}</span>').format(tables.swatch(style_of(name, names)), name)
-            for name in names
-            if name != "base"
-        ),
     }
     context["contents"] = [(anchor, name) for anchor, name, key in CONTENTS if context.get(key)]
     return context
@@ -103,7 +93,6 @@ CONTENTS = (
     ("result", "Result", "results"),
     ("training", "Training", "training_figures"),
     ("kinds", "Kinds", "kind_figures"),
-    ("differences", "Differences", "difference_figures"),
     ("fade", "Fading", "fade_figures"),
     ("reward", "Reward", "reward_figures"),
     ("parse", "Parsing", "parse_table"),
@@ -116,50 +105,25 @@ CONTENTS = (
 )
 
 
-def _title(report: Report) -> str:
-    if report.title:
-        return report.title
-    if report.quickstart:
-        return "ReaLM quickstart"
-    run = report.runs[0]
-    return f"{run.name} on {run.config.task.name}" if run.config is not None else run.name
-
-
-def _steps(run: Run) -> str:
-    """The training of a run in words, from its steps: `100 SFT steps, 200 RL steps`."""
-    totals = {stage: sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")}
-    return ", ".join(f"{total} {stage.upper()} steps" for stage, total in totals.items() if total)
-
-
-def _subtitle(report: Report) -> str:
+def _subtitle(run: Run) -> str:
     """What was trained, in one line."""
-    config = report.runs[0].config if report.runs else None
-    seed = report.facts.get("seed")
-    parts = ["realm quickstart" if report.quickstart else "realm training run"]
-    if report.quickstart and report.runs:
-        parts.append(", ".join(run.name for run in report.runs))
-    if config is not None:
-        parts.append(f"from {Path(config.model.path).name}")
-        seed = config.run.seed if seed is None else seed
-        if report.quickstart:
-            parts.append(f"on {config.task.name}")
-    totals = {sum(sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")) for run in report.runs}
-    if not report.quickstart:
-        parts += [_steps(report.runs[0])]
-    elif len(totals) == 1:
-        parts.append(f"{totals.pop()} optimizer steps each")
+    parts, seed = ["realm training run"], run.meta.seed
+    if run.config is not None:
+        parts.append(f"from {Path(run.config.model.path).name}")
+        seed = run.config.run.seed if seed is None else seed
+    totals = {stage: sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")}
+    if any(totals.values()):
+        parts.append(", ".join(f"{total} {stage.upper()} steps" for stage, total in totals.items() if total))
     if seed is not None:
         parts.append(f"seed {seed}")
-    return " · ".join(part for part in parts if part)
+    return " · ".join(parts)
 
 
-#: What of meta.json and summary.json the page tells, in this order.
+#: What of meta.json the page tells, in this order.
 _FACTS = (
     "machine",
     "versions",
     "seed",
-    "budget",
-    "seconds",
     "command",
     "started",
     "finished",
@@ -168,15 +132,13 @@ _FACTS = (
 )
 
 
-def _facts(report: Report) -> list[tuple[str, str]]:
+def _facts(run: Run) -> list[tuple[str, str]]:
     """How the run was made, as pairs of name and text."""
     found = []
     for key in _FACTS:
-        value = report.facts.get(key)
+        value = getattr(run.meta, key)
         if isinstance(value, dict):
             value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
-        elif key == "seconds" and isinstance(value, float):
-            value = duration(value)
         if value is not None and value != "":
-            found.append(("time" if key == "seconds" else key.replace("_", " "), str(value)[:_MOST_FACT]))
+            found.append((key.replace("_", " "), str(value)[:_MOST_FACT]))
     return found

@@ -168,17 +168,13 @@ _CONTENTS = (
 def _together(a: Path, b: Path) -> Report:
     """Two single runs as one report, each under a name of its own."""
     reports = [read_report(folder) for folder in (a, b)]
-    for folder, report in zip((a, b), reports, strict=True):
-        if report.quickstart:
-            within = ", ".join(run.name for run in report.runs) or "none yet"
-            raise DataError(f"{folder}: expected one run, found a quickstart. Name one of its runs: {within}.")
     names = _distinct_names(a, b)
-    both = Report(a, quickstart=False)
+    both = Report(a)
     for name, report in zip(names, reports, strict=True):
         run = report.runs[0]
         finals = [replace(row, name=name) for row in run.evaluations]
         both.runs.append(replace(run, name=name, evaluations=finals))
-        both.results += [replace(row, name=name) for row in report.results if row.stage == "final"]
+        both.results += [replace(row, name=name) for row in report.results]
         both.notes += [note.replace(f"{run.name}:", f"{name}:", 1) for note in report.notes]
     return both
 

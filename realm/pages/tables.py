@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
@@ -10,7 +10,6 @@ from realm.pages.charts import sparkline, thin
 from realm.pages.data import (
     Report,
     Run,
-    Spent,
     recipe_order,
     split_order,
     split_title,
@@ -81,7 +80,6 @@ MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 def measures_table(report: Report) -> Table | None:
     """The other measures of the final evaluations, where the files hold them."""
     rows = [row for run in report.runs for row in run.evaluations if row.stage == "final"]
-    rows += [row for row in report.base if row.split != "validation"]
     last = {(split_order(row.split), row.routes, recipe_order(row.name)): row for row in rows}
     shown = [measure for measure in MEASURES if any(getattr(row, measure[0]) is not None for row in rows)]
     if not shown:
@@ -102,7 +100,7 @@ def training_table(report: Report) -> Table | None:
     for run in report.runs:
         found: dict[tuple[str, int, int], list[Markup | str]] = {}
         for with_routes in (False, True):
-            for _, row in validation_course(report, run, with_routes):
+            for _, row in validation_course(run, with_routes):
                 cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
                 cells[with_routes] = cell(percent(row.accuracy), interval(*row.interval))
         rows = [(None, _when(key), cells) for key, cells in found.items()]
@@ -157,34 +155,23 @@ def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> M
 
 
 def cost_table(report: Report) -> Table | None:
-    """What each recipe used; of a single run what its stages used, by the last row of each."""
-    rows: list[TableRow] = []
-    for row in report.cost or [stage for run in report.runs for stage in _stages(run)]:
-        cells = [count(row.steps), count(row.completions), count(row.tokens), duration(row.seconds)]
-        rows.append((style_of(row.style or row.name, report.names()), row.name, cells))
+    """What the stages of each run used, by the last row of each."""
+    names = report.names()
+    rows = [(style_of(run.name, names), *stage) for run in report.runs for stage in _stages(run)]
     return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
 
 
-def _stages(run: Run) -> list[Spent]:
-    """What every stage took; `seconds` of metrics.jsonl run on through the stages."""
+def _stages(run: Run) -> Iterator[tuple[str, list[str]]]:
+    """Name and cells of every stage; `seconds` of metrics.jsonl run on through the stages."""
     last = {(row.round, row.stage): row for row in run.metrics}
     rl = run.config.training.rl if run.config is not None else None
-    found, before = [], 0.0
+    before = 0.0
     for row in last.values():
         place = f", round {row.round + 1}" if row.round else ""
         sampled = -(-row.step // rl.num_iterations) * rl.batch_size if row.stage == "rl" and rl is not None else None
-        found.append(
-            Spent(
-                name=f"{run.name}, {row.stage.upper()}{place}",
-                style=run.name,
-                steps=row.step,
-                completions=sampled,
-                tokens=row.tokens,
-                seconds=row.seconds - before,
-            )
-        )
+        used = [count(row.step), count(sampled), count(row.tokens), duration(row.seconds - before)]
+        yield f"{run.name}, {row.stage.upper()}{place}", used
         before = row.seconds
-    return found
 
 
 def count(value: float | None) -> str:

@@ -40,9 +40,3 @@ def sentence(run: Run) -> str:
             break
     examples = f", e.g. {', '.join(found)}" if found else ""
     return f"The verifier could not read {level:.1%} of the answers {where}{examples}; they count as wrong."
-
-
-def sentences(runs: list[Run]) -> str:
-    """Those of several runs, by their names."""
-    told = [(run.name, said) for run in runs if (said := sentence(run))]
-    return " ".join(f"{name}: {said}" if len(runs) > 1 else said for name, said in told)

@@ -18,7 +18,6 @@ KINDS = ("return window", "refund amount", "restock code", "damaged item", "gift
 REASONS = ("answer_missing", "scores_too_few", "think_unclosed", "scores_unreadable", "text_outside")
 #: name -> (accuracy without routes at the start and at the end, the same with routes)
 COURSES = {
-    "base": ((0.41, 0.41), (0.86, 0.86)),
     "grpo": ((0.41, 0.55), (0.86, 0.83)),
     "realm-zero": ((0.41, 0.63), (0.86, 0.9)),
     "realm-r1": ((0.41, 0.76), (0.86, 0.92)),
@@ -294,59 +293,4 @@ def training_run(
     jsonl(folder / "completions.jsonl", _completions(rng, name, steps, every, shout))
     if finished:
         jsonl(folder / "predictions.jsonl", predictions(rng, name))
-    return folder
-
-
-def quickstart(folder: Path, *, steps: int = 200, seed: int = 0, shout: str = "", note: str = "") -> Path:
-    """The folder of a quickstart that has finished: three recipes, the base, and summary.json."""
-    rng = random.Random(seed)
-    rows, differences = [], []
-    for name in ("grpo", "realm-zero", "realm-r1"):
-        training_run(folder / name, name, steps=steps, seed=seed, shout=shout)
-    base = []
-    for split, drop in (("test", 0.0), ("ood", 0.08), ("uncommented", 0.1)):
-        for routes, level in ((0, 0.41), (4, 0.86)):
-            base.append(
-                evaluation(rng, level - drop, n=400, split=split, routes=routes, stage="final", round=0, step=0)
-            )
-    jsonl(folder / "base" / "evaluations.jsonl", with_gaps(base))
-    jsonl(folder / "base" / "predictions.jsonl", predictions(rng, "base"))
-    finals = {"base": base}
-    for name in ("grpo", "realm-zero", "realm-r1"):
-        lines = (folder / name / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
-        finals[name] = [row for row in map(json.loads, lines) if row["stage"] == "final"]
-    for name, found in finals.items():
-        for index, row in enumerate(found):
-            keys = {"name": name, "low": row["accuracy_low"], "high": row["accuracy_high"]}
-            rows.append(keys | {key: row[key] for key in ("split", "routes", "n", "accuracy", "by_kind")})
-            for against in ("base", "grpo"):
-                if name not in ("base", against):
-                    gain = row["accuracy"] - finals[against][index]["accuracy"]
-                    pair = {"name": name, "against": against, "split": row["split"], "routes": row["routes"]}
-                    differences.append({**pair, "difference": gain, "low": gain - 0.055, "high": gain + 0.055})
-    summary = {
-        "title": "What three recipes taught a tiny student",
-        "note": note,
-        "machine": "2 CPU cores, 4 GB",
-        "versions": {"realm": "0.1.0", "trl": "1.16.0", "torch": "2.13.0"},
-        "seed": seed,
-        "seconds": 754.2,
-        "budget": {"steps": steps, "completions_per_step": 96},
-        "rows": rows,
-        "differences": differences,
-        "cost": [
-            {
-                "name": name,
-                "steps": steps,
-                "completions": 96 * steps,
-                "tokens": 5_800 * steps,
-                "seconds": 190.0 + 10 * index,
-            }
-            for index, name in enumerate(("grpo", "realm-zero", "realm-r1"))
-        ],
-    }
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({"run": {"name": folder.name}, "task": {"name": "desk"}}), encoding="utf-8"
-    )
     return folder

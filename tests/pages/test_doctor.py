@@ -21,7 +21,7 @@ from realm.pages.data import read_report
 from realm.pages.doctor import CHECKS, diagnose
 from realm.pages.doctor_case import Finding
 from realm.run import RunFolder
-from tests.pages.fake_run import evaluation, jsonl, predictions, quickstart
+from tests.pages.fake_run import evaluation, jsonl, predictions
 
 Row = dict[str, Any]
 STEPS = 60
@@ -400,13 +400,6 @@ def test_json_holds_the_same(tmp_path: Path) -> None:
     (found,) = loaded["runs"][0]["findings"]
     assert found["check"] == "truncated"
     assert found["figures"]["late"] == pytest.approx(0.25)
-
-
-def test_every_run_of_a_quickstart_is_looked_at(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["doctor", str(quickstart(tmp_path / "q"))])
-    assert result.exit_code == 0
-    for name in ("grpo", "realm-zero", "realm-r1"):
-        assert f"{name}: " in result.output
 
 
 def test_every_run_of_an_experiment_is_looked_at(tmp_path: Path) -> None:

@@ -40,19 +40,20 @@ def quiet(browser: Chromium) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(fake_run.quickstart(tmp_path_factory.mktemp("run") / "quickstart", steps=120))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(fake_run.training_run(tmp_path_factory.mktemp("run") / "run", steps=120))
 
 
 @pytest.fixture(scope="module")
 def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose texts are hostile and never break a line."""
-    folder = fake_run.quickstart(tmp_path_factory.mktemp("run") / "awkward", steps=120, shout=UNBROKEN + ATTACK)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    summary |= {"title": UNBROKEN, "note": UNBROKEN + ATTACK, "machine": UNBROKEN}
-    for row in summary["rows"]:
+    folder = fake_run.training_run(tmp_path_factory.mktemp("run") / UNBROKEN[:200], steps=120, shout=UNBROKEN + ATTACK)
+    meta = {"machine": UNBROKEN, "command": UNBROKEN + ATTACK, "evaluated": UNBROKEN}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
         row["by_kind"] = {f"{UNBROKEN}{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    fake_run.jsonl(folder / "evaluations.jsonl", rows)
     return write_report(folder)
 
 
@@ -82,7 +83,7 @@ def walk(browser: Chromium) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 768, 390])
-@pytest.mark.parametrize("name", ["quickstart", "awkward"])
+@pytest.mark.parametrize("name", ["run", "awkward"])
 def test_nothing_sticks_out_sideways(
     browser: Chromium, name: str, width: int, dark: bool, request: pytest.FixtureRequest
 ) -> None:
@@ -97,10 +98,10 @@ def test_nothing_sticks_out_sideways(
     assert wide == []
 
 
-def test_light_and_dark_and_legible_on_a_phone(browser: Chromium, quickstart: Path) -> None:
+def test_light_and_dark_and_legible_on_a_phone(browser: Chromium, run: Path) -> None:
     grounds = []
     for dark in (False, True):
-        browser.show(quickstart, 390, dark=dark)
+        browser.show(run, 390, dark=dark)
         grounds.append(browser.run("getComputedStyle(document.body).backgroundColor"))
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 26)"]
     # A drawing shrinks with its column; what is left of its 11.5 pixels must still be readable.
@@ -112,8 +113,8 @@ def test_light_and_dark_and_legible_on_a_phone(browser: Chromium, quickstart: Pa
     assert min(scales) > 0.9
 
 
-def test_filters_choose_what_they_say(browser: Chromium, quickstart: Path) -> None:
-    browser.show(quickstart, 1280)
+def test_filters_choose_what_they_say(browser: Chromium, run: Path) -> None:
+    browser.show(run, 1280)
     groups = browser.run('JSON.parse(document.getElementById("data").textContent)')
     assert len(walk(browser)) == len(groups)
 
@@ -148,20 +149,18 @@ def test_filters_choose_what_they_say(browser: Chromium, quickstart: Path) -> No
     assert sum(len(group["badges"]) for group in walk(browser)) == clean
 
 
-def test_filters_that_nothing_fits_say_so(browser: Chromium, quickstart: Path) -> None:
-    browser.show(quickstart, 1280)
+def test_filters_that_nothing_fits_say_so(browser: Chromium, run: Path) -> None:
+    browser.show(run, 1280)
     browser.run('document.getElementById("f-kind").append(new Option("never", "=never"))')
     set_filter(browser, "kind", "=never")
     assert walk(browser) == []
     assert browser.run('document.getElementById("count").textContent') == "No completion fits these filters"
 
 
-def test_a_group_shows_routes_scores_and_the_reward(browser: Chromium, quickstart: Path) -> None:
-    browser.show(quickstart, 1280)
-    set_filter(browser, "recipe", "=realm-zero")
-    group = browser.run(
-        'JSON.parse(document.getElementById("data").textContent).find((g) => g.recipe === "realm-zero")'
-    )
+def test_a_group_shows_routes_scores_and_the_reward(browser: Chromium, run: Path) -> None:
+    browser.show(run, 1280)
+    set_filter(browser, "recipe", "=realm-r1")
+    group = browser.run('JSON.parse(document.getElementById("data").textContent).find((g) => g.routes.length)')
     assert group["routes"]
     words = {1: "✓ right", 0: "✗ wrong"}
     labels = [words[route["label"]] for route in group["routes"]]

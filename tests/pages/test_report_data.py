@@ -34,41 +34,20 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         read_report(file)
 
 
-def test_a_finished_quickstart(tmp_path: Path) -> None:
-    report = read_report(fake_run.quickstart(tmp_path / "q", steps=100))
-    assert report.quickstart
-    assert report.names() == ["base", "grpo", "realm-zero", "realm-r1"]
+def test_a_finished_run(tmp_path: Path) -> None:
+    report = read_report(fake_run.training_run(tmp_path / "r", "grpo", steps=50))
+    assert report.names() == ["grpo"]
     assert report.splits() == ["test", "ood", "uncommented"]
     assert report.routes() == 4
     assert report.notes == []
-    summary = json.loads((tmp_path / "q" / "summary.json").read_text(encoding="utf-8"))
-    row = next(row for row in summary["rows"] if (row["name"], row["split"], row["routes"]) == ("realm-r1", "ood", 4))
-    found = report.result("realm-r1", "ood", True)
-    assert found is not None
-    assert (found.accuracy, *found.interval, found.n) == (row["accuracy"], row["low"], row["high"], 400)
-    gap = report.gap("base", "test")
-    assert gap is not None
-    assert gap[1] is not None and gap[1] < gap[0]
-
-
-def test_a_quickstart_under_way_takes_its_figures_from_the_runs(tmp_path: Path) -> None:
-    folder = fake_run.quickstart(tmp_path / "q", steps=100)
-    (folder / "summary.json").unlink()
-    report = read_report(folder)
-    assert report.quickstart
-    assert report.names() == ["base", "grpo", "realm-zero", "realm-r1"]
-    assert report.notes == ["There is no summary.json yet: the quickstart has not finished."]
-
-
-def test_the_base_of_a_single_run_is_its_own_first_evaluation(tmp_path: Path) -> None:
-    report = read_report(fake_run.training_run(tmp_path / "r", "grpo", steps=50))
-    assert not report.quickstart
-    assert [row.name for row in report.base] == ["base", "base"]
-    assert {row.name for row in report.results} == {"grpo"}
-    lines = (tmp_path / "r" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
-    found, row = report.base[1], json.loads(lines[1])
+    rows = [json.loads(line) for line in (tmp_path / "r" / "evaluations.jsonl").read_text("utf-8").splitlines()]
+    row = next(row for row in rows if (row["stage"], row["split"], row["routes"]) == ("final", "ood", 4))
+    found, gap = report.result("grpo", "ood", True), report.gap("grpo", "ood")
+    assert found is not None and gap is not None
+    assert (found.accuracy, found.n) == (row["accuracy"], 400)
     assert found.interval == (row["accuracy_low"], row["accuracy_high"])
     assert found.by_kind == {kind: Part(**part) for kind, part in row["by_kind"].items()}
+    assert gap[1:] == (row["autonomy_gap_low"], row["autonomy_gap_high"])
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
@@ -100,13 +79,16 @@ def test_the_stages_stand_one_after_the_other_on_the_axis(tmp_path: Path) -> Non
     assert run.position("rl", 1, 40) == 100
 
 
-def test_runs_side_by_side_are_no_quickstart(tmp_path: Path) -> None:
-    for name in ("desk", "mine"):
+def test_runs_side_by_side_are_not_one(tmp_path: Path) -> None:
+    for name in ("grpo", "mine"):
         fake_run.training_run(tmp_path / name, "grpo", steps=50)
-    with pytest.raises(DataError, match=r"several runs: desk, mine\."):
+    with pytest.raises(DataError, match=r"several runs: grpo, mine\."):
         read_report(tmp_path)
     (tmp_path / "summary.json").write_text("{}")
-    assert read_report(tmp_path).quickstart
+    with pytest.raises(DataError, match=r"quickstart of an earlier version .* Name one of the runs in it") as refused:
+        read_report(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert read_report(tmp_path / "grpo").names() == ["grpo"]
 
 
 def test_an_evaluation_is_not_named_after_a_recipe(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def browser() -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(fake_run.quickstart(tmp_path_factory.mktemp("run") / "quickstart", steps=100))
+    return write_report(fake_run.training_run(tmp_path_factory.mktemp("run") / "run", steps=100))
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_copied_and_truncated_answers_are_found(browser: Chromium, page: Path) -
         choose(browser, correct=name)
         wanted = [item for group in groups for item in group["completions"] if item[name]]
         assert wanted
-        assert count(browser).endswith(f" {len(wanted)} completions")
+        assert count(browser).endswith(f" {len(wanted)} completion{'s' if len(wanted) > 1 else ''}")
         assert browser.run('document.querySelector(".completion .flag").textContent') in ("copied", "truncated")
     # A copied answer is wrong, and is that of a wrong route in the prompt.
     for group in groups:
@@ -93,8 +93,8 @@ def test_the_search_looks_into_questions_and_texts(browser: Chromium, page: Path
     groups = groups_of(browser)
     choose(browser, text="CASE 31.")
     wanted = [group for group in groups if "Case 31." in group["question"]]
-    assert len(wanted) == 8  # base and three recipes, without and with routes
-    assert count(browser).startswith("Group 1 of 8,")
+    assert len(wanted) == 2  # without and with routes
+    assert count(browser).startswith("Group 1 of 2,")
     choose(browser, text="code 114")
     items = [
         item
@@ -113,13 +113,9 @@ def test_the_search_looks_into_questions_and_texts(browser: Chromium, page: Path
 def test_the_questions_that_changed_most_come_first(browser: Chromium, page: Path) -> None:
     browser.show(page, 1280)
     groups = groups_of(browser)
-    when = "Final, Test, without routes"
-    choose(browser, **{"from": f"=base: {when}", "to": f"=realm-r1: {when}"})
-
-    def right(recipe: str) -> dict[str, bool]:
-        return {g["id"]: g["completions"][0]["correct"] for g in groups if (g["recipe"], g["when"]) == (recipe, when)}
-
-    before, after = right("base"), right("realm-r1")
+    moments = ("Final, Test, without routes", "Final, Test, with routes")
+    choose(browser, **{"from": f"=realm-r1: {moments[0]}", "to": f"=realm-r1: {moments[1]}"})
+    before, after = ({g["id"]: g["completions"][0]["correct"] for g in groups if g["when"] == when} for when in moments)
     assert count(browser) == f"Question 1 of {len(before)}, by change of accuracy"
     changed = sum(before[key] != after[key] for key in before)
     assert changed > 3
@@ -131,7 +127,7 @@ def test_the_questions_that_changed_most_come_first(browser: Chromium, page: Pat
     assert all(gain in ("accuracy +100 points", "accuracy −100 points") for gain in gains[:changed])
     assert all(gain == "accuracy 0 points" for gain in gains[changed:])
     heads = browser.run('[...document.querySelectorAll(".side > h3")].map((node) => node.textContent)')
-    assert [head.split(" (")[0] for head in heads] == [f"base: {when}", f"realm-r1: {when}"]
+    assert [head.split(" (")[0] for head in heads] == [f"realm-r1: {when}" for when in moments]
     assert browser.run('document.getElementById("f-step").disabled')
 
 
@@ -189,9 +185,9 @@ def test_the_browser_works_by_keyboard(browser: Chromium, page: Path) -> None:
     for key in "case 7.":
         press(browser, key)
     assert browser.run('document.getElementById("f-text").value') == "case 7."
-    assert count(browser).startswith("Group 1 of 8,")
+    assert count(browser).startswith("Group 1 of 2,")
     press(browser, "ArrowRight")  # moves the caret, not the groups
-    assert count(browser).startswith("Group 1 of 8,")
+    assert count(browser).startswith("Group 1 of 2,")
 
 
 MARK = """(() => { const marks = [...document.querySelectorAll("#training .mark")];
@@ -246,13 +242,13 @@ def test_values_appear_with_the_arrow_keys(browser: Chromium, page: Path) -> Non
     browser.show(page, 1280)
     browser.run('document.querySelector("#result figure svg").focus()')
     said = []
-    for _ in range(4):
+    for _ in range(3):
         press(browser, "ArrowRight")
         said.append(tip(browser))
     assert None not in said
-    assert len(set(said)) == 4
+    assert len(set(said)) == 3
     press(browser, "ArrowLeft")
-    assert tip(browser) == said[2]
+    assert tip(browser) == said[1]
     press(browser, "Escape")
     assert tip(browser) is None
 

@@ -13,16 +13,18 @@ from typing import Any
 
 import fake_run
 import pytest
+import yaml
 from pages import ATTACK, Shape, spoil
 
 from realm.errors import DataError, ResourceError
 from realm.pages import write_report
 from realm.pages.completions import script_json
 from realm.pages.svg import interval, percent
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 
 SECTIONS = (
-    "result", "training", "kinds", "differences", "fade", "reward", "parse", "calibration", "copying", "completions",
+    "result", "training", "kinds", "fade", "reward", "parse", "calibration", "copying", "completions",
     "cost", "setup",
 )  # fmt: skip
 
@@ -31,21 +33,16 @@ def page_of(folder: Path) -> str:
     return write_report(folder).read_text(encoding="utf-8")
 
 
-def test_a_quickstart_has_every_section_and_the_figures_of_its_summary(tmp_path: Path) -> None:
-    folder = fake_run.quickstart(tmp_path / "q", steps=100, note="A fast run: its figures mean little.")
+def test_a_run_has_every_section_and_the_figures_of_its_evaluation(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=100)
     page = page_of(folder)
     shape = Shape(page)
     assert [name for name in shape.ids if name in SECTIONS] == list(SECTIONS)
     assert set(shape.addresses) == {f"#{name}" for name in SECTIONS}
-    assert "A fast run: its figures mean little." in page
     assert "What is missing" not in page
-    for row in json.loads((folder / "summary.json").read_text(encoding="utf-8"))["rows"]:
-        assert f"<span>{percent(row['accuracy'])}</span><small>{interval(row['low'], row['high'])}</small>" in page
-
-
-def test_a_single_run_has_no_section_for_what_it_cannot_have(tmp_path: Path) -> None:
-    shape = Shape(page_of(fake_run.training_run(tmp_path / "r", steps=100)))
-    assert [name for name in shape.ids if name in SECTIONS] == [name for name in SECTIONS if name != "differences"]
+    for row in RunFolder(folder).read(Evaluation):
+        figure = f"<span>{percent(row.accuracy)}</span><small>{interval(row.accuracy_low, row.accuracy_high)}</small>"
+        assert figure in page
 
 
 @pytest.mark.parametrize("kept", [(), ("metrics.jsonl",), ("evaluations.jsonl",), ("completions.jsonl",)])
@@ -60,21 +57,22 @@ def test_a_run_with_hardly_anything_is_reported(tmp_path: Path, kept: tuple[str,
 
 
 def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
-    folder = fake_run.quickstart(tmp_path / "q", steps=80)
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
     first = write_report(folder).read_bytes()
     assert write_report(folder, tmp_path / "other.html").read_bytes() == first
 
 
 def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
-    folder = fake_run.quickstart(tmp_path / "q", steps=80, shout=ATTACK, note=ATTACK)
-    calm = Shape(page_of(fake_run.quickstart(tmp_path / "calm", steps=80, note="x")))
+    folder = fake_run.training_run(tmp_path / "x'><img src=x>", "grpo", steps=80, shout=ATTACK)
+    calm = Shape(page_of(fake_run.training_run(tmp_path / "calm", "grpo", steps=80)))
     (folder / "meta.json").write_text(json.dumps({"command": ATTACK, "versions": {ATTACK: ATTACK}}))
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    summary["title"] = ATTACK
-    for row in summary["rows"]:
+    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    config["model"]["path"] = config["task"]["name"] = ATTACK
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
         row["by_kind"] = {f"{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    fake_run.training_run(folder / "x'><img src=x>", "grpo", steps=40, shout=ATTACK)
+    fake_run.jsonl(folder / "evaluations.jsonl", rows)
     page = page_of(folder)
     shape = Shape(page)
     assert "img" not in shape.tags
@@ -131,23 +129,17 @@ def test_long_runs_stay_small_and_say_what_is_left_out(tmp_path: Path) -> None:
     assert "[6" in groups[0]["question"]
 
 
-def test_many_predictions_are_cut_to_the_same_questions_for_every_model(tmp_path: Path) -> None:
-    folder = fake_run.quickstart(tmp_path / "q", steps=70)
-    for name in fake_run.COURSES:
-        rows = fake_run.predictions(random.Random(name), name, 3_000)
-        fake_run.jsonl(folder / name / "predictions.jsonl", rows)
+def test_many_predictions_are_cut_to_the_same_questions_without_and_with_routes(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=70)
+    fake_run.jsonl(folder / "predictions.jsonl", fake_run.predictions(random.Random(0), "realm-r1", 6_000))
     path = write_report(folder)
     assert path.stat().st_size < 5_000_000
     page = path.read_text(encoding="utf-8")
     groups = [group for group in json.loads(Shape(page).scripts[0]) if group["final"]]
-    assert f"{len(groups)} of 24000 answered questions" in page
-    by_model: dict[str, set[str]] = {}
-    for group in groups:
-        by_model.setdefault(group["recipe"], set()).add(group["id"])
-    assert len(by_model) == 4
-    smallest = min(by_model.values(), key=len)
-    assert len(smallest) > 100
-    assert all(smallest <= ids for ids in by_model.values())
+    assert f"{len(groups)} of 12000 answered questions" in page
+    shown = [{group["id"] for group in groups if bool(group["routes"]) == routes} for routes in (False, True)]
+    assert len(shown[0]) > 100
+    assert shown[0] == shown[1]
 
 
 def sampled(page: str) -> list[dict[str, Any]]:
@@ -192,15 +184,14 @@ def test_answers_that_the_verifier_could_not_read_are_told_and_marked(tmp_path: 
 @pytest.mark.parametrize("seed", range(25))
 def test_damaged_files_never_stop_the_page(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    folder = fake_run.quickstart(tmp_path / "q", steps=70, seed=seed)
+    folder = fake_run.training_run(tmp_path / "r", steps=70, seed=seed)
     for path in sorted(folder.rglob("*.json*")):
         lines = path.read_text(encoding="utf-8").splitlines()
         path.write_text("".join(json.dumps(spoil(json.loads(line), rng)) + "\n" for line in lines), encoding="utf-8")
-    for path in (folder, folder / "grpo"):
-        page = page_of(path)
-        groups = Shape(page).scripts
-        assert not groups or json.loads(groups[0])
-        assert not re.search(r'="-?(nan|inf)', page)
+    page = page_of(folder)
+    groups = Shape(page).scripts
+    assert not groups or json.loads(groups[0])
+    assert not re.search(r'="-?(nan|inf)', page)
 
 
 def test_what_cannot_be_read_or_written_is_the_users_to_mend(tmp_path: Path) -> None:
