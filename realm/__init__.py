@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from realm.bank.cot import CoT
     from realm.bank.store import Bank
     from realm.commands.collecting import collect
+    from realm.commands.configuring import load_config
     from realm.commands.evaluating import evaluate
     from realm.commands.reporting import report
     from realm.commands.training import train
-    from realm.config import Config, load_config
+    from realm.config import Config
+    from realm.errors import UserError
     from realm.method.completion import Completion, parse
     from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
     from realm.method.reward import Reward, Weights, reward, scoring
@@ -31,7 +33,9 @@ _HOMES = {
     "realm.commands.evaluating": ("evaluate",),
     "realm.commands.reporting": ("report",),
     "realm.commands.training": ("train",),
-    "realm.config": ("Config", "load_config"),
+    "realm.commands.configuring": ("load_config",),
+    "realm.config": ("Config",),
+    "realm.errors": ("UserError",),
     "realm.method.completion": ("Completion", "parse"),
     "realm.method.prompt": ("DEFAULT_WORDING", "Tags", "Wording", "messages"),
     "realm.method.reward": ("Reward", "Weights", "reward", "scoring"),
@@ -54,6 +58,7 @@ __all__ = [
     "Schedule",
     "Selection",
     "Tags",
+    "UserError",
     "Weights",
     "Wording",
     "collect",
@@ -72,6 +77,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("realm-slm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
@@ -79,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -85,7 +85,7 @@ class Bank:
     def to_dataset(self) -> Dataset:
         """A `datasets.Dataset` with a row for each CoT: the columns of docs/reference/bank.md, `question` and `gold`.
 
-        `from_dataset` reads it back.
+        `from_dataset` reads questions and CoTs back; what `info` says of the bank is not part of it.
         """
         from datasets import Dataset  # costs a second, and most banks never become one
 
@@ -94,7 +94,9 @@ class Bank:
             asked = self.questions.get(cot.question_id, Question(cot.question_id, "", ""))
             known = from_question(asked)
             texts = {"question": known["question"], "gold": known["answer"], "question_escaped": known["escaped"]}
-            rows.append({**to_record(cot), **texts, "split": known["split"], "kind": known["kind"]})
+            rows.append(
+                {**to_record(cot), **texts, "split": known["split"], "kind": known["kind"], "tags": known["tags"]}
+            )
         return Dataset.from_list(rows)
 
     @classmethod
@@ -105,7 +107,8 @@ class Bank:
             rows: columns `question`, `gold` and `text` (the CoT); where they are there, `answer` (else the one that the
                 text states), `label` (1 right, 0 wrong) and the other columns of `to_dataset`. Other shapes are for
                 `realm bank import`.
-            verifier, choices: judge the CoTs that have no label; None: they stay without, and are not shown.
+            verifier, choices: judge every CoT anew; None: labels are as the rows have them, and a CoT without one is
+                not shown.
 
         Raises:
             DataError: a column is missing, or a row is no CoT; it names the row.
@@ -126,12 +129,14 @@ class Bank:
             bank.questions.setdefault(question.id, question)
             cots.append(cot)
         if verifier is not None:
-            owed = [number for number, cot in enumerate(cots) if cot.label is None]
+            asked = [bank.questions[cot.question_id] for cot in cots]
+            claims = [(cot.answer, one.answer, one.question) for cot, one in zip(cots, asked, strict=True)]
             with VerifierPool(verifier, list(choices)) as pool:
-                asked = [(cots[number], bank.questions[cots[number].question_id]) for number in owed]
-                claims = [(cot.answer, question.answer, question.question) for cot, question in asked]
-                for number, verdict in zip(owed, judge_all(pool, claims), strict=True):
-                    cots[number] = replace(cots[number], label=label_of(verdict), reason=verdict.reason)
+                verdicts = judge_all(pool, claims)
+            cots = [
+                replace(cot, label=label_of(verdict), reason=verdict.reason)
+                for cot, verdict in zip(cots, verdicts, strict=True)
+            ]
         bank.append(cots)
         return bank
 
@@ -197,6 +202,7 @@ def _read_row(row: Mapping[str, Any], number: int) -> tuple[Question, CoT]:
         read(row["gold"]),
         split=str(row.get("split") or "train"),
         kind=str(row.get("kind") or ""),
+        tags=tuple(map(str, row.get("tags") or ())),
     )
     record = {name: row[name] for name in COLUMNS if row.get(name) is not None}
     if "answer" not in record:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 #: Where a command's context keeps the arguments it was called with.
 ARGUMENTS = "realm.arguments"
-#: Settings of the embedded desk, as the quickstart uses them; part of the package.
-DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
 
 ConfigFile = Annotated[
     Path | None,
@@ -48,23 +46,16 @@ def resolve(path: Path | None, overrides: Sequence[str] | None, *, model: str | 
     Raises:
         ConfigError: see `realm.config.load_config`.
     """
-    from realm.config import load_config
+    from realm.commands.configuring import load_config
     from realm.sections import PACKAGED_BASE
 
-    config = load_config(config_path(path), overrides or ())
+    config = load_config(path, overrides or ())
     if model is not None:
         config.model.path = model
     if config.model.path == PACKAGED_BASE:
         # More threads only wait for each other on a model this small. Read when torch is imported, that is: later.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     return config
-
-
-def config_path(path: Path | None) -> Path:
-    """The file of a configuration: that of the desk, of a run folder, or the one that is given."""
-    if path is None:
-        return DESK_CONFIG
-    return path / "config.yaml" if path.is_dir() else path
 
 
 def place_run(config: Config, folder: Path | None) -> None:

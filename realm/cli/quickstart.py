@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from realm.cli.common import ARGUMENTS, ConfigFile, Overrides, Overwrite, config_path, resolve
+from realm.cli.common import ARGUMENTS, ConfigFile, Overrides, Overwrite, resolve
+from realm.commands.configuring import config_path
 
 
 def quickstart(

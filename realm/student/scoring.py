@@ -6,14 +6,17 @@ import atexit
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
+from realm.errors import ConfigError, DataError
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
 from realm.method.reward import Reward, Rule, Weights, reward
 from realm.student.judging import unreadable
+from realm.tasks.jsonl import answer_text
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool, verify_once
+from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,16 @@ class Judge:
     def __call__(self, texts: Sequence[str], asked: Sequence[Asked]) -> list[Scored]:
         """Each completion scored against what it was asked."""
         parsed = [parse(text, len(one.labels), self.tags) for text, one in zip(texts, asked, strict=True)]
-        with self._lock:
-            claims = [(item.answer, one.gold, one.question) for item, one in zip(parsed, asked, strict=True)]
-            verdicts = verify_once(self.pool, claims)
+        verdicts = self.verify([(item.answer, one.gold, one.question) for item, one in zip(parsed, asked, strict=True)])
         return [
             self._scored(text, item, verdict, one)
             for text, item, verdict, one in zip(texts, parsed, verdicts, asked, strict=True)
         ]
+
+    def verify(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """One verdict for each (answer, gold, question)."""
+        with self._lock:
+            return verify_once(self.pool, claims)
 
     def _scored(self, text: str, item: Completion, verdict: Verdict, asked: Asked) -> Scored:
         paid = reward(item, verdict.correct, asked.labels, self.weights, self.rule)
@@ -86,7 +92,7 @@ class RewardFunction:
         timeout: seconds that one verdict may take.
 
     Raises:
-        ConfigError: there is no such verifier, or the choices cannot be told apart.
+        ConfigError: there is no such verifier, the choices cannot be told apart, or another argument is no such thing.
     """
 
     def __init__(
@@ -100,30 +106,65 @@ class RewardFunction:
         timeout: float = 5.0,
     ) -> None:
         self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
-        pool = VerifierPool(verifier, choices, timeout)
+        if rule not in get_args(Rule):
+            raise ConfigError(f"rule: expected one of {', '.join(get_args(Rule))}, found {rule!r}.")
+        if not isinstance(weights or Weights(), Weights) or not isinstance(tags or Tags(), Tags):
+            raise ConfigError("weights and tags: expected realm.Weights(…) and realm.Tags(…).")
+        if not isinstance(timeout, int | float) or timeout <= 0:
+            raise ConfigError(f"timeout: expected seconds above 0, found {timeout!r}.")
+        self._made: dict[str, Any] = {"verifier": verifier, "choices": list(choices), "timeout": timeout}
+        pool = VerifierPool(verifier, list(choices), timeout)
         atexit.register(pool.close)
         self.judge = Judge(pool, tags=tags, weights=weights, rule=rule)
+        self._golds: set[str] = set()
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """Made anew in another process: locks and workers stay where they are."""
+        judge = self.judge
+        return partial(RewardFunction, **self._made, tags=judge.tags, weights=judge.weights, rule=judge.rule), ()
+
+    def _asked(self, where: str, gold: Any, question: str, labels: Sequence[int] | None) -> Asked:
+        """What one completion answers; raises `DataError` for a gold that nothing can equal."""
+        try:
+            text = answer_text({"answer": gold.item() if hasattr(gold, "item") else gold})
+        except ValueError as error:
+            raise DataError(f"{where}: {error}.") from error
+        if text not in self._golds:
+            (verdict,) = self.judge.verify([(text, text, question)])
+            if not verdict.correct and not verdict.failed:
+                raise DataError(
+                    f"{where}: the gold {text!r:.60} does not verify ({verdict.reason or 'not equal to itself'}) by "
+                    f"the verifier {self._made['verifier']}; no answer would ever be right."
+                )
+            self._golds.add(text)
+        return Asked(question, text, tuple(int(label) for label in (labels if labels is not None else ())))
 
     def __call__(
         self,
         *,
         completions: Sequence[str | Sequence[Mapping[str, Any]]],
-        answer: Sequence[str],
+        answer: Sequence[Any],
         question: Sequence[str] | None = None,
-        labels: Sequence[Sequence[int]] | None = None,
+        labels: Sequence[Sequence[int] | None] | None = None,
         **_: Any,
     ) -> list[float | None]:
         """One reward a completion, None (TRL learns nothing from it) where the verifier failed.
 
         Args:
             completions: texts, or conversations whose last message is read.
-            answer, question, labels: columns of the dataset: the gold, the question's text, which some verifiers read,
-                and the labels of the routes in the prompt.
+            answer, question, labels: columns of the dataset: the gold (a text, a number, or a solution that ends in
+                `#### x`), the question's text, which some verifiers read, and the labels of the routes in the prompt.
+
+        Raises:
+            DataError: a gold is missing, or no answer could ever equal it.
         """
         texts = [text if isinstance(text, str) else str(text[-1]["content"]) for text in completions]
+        for name, column in (("answer", answer), ("question", question), ("labels", labels)):
+            if column is not None and len(column) != len(texts):
+                raise DataError(f"{name}: expected one for each of {len(texts)} completions, found {len(column)}.")
         asked = [
-            Asked(question[i] if question else "", answer[i], tuple(labels[i]) if labels else ())
-            for i in range(len(texts))
+            self._asked(f"answer of completion {i}", gold, question[i] if question else "", labels[i] if labels else ())
+            for i, gold in enumerate(answer)
         ]
         return [item.paid for item in self.judge(texts, asked)]
 
@@ -131,7 +172,7 @@ class RewardFunction:
         self,
         data_source: str,
         solution_str: str,
-        ground_truth: str,
+        ground_truth: Any,
         extra_info: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> dict[str, float]:
@@ -146,8 +187,8 @@ class RewardFunction:
             extra_info: may hold `labels` (those of the routes to be scored, in order) and `question`.
         """
         info = extra_info or {}
-        labels = tuple(int(label) for label in info.get("labels", ()))
-        (found,) = self.judge([solution_str], [Asked(str(info.get("question") or ""), ground_truth, labels)])
+        asked = self._asked("ground_truth", ground_truth, str(info.get("question") or ""), info.get("labels"))
+        (found,) = self.judge([solution_str], [asked])
         return {
             "score": found.reward.total,
             "correct": float(found.correct),

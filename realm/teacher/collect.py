@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -215,8 +216,19 @@ def collect(
             tally=tally,
             watch=watch,
         )
-        asyncio.run(engine.run(partial(_finish, folder, writer)))
+        _run(engine.run(partial(_finish, folder, writer)))
     return tally
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; where a loop runs already, as in a notebook, in a thread with a loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def open_ledger(path: Path, config: Config, plan: Plan) -> Ledger:

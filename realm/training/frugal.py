@@ -188,8 +188,8 @@ class FrugalGRPOTrainer(GRPOTrainer):
             return "the model is sharded (FSDP, ZeRO-3)"
         if bare.training and any(getattr(module, "gradient_checkpointing", False) for module in bare.modules()):
             return (
-                "gradient checkpointing keeps no cache; training.rl.gradient_checkpointing: false with a smaller "
-                "training.rl.micro_batch_size (a multiple of G) saves memory and time"
+                "gradient checkpointing keeps no cache; without it (gradient_checkpointing: false) and with smaller "
+                "micro-batches, of a multiple of G completions, memory and time are saved"
             )
         key = _key(bare)
         if key not in self._refused:

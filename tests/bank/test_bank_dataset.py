@@ -12,7 +12,10 @@ from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError
 from realm.tasks.base import Question
 
-QUESTIONS = [Question("q1", "1+1?", "2", kind="sum"), Question("q2", "lone \ud800?", "3", split="test")]
+QUESTIONS = [
+    Question("q1", "1+1?", "2", kind="sum", tags=("a", "b")),
+    Question("q2", "lone \ud800?", "3", split="test"),
+]
 COTS = [
     CoT("q1", "It is 2.", "2", 1, "t", guided=True, comments=("abc",), completion_tokens=4, seconds=1.5, meta="{}"),
     CoT("q1", "It is 3.", "3", 0, "t", sample=1),
@@ -47,9 +50,10 @@ def test_plain_columns_are_judged() -> None:
     assert {cot.label for cot in Bank.from_dataset(rows)} == {None}
 
 
-def test_a_label_that_is_there_stays() -> None:
+def test_a_label_that_is_there_stays_where_nobody_judges() -> None:
     rows = Dataset.from_list([{"question": "1+1?", "gold": "2", "text": "x", "answer": "3", "label": 1}])
-    assert [cot.label for cot in Bank.from_dataset(rows, "number")] == [1]
+    assert [cot.label for cot in Bank.from_dataset(rows)] == [1]
+    assert [cot.label for cot in Bank.from_dataset(rows, "number")] == [0]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
         realm.evaluate(config, trained.model, out=tmp_path / "again")
     with pytest.raises(ResourceError, match="--resume"):
         realm.collect(config)
+
+
+def test_a_collection_where_a_loop_runs_already(config: realm.Config, tmp_path: Path) -> None:
+    """As in a notebook."""
+
+    async def cell() -> int:
+        return realm.collect(config, out=tmp_path / "bank")[1].left
+
+    assert asyncio.run(cell()) == 0

@@ -250,7 +250,7 @@ def test_gradient_checkpointing_takes_the_plain_path_and_says_what_to_do(
     calls = spy(monkeypatch)
     make(gradient_checkpointing=True).train()
     assert not calls
-    assert caplog.text.count("training.rl.gradient_checkpointing: false") == 1
+    assert caplog.text.count("without it (gradient_checkpointing: false)") == 1
 
 
 def test_unfit_model_takes_the_plain_path_and_says_so_once(

@@ -17,6 +17,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 import realm
 from realm.errors import ConfigError, DataError, ModelError
+from realm.tasks.base import Question
 from tests.tiny import WORDING, TinyTask, save_student, tiny_bank, tiny_model, tiny_tokenizer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
@@ -147,6 +148,13 @@ def test_a_further_reward_and_adapters(student: Path, tmp_path: Path) -> None:
     assert row["reward"] == pytest.approx(row["rewards/realm/mean"] + row["rewards/short/mean"], abs=1e-6)
 
 
+def known() -> realm.Bank:
+    """A bank that knows its one question."""
+    bank = realm.Bank(questions=[Question("q", "a", "1")])
+    bank.append([realm.CoT("q", "1", "1", 1, "t")])
+    return bank
+
+
 @pytest.mark.parametrize(
     ("given", "error", "told"),
     [
@@ -158,14 +166,84 @@ def test_a_further_reward_and_adapters(student: Path, tmp_path: Path) -> None:
         ({"fade": {"shedule": "linear"}}, ConfigError, "did you mean fade.schedule"),
         ({"routes": {"k": -1}}, ConfigError, "routes.k"),
         ({"verifier": "nmber"}, ConfigError, "nmber"),
-        ({"context": 28}, ModelError, "its prompt needs"),
+        ({"context": 28}, ModelError, r"its prompt needs .* is args\.max_completion_length here"),
+        ({"train_dataset": [{"question": "x", "answer": "1"}]}, DataError, "expected a datasets.Dataset, found list"),
+        ({"train_dataset": Dataset.from_list([{"question": "x", "answer": None}])}, DataError, r"row 0: .* \(None\)"),
+        ({"model": 7}, ConfigError, "model: expected a model of transformers"),
+        (
+            {"train_dataset": Dataset.from_list([{"question": q, "answer": "1", "id": "q"} for q in "ab"])},
+            DataError,
+            "row 1: the id 'q' is that of row 0 too",
+        ),
+        (
+            {"train_dataset": Dataset.from_list([{"question": "a", "answer": a} for a in "12"])},
+            DataError,
+            "row 1: the id .* is that of row 0 too, with another question or answer",
+        ),
+        (
+            {"bank": known(), "train_dataset": Dataset.from_list([{"question": "a", "answer": "2", "id": "q"}])},
+            DataError,
+            "the gold is '2' here and '1' in the bank",
+        ),
+        (
+            {"bank": known(), "train_dataset": Dataset.from_list([{"question": "b", "answer": "1", "id": "q"}])},
+            DataError,
+            "the id 'q' is another question in the bank",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(
     student: Path, tmp_path: Path, given: dict[str, Any], error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error, match=told):
-        made(str(student), tmp_path, **given)
+        made(given.pop("model", str(student)), tmp_path, **given)
+
+
+def test_what_is_held_out_is_never_trained_on(student: Path, tmp_path: Path) -> None:
+    """Though both datasets number their rows from 0."""
+    rows = [{"question": f"{a} plus 1", "answer": str((a + 1) % 2), "id": a} for a in range(8)]
+    asked: list[Any] = []
+
+    def seen(prompts: list[Any], question: list[str], **_: Any) -> list[float]:
+        asked.extend(zip((prompt[0]["content"] for prompt in prompts), question, strict=True))
+        return [0.0] * len(prompts)
+
+    held_out = Dataset.from_list([{"question": f"{a} plus 2", "answer": str(a % 2), "id": a} for a in range(8)])
+    args = arguments(tmp_path, per_device_eval_batch_size=16)
+    trainer = made(
+        str(student), tmp_path, args=args, bank=None, train_dataset=Dataset.from_list(rows), reward_funcs=seen,
+        eval_dataset={"twos": held_out}, callbacks=None,
+    )  # fmt: skip
+    trainer.train()
+    assert asked
+    assert all(prompt.startswith(question) and "plus 1" in question for prompt, question in asked)
+    asked.clear()
+    assert "eval_twos_loss" in trainer.evaluate()
+    assert "eval_loss" in trainer.evaluate(Dataset.from_list(rows[:4]))
+    assert all(prompt.startswith(question) for prompt, question in asked)
+    assert {question[-1] for _, question in asked} == {"1", "2"}
+
+
+def test_the_method_s_own_objects_are_sections(student: Path, tmp_path: Path) -> None:
+    trainer = made(
+        str(student), tmp_path, fade=realm.Schedule("linear"), routes=realm.Selection(k=2), reward=realm.Weights(0.2)
+    )
+    assert (trainer.renderer.selection.k, trainer.renderer.selection.schedule.kind) == (2, "linear")
+
+
+def test_the_template_s_arguments_are_those_of_args(student: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not read enable_thinking"):
+        made(str(student), tmp_path, args=arguments(tmp_path, chat_template_kwargs={"enable_thinking": False}))
+    with pytest.raises(ConfigError, match="model_init_kwargs: attn_implementation: load the model yourself"):
+        made(str(student), tmp_path, args=arguments(tmp_path, model_init_kwargs={"attn_implementation": "eager"}))
+
+
+def test_questions_without_a_route_are_told_of(student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task = TinyTask()
+    more = [{"question": "7 plus 7 plus 7", "answer": "1", "id": "new"}, *dataset(task)]
+    with caplog.at_level(logging.WARNING):
+        made(str(student), tmp_path, train_dataset=Dataset.from_list(more))
+    assert "1 of 13 questions have no CoT in the bank, e.g. new" in caplog.text
 
 
 def test_routes_that_do_not_fit_are_told_of(student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,35 @@
+"""The configuration of a command: a file, the folder of a run, or the packaged desk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from realm import config
+from realm.config import Config
+from realm.errors import ConfigError
+
+#: The configuration of the embedded desk.
+DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
+
+
+def config_path(path: Path | None) -> Path:
+    """The file of a configuration: that of the desk, of a run folder, or the one that is given."""
+    if path is None:
+        return DESK_CONFIG
+    return path / "config.yaml" if path.is_dir() else path
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a command of these arguments has.
+
+    Args:
+        path: a YAML file, or the folder of a run; None: the embedded desk.
+        overrides: KEY=VALUE, as after `--set`; later ones win.
+
+    Raises:
+        ConfigError: the file is missing or is not YAML, a key is unknown, or a value is out of range.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: expected a list of KEY=VALUE, found the text {overrides!r:.60}.")
+    return config.load_config(config_path(None if path is None else Path(path)), overrides)
