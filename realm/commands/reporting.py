@@ -11,8 +11,9 @@ from realm.errors import ConfigError
 from realm.pages import write_report
 from realm.pages.bank import write_bank_report
 from realm.pages.experiment import write_experiment_page
-from realm.pages.experiment_data import read_results
 from realm.pages.pair import write_comparison
+from realm.rows.experiment import Results
+from realm.run_rows import read_row
 
 
 def report(
@@ -53,8 +54,8 @@ def report(
             reader = student(model, None, 4, BankFolder.open(folder).info)
         with reading("reading the bank") as progress:
             return write_bank_report(folder, page, progress or (lambda done, total: None), reader, drawn)
-    if (folder / "results.json").is_file():
-        return write_experiment_page(read_results(folder), folder, page, drawn)
+    if (results := read_row(folder, Results)) is not None:
+        return write_experiment_page(results, folder, page, drawn)
     return write_report(folder, page, drawn)
 
 

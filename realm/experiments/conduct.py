@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -23,6 +22,8 @@ from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
 from realm.locks import locked
 from realm.pages.experiment import write_experiment_figure, write_experiment_page
+from realm.rows.base import record
+from realm.rows.experiment import Results
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
@@ -70,7 +71,7 @@ class Order:
         return PROJECT_DOCS if PROJECT_DOCS.is_dir() and not self.fast else self.folder
 
 
-def conduct(order: Order, console: Console) -> dict[str, Any]:
+def conduct(order: Order, console: Console) -> Results:
     """Run an experiment as far as it is owed, and write its results, plot and pages.
 
     Returns:
@@ -93,7 +94,7 @@ def conduct(order: Order, console: Console) -> dict[str, Any]:
         console.print(f"realm experiment {order.name}: {spec.title}")
         if order.fast:
             console.print(FAST_NOTE)
-        return _write(spec, order, seconds_of(grid, order.out), _cells(spec, order, grid, console), console)
+        return _write(order, _compare(spec, order, grid, console), console)
 
 
 def _check(spec: Spec, file: Path, grid: Grid) -> None:
@@ -165,40 +166,35 @@ def _check_questions(grid: Grid, task: Task, splits: Sequence[str]) -> None:
                 )
 
 
-def _cells(spec: Spec, order: Order, grid: Grid, console: Console) -> dict[str, Any]:
+def _compare(spec: Spec, order: Order, grid: Grid, console: Console) -> Results:
     """Run the cells and compare them."""
     run_cells(grid, order.out, console, workers=order.workers)
     console.print("comparing")
     found = Outcomes(spec, grid)
-    results = make_results(spec, grid, found)
     task = load_task(grid.common)
-    shown = shown_routes(grid, list(spec.arms), task)
-    facts = bank_facts(spec, grid, found, task) if spec.kind == "bound" else []
-    results["shown"] = [asdict(one) for one in shown]
-    results["banks"] = [asdict(one) for one in facts]
-    results["finding"] = compose(results, found, shown, facts, fast=order.fast, tell=spec.tell)
-    return results
+    results = make_results(
+        spec,
+        grid,
+        found,
+        name=order.name,
+        command=order.command,
+        fast=order.fast,
+        seconds=seconds_of(grid, order.out),
+        shown=tuple(shown_routes(grid, list(spec.arms), task)),
+        banks=tuple(bank_facts(spec, grid, found, task)) if spec.kind == "bound" else (),
+    )
+    return replace(results, finding=compose(results, found, tell=spec.tell))
 
 
-def _write(spec: Spec, order: Order, seconds: float, made: Mapping[str, Any], console: Console) -> dict[str, Any]:
+def _write(order: Order, results: Results, console: Console) -> Results:
     """Write results.json, plot and pages; the results are returned."""
-    results = {
-        "name": order.name,
-        "title": spec.title,
-        "question": spec.question,
-        "kind": spec.kind,
-        "command": order.command,
-        "fast": order.fast,
-        "seconds": seconds,
-        **made,
-    }
     for folder in (order.folder, order.pages):
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(order.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(order.folder / Results.FILE, json.dumps(record(results), indent=1, ensure_ascii=False) + "\n")
     image, _ = write_experiment_figure(results, order.pages / order.name)
     target = order.pages / f"{order.name}.md"
     write_atomic(target, page.page(results, image=image.name))
-    console.print(results["finding"], markup=False)
+    console.print(results.finding, markup=False)
     console.print(f"wrote {target} and {write_experiment_page(results, order.folder)}", soft_wrap=True)
     return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -18,43 +18,11 @@ from realm.experiments.results import Outcomes
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.method.routes import draw
 from realm.method.schedule import ALWAYS
+from realm.rows.experiment import BankFacts, Shown
 from realm.rows.training import RlStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import make_selection
 from realm.tasks.base import Question, Task
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The routes of an arm's RL prompts before fading: how many, share of wrong ones; and how many did not fit.
-
-    `dropped` is the mean per prompt over the whole stage, faded as it was.
-    """
-
-    arm: str
-    routes: float
-    wrong: float
-    dropped: float
-
-
-@dataclass(frozen=True)
-class BankFacts:
-    """A bank of the kind `bound`, means over the seeds: shares in [0, 1].
-
-    `teacher`: right CoTs among those on the questions of the headline's split that have some · `student`: accuracy of
-    the untrained model on the same questions, without routes · `gap`: teacher − student, paired by question and seed,
-    `low` to `high` its 95 % interval · `distance`: mean distance of two CoTs of a question (`realm.method.distance`) ·
-    `pair`: (arm, against), whose difference is the gain of wrong routes.
-    """
-
-    name: str
-    teacher: float
-    student: float
-    gap: float
-    low: float
-    high: float
-    distance: float
-    pair: tuple[str, str]
 
 
 @functools.lru_cache(maxsize=1)
@@ -73,7 +41,8 @@ def shown_routes(grid: Grid, arms: Sequence[str], task: Task) -> list[Shown]:
         found = _shown(cell, task.rows("train"))
         if found is not None:
             each[cell.arm].append(found)
-    return [Shown(arm, *map(fmean, zip(*found, strict=True))) for arm, found in each.items() if found]
+    means = {arm: [fmean(values) for values in zip(*found, strict=True)] for arm, found in each.items() if found}
+    return [Shown(arm=arm, routes=routes, wrong=wrong, dropped=lost) for arm, (routes, wrong, lost) in means.items()]
 
 
 def _shown(cell: Cell, questions: Sequence[Question]) -> tuple[float, float, float] | None:
@@ -125,9 +94,16 @@ def bank_facts(spec: Spec, grid: Grid, found: Outcomes, task: Task) -> list[Bank
         right, answered = _on(asked, teachers), _on(asked, students)
         teacher, student = (fmean(fmean(run.values()) for run in runs) for runs in (right, answered))
         gap = paired(right, answered, found.resamples, found.seed)
-        distance = fmean(_distance(cell) for cell in cells)
-        between = gap.difference, gap.low, gap.high
-        facts[name] = BankFacts(name, teacher, student, *between, distance, (arm, against))
+        facts[name] = BankFacts(
+            name=name,
+            teacher=teacher,
+            student=student,
+            gap=gap.difference,
+            low=gap.low,
+            high=gap.high,
+            distance=fmean(_distance(cell) for cell in cells),
+            pair=(arm, against),
+        )
     return list(facts.values())
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from realm.experiments.comparison import Compared, holm
-from realm.experiments.facts import BankFacts, Shown
 from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
+from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Scale, Shown
 from realm.text import between, hundredths, points
 
 LEVEL = 0.05
@@ -24,7 +23,8 @@ _FEW, _NAMED = 5, 3
 #: Routes dropped per prompt from which on the finding speaks of it.
 _DROPPED = 0.01
 
-Results = Mapping[str, Any]
+Pairs = Sequence[Pair | GapPair]
+NOWHERE: Mapping[str, str] = {}
 
 
 def best_arm(found: Outcomes) -> str:
@@ -53,51 +53,45 @@ def against_best(found: Outcomes, best: str) -> dict[str, tuple[Compared, float]
 def compose(
     results: Results,
     found: Outcomes,
-    shown: Sequence[Shown] = (),
-    facts: Sequence[BankFacts] = (),
     *,
-    fast: bool,
     tell: str | None = None,
 ) -> str:
     """The paragraph.
 
     Args:
-        results: all of results.json but the finding.
+        results: all of them but the finding.
         found: the outcomes it rests on.
-        shown: what the prompts showed; routes that did not fit are spoken of.
-        facts: of the banks, in an experiment of the kind `bound`.
-        fast: whether steps and questions were cut down.
         tell: `curves`: say which arms fall from their best while they train.
     """
     best = best_arm(found)
-    parts = [FAST_NOTE] if fast else []
+    parts = [FAST_NOTE] if results.fast else []
     parts.append(_best(results, best))
     parts += _differences(results)
-    if results["axis"]:
-        parts.append(_axis(results["axis"], best, against_best(found, best)))
+    if results.axis:
+        parts.append(_axis(results.axis, best, against_best(found, best)))
     if tell == "curves":
-        parts += _falls(results["training"])
-    if facts:
-        parts += _bound(results, facts)
+        parts += _falls(results.training)
+    if results.banks:
+        parts += _bound(results, results.banks)
     parts += _gap(results, best, found)
-    parts += _really(results, shown)
-    parts += _dropped(shown)
-    parts.append(_seeds(results["seeds"]))
+    parts += _really(results, results.shown)
+    parts += _dropped(results.shown)
+    parts.append(_seeds(results.seeds))
     return " ".join(parts)
 
 
-def _percent(row: Mapping[str, Any]) -> str:
-    return f"{hundredths(row['mean'])} % ({between(row['low'], row['high'])})"
+def _percent(row: Accuracy) -> str:
+    return f"{hundredths(row.mean)} % ({between(row.low, row.high)})"
 
 
-def _points(row: Mapping[str, Any]) -> str:
-    return f"{points(row['difference'])} points ({between(row['low'], row['high'], points)})"
+def _points(value: float, row: Pair | GapPair | Gap) -> str:
+    return f"{points(value)} points ({between(row.low, row.high, points)})"
 
 
 def _best(results: Results, best: str) -> str:
-    headline = results["headline"]
-    label = next(row["label"] for row in results["measures"] if row["name"] == headline)
-    names = [row["name"] for row in results["arms"]]
+    headline = results.headline
+    label = next(row.label for row in results.measures if row.name == headline)
+    names = [row.name for row in results.arms]
     text = f"On {label}, {best} has the highest accuracy, {_percent(cell_of(results, best, headline))}"
     if len(names) == 1 or names == [UNTRAINED, best]:
         text = f"On {label}, {best} reaches {_percent(cell_of(results, best, headline))}"
@@ -111,64 +105,63 @@ def _differences(results: Results) -> list[str]:
 
     Then those of the other measures that the finding is to tell.
     """
-    headline, labels = results["headline"], {row["name"]: row["label"] for row in results["measures"]}
-    usual = {(row["arm"], row["against"]) for row in results["pairs"] if row["measure"] == headline}
-    elsewhere = [
-        {**row, "where": f" ({labels[row['measure']]})"}
-        for row in results["pairs"]
-        if (row["arm"], row["against"]) not in usual
-    ]
-    parts = _told([*(row for row in results["pairs"] if row["measure"] == headline), *elsewhere])
-    for measure in results.get("also", ()):
-        told = _told([row for row in results["pairs"] if row["measure"] == measure])
+    headline, labels = results.headline, {row.name: row.label for row in results.measures}
+    mine = [row for row in results.pairs if row.measure == headline]
+    usual = {(row.arm, row.against) for row in mine}
+    elsewhere = [row for row in results.pairs if (row.arm, row.against) not in usual]
+    parts = _told([*mine, *elsewhere], {name: f" ({label})" for name, label in labels.items() if name != headline})
+    for measure in results.also:
+        told = _told([row for row in results.pairs if row.measure == measure])
         parts += [f"On {labels[measure]}:", *told] if told else []
     return parts
 
 
-def _told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _told(rows: Pairs, where: Mapping[str, str] = NOWHERE) -> list[str]:
+    """Which of the rows are shown and which not; `where`: what stands behind those of a measure."""
     if not rows:
         return []
-    sure = [row for row in rows if row["p_corrected"] < LEVEL]
-    unsure = [row for row in rows if row["p_corrected"] >= LEVEL]
+    sure = [row for row in rows if row.p_corrected < LEVEL]
+    unsure = [row for row in rows if row.p_corrected >= LEVEL]
     parts = []
     if sure:
         which = "The difference asked for is" if len(rows) == 1 else f"Of {len(rows)} differences {len(sure)}"
         verb = "" if len(rows) == 1 else " is" if len(sure) == 1 else " are"
-        parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_all(sure)}.")
+        parts.append(f"{which}{verb} shown (p < {LEVEL} after correction): {_all(sure, where)}.")
     if unsure:
         words = "Not shown" if sure else "No difference is shown" if len(rows) > 1 else "The difference is not shown"
-        parts.append(f"{words} (p ≥ {LEVEL} after correction): {_largest(unsure)}.")
+        parts.append(f"{words} (p ≥ {LEVEL} after correction): {_largest(unsure, where)}.")
     return parts
 
 
-def _largest(rows: Sequence[Mapping[str, Any]]) -> str:
+def _largest(rows: Pairs, where: Mapping[str, str]) -> str:
     """The rows, or where they are many the largest of them and how many are left to the table."""
     if len(rows) <= _FEW:
-        return _list(rows)
-    first = sorted(rows, key=lambda row: -abs(row["difference"]))[:_NAMED]
-    return f"{_list(first)}; and {len(rows) - _NAMED} that are smaller"
+        return _list(rows, where)
+    first = sorted(rows, key=lambda row: -abs(row.difference))[:_NAMED]
+    return f"{_list(first, where)}; and {len(rows) - _NAMED} that are smaller"
 
 
-def _all(rows: Sequence[Mapping[str, Any]]) -> str:
+def _all(rows: Pairs, where: Mapping[str, str] = NOWHERE) -> str:
     """Every row; where they are many without the intervals, which the table has."""
     if len(rows) <= _FEW:
-        return _list(rows)
-    each = (f"{row['arm']} − {row['against']}{row.get('where', '')} {points(row['difference'])}" for row in rows)
+        return _list(rows, where)
+    each = (f"{row.arm} − {row.against}{where.get(row.measure, '')} {points(row.difference)}" for row in rows)
     return f"{', '.join(each)} points"
 
 
-def _list(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(f"{row['arm']} − {row['against']}{row.get('where', '')} {_points(row)}" for row in rows)
+def _list(rows: Pairs, where: Mapping[str, str]) -> str:
+    pairs = ((f"{row.arm} − {row.against}{where.get(row.measure, '')}", row) for row in rows)
+    return "; ".join(f"{pair} {_points(row.difference, row)}" for pair, row in pairs)
 
 
-def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
+def _axis(axis: Scale, best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
     """Over which part of the axis nothing is shown to be lost, and where accuracy is below the best."""
-    values: dict[str, float] = axis["values"]
+    values: dict[str, float] = axis.values
     below = {arm for arm, (test, p) in others.items() if p < LEVEL and test.difference < 0}
     order = sorted(values, key=lambda arm: values[arm])
     kept = [arm for arm in order if arm not in below]
     numbers = [f"{values[arm]:g}" for arm in kept]
-    start = f"Along {axis['label']}, the best is at {values[best]:g}"
+    start = f"Along {axis.label}, the best is at {values[best]:g}"
     if not below:
         return f"{start}, and no other value is shown to be worse."
     whole = kept == order[order.index(kept[0]) : order.index(kept[-1]) + 1]
@@ -187,9 +180,9 @@ def _axis(axis: Mapping[str, Any], best: str, others: Mapping[str, tuple[Compare
 
 def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
     """Whether the gain of wrong routes goes with the gap between teacher and student."""
-    gains = {(row["arm"], row["against"]): row for row in results["pairs"] if row["measure"] == results["headline"]}
+    gains = {(row.arm, row.against): row for row in results.pairs if row.measure == results.headline}
     texts = [
-        f"{one.name} (gap {points(one.gap)} points) {_points(gains[one.pair])}"
+        f"{one.name} (gap {points(one.gap)} points) {_points(gains[one.pair].difference, gains[one.pair])}"
         for one in sorted(facts, key=lambda one: one.gap)
     ]
     return [
@@ -200,9 +193,9 @@ def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:
     ]
 
 
-def _order(facts: Sequence[BankFacts], gains: Sequence[Mapping[str, Any]]) -> str:
+def _order(facts: Sequence[BankFacts], gains: Sequence[Pair]) -> str:
     """How gains go with the gap, by the sign of every pair of banks (Kendall) whose intervals lie apart in both."""
-    spans = [((one.low, one.high), (gain["low"], gain["high"])) for one, gain in zip(facts, gains, strict=True)]
+    spans = [((one.low, one.high), (gain.low, gain.high)) for one, gain in zip(facts, gains, strict=True)]
     signs = [
         side * _side(gain, other_gain)
         for (gap, gain), (other_gap, other_gain) in combinations(spans, 2)
@@ -225,20 +218,20 @@ def _side(one: tuple[float, float], other: tuple[float, float]) -> int:
     return (one[0] > other[1]) - (one[1] < other[0])
 
 
-def _falls(training: Sequence[Mapping[str, Any]]) -> list[str]:
+def _falls(training: Sequence[Course]) -> list[str]:
     """Which arms fall from their best while they train, and which are not shown to; without routes."""
-    rows = [row for row in training if row["measure"] == "without"]
+    rows = [row for row in training if row.measure == "without"]
     if not rows:
         return []
-    if all(row["seeds"] == 1 for row in rows):
+    if all(row.seeds == 1 for row in rows):
         return ["With one seed it cannot be told which arms fall from their best while they train."]
     fallen = [
-        f"{row['arm']} from step {row['falls']['step']:g} (there {hundredths(row['falls']['difference'])} points below "
-        f"its best, step {row['best']['step']:g})"
+        f"{row.arm} from step {row.falls.step:g} (there {hundredths(row.falls.difference)} points below "
+        f"its best, step {row.best.step:g})"
         for row in rows
-        if row["falls"]
+        if row.falls
     ]
-    kept = ", ".join(row["arm"] for row in rows if not row["falls"])
+    kept = ", ".join(row.arm for row in rows if not row.falls)
     start = "While training, on validation without routes,"
     if not fallen:
         return [f"{start} no arm is shown to fall from its best."]
@@ -249,22 +242,20 @@ def _falls(training: Sequence[Mapping[str, Any]]) -> list[str]:
 def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
     """What routes in the prompt still add, for the best arm and over all arms."""
     split = found.headline[0]
-    rows = {row["arm"]: row for row in results["gaps"] if row["split"] == split and row["arm"] != UNTRAINED}
+    rows = {row.arm: row for row in results.gaps if row.split == split and row.arm != UNTRAINED}
     if best not in rows:
         return []
     mine = rows[best]
-    text = (
-        f"Routes in the prompt change {best}'s accuracy on {split} by {_points({**mine, 'difference': mine['mean']})}"
-    )
+    text = f"Routes in the prompt change {best}'s accuracy on {split} by {_points(mine.mean, mine)}"
     if len(rows) > 1:
-        ends = sorted(rows.values(), key=lambda row: row["mean"])
+        ends = sorted(rows.values(), key=lambda row: row.mean)
         low, high = ends[0], ends[-1]
         text += (
-            f"; over the arms this gap goes from {points(low['mean'])} ({low['arm']}) to {points(high['mean'])} "
-            f"points ({high['arm']})"
+            f"; over the arms this gap goes from {points(low.mean)} ({low.arm}) to {points(high.mean)} "
+            f"points ({high.arm})"
         )
-    asked = [row for row in results["gap_pairs"] if row["split"] == split]
-    sure = [row for row in asked if row["p_corrected"] < LEVEL]
+    asked = [row for row in results.gap_pairs if row.split == split]
+    sure = [row for row in asked if row.p_corrected < LEVEL]
     differ = (
         f"Gaps shown to differ: {_all(sure)}." if sure else "No gap is shown to differ from one it was held against."
     )
@@ -273,7 +264,7 @@ def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
 
 def _really(results: Results, shown: Sequence[Shown]) -> list[str]:
     """Where a share of wrong routes was asked for that the bank could not give."""
-    asked = {row["name"]: row["set"].get("routes.error_ratio") for row in results["arms"]}
+    asked = {row.name: row.set_.get("routes.error_ratio") for row in results.arms}
     off = [one for one in shown if (share := asked[one.arm]) is not None and abs(share - one.wrong) > _OFF]
     if not off:
         return []

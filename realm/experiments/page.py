@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from realm.experiments.comparison import interval_words
 from realm.experiments.grid import FAST_NOTE
@@ -11,9 +11,8 @@ from realm.experiments.spec import UNTRAINED
 from realm.pages import experiment_tables as tables
 from realm.pages.experiment_data import read_experiment
 from realm.pages.table import Table
+from realm.rows.experiment import Results
 from realm.text import clock
-
-Results = Mapping[str, Any]
 
 _SEEDS = (
     "the mean over the seeds, with 95 % bootstrap intervals over questions *and* seeds; in brackets each seed. With "
@@ -40,8 +39,8 @@ class Section(NamedTuple):
 def _sections(results: Results) -> list[Section]:
     """The tables of the page, some of them not there."""
     found = read_experiment(results)
-    seeds = len(results["seeds"])
-    labels = {row["name"]: row["label"] for row in results["measures"]}
+    seeds = len(results.seeds)
+    labels = {row.name: row.label for row in results.measures}
     p = "the larger one of that bootstrap and of a t-test over the seeds" if seeds > 1 else "of that bootstrap"
     how_tested = f"{interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
     return [
@@ -63,7 +62,7 @@ def _sections(results: Results) -> list[Section]:
             f"seed and question, {how_tested}",
             tables.gap_pair_table(found),
         ),
-        Section("By kind of question", f"{labels[results['headline']]}, in per cent.", tables.kind_table(found)),
+        Section("By kind of question", f"{labels[results.headline]}, in per cent.", tables.kind_table(found)),
         Section(
             "How routes are read",
             "With routes, means over the seeds. `same_err`: wrong answers that some route in the prompt gives too, per "
@@ -96,7 +95,7 @@ def _sections(results: Results) -> list[Section]:
         ),
         Section(
             "What each training took",
-            f"Tokens through the student; seconds of training{' on one thread' if results['threads'] == 1 else ''}, "
+            f"Tokens through the student; seconds of training{' on one thread' if results.threads == 1 else ''}, "
             "without evaluation.",
             tables.cost_by_seed(found),
         ),
@@ -107,25 +106,24 @@ def page(results: Results, *, image: str) -> str:
     """The whole page.
 
     Args:
-        results: as in results.json.
         image: file name of the plot beside the page.
     """
-    versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
-    seeds = ", ".join(map(str, results["seeds"]))
-    took = f"{clock(results['seconds'])} of processes{' of one thread' if results['threads'] == 1 else ''}"
-    lines = [f"# {results['title']}", "", results["question"], ""]
-    if results["fast"]:
+    versions = ", ".join(f"{package} {version}" for package, version in results.versions.items())
+    seeds = ", ".join(map(str, results.seeds))
+    took = f"{clock(results.seconds)} of processes{' of one thread' if results.threads == 1 else ''}"
+    lines = [f"# {results.title}", "", results.question, ""]
+    if results.fast:
         lines += [f"**{FAST_NOTE}**", ""]
     lines += [
-        f"Written by `{results['command']}`. Seeds {seeds}; {took}; {results['machine']}; {versions}.",
+        f"Written by `{results.command}`. Seeds {seeds}; {took}; {results.machine}; {versions}.",
         "",
-        _budget(results["budget"]),
+        _budget(results.budget),
         "",
         "## Finding",
         "",
-        results["finding"],
+        results.finding,
         "",
-        f"![{results['title']}]({image})",
+        f"![{results.title}]({image})",
         "",
     ]
     for section in _sections(results):
@@ -134,9 +132,9 @@ def page(results: Results, *, image: str) -> str:
     return "\n".join(lines)
 
 
-def _budget(budget: Mapping[str, Any]) -> str:
+def _budget(budget: Mapping[str, int | str]) -> str:
     """The steps of the arms in one line."""
-    steps: int | str = budget["steps"]
+    steps = budget["steps"]
     text = f"optimizer steps: {steps}"
     if isinstance(steps, int):
         text = f"every arm takes {steps} optimizer steps"

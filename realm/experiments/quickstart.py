@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from realm.experiments.conduct import Order, conduct
 from realm.experiments.spec import find
 from realm.locks import LOCK
 from realm.pages.table import Table, Value
+from realm.rows.experiment import Results
 from realm.text import clock
 
 #: What an experiment leaves in its folder; where anything else is, nothing is ever deleted.
@@ -67,13 +67,13 @@ def _refuse(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def table(results: Mapping[str, Any]) -> Table:
+def table(results: Results) -> Table:
     """Accuracy of every model with its 95 % interval, a section a split."""
-    cells = {(row["arm"], row["measure"]): Value(row["mean"], row["low"], row["high"]) for row in results["cells"]}
-    arms = [row["name"] for row in results["arms"]]
+    cells = {(row.arm, row.measure): Value(row.mean, row.low, row.high) for row in results.cells}
+    arms = [row.name for row in results.arms]
     ways = ("without", "with")
     bodies = [
         (split, [(None, arm, [cells.get((arm, f"{split}/{way}"), "") for way in ways]) for arm in arms])
-        for split in dict.fromkeys(row["split"] for row in results["measures"])
+        for split in dict.fromkeys(row.split for row in results.measures)
     ]
     return Table(["model", *(f"{way} routes" for way in ways)], bodies)

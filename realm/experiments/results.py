@@ -1,4 +1,4 @@
-"""What the finished cells of an experiment say, as one mapping: `results.json`, from which page and plot are made.
+"""What the finished cells of an experiment say, as one row: `results.json`, from which page and plot are made.
 
 Accuracies, intervals and differences are shares in [0, 1]. The keys are described in docs/howto/experiments.md.
 """
@@ -18,6 +18,20 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.rows.evaluation import Evaluation
+from realm.rows.experiment import (
+    Accuracy,
+    Arm,
+    Curve,
+    Gap,
+    GapPair,
+    Judging,
+    Measure,
+    OfKind,
+    Pair,
+    Results,
+    Scale,
+    Took,
+)
 from realm.rows.training import Step
 from realm.run import RunFolder, position
 
@@ -88,35 +102,39 @@ def _outcome(folder: Path) -> dict[Key, Outcome]:
     return {(split, bool(routes)): found for (split, routes), found in accuracies(folder).items()}
 
 
-def make_results(spec: Spec, grid: Grid, found: Outcomes) -> dict[str, Any]:
-    """Everything of results.json that rests on the cells: all but the name, the command, the time and the finding.
+def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Results:
+    """Everything of results.json that rests on the cells, and `more`: name, command, time, prompts and banks.
 
     Raises:
         DataError: a measure that the file asks for was not taken, or a file of a cell cannot be read.
     """
     metas = [RunFolder(cell.evaluated).meta for cell in grid.cells]
     curves = [curve for cell in grid.cells if cell.trained for curve in curves_of(cell, cell.trained)]
-    return {
-        "seeds": found.seeds,
-        "threads": 1 if tiny(grid.common) else None,
-        "machine": "; ".join(dict.fromkeys(meta.machine for meta in metas)),
-        "versions": _versions([meta.versions for meta in metas]),
-        "budget": _budget(grid),
-        "arms": [{"name": arm, "set": _settings(spec, arm)} for arm in found.arms],
-        "measures": [_measure(key) for key in found.measures],
-        "headline": measure_name(found.headline),
-        "also": [measure_name(key) for key in found.also],
-        "cells": [_cell(found, arm, key) for arm in found.arms for key in found.measures],
-        "gaps": _gaps(found),
-        "gap_pairs": _gap_pairs(spec, found),
-        "pairs": _pairs(spec, found),
-        "axis": spec.axis.model_dump() if spec.axis else None,
-        "kinds": _kinds(grid, found),
-        "judging": _judging(grid, found),
-        "cost": _costs(grid),
-        "curves": curves,
-        "training": courses(curves),
-    }
+    return Results(
+        **more,
+        title=spec.title,
+        question=spec.question,
+        kind=spec.kind,
+        seeds=tuple(found.seeds),
+        threads=1 if tiny(grid.common) else None,
+        machine="; ".join(dict.fromkeys(meta.machine for meta in metas)),
+        versions=_versions([meta.versions for meta in metas]),
+        budget=_budget(grid),
+        arms=tuple(Arm(name=arm, set_=_settings(spec, arm)) for arm in found.arms),
+        measures=tuple(_measure(key) for key in found.measures),
+        headline=measure_name(found.headline),
+        also=tuple(measure_name(key) for key in found.also),
+        cells=tuple(_cell(found, arm, key) for arm in found.arms for key in found.measures),
+        gaps=tuple(_gaps(found)),
+        gap_pairs=tuple(_gap_pairs(spec, found)),
+        pairs=tuple(_pairs(spec, found)),
+        axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
+        kinds=tuple(_kinds(grid, found)),
+        judging=tuple(_judging(grid, found)),
+        cost=tuple(_costs(grid)),
+        curves=tuple(curves),
+        training=tuple(courses(curves)),
+    )
 
 
 def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -126,9 +144,9 @@ def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
-def _budget(grid: Grid) -> dict[str, Any]:
+def _budget(grid: Grid) -> dict[str, int | str]:
     """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words."""
-    steps = {row["arm"]: row["steps"] for row in _costs(grid)}
+    steps = {row.arm: row.steps for row in _costs(grid)}
     equal = len(set(steps.values())) == 1
     training = grid.common.training
     return {
@@ -145,30 +163,30 @@ def _settings(spec: Spec, arm: str) -> dict[str, Any]:
     return {**(spec.banks[settings.bank] if settings.bank else {}), **settings.set}
 
 
-def _measure(key: Key) -> dict[str, Any]:
+def _measure(key: Key) -> Measure:
     split, routes = key
     label = f"{split}, {'with' if routes else 'without'} routes"
-    return {"name": measure_name(key), "split": split, "routes": routes, "label": label}
+    return Measure(name=measure_name(key), split=split, routes=routes, label=label)
 
 
-def _cell(found: Outcomes, arm: str, key: Key) -> dict[str, Any]:
+def _cell(found: Outcomes, arm: str, key: Key) -> Accuracy:
     runs = found.of(arm, key)
     mean, low, high = pooled_mean(runs, found.resamples, found.seed)
     each = {str(seed): fmean(run.values()) for seed, run in zip(found.seeds, runs, strict=True)}
-    return {"arm": arm, "measure": measure_name(key), "mean": mean, "low": low, "high": high, "seeds": each}
+    return Accuracy(arm=arm, measure=measure_name(key), mean=mean, low=low, high=high, seeds=each)
 
 
-def _gaps(found: Outcomes) -> list[dict[str, Any]]:
+def _gaps(found: Outcomes) -> list[Gap]:
     """`autonomy_gap`: accuracy with − without routes, paired by seed and question."""
     rows = []
     for split in found.with_gap():
         for arm in found.arms:
             gap = found.test(found.gap(arm, split))
-            rows.append({"arm": arm, "split": split, "mean": gap.difference, "low": gap.low, "high": gap.high})
+            rows.append(Gap(arm=arm, split=split, mean=gap.difference, low=gap.low, high=gap.high))
     return rows
 
 
-def _gap_pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
+def _gap_pairs(spec: Spec, found: Outcomes) -> list[GapPair]:
     """How much smaller or larger one arm's gap is than another's, of the pairs that are asked in every measure."""
     pairs = [(pair.arm, pair.against) for pair in spec.pairs if pair.measure is None]
     rows = []
@@ -179,11 +197,11 @@ def _gap_pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
         ]
         corrected = holm([test.p for test in tests])
         for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
-            rows.append({"arm": arm, "against": against, "split": split, **test._asdict(), "p_corrected": p})
+            rows.append(GapPair(arm=arm, against=against, split=split, **test._asdict(), p_corrected=p))
     return rows
 
 
-def _pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
+def _pairs(spec: Spec, found: Outcomes) -> list[Pair]:
     """The differences asked for, p-values corrected over the pairs of one measure."""
     rows = []
     for key in found.measures:
@@ -191,8 +209,8 @@ def _pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
         tests = [found.compare(*pair, key) for pair in pairs]
         corrected = holm([test.p for test in tests])
         for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
-            row = {"arm": arm, "against": against, "measure": measure_name(key)}
-            rows.append({**row, **test._asdict(), "p_corrected": p})
+            measure = measure_name(key)
+            rows.append(Pair(arm=arm, against=against, measure=measure, **test._asdict(), p_corrected=p))
     return rows
 
 
@@ -200,7 +218,7 @@ def _pairs(spec: Spec, found: Outcomes) -> list[dict[str, Any]]:
 JUDGING = ("same_err", "same_err_all", "scoring_accuracy", "auroc")
 
 
-def _judging(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
+def _judging(grid: Grid, found: Outcomes) -> list[Judging]:
     """How every arm reads the routes it is shown, by split: means over the seeds; None where a seed has no figure."""
     rows = []
     for arm in found.arms:
@@ -212,7 +230,7 @@ def _judging(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
                 if row.stage == "final" and row.split == split and row.routes
             ]
             means = {name: _mean([getattr(row, name) for row in taken]) for name in JUDGING}
-            rows.append({"arm": arm, "split": split, **means})
+            rows.append(Judging(arm=arm, split=split, **means))
     return rows
 
 
@@ -221,7 +239,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) > 0 else None
 
 
-def _kinds(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
+def _kinds(grid: Grid, found: Outcomes) -> list[OfKind]:
     """The headline measure by kind of question, the mean over the seeds."""
     rows = []
     for arm in found.arms:
@@ -231,14 +249,14 @@ def _kinds(grid: Grid, found: Outcomes) -> list[dict[str, Any]]:
                 if row.stage == "final" and (row.split, row.routes > 0) == found.headline:
                     for kind, part in row.by_kind.items():
                         values.setdefault(kind, []).append(part.accuracy)
-        rows += [{"arm": arm, "kind": kind, "mean": fmean(each)} for kind, each in values.items()]
+        rows += [OfKind(arm=arm, kind=kind, mean=fmean(each)) for kind, each in values.items()]
     return rows
 
 
 _COST = ("steps", "completions", "tokens", "teacher_tokens", "seconds")
 
 
-def _costs(grid: Grid) -> list[dict[str, Any]]:
+def _costs(grid: Grid) -> list[Took]:
     """What every training took; seconds without evaluation, over all resumes."""
     rows = []
     for cell in grid.cells:
@@ -247,21 +265,22 @@ def _costs(grid: Grid) -> list[dict[str, Any]]:
             if cost is None:
                 raise DataError(f"{cell.trained}: meta.json holds no cost; the run has not come to its end.")
             figures = {name: getattr(cost, name) for name in _COST}
-            rows.append({"arm": cell.arm, "seed": cell.seed, **figures})
+            rows.append(Took(arm=cell.arm, seed=cell.seed, **figures))
     return rows
 
 
-def curves_of(cell: Cell, trained: Path) -> list[dict[str, Any]]:
+def curves_of(cell: Cell, trained: Path) -> list[Curve]:
     """Validation accuracy while training, steps counted on over the stages; with routes means those of the arm."""
     run = RunFolder(trained)
     starts = _stage_starts(run.read(Step))
-    points: dict[str, list[list[float]]] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
     rows = [row for row in run.read(Evaluation) if row.split == "validation" and row.stage != "final"]
     for row in sorted(rows, key=position):
         step = starts.get((row.round, row.stage), 0) + row.step
-        points.setdefault("with" if row.routes else "without", []).append([step, row.accuracy])
-    where = {"arm": cell.arm, "seed": cell.seed}
-    return [{**where, "measure": measure, "points": found} for measure, found in points.items()]
+        points.setdefault("with" if row.routes else "without", []).append((step, row.accuracy))
+    return [
+        Curve(arm=cell.arm, seed=cell.seed, measure=measure, points=tuple(found)) for measure, found in points.items()
+    ]
 
 
 def _stage_starts(rows: Sequence[Step]) -> dict[tuple[int, str], int]:
@@ -278,7 +297,6 @@ def _stage_starts(rows: Sequence[Step]) -> dict[tuple[int, str], int]:
     return starts
 
 
-def cell_of(results: Mapping[str, Any], arm: str, measure: str) -> dict[str, Any]:
-    """The accuracy of an arm in a measure, as results.json holds it."""
-    found: dict[str, Any] = next(row for row in results["cells"] if row["arm"] == arm and row["measure"] == measure)
-    return found
+def cell_of(results: Results, arm: str, measure: str) -> Accuracy:
+    """The accuracy of an arm in a measure."""
+    return next(row for row in results.cells if row.arm == arm and row.measure == measure)

@@ -27,24 +27,20 @@ from realm.pages.export import save, save_figures, standalone
 from realm.pages.palette import WITH, WITHOUT
 from realm.pages.tables import swatch
 from realm.pages.templates import render
-from realm.pages.untrusted import number
+from realm.rows.experiment import Results
 from realm.text import duration
 
 
-def write_experiment_page(
-    results: Mapping[str, Any], folder: Path, out: Path | None = None, figures: Path | None = None
-) -> Path:
+def write_experiment_page(results: Results, folder: Path, out: Path | None = None, figures: Path | None = None) -> Path:
     """Write the page of an experiment; default `<folder>/report.html`.
 
     Args:
-        results: what the runner found, as in results.json; all figures are shares in [0, 1].
         figures: a folder that gets every figure of the page as SVG and PNG.
 
     Returns:
         The path of the page.
 
     Raises:
-        DataError: the results hold no arm or no measure.
         ResourceError: the page or a figure cannot be written.
     """
     context = page_context(read_experiment(results))
@@ -55,7 +51,7 @@ def write_experiment_page(
     return target
 
 
-def write_experiment_figure(results: Mapping[str, Any], stem: Path) -> tuple[Path, Path]:
+def write_experiment_figure(results: Results, stem: Path) -> tuple[Path, Path]:
     """Write the one picture of an experiment as `<stem>.svg` and `<stem>.png`; arguments and errors as of the page."""
     found = read_experiment(results)
     note = "hollow is without routes, solid with routes; bars are 95 % intervals, small dots single seeds"
@@ -69,7 +65,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "subtitle": _subtitle(found),
         "question": found.question,
         "finding": _first_sentence(found.finding),
-        "fast": found.fast,
+        "fast": found.results.fast,
         "words": words(found),
         "headline_figures": headline_figures(found),
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(
@@ -126,8 +122,7 @@ def _first_sentence(text: str) -> tuple[str, str]:
 def _subtitle(found: Experiment) -> str:
     cut = f"the first {len(found.arms)} of " if found.all_arms > len(found.arms) else ""
     parts = [f"realm experiment {found.name}", f"{cut}{found.all_arms} arms"]
-    if "seeds" in found.facts:
-        parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
+    parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
     return " · ".join(parts)
 
 
@@ -150,14 +145,17 @@ def words(found: Experiment) -> dict[str, str]:
 
 def _facts(found: Experiment) -> list[tuple[str, str]]:
     """How the experiment was made, as pairs of name and text."""
-    pairs = []
-    for key, value in found.facts.items():
-        seconds = number(value)
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {item}" for name, item in value.items()).replace("_", " ")
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        elif key == "seconds" and seconds is not None:
-            value = f"{duration(seconds)}{' of processes of one thread' if found.threads == 1 else ''}"
-        pairs.append(("time" if key == "seconds" else key, printable(str(value), 400)))
-    return pairs
+    results = found.results
+    pairs = [
+        ("command", results.command),
+        ("machine", results.machine),
+        ("versions", _together(results.versions)),
+        ("seeds", ", ".join(map(str, results.seeds))),
+        ("time", f"{duration(results.seconds)}{' of processes of one thread' if results.threads == 1 else ''}"),
+        ("budget", _together(results.budget)),
+    ]
+    return [(name, printable(text, 400)) for name, text in pairs if text]
+
+
+def _together(each: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {item}" for name, item in each.items()).replace("_", " ")

@@ -17,12 +17,12 @@ from realm.pages.charts import (
     whole_percent,
 )
 from realm.pages.data import split_order, split_title
-from realm.pages.experiment_data import Cell, Experiment, Measure, Pair, shown
+from realm.pages.experiment_data import Experiment, shown
 from realm.pages.figures import NARROW, WIDE, Figure
 from realm.pages.forest import Effect, common_domain, forest, signed
 from realm.pages.palette import WITH, WITHOUT, recipe_of, style_of
 from realm.pages.svg import MINUS, points
-from realm.pages.untrusted import number, text
+from realm.rows.experiment import Accuracy, GapPair, Measure, Pair
 from realm.text import p_value
 
 #: Most points of one curve; of more, means over neighbouring steps are drawn.
@@ -45,8 +45,7 @@ def own_style(found: Experiment, arm: str) -> int | None:
 
 def headline_figures(found: Experiment) -> list[Figure]:
     """The measure that answers the question: over the axis where there is one, else a row for every arm."""
-    measure = found.measure(found.headline)
-    assert measure is not None
+    measure = found.headline
     if len(found.axis) > 1:
         # The same split without and with routes: what the axis does to the one is told beside the other.
         measures = [one for one in found.measures if one.split == measure.split]
@@ -57,10 +56,9 @@ def headline_figures(found: Experiment) -> list[Figure]:
 
 def measure_figures(found: Experiment) -> list[Figure]:
     """The other measures, a panel each, on the scale of all of them."""
-    drawn = {found.headline}
-    measure = found.measure(found.headline)
-    if len(found.axis) > 1 and measure is not None:
-        drawn |= {one.name for one in found.measures if one.split == measure.split}
+    drawn = {found.headline.name}
+    if len(found.axis) > 1:
+        drawn |= {one.name for one in found.measures if one.split == found.headline.split}
     return [
         _arm_figure(found, [one], one.label, (NARROW,))
         for one in found.measures
@@ -70,9 +68,7 @@ def measure_figures(found: Experiment) -> list[Figure]:
 
 def _domain(found: Experiment) -> tuple[float, float]:
     cells = found.cells.values()
-    return share_domain(
-        [edge for cell in cells for edge in (cell.mean, cell.low, cell.high, *cell.seeds.values()) if edge is not None]
-    )
+    return share_domain([edge for cell in cells for edge in (cell.mean, cell.low, cell.high, *cell.seeds.values())])
 
 
 def _arm_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
@@ -150,12 +146,12 @@ def _axis_figure(found: Experiment, measures: Sequence[Measure], title: str, wid
     return Figure(title, *drawings)
 
 
-def _dots(cell: Cell) -> Mapping[str, float]:
+def _dots(cell: Accuracy) -> Mapping[str, float]:
     """The seeds that are drawn beside their mean: one alone is the mean."""
     return cell.seeds if len(cell.seeds) > 1 else {}
 
 
-def _said_at(arm: str, measure: Measure, cell: Cell) -> str:
+def _said_at(arm: str, measure: Measure, cell: Accuracy) -> str:
     return said(shown(arm), cell.mean, cell.low, cell.high, measure.label)
 
 
@@ -189,7 +185,7 @@ def curve_figures(found: Experiment) -> list[Figure]:
 
 
 def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
-    curves = [curve for curve in found.curves if curve.arm == arm and curve.routes == routes]
+    curves = [curve for curve in found.curves if curve.arm == arm and curve.measure == _how(routes)]
     at: dict[float, list[float]] = {}
     for curve in curves:
         for step, accuracy in curve.points:
@@ -223,14 +219,14 @@ def pair_figures(found: Experiment) -> list[Figure]:
     return figures
 
 
-def _effect(found: Experiment, pair: Pair, routes: bool) -> Effect:
+def _effect(found: Experiment, pair: Pair | GapPair, routes: bool) -> Effect:
     return Effect(
         f"{shown(pair.arm)} {MINUS} {shown(pair.against)}",
         arm_style(found, pair.arm, routes),
         pair.difference,
         pair.low,
         pair.high,
-        "" if pair.p_corrected is None else f"p {p_value(pair.p_corrected)}",
+        f"p {p_value(pair.p_corrected)}",
     )
 
 
@@ -248,16 +244,13 @@ def gap_pair_figures(found: Experiment) -> list[Figure]:
 
 def bank_figures(found: Experiment) -> list[Figure]:
     """Of the kind `bound`: the gap of every bank, the smallest on top, and the gain of wrong routes beside it."""
-    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline}
+    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline.name}
     gaps, effects = [], []
-    for row in sorted(found.banks, key=lambda row: number(row.get("gap")) or 0.0):
-        name, pair = shown(text(row.get("name"))), row.get("pair")
-        gain = gains.get((text(pair[0]), text(pair[1]))) if isinstance(pair, list | tuple) and len(pair) == 2 else None
-        gap, low, high = (number(row.get(key)) for key in ("gap", "low", "high"))
-        if gain is None or gap is None or low is None or high is None or max(map(abs, (gap, low, high))) > 1:
-            continue
-        gaps.append(Effect(name, WITHOUT, gap, low, high))
-        effects.append(Effect(name, WITHOUT, gain.difference, gain.low, gain.high))
+    for row in sorted(found.banks, key=lambda row: row.gap):
+        gain = gains.get(row.pair)
+        if gain is not None:
+            gaps.append(Effect(shown(row.name), WITHOUT, row.gap, row.low, row.high))
+            effects.append(Effect(shown(row.name), WITHOUT, gain.difference, gain.low, gain.high))
     domain = common_domain([edge for one in (*gaps, *effects) for edge in (one.low, one.high)])
     titles = {"Gap between teacher and student": gaps, "Gain of wrong routes": effects}
     return [forest(title, each, domain, title) for title, each in titles.items() if each]
@@ -265,7 +258,7 @@ def bank_figures(found: Experiment) -> list[Figure]:
 
 def gap_figures(found: Experiment) -> list[Figure]:
     """The autonomy gap of every arm, a panel per split on a common scale."""
-    edges = [edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high) if edge is not None]
+    edges = [edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high)]
     domain = common_domain(edges)
     figures = []
     for split in sorted({gap.split for gap in found.gaps}, key=split_order):
@@ -273,10 +266,8 @@ def gap_figures(found: Experiment) -> list[Figure]:
         for gap in found.gaps:
             if gap.split == split:
                 style = arm_style(found, gap.arm, True)
-                interval = "" if gap.low is None or gap.high is None else f"{points(gap.low)} to {points(gap.high)}"
-                hover = (
-                    f"{shown(gap.arm)} · {points(gap.mean)} points{f' (95 % interval {interval})' if interval else ''}"
-                )
+                interval = f"{points(gap.low)} to {points(gap.high)}"
+                hover = f"{shown(gap.arm)} · {points(gap.mean)} points (95 % interval {interval})"
                 dot = Dot(style, gap.mean, gap.low, gap.high, True, hover)
                 caption = style if style not in (WITHOUT, WITH) else None
                 rows.append(Row(shown(gap.arm), [dot], caption, points(gap.mean), interval))

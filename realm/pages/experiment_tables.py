@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from realm.display import printable
-from realm.pages.experiment_data import Cell as Outcome
-from realm.pages.experiment_data import Experiment, Pair, shown
+from realm.pages.experiment_data import Experiment, shown
 from realm.pages.experiment_figures import own_style
 from realm.pages.svg import percent
 from realm.pages.table import Cell, Count, Heat, Noted, Table, TableRow, Value
 from realm.pages.tables import MISSING
-from realm.pages.untrusted import mapping, number, share, text
+from realm.rows.experiment import Accuracy, Course, GapPair, Judging, Pair, Took
 from realm.text import between, decimals, duration, hundredths, p_value, points
 
-Row = Mapping[str, Any]
 #: Characters of one setting.
 _MOST_VALUE = 200
 
@@ -32,7 +29,7 @@ def accuracy_table(found: Experiment) -> Table | None:
     return _table(found, [one.label for one in found.measures], rows)
 
 
-def _outcome(cell: Outcome | None) -> Cell:
+def _outcome(cell: Accuracy | None) -> Cell:
     if cell is None:
         return MISSING
     each = f" [{', '.join(map(hundredths, cell.seeds.values()))}]" if len(cell.seeds) > 1 else ""
@@ -49,7 +46,7 @@ def gap_pair_table(found: Experiment) -> Table | None:
     return _differences(found, found.gap_pairs, {pair.measure: shown(pair.measure) for pair in found.gap_pairs})
 
 
-def _differences(found: Experiment, pairs: Sequence[Pair], columns: Mapping[str, str]) -> Table | None:
+def _differences(found: Experiment, pairs: Sequence[Pair | GapPair], columns: Mapping[str, str]) -> Table | None:
     by_pair: dict[tuple[str, str], dict[str, Cell]] = {}
     for pair in pairs:
         by_pair.setdefault((pair.arm, pair.against), {})[pair.measure] = _difference(pair)
@@ -60,19 +57,18 @@ def _differences(found: Experiment, pairs: Sequence[Pair], columns: Mapping[str,
     return Table(["", *columns.values()], [("", rows)]) if rows else None
 
 
-def _difference(pair: Pair) -> Value:
+def _difference(pair: Pair | GapPair) -> Value:
     """Bold where it is shown, with its corrected p."""
-    sure = pair.p_corrected is not None and pair.p_corrected < 0.05
-    corrected = "" if pair.p_corrected is None else f", p {p_value(pair.p_corrected)}"
-    before = "" if pair.p is None else f"before correction {p_value(pair.p)}"
-    return Value(pair.difference, pair.low, pair.high, signed=True, bold=sure, after=corrected, aside=before)
+    after, before = f", p {p_value(pair.p_corrected)}", f"before correction {p_value(pair.p)}"
+    sure = pair.p_corrected < 0.05
+    return Value(pair.difference, pair.low, pair.high, signed=True, bold=sure, after=after, aside=before)
 
 
 def gap_table(found: Experiment) -> Table | None:
     """The autonomy gap of every arm, bold where its interval leaves out zero."""
     rows: dict[str, dict[str, Cell]] = {}
     for gap in found.gaps:
-        apart = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
+        apart = gap.low > 0 or gap.high < 0
         rows.setdefault(gap.arm, {})[gap.split] = Value(gap.mean, gap.low, gap.high, signed=True, bold=apart)
     return _by_column(found, rows, dict.fromkeys(gap.split for gap in found.gaps))
 
@@ -95,86 +91,75 @@ def kind_table(found: Experiment, most: int | None = None) -> Table | None:
 
 def judging_table(found: Experiment) -> Table | None:
     """How every arm reads the routes it is shown."""
-    splits = dict.fromkeys(text(row.get("split")) for row in found.judging)
-    names: dict[str, tuple[str, Callable[[Row], Cell]]] = {
-        "same_err": ("same_err", _same_err),
-        "scoring_accuracy": ("scoring accuracy", lambda row: _share(row.get("scoring_accuracy"))),
-        "auroc": ("AUROC", lambda row: decimals(number(row.get("auroc")))),
+    splits = dict.fromkeys(row.split for row in found.judging)
+    names: dict[str, Callable[[Judging], Cell]] = {
+        "same_err": _same_err,
+        "scoring accuracy": lambda row: _share(row.scoring_accuracy),
+        "AUROC": lambda row: decimals(row.auroc),
     }
-    rows: dict[str, dict[str, Row]] = {}
+    rows: dict[str, dict[str, Judging]] = {}
     for row in found.judging:
-        rows.setdefault(text(row.get("arm")), {})[text(row.get("split"))] = row
-    columns = [f"{title}, {shown(split)}" for title, _ in names.values() for split in splits]
+        rows.setdefault(row.arm, {})[row.split] = row
+    columns = [f"{title}, {shown(split)}" for title in names for split in splits]
     cells = {
-        arm: [cell(each[split]) if split in each else "" for _, cell in names.values() for split in splits]
+        arm: [cell(each[split]) if split in each else "" for cell in names.values() for split in splits]
         for arm, each in rows.items()
     }
     return _table(found, columns, cells)
 
 
-def _share(value: object, after: str = "") -> Cell:
-    found = share(value)
-    return "" if found is None else Value(found, after=after)
+def _share(found: float | None) -> Cell:
+    return "" if found is None else Value(found)
 
 
-def _same_err(row: Row) -> Cell:
-    found, of_all = share(row.get("same_err")), share(row.get("same_err_all"))
+def _same_err(row: Judging) -> Cell:
+    found, of_all = row.same_err, row.same_err_all
     return "" if found is None else Value(found, aside="" if of_all is None else f"{percent(of_all)} of all")
 
 
 def training_table(found: Experiment) -> Table | None:
     """Validation accuracy at the start, at its best and at the end, and the step at which it is shown to be below."""
-    rows: dict[str, dict[str, Row]] = {}
+    rows: dict[str, dict[str, Course]] = {}
     for row in found.training:
-        rows.setdefault(text(row.get("arm")), {})[text(row.get("measure"))] = row
-    ways = dict.fromkeys(text(row.get("measure")) for row in found.training)
+        rows.setdefault(row.arm, {})[row.measure] = row
+    ways = dict.fromkeys(row.measure for row in found.training)
     columns = [f"{part}, {shown(way)}" for way in ways for part in ("start", "best", "end", "falls from")]
-    cells = {arm: [cell for way in ways for cell in _course(each.get(way, {}))] for arm, each in rows.items()}
+    cells = {arm: [cell for way in ways for cell in _course(each.get(way))] for arm, each in rows.items()}
     return _table(found, columns, cells)
 
 
-def _course(row: Row) -> list[Cell]:
+def _course(row: Course | None) -> list[Cell]:
     """Four cells: start, best, end, falls from."""
-    start, end = (_share(mapping(row.get(name)).get("mean")) for name in ("start", "end"))
-    best, fall = mapping(row.get("best")), mapping(row.get("falls"))
-    low, high, step = (number(fall.get(key)) for key in ("low", "high", "step"))
-    falls = "" if low is None or high is None else Noted(_step(step), between(-high, -low, points))
-    return [start, _share(best.get("mean"), f" ({_step(number(best.get('step')))})"), end, falls]
-
-
-def _step(step: float | None) -> str:
-    return "" if step is None else f"step {step:g}"
+    if row is None:
+        return [""] * 4
+    fall = row.falls
+    falls = Noted(f"step {fall.step}", between(-fall.high, -fall.low, points)) if fall is not None else ""
+    return [Value(row.start.mean), Value(row.best.mean, after=f" (step {row.best.step})"), Value(row.end.mean), falls]
 
 
 def shown_table(found: Experiment) -> Table | None:
     """What the RL prompts of every arm showed."""
     rows: dict[str, list[Cell]] = {
-        text(row.get("arm")): [
-            decimals(number(row.get("routes"))), _share(row.get("wrong")), decimals(number(row.get("dropped"))),
-        ]
-        for row in found.shown
-    }  # fmt: skip
+        row.arm: [decimals(row.routes), Value(row.wrong), decimals(row.dropped)] for row in found.shown
+    }
     return _table(found, ["routes", "wrong", "dropped"], rows)
 
 
 def banks_table(found: Experiment) -> Table | None:
     """The banks of an experiment of the kind `bound`, each with the gain of its wrong routes."""
-    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline}
+    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline.name}
     rows: list[TableRow] = []
     for row in found.banks:
-        pair = row.get("pair")
-        names = tuple(text(name) for name in pair) if isinstance(pair, list | tuple) else ()
-        gain = gains.get(names) if len(names) == 2 else None
-        gap = number(row.get("gap"))
+        gain = gains.get(row.pair)
         cells: list[Cell] = [
-            _share(row.get("teacher")),
-            _share(row.get("student")),
-            MISSING if gap is None else Value(gap, number(row.get("low")), number(row.get("high")), signed=True),
-            decimals(number(row.get("distance"))),
-            " − ".join(map(shown, names)),
+            Value(row.teacher),
+            Value(row.student),
+            Value(row.gap, row.low, row.high, signed=True),
+            decimals(row.distance),
+            " − ".join(map(shown, row.pair)),
             Value(gain.difference, gain.low, gain.high, signed=True) if gain else MISSING,
         ]
-        rows.append((None, shown(text(row.get("name"))), cells))
+        rows.append((None, shown(row.name), cells))
     columns = ["", "teacher", "student", "gap", "distance", "pair", "gain of wrong routes"]
     return Table(columns, [("", rows)]) if rows else None
 
@@ -186,7 +171,7 @@ def cost_table(found: Experiment) -> Table | None:
     """What each arm used, as the mean over its seeds."""
     rows: dict[str, list[Cell]] = {}
     for arm in found.arms:
-        costs = [row for row in found.costs if row["arm"] == arm]
+        costs = [row for row in found.cost if row.arm == arm]
         if costs:
             seconds = _mean(costs, "seconds")
             time = "" if seconds is None else duration(seconds)
@@ -194,8 +179,8 @@ def cost_table(found: Experiment) -> Table | None:
     return _table(found, [*(key.replace("_", " ") for key in _COSTS), "time"], rows)
 
 
-def _mean(rows: Sequence[Row], key: str) -> float | None:
-    values = [value for row in rows if (value := number(row.get(key))) is not None]
+def _mean(rows: Sequence[Took], key: str) -> float | None:
+    values = [value for row in rows if (value := getattr(row, key)) is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -207,10 +192,8 @@ def cost_by_seed(found: Experiment) -> Table | None:
     """What each training used."""
     keys = (*_COSTS, "seconds")
     rows: list[TableRow] = [
-        (None, shown(text(row.get("arm"))),
-         [shown(str(row.get("seed", ""))), *(_count(number(row.get(key))) for key in keys)])
-        for row in found.costs
-    ]  # fmt: skip
+        (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key)) for key in keys)]) for row in found.cost
+    ]
     return Table(["", "seed", *(key.replace("_", " ") for key in keys)], [("", rows)]) if rows else None
 
 

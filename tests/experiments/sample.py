@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from realm.experiments.comparison import Compared, Outcome, paired
 from realm.experiments.results import Key
+from realm.rows.experiment import Results
 
 SEEDS = (0, 1, 2)
 SKILL = {"base": 0.3, "low": 0.6, "mid": 0.62, "high": 0.2}
@@ -39,7 +43,7 @@ def pair(arm: str, against: str, measure: str, difference: float, p: float) -> d
             "p_corrected": p}  # fmt: skip
 
 
-def results(**changes: Any) -> dict[str, Any]:
+def results(**changes: Any) -> Results:
     measures = [
         {"name": "test/without", "split": "test", "routes": False, "label": "test, without routes"},
         {"name": "test/with", "split": "test", "routes": True, "label": "test, with routes"},
@@ -105,4 +109,5 @@ def results(**changes: Any) -> dict[str, Any]:
         "banks": [],
         "finding": "It was found.",
     }  # fmt: skip
-    return {**found, **changes}
+    row: Results = TypeAdapter(Results).validate_json(json.dumps({**found, **changes}), strict=True)
+    return row

@@ -11,10 +11,11 @@ import pytest
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
-from realm.experiments.facts import Shown, bank_facts, shown_routes
+from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import Spec
+from realm.rows.experiment import Shown
 from tests.experiments.sample import Invented
 from tests.tiny import TinyTask, tiny_bank
 
@@ -42,7 +43,9 @@ def grid(tmp_path: Path) -> Grid:
 
 def test_routes_shown_are_those_that_training_draws(grid: Grid) -> None:
     # Of the three that were to be right only two are there: the third place is filled with a wrong one.
-    assert shown_routes(grid, ["mixed", "none"], TinyTask()) == [Shown("mixed", 3.0, pytest.approx(1 / 3), 0.5)]
+    assert shown_routes(grid, ["mixed", "none"], TinyTask()) == [
+        Shown(arm="mixed", routes=3.0, wrong=pytest.approx(1 / 3), dropped=0.5)
+    ]
 
 
 def untrained() -> Outcomes:

@@ -6,17 +6,16 @@ from typing import Any, cast
 
 import pytest
 
-from realm.experiments.facts import BankFacts, Shown
 from realm.experiments.findings import against_best, compose
 from realm.experiments.results import Outcomes
+from realm.rows.base import record
 from tests.experiments.sample import Invented, pair, results
 
 
 def finding(**more: Any) -> str:
     found = more.pop("found", Invented())
-    settings = {"shown": (), "facts": (), "fast": False, "tell": None}
-    settings |= {key: more.pop(key) for key in list(more) if key in settings}
-    return compose(results(**more), found, **settings)
+    tell = more.pop("tell", None)
+    return compose(results(**more), found, tell=tell)
 
 
 def test_best_arm_differences_and_gap() -> None:
@@ -100,10 +99,11 @@ def banked(**gaps_and_gains: tuple[float, float]) -> str:
         for arm, (_, gain) in zip(arms, gaps_and_gains.values(), strict=False)
     ]
     facts = [
-        BankFacts(name, 0.3 + gap, 0.3, gap, gap - 0.05, gap + 0.05, 0.5, (arm, "base"))
+        {"name": name, "teacher": 0.3 + gap, "student": 0.3, "gap": gap, "low": gap - 0.05, "high": gap + 0.05}
+        | {"distance": 0.5, "pair": [arm, "base"]}
         for arm, (name, (gap, _)) in zip(arms, gaps_and_gains.items(), strict=False)
     ]
-    return finding(pairs=pairs, facts=facts)
+    return finding(pairs=pairs, banks=facts)
 
 
 def test_gains_of_negatives_are_held_against_the_banks() -> None:
@@ -146,7 +146,7 @@ def test_arms_that_fall_while_they_train_are_told_where_the_file_asks_for_it() -
         "(there 12.5 points below its best, step 40); not shown to fall: low." in text
     )
     assert "While training" not in finding()
-    rows = results()["training"]
+    rows: Any = record(results())["training"]
     assert "no arm is shown to fall from its best." in finding(tell="curves", training=rows[1:])
     one = [row | {"seeds": 1, "falls": None} for row in rows]
     assert "With one seed it cannot be told which arms fall" in finding(tell="curves", training=one)
@@ -167,7 +167,10 @@ def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
 
 def test_what_the_prompts_could_not_show_is_told() -> None:
     arms = [{"name": name, "set": {"routes.error_ratio": 0.0} if name == "low" else {}} for name in Invented().arms]
-    shown = [Shown("low", 4.0, 0.12, 0.0), Shown("mid", 3.5, 0.5, 0.5)]
+    shown = [
+        {"arm": "low", "routes": 4.0, "wrong": 0.12, "dropped": 0.0},
+        {"arm": "mid", "routes": 3.5, "wrong": 0.5, "dropped": 0.5},
+    ]
     text = finding(arms=arms, shown=shown)
     assert "the share of wrong routes really was: low 12 %." in text
     assert "dropped per prompt: mid 0.50." in text

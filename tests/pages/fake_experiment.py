@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
+
+from pydantic import TypeAdapter
+
+from realm.rows.experiment import Results
 
 #: arm -> (accuracy without routes at the end, the same with routes)
 ARMS = {"0 %": (0.52, 0.81), "25 %": (0.6, 0.84), "50 %": (0.66, 0.88), "75 %": (0.61, 0.8), "100 %": (0.47, 0.62)}
@@ -109,3 +114,9 @@ def results(
         "curves": curves,
         "finding": f"{shout}Half of the routes wrong is best: 66.0 % without routes, 52.0 % where all are right.",
     }
+
+
+def read(results: dict[str, Any]) -> Results:
+    """Results as the file's reader gives them."""
+    row: Results = TypeAdapter(Results).validate_json(json.dumps(results), strict=True)
+    return row

@@ -88,7 +88,7 @@ def test_names_of_files_are_plain_and_no_two_are_the_same(tmp_path: Path) -> Non
 
 
 def test_an_experiments_figures(tmp_path: Path) -> None:
-    write_experiment_page(fake_experiment.results(), tmp_path, figures=tmp_path / "f")
+    write_experiment_page(fake_experiment.read(fake_experiment.results()), tmp_path, figures=tmp_path / "f")
     names = {path.stem for path in (tmp_path / "f").glob("*.png")}
     assert {"headline-test-over-wrong-routes", "curve-50", "pair-test-without-routes", "gap-test"} <= names
 
@@ -96,7 +96,7 @@ def test_an_experiments_figures(tmp_path: Path) -> None:
 def sheet(tmp_path: Path, name: str = "sheet", **changes: Any) -> tuple[list[str], str]:
     """The texts of the one picture of an experiment, and all of it."""
     results = fake_experiment.results(axis="axis" in changes and changes.pop("axis"))
-    vectors, pixels = write_experiment_figure({**results, **changes}, tmp_path / name)
+    vectors, pixels = write_experiment_figure(fake_experiment.read({**results, **changes}), tmp_path / name)
     assert (vectors.name, pixels.name) == (f"{name}.svg", f"{name}.png")
     assert pixels.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     drawing = vectors.read_text(encoding="utf-8")
