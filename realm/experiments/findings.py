@@ -50,12 +50,7 @@ def against_best(found: Outcomes, best: str) -> dict[str, tuple[Compared, float]
     return {arm: (test, p) for (arm, against), test, p in rows if against == best}
 
 
-def compose(
-    results: Results,
-    found: Outcomes,
-    *,
-    tell: str | None = None,
-) -> str:
+def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> str:
     """The paragraph.
 
     Args:

@@ -251,7 +251,7 @@ def dot_chart(
     """Rows of dots with interval whiskers on one horizontal axis.
 
     Args:
-        rule: where a vertical line crosses all rows (zero, or the base), named `rule_name`.
+        rule: where a vertical line crosses all rows (zero, or a mean), named `rule_name`.
         notes: heads the notes at the right end of the rows, which take `notes_width` pixels.
         dodge: the dots of a row stand under each other.
         joined: a line links the first and the last dot of a row.

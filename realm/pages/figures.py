@@ -71,15 +71,12 @@ def final_figures(report: Report) -> list[Figure]:
             dots = [Dot(style, row.accuracy, *row.interval, row.routes > 0, _said(row)) for row in found]
             if dots:
                 lines.append(Row(name, dots, style))
-        base = report.result("base", split, False)
         drawing = dot_chart(
             lines,
             width=348,
             summary=f"Accuracy on {split_title(split)} without and with routes, per model",
             domain=domain,
             axis=whole_percent,
-            rule=base.accuracy if base else None,
-            rule_name="base alone" if base else "",
             joined=True,
         )
         n = max((row.n for row in rows if row.split == split), default=0)
