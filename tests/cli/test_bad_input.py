@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from .conftest import question_rows, tree, write_rows
+from tests.cli.conftest import question_rows, tree, write_rows
 
 Realm = Callable[..., Result]
 

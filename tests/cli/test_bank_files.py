@@ -14,9 +14,8 @@ from typer.testing import CliRunner, Result
 from realm.bank.store import Bank
 from realm.cli import bank as bank_commands
 from realm.cli.app import Commands
+from tests.cli.conftest import question_rows, write_rows
 from tests.holding import another_holds
-
-from .conftest import question_rows, write_rows
 
 Realm = Callable[..., Result]
 

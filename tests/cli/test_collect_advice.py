@@ -13,9 +13,8 @@ from typer.testing import Result
 from realm.bank.store import Bank
 from realm.cli.collect_show import CollectionView
 from realm.teacher.lanes import Tally
+from tests.cli.conftest import tree
 from tests.teacher.wire import Wire
-
-from .conftest import tree
 
 Realm = Callable[..., Result]
 THERE = ["collect", "config.yaml", "--out", "bank"]

@@ -21,9 +21,8 @@ from typer.testing import Result
 from realm.bank.store import Bank
 from realm.cli.collect_show import CollectionView, money
 from realm.teacher.lanes import Tally
+from tests.cli.conftest import tree
 from tests.teacher.wire import Wire
-
-from .conftest import tree
 
 Realm = Callable[..., Result]
 KEY = "sk-a-secret-of-the-user"

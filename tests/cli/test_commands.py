@@ -26,8 +26,7 @@ from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-
-from .conftest import tree
+from tests.cli.conftest import tree
 
 Realm = Callable[..., Result]
 #: Room for a CoT, one token a byte.

@@ -7,8 +7,7 @@ import pytest
 from typer.testing import Result
 
 from realm.training.memory import Memory
-
-from .conftest import tree
+from tests.cli.conftest import tree
 
 Realm = Callable[..., Result]
 

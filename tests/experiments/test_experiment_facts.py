@@ -16,7 +16,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import Spec
 from tests.experiments.sample import Invented
-from tests.training.tiny import TinyTask, tiny_bank
+from tests.tiny import TinyTask, tiny_bank
 
 
 @pytest.fixture

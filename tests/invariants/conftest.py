@@ -1,12 +1,10 @@
-"""The toys of tests/training serve the invariants too."""
+"""The toys of tests/tiny.py serve the invariants too."""
 
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-
 import pytest
-from tiny import save_student
+
+from tests.tiny import save_student
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,16 @@ import os
 import random
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-
 #: Where a process kills itself: in what, the how-manieth time, and with how much of the file written.
 Death = tuple[str, int, float]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.invariants.mortal", "realm.training.recipes", "tiny"])
+_CONTEXT.set_forkserver_preload(["tests.invariants.mortal", "realm.training.recipes", "tests.tiny"])
 
 
 def start(folder: Path, student: Path, death: Death | None = None, **training: Any) -> BaseProcess:
@@ -35,10 +32,10 @@ def _run(folder: str, student: str, death: Death | None, training: dict[str, Any
     os.dup2(output, 1)
     os.dup2(output, 2)
     import torch
-    from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 
     from realm.training.prepare import prepare
     from realm.training.recipes import train
+    from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 
     torch.set_num_threads(1)
     if death is not None:

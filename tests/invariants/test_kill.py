@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import weights
 
 from realm.files import read_jsonl
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
 from tests.invariants.mortal import Death, start
+from tests.tiny import weights
 
 FILES = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
 OPTIONS: dict[str, Any] = {"recipe": "realm-r1", "save_every": 1, "eval_questions": 2, "sft": {"steps": 2}}

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
@@ -14,6 +13,7 @@ from realm.student.load import load
 from realm.training.grpo import grpo_rows, grpo_settings, make_grpo_trainer
 from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 #: Logged by our trainer alone, which knows the groups of all processes.

@@ -1,27 +1,24 @@
 """Several processes show the student what one process shows it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import dictated
 import pytest
-from test_resume import rows, start
-from tiny import tiny_config, weights
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.invariants.test_resume import rows, start
+from tests.launched import TWO, launch
+from tests.tiny import tiny_config, weights
+from tests.training import dictated
 
 PROGRAM = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tiny import *
+from tests.tiny import *
 from realm.run import RunFolder
 from realm.training.prepare import prepare
 from realm.training.recipes import train
-config = tiny_config(Path(sys.argv[2]), Path(sys.argv[3]), recipe="realm-r1", **MICRO)
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), recipe="realm-r1", **MICRO)
 task = TinyTask()
 run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
 train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
@@ -30,24 +27,15 @@ MICRO = {"rl": {"micro_batch_size": 2}, "sft": {"micro_batch_size": 4}}
 
 
 DICTATED = """
-import dictated
+from tests.training import dictated
 from realm.training.grpo import RouteTrainer
 RouteTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
 """
 
 
 def two_processes(program: str, folder: Path, student: Path) -> RunFolder:
-    """Run `program` with the folder of the toys, a folder for the run and the student as its arguments."""
-    (folder / "program.py").write_text(program)
-    (folder / "two").mkdir()
-    toys, repository = Path(__file__).parents[1] / "training", Path(__file__).parents[2]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*launcher, str(folder / "program.py"), str(toys), str(folder / "two"), str(student)],
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
+    """Run `program` with a folder for the run and the student as its arguments."""
+    launch(program, folder / "two", folder / "two", student, before=TWO)
     return RunFolder(folder / "two" / "run")
 
 

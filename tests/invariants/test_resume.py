@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.config import Config
 from realm.files import read_jsonl
@@ -16,6 +15,7 @@ from realm.run import RunFolder
 from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.recorder import Progress
+from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 
 class Killed(BaseException):

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from dictated import Recording
-from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
 
 from realm.student.load import load
 from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from tests.training.dictated import Recording
 
 SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "accuracy")
 #: TRL logs means of means over micro-batches, which depend on which rows are in which.

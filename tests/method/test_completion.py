@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from realm.method.completion import REASONS, parse
 from realm.method.prompt import Tags, escape
-
-from . import hostile
+from tests.method import hostile
 
 OK: tuple[str, ...] = ()
 N = None

@@ -22,8 +22,7 @@ from realm.method.prompt import (
     template_hash,
 )
 from realm.method.routes import Route
-
-from . import hostile
+from tests.method import hostile
 
 TAGS = Tags()
 SHORT = Wording(

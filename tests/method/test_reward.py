@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from realm.method.completion import parse
 from realm.method.reward import Weights, reward, scoring
-
-from . import hostile
+from tests.method import hostile
 
 N = None
 RULES = ["l1", "brier", "accuracy", "pairwise"]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fake_teacher import PRICED, FakeTeacher, Sums, gather, make_config, right, settings
 
 from realm.analysis.stats import statistics
 from realm.bank.cot import CoT, comment_hash
@@ -23,6 +22,7 @@ from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
 from tests.holding import another_holds
+from tests.teacher.fake_teacher import PRICED, FakeTeacher, Sums, gather, make_config, right, settings
 
 
 @pytest.fixture(scope="module")

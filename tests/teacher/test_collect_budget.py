@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, settings
 
 from realm.bank.folder import BankFolder
 from realm.errors import ConfigError
 from realm.sections import BudgetConfig
 from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.lanes import Tally
+from tests.teacher.fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, settings
 
 
 def sent(path: Path) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, right, settings
 
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
@@ -26,6 +25,7 @@ from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.collect import bank_info, check_same, collect
 from realm.teacher.lanes import Tally
 from realm.teacher.ledger import Ledger
+from tests.teacher.fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, right, settings
 from tests.teacher.wire import Wire
 
 

@@ -17,7 +17,7 @@ from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.lanes import Tally
 from tests.teacher.foreign import serving
-from tests.training.tiny import save_student
+from tests.tiny import save_student
 
 pytestmark = [
     pytest.mark.slow,

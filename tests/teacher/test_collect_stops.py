@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fake_teacher import FakeTeacher, Sums, gather, right, settings
 
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
@@ -19,6 +18,7 @@ from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.client import _out_of_files
 from realm.teacher.collect import reserve_files
 from realm.teacher.lanes import Tally
+from tests.teacher.fake_teacher import FakeTeacher, Sums, gather, right, settings
 
 
 def rows(path: Path) -> list[CoT]:

@@ -16,7 +16,7 @@ from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.endpoint import EndpointTeacher
 from realm.teacher.prompts import TeacherWording
 from tests.teacher.foreign import serving
-from tests.training.tiny import save_student
+from tests.tiny import save_student
 
 pytestmark = [
     pytest.mark.slow,

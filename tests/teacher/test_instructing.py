@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from fake_teacher import Sums, make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
 from realm.teacher.instructing import Mistake, Written, instructor_wording, read_example
 from realm.teacher.registry import make_guidance, make_sources
+from tests.teacher.fake_teacher import Sums, make_config
 
 QUESTION = Question("q1", "Tom has 3 apples and eats 1. How many are left?", "2", tags=("left",), kind="sum")
 

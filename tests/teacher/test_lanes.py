@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fake_teacher import FakeTeacher, Sums, make_config, plan_of, settings
-
 from realm.teacher.lanes import Lane, Try
 from realm.teacher.pacing import Pace
+from tests.teacher.fake_teacher import FakeTeacher, Sums, make_config, plan_of, settings
 
 
 def make_lane(sleepers: int = 2, batch: int = 1, count: int = 6) -> Lane:

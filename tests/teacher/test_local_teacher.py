@@ -17,7 +17,7 @@ from realm.tasks.base import Question
 from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.local import LocalTeacher
 from realm.teacher.prompts import TeacherWording
-from tests.training.tiny import CHAT_TEMPLATE, CONTEXT, save_student, tiny_tokenizer
+from tests.tiny import CHAT_TEMPLATE, CONTEXT, save_student, tiny_tokenizer
 
 WORDING = TeacherWording(system="", prompt="{question} {instruction}", instruction="answer")
 

@@ -8,7 +8,6 @@ import json
 from decimal import Decimal
 
 import pytest
-from fake_teacher import PRICED, FakeTeacher, Sums, make_config, plan_of, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from realm.desk.task import DeskTask
 from realm.sections import TeacherConfig
 from realm.teacher.collect import make_plan
 from realm.teacher.plan import Source, deal, measure, preview, survey
+from tests.teacher.fake_teacher import PRICED, FakeTeacher, Sums, make_config, plan_of, settings
 
 SHARES = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 9), min_size=1).filter(lambda x: any(x.values()))
 

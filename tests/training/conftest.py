@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 from realm.bank.store import Bank
 from realm.training.grpo import RouteTrainer
+from tests.tiny import TinyTask, save_student, tiny_bank, tiny_config
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def bank(task: TinyTask) -> Bank:
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., RouteTrainer]:
     """A trainer of three steps; arguments: `share`, and settings of `training.rl`."""
-    from test_grpo import make_trainer
+    from tests.training.test_grpo import make_trainer
 
     def make(share: str = "auto", **rl: Any) -> RouteTrainer:
         config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})

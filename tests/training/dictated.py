@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiny import WORDS, thinking
-
 from realm.tasks.base import Question
 from realm.training.grpo import RouteTrainer
+from tests.tiny import WORDS, thinking
 
 Generate = Callable[..., tuple[list[list[int]], Any]]
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from dictated import Recording
-from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -24,6 +22,8 @@ from realm.training.adapters import below_adapters, merge, try_adapters, with_ad
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.recipes import train
+from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+from tests.training.dictated import Recording
 
 LORA = {"r": 4, "alpha": 8}
 

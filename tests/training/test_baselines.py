@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
@@ -22,6 +21,7 @@ from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
+from tests.tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:

@@ -1,15 +1,12 @@
 """The estimate before a run, against what is counted and what is measured."""
 
 import resource
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.config import Config
@@ -24,6 +21,8 @@ from realm.training.memory import Memory, group_limits, memory
 from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
+from tests.launched import launch
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 
 GB = 10**9
 
@@ -249,13 +248,12 @@ def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -
 
 PROBE = """
 import sys
-sys.path.insert(0, sys.argv[1])
-from test_estimate import *
+from tests.training.test_estimate import *
 plain = {"micro_batch_size": 64, "batch_size": 64, "shared_prefix": "off"}
-config = tiny_config(Path(sys.argv[2]), Path(sys.argv[2]), rl=plain)
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[1]), rl=plain)
 task, bank = TinyTask(), tiny_bank(TinyTask())
 with pool() as judges:
-    warm = probe(prepare(tiny_config(Path(sys.argv[2]), Path(sys.argv[3])), task, bank), judges)
+    warm = probe(prepare(tiny_config(Path(sys.argv[1]), Path(sys.argv[2])), task, bank), judges)
     found = probe(prepare(config, task, bank), judges)
 lengths = prompt_lengths(config, Renderer(config, task, bank, tiny_tokenizer(), CONTEXT))
 print(estimate(config, outline(config), lengths).peak, found.peak)
@@ -266,15 +264,7 @@ print(estimate(config, outline(config), lengths).peak, found.peak)
 def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, student: Path) -> None:
     """On TRL's own path, for which the estimate is made, the process grows by what was estimated, within a quarter (it
     holds libraries and freed blocks besides)."""
-    (tmp_path / "program.py").write_text(PROBE)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "program.py"), str(Path(__file__).parent), str(medium), str(student)],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    estimated, measured = map(int, done.stdout.split()[-2:])
+    estimated, measured = map(int, launch(PROBE, tmp_path, medium, student).split()[-2:])
     assert measured == pytest.approx(estimated, rel=0.25), f"estimated {size(estimated)}, measured {size(measured)}"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, tiny_model, weights
 
 from realm.config import Config
 from realm.errors import ResourceError, TrainingError
@@ -31,6 +30,7 @@ from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.recipes import train
 from realm.training.sft import ColdStartTrainer
+from tests.tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, tiny_model, weights
 
 #: What a real allocator says.
 TOO_MUCH = 1 << 60

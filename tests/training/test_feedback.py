@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TinyTask, tiny_config
 from transformers import TrainerControl, TrainerState
-from two_kinds import TwoKinds
 
 from realm.config import Config
 from realm.errors import ResourceError
@@ -24,6 +22,8 @@ from realm.tasks.base import Question
 from realm.training import feedback as module
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.rewards import Group
+from tests.tiny import TinyTask, tiny_config
+from tests.training.two_kinds import TwoKinds
 
 QUESTIONS = {question.id: question for question in TwoKinds().rows("train")}
 EASY, HARD = ([q for q in QUESTIONS.values() if q.kind == kind] for kind in ("easy", "hard"))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import decoder
 from peft import LoraConfig, get_peft_model
-from tiny import WORDS
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import RouteTrainer
+from tests.tiny import WORDS
+from tests.training.decoders import decoder
 
 Make = Callable[..., RouteTrainer]
 

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import SIZES, micro_batch
-from test_grpo import make_trainer
-from tiny import WORDS, TinyTask, tiny_config
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
@@ -18,6 +15,9 @@ from realm.training import frugal
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import RouteTrainer
 from realm.training.shared_prefix import take_apart
+from tests.tiny import WORDS, TinyTask, tiny_config
+from tests.training.decoders import SIZES, micro_batch
+from tests.training.test_grpo import make_trainer
 
 Make = Callable[..., RouteTrainer]
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import trl
-from tiny import CONTEXT, TinyTask, pool, tiny_config
 from transformers import TrainerCallback
 from trl import GRPOTrainer, SFTTrainer
 from trl.trainer.base_trainer import _BaseTrainer
@@ -20,6 +19,7 @@ from realm.training.grpo import RouteTrainer, grpo_rows, grpo_settings, make_grp
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import question_order
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_config
 
 
 class Logs(TrainerCallback):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
@@ -33,6 +32,7 @@ from realm.training import instructors
 from realm.training.instructors import sampled, tailored
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, tokenize
+from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 
 class Instructor:

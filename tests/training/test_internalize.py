@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from dictated import completions
-from test_grpo import make_trainer
-from tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 
 from realm.bank.store import Bank
 from realm.files import read_jsonl
@@ -26,6 +23,9 @@ from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group
+from tests.tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
+from tests.training.dictated import completions
+from tests.training.test_grpo import make_trainer
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"

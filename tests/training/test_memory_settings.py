@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONTEXT, TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.errors import ConfigError
 from realm.files import read_jsonl
@@ -17,6 +16,7 @@ from realm.training.grpo import grpo_settings
 from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.sft import sft_settings
+from tests.tiny import CONTEXT, TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 
 def go(folder: Path, student: Path, **training: Any) -> RunFolder:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 from transformers import Trainer
 
 from realm.bank.store import Bank
 from realm.student.load import load
 from realm.training.prepare import Once, prepare
 from realm.training.recipes import train
+from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 
 
 @pytest.mark.parametrize("lora", [0, 4])

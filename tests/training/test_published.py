@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 from realm.errors import TrainingError
 from realm.files import read_jsonl
@@ -14,6 +13,7 @@ from realm.training import checkpoints
 from realm.training.prepare import prepare
 from realm.training.published import BOUNDS, compare, distance, scores
 from realm.training.recipes import train
+from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

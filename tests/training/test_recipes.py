@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from realm.analysis.stats import statistics
@@ -22,6 +21,7 @@ from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.prepare import prepare
 from realm.training.recipes import _Runner, train
 from realm.training.recorder import Event, Recorder
+from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
 
 
 def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:

@@ -2,7 +2,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
@@ -10,6 +9,7 @@ from realm.config import Config
 from realm.errors import ModelError
 from realm.student.prompts import encode
 from realm.training.renderer import Renderer, as_prompt
+from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 
 @pytest.fixture

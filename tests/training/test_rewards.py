@@ -3,8 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_grpo import make_trainer
-from tiny import TinyTask, pool, tiny_config
 
 from realm.bank.store import Bank
 from realm.method.completion import REASONS
@@ -12,6 +10,8 @@ from realm.method.routes import Route
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
+from tests.tiny import TinyTask, pool, tiny_config
+from tests.training.test_grpo import make_trainer
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
 

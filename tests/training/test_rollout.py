@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import FAMILIES, VOCABULARY, decoder
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
@@ -13,6 +12,7 @@ from realm.student.decode import decode
 from realm.training import rollout
 from realm.training.rollout import foreign_settings, resolved, roll_out, sampling
 from tests.student.chosen import assert_chosen
+from tests.training.decoders import FAMILIES, VOCABULARY, decoder
 
 PROMPTS = [[5, 6, 7, 8, 9]] * 3 + [[10, 11]] * 2 + [[12, 13, 14]]
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -11,6 +10,7 @@ from realm.method.completion import parse
 from realm.student.prompts import encode
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples, tokenize
+from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 
 def build(config: Config, task: TinyTask, bank: Bank, round_: int = 0, context: int = CONTEXT) -> list[Example]:

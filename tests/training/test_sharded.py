@@ -3,17 +3,15 @@
 FSDP2 inside accelerate needs GPUs; these are the parts of a training run of which a CPU can tell.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.launched import TWO, launch
+
 PROGRAM = """
 import os
 import sys
-sys.path.insert(0, sys.argv[1])
 import torch
 import torch.distributed as distributed
 from torch.distributed.device_mesh import init_device_mesh
@@ -25,8 +23,8 @@ from realm.training.published import distance, scores
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 prompts = [[{"role": "user", "content": f"{a} plus {b} answer"}] for a in range(3) for b in range(3)]
-whole, tokenizer = load(sys.argv[2])
-model, _ = load(sys.argv[2])
+whole, tokenizer = load(sys.argv[1])
+model, _ = load(sys.argv[1])
 mesh = init_device_mesh("cpu", (2,))
 for part in (*model.model.layers, model):
     fully_shard(part, mesh=mesh)
@@ -55,12 +53,4 @@ os._exit(0)  # threads of gloo that the mesh still holds can abort the interpret
 
 @pytest.mark.slow
 def test_decode_train_decode(tmp_path: Path, student: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    toys, repository = Path(__file__).parent, Path(__file__).parents[2]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*launcher, str(tmp_path / "program.py"), str(toys), str(student)],
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=120,
-    )
+    launch(PROGRAM, tmp_path, student, before=TWO)

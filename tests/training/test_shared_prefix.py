@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import FAMILIES, SIZES, decoder, micro_batch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import (
     Gemma2Config,
@@ -30,6 +29,7 @@ from transformers import (
 )
 
 from realm.training.shared_prefix import causal_model, shared_outputs, take_apart, unfit
+from tests.training.decoders import FAMILIES, SIZES, decoder, micro_batch
 
 Scores = tuple[torch.Tensor, torch.Tensor]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CHAT_TEMPLATE, WORDS, TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, FalconH1Config, FalconH1ForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -29,6 +28,7 @@ from realm.training.prepare import prepare
 from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import examples, tokenize
+from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in ("", "/")]
 

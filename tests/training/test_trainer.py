@@ -12,12 +12,12 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from tiny import WORDING, TinyTask, save_student, tiny_bank, tiny_model, tiny_tokenizer
 from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 
 import realm
 from realm.errors import ConfigError, DataError, ModelError
+from tests.tiny import WORDING, TinyTask, save_student, tiny_bank, tiny_model, tiny_tokenizer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
 

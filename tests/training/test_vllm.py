@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from decoders import decoder
 from peft import LoraConfig, get_peft_model
-from test_grpo import make_trainer
-from tiny import CONTEXT, TinyTask, tiny_config
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.grpo_config import GRPOConfig
 
@@ -25,6 +22,9 @@ from realm.bank.store import Bank
 from realm.config import load_config
 from realm.errors import ConfigError
 from realm.training.grpo import grpo_settings
+from tests.tiny import CONTEXT, TinyTask, tiny_config
+from tests.training.decoders import decoder
+from tests.training.test_grpo import make_trainer
 
 
 def settings(folder: Path, student: Path, monkeypatch: pytest.MonkeyPatch, **rl: Any) -> GRPOConfig:

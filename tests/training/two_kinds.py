@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tiny import TinyTask
+from tests.tiny import TinyTask
 
 
 class TwoKinds(TinyTask):
