@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,15 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
+#: Starts processes at once: they are forked from a server that has imported everything already. All tests of a session
+#: have the same server, so that what it imports is named here and nowhere else.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(
+    [
+        *("realm.cli.app", "realm.evaluation.evaluate", "realm.teacher.client", "realm.teacher.collect"),
+        *("realm.training.recipes", "rich.console", "tests.tiny"),
+    ]
+)
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
