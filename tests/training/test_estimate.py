@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.config import Config
 from realm.errors import ResourceError
@@ -22,7 +21,7 @@ from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
 from tests.launched import launch
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_model, tiny_tokenizer
 
 GB = 10**9
 
@@ -31,23 +30,9 @@ GB = 10**9
 def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of 20 M random parameters."""
     folder = tmp_path_factory.mktemp("medium")
-    torch.manual_seed(0)
-    Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=320,
-            hidden_size=384,
-            intermediate_size=1536,
-            num_hidden_layers=9,
-            num_attention_heads=6,
-            num_key_value_heads=2,
-            head_dim=64,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=1,
-            pad_token_id=0,
-        )
-    ).save_pretrained(folder)
+    sizes = {"vocab_size": 320, "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 9}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 64}
+    tiny_model(**sizes, **heads).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 
