@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -81,36 +82,41 @@ def tiny_bank(task: TinyTask, n: int = 4) -> Bank:
     return bank
 
 
-def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<|pad|>"))
+def word_tokenizer(words: list[str], special: int) -> PreTrainedTokenizerFast:
+    """One token a word; the first `special` words are special tokens, <|pad|> and <|end|> among them."""
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<|pad|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in WORDS[:4]])
-    fast = PreTrainedTokenizerFast(
+    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in words[:special]])
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", padding_side="left"
     )
+
+
+def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
+    fast = word_tokenizer(WORDS, special=4)
     if chat:
         fast.chat_template = CHAT_TEMPLATE
     return fast
 
 
-def tiny_model(seed: int = 0) -> Qwen3ForCausalLM:
+def tiny_model(seed: int = 0, **settings: Any) -> Qwen3ForCausalLM:
+    """Random weights; `settings` of the configuration may be others."""
     torch.manual_seed(seed)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(WORDS),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=1,
-            pad_token_id=0,
-        )
-    )
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    return Qwen3ForCausalLM(Qwen3Config(**{**sizes, **settings}))
 
 
 def _teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int = 150) -> None:

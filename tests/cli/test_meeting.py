@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -21,6 +20,7 @@ from typer.testing import Result
 from realm.stopping import Request
 from tests.cli.test_signals import rows
 from tests.holding import another_holds
+from tests.launched import FORKED
 
 Realm = Callable[..., Result]
 FILES = ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl")
@@ -29,8 +29,6 @@ STEPS = ["--set", "training.rl.steps=5", "--set", "training.save_every=2"]
 
 #: Rounds of each: a few in every test run, thirty with REALM_ROUNDS=30 (nine minutes).
 ROUNDS = int(os.environ.get("REALM_ROUNDS", "6"))
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.cli.test_meeting", "realm.training.recipes", "realm.evaluation.evaluate"])
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -74,7 +72,7 @@ def test_a_run_that_was_begun_meanwhile_is_not_mistaken_for_a_new_one(
 
 def start(output: str, *arguments: str) -> BaseProcess:
     """`realm ARGUMENTS` in a process that has everything imported; what it prints goes to a file."""
-    process = _CONTEXT.Process(target=_run, args=(output, arguments))
+    process = FORKED.Process(target=_run, args=(output, arguments))
     process.start()
     return process
 

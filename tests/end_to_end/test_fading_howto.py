@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_howto import ROOT, commands
+
+from tests.end_to_end.test_howto import ROOT, commands
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

@@ -22,9 +22,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def make_student(folder: Path, texts: list[str]) -> Path:
     """An untrained Qwen3 of 2.4 million parameters with a byte-level BPE tokenizer and a chat template."""
-    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+    from transformers import PreTrainedTokenizerFast
+
+    from tests.tiny import tiny_model
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -40,23 +41,9 @@ def make_student(folder: Path, texts: list[str]) -> Path:
     tokenizer.chat_template = (
         "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
     )
-    torch.manual_seed(0)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=192,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=48,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 48}
+    model = tiny_model(max_position_embeddings=CONTEXT, **sizes, **heads)
     assert 2e6 < model.num_parameters() < 9e6
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The taught student."""
+"""The toys of tests/tiny.py serve the invariants too."""
 
 from pathlib import Path
 

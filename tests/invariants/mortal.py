@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -12,17 +11,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.launched import FORKED
+
 #: Where a process kills itself: in what, the how-manieth time, and with how much of the file written.
 Death = tuple[str, int, float]
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.invariants.mortal", "realm.training.recipes", "tests.tiny"])
 
 
 def start(folder: Path, student: Path, death: Death | None = None, **training: Any) -> BaseProcess:
     """Train in `folder`, or go on with what is there; output goes to `folder/output`."""
     folder.mkdir(exist_ok=True)
-    process = _CONTEXT.Process(target=_run, args=(str(folder), str(student), death, training))
+    process = FORKED.Process(target=_run, args=(str(folder), str(student), death, training))
     process.start()
     return process
 

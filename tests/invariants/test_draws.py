@@ -1,14 +1,11 @@
 """What a run is a function of: the seed, and nothing else."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_resume import rows, start
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from realm.method.schedule import Schedule
@@ -17,6 +14,8 @@ from realm.student.load import load
 from realm.training.grpo import make_grpo_trainer
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
+from tests.invariants.test_resume import rows, start
+from tests.launched import launch
 from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, weights
 
 
@@ -98,11 +97,9 @@ print([renderer.render(q.id, s, s / 6).messages for q in task.rows("train") for 
 """
 
 
-def test_another_process_renders_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_process_renders_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also one whose strings have other hashes."""
     salt = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", DRAW]
-    there = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    there = launch(DRAW, tmp_path, PYTHONHASHSEED=salt)
     exec(DRAW, {})
     assert capsys.readouterr().out == there and len(there) > 1000

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-import test_resume
-from test_processes import DICTATED, PROGRAM, two_processes
-from test_resume import Killed, assert_same, rows, start, stop_at
 
 from realm.config import Config
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.invariants import test_resume
+from tests.invariants.test_processes import DICTATED, PROGRAM, two_processes
+from tests.invariants.test_resume import Killed, assert_same, rows, start, stop_at
 from tests.tiny import tiny_config, weights
 from tests.training import dictated
 from tests.training.two_kinds import TwoKinds
@@ -87,7 +87,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, student: Path, monkeypat
         PROGRAM.replace('recipe="realm-r1", **MICRO)', f"**{apart!r})\nconfig = type(config).model_validate("
                         f"{{**config.model_dump(), 'fade': {FADE!r}}})")
         .replace("config = tiny", DICTATED.replace("ENDS_FROM", "None") + "config = tiny")
-        .replace("task = TinyTask()", "from two_kinds import TwoKinds\ntask = TwoKinds()")
+        .replace("task = TinyTask()", "from tests.training.two_kinds import TwoKinds\ntask = TwoKinds()")
     )  # fmt: skip
     two = two_processes(program, tmp_path, student)
     for alone, shared in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):

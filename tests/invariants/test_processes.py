@@ -1,15 +1,13 @@
 """Several processes show the student what one process shows it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_resume import rows, start
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.invariants.test_resume import rows, start
+from tests.launched import TWO, launch
 from tests.tiny import tiny_config, weights
 from tests.training import dictated
 
@@ -36,17 +34,8 @@ RouteTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
 
 
 def two_processes(program: str, folder: Path, student: Path) -> RunFolder:
-    """Run `program` with the folder of the toys, a folder for the run and the student as its arguments."""
-    (folder / "program.py").write_text(program)
-    (folder / "two").mkdir()
-    repository = Path(__file__).parents[2]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*launcher, str(folder / "program.py"), str(folder / "two"), str(student)],
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
+    """Run `program` with a folder for the run and the student as its arguments."""
+    launch(program, folder / "two", folder / "two", student, before=TWO)
     return RunFolder(folder / "two" / "run")
 
 

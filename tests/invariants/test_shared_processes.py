@@ -6,18 +6,16 @@ a draw is kept out: the two learn from what the one has sampled, and must sample
 then.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_resume import rows, start
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
+from tests.invariants.test_resume import rows, start
+from tests.launched import TWO, launch
 from tests.tiny import tiny_config, weights
 from tests.training.dictated import Recording
 
@@ -57,17 +55,8 @@ def test_two_processes_train_as_one(
     one = start(tiny_config(tmp_path / "one", student, rl=rl))
     recording.save(tmp_path / "completions.json")
     halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("RL", repr(halved)))
-    (tmp_path / "two").mkdir()
-    repository = Path(__file__).parents[2]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*launcher, str(program), str(tmp_path / "two"), str(student), str(tmp_path / "completions.json")],
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
+    folder, program = tmp_path / "two", PROGRAM.replace("RL", repr(halved))
+    launch(program, folder, folder, student, tmp_path / "completions.json", before=TWO)
     two = RunFolder(tmp_path / "two" / "run")
     for alone, together in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
         for name in ("loss", "grad_norm", "reward", "accuracy", "completion_tokens", "tokens"):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from test_resume import rows
 
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
+from tests.invariants.test_resume import rows
+from tests.launched import TWO, launch
 from tests.tiny import weights
 
 PROGRAM = """
@@ -44,29 +42,18 @@ except Stopped as error:
 
 @pytest.mark.slow
 def test_both_processes_stop_at_one_step_and_go_on(tmp_path: Path, student: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    repository = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-
-    def launch(folder: Path, **more: str) -> str:
-        folder.mkdir(exist_ok=True)
-        command = [*launcher, str(program), str(folder), str(student)]
-        done = subprocess.run(
-            command, env=environment | more, check=True, timeout=300, stdout=subprocess.PIPE, text=True
-        )
-        return done.stdout
+    def trained(folder: Path, **environment: str) -> str:
+        return launch(PROGRAM, folder, folder, student, before=TWO, **environment)
 
     straight = RunFolder(tmp_path / "straight" / "run")
-    assert "stopped" not in launch(straight.path.parent)
+    assert "stopped" not in trained(straight.path.parent)
     stopped = RunFolder(tmp_path / "stopped" / "run")
-    said = launch(stopped.path.parent, STOP="1")
+    said = trained(stopped.path.parent, STOP="1")
     assert sorted(said.splitlines()) == [f"{rank} stopped 15 RL step 3 is saved." for rank in (0, 1)]
     newest = last_checkpoint(stopped.path / "checkpoints/rl/round-0")
     assert newest is not None and newest[1] == 3
     assert {file.name for file in newest[0].glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
-    launch(stopped.path.parent)
+    trained(stopped.path.parent)
     assert rows(stopped, "metrics.jsonl") == rows(straight, "metrics.jsonl")
     wanted = weights(straight.path / "model")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(stopped.path / "model").items())

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from tests.tiny import tiny_model
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
@@ -33,22 +34,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def new_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., PreTrainedModel]:
     def build(context: int = 512, seed: int = 0) -> PreTrainedModel:
-        torch.manual_seed(seed)
-        return Qwen3ForCausalLM(
-            Qwen3Config(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=48,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=16,
-                max_position_embeddings=context,
-                initializer_range=0.3,
-                tie_word_embeddings=False,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-        ).eval()
+        sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "head_dim": 16}
+        tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+        made = tiny_model(
+            seed, max_position_embeddings=context, initializer_range=0.3, tie_word_embeddings=False, **sizes, **tokens
+        )
+        return made.eval()
 
     return build
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -24,6 +23,7 @@ from realm.student.generate import Generation, completion_text, end_tokens, gene
 from realm.student.prompts import encode
 from realm.student.sampling import quantile
 from tests.student.chosen import assert_chosen
+from tests.tiny import word_tokenizer
 
 Build = Callable[..., PreTrainedModel]
 
@@ -240,8 +240,4 @@ def test_out_of_memory_names_the_setting(
 )
 def test_only_ends_and_padding_are_cut_from_what_a_completion_says(words: list[str], read: str) -> None:
     names = ["<|pad|>", "<|end|>", "<|also|>", "<|user|>", "<think>", "</think>", "a", "b"]
-    core = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<|pad|>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.add_special_tokens(names[:6])
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>", pad_token="<|pad|>")
-    assert completion_text(made, [names.index(word) for word in words], {1, 2}) == read
+    assert completion_text(word_tokenizer(names, special=6), [names.index(word) for word in words], {1, 2}) == read

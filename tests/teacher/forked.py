@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -10,16 +9,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.launched import FORKED
+
 #: Where a process kills itself: what it writes to, the how-manieth time, and with how much of it written.
 Death = tuple[str, int, float]
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["realm.cli.app", "realm.teacher.collect", "realm.teacher.client", "rich.console"])
 
 
 def start(arguments: list[str], folder: Path, death: Death | None = None) -> BaseProcess:
     """Run `realm ARGUMENTS` in `folder`; its output goes to `folder/output`."""
-    process = _CONTEXT.Process(target=_run, args=(arguments, str(folder), death))
+    process = FORKED.Process(target=_run, args=(arguments, str(folder), death))
     process.start()
     return process
 

@@ -35,7 +35,7 @@ def bank(task: TinyTask) -> Bank:
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., RouteTrainer]:
     """A trainer of three steps; arguments: `share`, and settings of `training.rl`."""
-    from test_grpo import make_trainer
+    from tests.training.test_grpo import make_trainer
 
     def make(share: str = "auto", **rl: Any) -> RouteTrainer:
         config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})

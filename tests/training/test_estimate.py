@@ -1,16 +1,12 @@
 """The estimate before a run, against what is counted and what is measured."""
 
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.config import Config
 from realm.errors import ResourceError
@@ -24,7 +20,8 @@ from realm.training.memory import Memory, group_limits, memory
 from realm.training.prepare import prepare
 from realm.training.probe import probe
 from realm.training.renderer import Renderer
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
+from tests.launched import launch
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_model, tiny_tokenizer
 
 GB = 10**9
 
@@ -33,23 +30,9 @@ GB = 10**9
 def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of 20 M random parameters."""
     folder = tmp_path_factory.mktemp("medium")
-    torch.manual_seed(0)
-    Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=320,
-            hidden_size=384,
-            intermediate_size=1536,
-            num_hidden_layers=9,
-            num_attention_heads=6,
-            num_key_value_heads=2,
-            head_dim=64,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=1,
-            pad_token_id=0,
-        )
-    ).save_pretrained(folder)
+    sizes = {"vocab_size": 320, "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 9}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 64}
+    tiny_model(**sizes, **heads).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 
@@ -250,7 +233,7 @@ def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -
 
 PROBE = """
 import sys
-from test_estimate import *
+from tests.training.test_estimate import *
 plain = {"micro_batch_size": 64, "batch_size": 64, "shared_prefix": "off"}
 config = tiny_config(Path(sys.argv[1]), Path(sys.argv[1]), rl=plain)
 task, bank = TinyTask(), tiny_bank(TinyTask())
@@ -266,16 +249,7 @@ print(estimate(config, outline(config), lengths).peak, found.peak)
 def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, student: Path) -> None:
     """On TRL's own path, for which the estimate is made, the process grows by what was estimated, within a quarter (it
     holds libraries and freed blocks besides)."""
-    (tmp_path / "program.py").write_text(PROBE)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "program.py"), str(medium), str(student)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    estimated, measured = map(int, done.stdout.split()[-2:])
+    estimated, measured = map(int, launch(PROBE, tmp_path, medium, student).split()[-2:])
     assert measured == pytest.approx(estimated, rel=0.25), f"estimated {size(estimated)}, measured {size(measured)}"
 
 

@@ -279,12 +279,12 @@ def test_a_hostile_verifier_costs_a_worker_and_is_counted(
 ) -> None:
     monkeypatch.setattr(workers, "_PROGRAM", (str(Path(__file__).with_name("hostile_rewarder.py")),))
     monkeypatch.setenv("HOSTILE", what)
-    with VerifierPool("python", timeout=1.0 if what == "hang" else 60.0) as judge:
-        run = go(tiny_config(tmp_path, student, rl={"steps": 4}, eval_every=8), judge=judge)
+    with VerifierPool("python", timeout=0.5 if what == "hang" else 60.0) as judge:
+        run = go(tiny_config(tmp_path, student, rl={"steps": 2}, eval_every=8), judge=judge)
         assert reason in judge.verify([("1", "1")])[0].reason
         assert judge.verify([("0", "0"), ("0", "1")])[0].correct
     rows = read_jsonl(run.path / "metrics.jsonl")
-    assert len(rows) == 4 and (run.path / "model").is_dir()
+    assert len(rows) == 2 and (run.path / "model").is_dir()
     assert max(row["verifier_failures"] for row in rows) > 0
     assert max(row["accuracy"] for row in rows) > 0, "the other answers are judged as ever"
     sampled = [item for row in read_jsonl(run.path / "completions.jsonl") for item in row["completions"]]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_grpo import make_trainer
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
@@ -18,6 +17,7 @@ from realm.training.grpo import RouteTrainer
 from realm.training.shared_prefix import take_apart
 from tests.tiny import WORDS, TinyTask, tiny_config
 from tests.training.decoders import SIZES, micro_batch
+from tests.training.test_grpo import make_trainer
 
 Make = Callable[..., RouteTrainer]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_grpo import make_trainer
 
 from realm.bank.store import Bank
 from realm.files import read_jsonl
@@ -26,6 +25,7 @@ from realm.training.renderer import Renderer
 from realm.training.rewards import Group
 from tests.tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
 from tests.training.dictated import completions
+from tests.training.test_grpo import make_trainer
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_grpo import make_trainer
 
 from realm.bank.store import Bank
 from realm.method.completion import REASONS
@@ -12,6 +11,7 @@ from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
 from tests.tiny import TinyTask, pool, tiny_config
+from tests.training.test_grpo import make_trainer
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
 

@@ -3,12 +3,11 @@
 FSDP2 inside accelerate needs GPUs; these are the parts of a training run of which a CPU can tell.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.launched import TWO, launch
 
 PROGRAM = """
 import os
@@ -54,12 +53,4 @@ os._exit(0)  # threads of gloo that the mesh still holds can abort the interpret
 
 @pytest.mark.slow
 def test_decode_train_decode(tmp_path: Path, student: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    repository = Path(__file__).parents[2]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*launcher, str(tmp_path / "program.py"), str(student)],
-        env={**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=120,
-    )
+    launch(PROGRAM, tmp_path, student, before=TWO)

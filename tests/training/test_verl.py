@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from test_grpo import make_trainer
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.config import Config
@@ -29,6 +28,7 @@ from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.verl_export import export_verl, read_exported, verl_config, without_counterpart
 from tests.tiny import CHAT_TEMPLATE, CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
+from tests.training.test_grpo import make_trainer
 
 HAS_VERL = importlib.util.find_spec("verl") is not None
 needs_verl = pytest.mark.skipif(not HAS_VERL, reason="verl is not installed")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_grpo import make_trainer
 from torch.testing import assert_close
 
 from realm.config import Config
 from realm.training.verl_export import verl_config, without_counterpart
 from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_config
+from tests.training.test_grpo import make_trainer
 
 needs_verl = pytest.mark.skipif(importlib.util.find_spec("verl") is None, reason="verl is not installed")
 Batch = dict[str, torch.Tensor]

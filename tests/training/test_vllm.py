@@ -15,7 +15,6 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, get_peft_model
-from test_grpo import make_trainer
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.grpo_config import GRPOConfig
 
@@ -25,6 +24,7 @@ from realm.errors import ConfigError
 from realm.training.grpo import grpo_settings
 from tests.tiny import CONTEXT, TinyTask, tiny_config
 from tests.training.decoders import decoder
+from tests.training.test_grpo import make_trainer
 
 
 def settings(folder: Path, student: Path, monkeypatch: pytest.MonkeyPatch, **rl: Any) -> GRPOConfig:
