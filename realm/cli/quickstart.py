@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from realm.cli.common import ARGUMENTS, ConfigFile, Overrides, Overwrite, resolve
-from realm.commands.configuring import config_path
 
 
 def quickstart(
@@ -33,6 +32,7 @@ def quickstart(
 
     from rich.console import Console
 
+    from realm.commands.configuring import config_path
     from realm.experiments.quickstart import run_quickstart
     from realm.stopping import stoppable
 
