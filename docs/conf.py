@@ -49,10 +49,7 @@ nitpicky = True
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [
     ("py:class", r"(?!realm\.).*"),
-    (
-        "py:class",
-        r"realm\.(method\.schedule\.T|tasks\.base\.Task|teacher\.(plan|ledger)\..*|training\.(prepare|recorder)\..*)",
-    ),
+    ("py:class", r"realm\.(method\.schedule\.T|tasks\.base\.Task|(teacher|training)\..*)"),
     ("py:exc", "KeyboardInterrupt"),
 ]
 
@@ -97,7 +94,7 @@ def _as_written(_app: Sphinx, _what: str, _name: str, _of: object, _options: obj
 
 
 def _short_name(app: Sphinx, env: BuildEnvironment, node: Any, inner: nodes.Element) -> nodes.Node | None:
-    """A class goes by its last name, wherever it is defined: `realm.method.routes.Route` is told of as `realm.Route`."""
+    """A class goes by its last name, wherever it is defined: `realm.method.routes.Route` is `realm.Route`."""
     python = env.domains.python_domain
     last = node["reftarget"].rpartition(".")[2]
     found = [name for name in python.objects if name.rpartition(".")[2] == last and name.startswith("realm.")]
