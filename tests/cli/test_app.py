@@ -33,7 +33,7 @@ def test_help_names_every_command_in_the_order_of_use() -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "desk build-base", "desk show"])
+@pytest.mark.parametrize("command", [*COMMANDS, "desk show"])
 def test_every_command_has_a_help_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
