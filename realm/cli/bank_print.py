@@ -74,12 +74,6 @@ def print_patterns(name: str, found: Patterns, show: int) -> None:
         f"the same diverging step at least three times: {percent(found.in_clusters)} of the wrong CoTs",
         f"in several questions: {percent(found.across_questions)}",
     )
-    if found.hedged is not None:
-        _say(
-            console,
-            f"hedged: {percent(found.hedged)} of the diverging steps, {percent(found.hedged_right)} of the right ones",
-            f"citing a rule: {percent(found.cited)}, {percent(found.cited_right)}",
-        )
     for one in found.clusters[:show]:
         if len(one.faults) > 1:
             _say(console, f"\n{len(one.faults)} CoTs, {one.questions} questions, {one.teachers} teachers: {one.kind}")

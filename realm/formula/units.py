@@ -13,7 +13,7 @@ SCALES: dict[str, int] = _DATA["scales"]
 CURRENCIES: dict[str, str] = _DATA["currencies"]
 STICKY = frozenset(_DATA["sticky"].split())
 _PREFIXES: dict[str, str] = _DATA["prefixes"]
-_PREFIXED = frozenset(_DATA["prefixed"].split())
+_PREFIXED: frozenset[str] = frozenset(_DATA["prefixed"].split())
 
 
 def _lexicon() -> dict[str, str]:
