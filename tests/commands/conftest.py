@@ -30,8 +30,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     for cots in bank._cots.values():
         cots[0] = cots[0].__class__(**{**vars(cots[0]), "teacher": HOSTILE})
     bank.save(folder / "bank")
-    made = tiny_config(folder, student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 2})
-    return made.changed({"task.name": f"{__name__}:tiny_task", "bank.path": str(folder / "bank")})
+    made = tiny_config(folder, student, recipe="realm-r1", rl={"steps": 4}, sft={"steps": 2})
+    return made.changed({"fade.fade_end": 0.5, "task.name": f"{__name__}:tiny_task", "bank.path": str(folder / "bank")})
 
 
 @pytest.fixture(scope="session")

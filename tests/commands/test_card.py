@@ -63,7 +63,7 @@ def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
 
 def test_the_text_tells_how_it_was_made(trained: Path) -> None:
     text = (trained / "model" / "README.md").read_text(encoding="utf-8")
-    for part in ("`base`; its licence: mit", "`realm-r1`", "SFT 2, RL 2", "12 `train`, 8 `validation`, 8 `test`"):
+    for part in ("`base`; its licence: mit", "`realm-r1`", "SFT 2, RL 4", "12 `train`, 8 `validation`, 8 `test`"):
         assert part in text
     assert "`tiny`, 36 CoTs; its licence: not known" in text
     assert str(trained.parent) not in text, "where it lies is nobody's business"
