@@ -50,10 +50,11 @@ class Value:
 
     @property
     def plain(self) -> str:
-        """`27.5% (23.5% – 31.8%)`, or in points."""
-        form: Callable[[float], str] = points if self.signed else percent
-        reach = "" if self.low is None or self.high is None else f" ({form(self.low)} – {form(self.high)})"
-        return f"{form(self.mean)}{reach}"
+        """`27.5% (23.5% – 31.8%)`; a difference in points, as in a document."""
+        if self.signed:
+            return self.markdown
+        reach = "" if self.low is None or self.high is None else f" ({percent(self.low)} – {percent(self.high)})"
+        return f"{percent(self.mean)}{reach}"
 
 
 @dataclass(frozen=True)
