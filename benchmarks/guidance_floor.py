@@ -3,7 +3,8 @@
     python benchmarks/guidance_floor.py
 
 Sets whose relevant rules are known: yes/no questions of five small offices with their rules, some about none of them
-(benchmarks/cases/rules.json, written for this), the parcels of examples/parcels and the desk by their tags. In `strangers` the questions of each office are asked of the rules of the others: every rule shown is wrong.
+(benchmarks/cases/rules.json, written for this), the parcels of examples/parcels and the desk by their tags. In
+`strangers` the questions of each office are asked of the rules of the others: every rule shown is wrong.
 """
 
 from __future__ import annotations
