@@ -181,6 +181,9 @@ class GuidanceConfig(Section):
         "tag", description="Which are shown: those that share a tag with the question, all, or the best by BM25."
     )
     top: int = Field(3, ge=1, description="How many `retrieval` shows at most.")
+    floor: Probability = Field(
+        0.17, description="`retrieval`: share of a comment's words, rare ones counting more, that a question must have."
+    )
 
 
 class BankConfig(Section):
