@@ -12,7 +12,7 @@ from typing import Any
 from realm.commands.configuring import config_of, run_above
 from realm.errors import ConfigError, ResourceError
 from realm.files import fresh, write_atomic, writing
-from realm.pages.card import CARD, card
+from realm.pages.card import CARD, write_card
 from realm.student.load import find
 from realm.tasks.registry import load_task
 
@@ -62,8 +62,7 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
             _without_places(file)
     if folder / CARD not in found:  # of an earlier version
         config = config_of(run.resolve())
-        write_atomic(folder / CARD, card(run, config, load_task(config)))
-        found.append(folder / CARD)
+        found.append(write_card(run, config, load_task(config), folder))
     return found
 
 
