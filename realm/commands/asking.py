@@ -193,10 +193,6 @@ class Student:
 def _config(told: Surface | None) -> Config:
     """What of a configuration a card tells."""
     assert told is not None
-    return Config.model_validate(
-        {
-            "model": told.model.model_dump(),
-            "prompt": told.prompt.model_dump(),
-            "evaluation": {"max_completion_length": told.max_tokens},
-        }
-    )
+    # As they are, not dumped: what others wrote into a card may be small and unfold without end.
+    given = {"model": told.model, "prompt": told.prompt, "evaluation": {"max_completion_length": told.max_tokens}}
+    return Config.model_validate(given)
