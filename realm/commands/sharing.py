@@ -48,11 +48,13 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
     find(model)
     if folder.resolve() == model.resolve():
         raise ConfigError(f"{folder}: is the model itself; choose another folder.")
-    fresh(folder / "config.json", overwrite)
     found = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for old in filter(_shared, folder.iterdir()):  # of another model, whose weights would be read with these
+        there = sorted(filter(_shared, folder.iterdir()))
+        for old in there:  # a README.md may be of anything
+            fresh(old, overwrite)
+        for old in there:  # of another model, which would be read together with this one
             old.unlink()
         for file in sorted(filter(_shared, model.iterdir())):
             shutil.copyfile(file, folder / file.name)
