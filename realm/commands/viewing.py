@@ -96,14 +96,14 @@ class View:
         return State(Page("base.html", context, ("browser.js",)).html("waiting").encode("utf-8", "replace"), "waiting")
 
     def _empty(self) -> bool:
-        """Whether nothing is there yet; `.bank.making` and the like say that something will be."""
+        """Whether nothing is there yet: no folder, nothing but a run's bank in it, or a bank that is being made."""
         try:
             names = [entry.name for entry in os.scandir(self._folder)]
         except FileNotFoundError:
             return True
         except OSError as error:
             raise DataError(f"{self._folder}: expected the folder of a run or of a bank ({error.strerror}).") from error
-        return ".bank.making" in names or all(name.startswith(".") for name in names)
+        return ".bank.making" in names or all(name == "bank" or name.startswith(".") for name in names)
 
     def _files(self) -> list[tuple[str, int, int]]:
         """What changes when the page does: names, sizes and times of the files that it is made of."""

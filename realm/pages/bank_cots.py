@@ -36,7 +36,11 @@ class SampledBank:
     def sentence(self) -> str:
         """How many there are."""
         shown, seen = len(self.groups), self._lot.seen
-        return f"{shown} of {seen} questions that have CoTs, drawn by lot." if shown < seen else f"{seen} with CoTs."
+        return (
+            f"{shown} of {seen} questions that have CoTs, drawn by lot."
+            if shown < seen
+            else f"All {seen} that have CoTs."
+        )
 
 
 def _group(question: Question | None, cots: list[CoT]) -> Group:

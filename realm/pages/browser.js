@@ -156,7 +156,7 @@ const browse = () => {
     if (comparing()) {
       return matches.length ? `Question ${current + 1} of ${matches.length}, by change of accuracy` : "No question was kept at both of these";
     }
-    return matches.length ? `Group ${current + 1} of ${matches.length}, ${total} ${noun}${total === 1 ? "" : "s"}` : `No ${noun} fits these filters`;
+    return matches.length ? `${groups[0].routes ? "Group" : "Question"} ${current + 1} of ${matches.length}, ${total} ${noun}${total === 1 ? "" : "s"}` : `No ${noun} fits these filters`;
   };
 
   const label = () => {

@@ -17,7 +17,7 @@ from typing import Any
 import fake_run
 import pytest
 from chromium import BROWSER, Chromium
-from test_bank_page import make_bank
+from test_bank_page import ATTACK, make_bank
 from typer.testing import CliRunner
 
 from realm.bank.cot import CoT
@@ -104,7 +104,9 @@ def test_a_run_that_is_still_to_come_is_waited_for(tmp_path: Path) -> None:
     with served(tmp_path / "runs" / "new") as server:
         page = ask(server)[1]
         assert "waiting for its first row" in page
+        make_bank(tmp_path / "runs" / "new" / "bank")
         assert ask(server, If_None_Match=version(page))[0] == 304
+        assert "waiting for its first row" in View(tmp_path / "runs" / "new").state().html.decode()
         fake_run.training_run(tmp_path / "runs" / "new", steps=70, finished=False)
         assert "Reward by component" in ask(server, If_None_Match=version(page))[1]
 
@@ -135,7 +137,7 @@ def test_a_bank_shows_its_cots_as_they_come(tmp_path: Path) -> None:
     bank = make_bank(tmp_path / "bank")
     with served(bank.path) as server:
         page = ask(server)[1]
-        assert "60 with CoTs" in page and "By split" in page and "cannot be read" not in page
+        assert "All 60 that have CoTs." in page and "By split" in page and "cannot be read" not in page
         with bank.lock(), bank.writer() as writer:
             writer.write([CoT("q5", "Fif<b>teen", "fifteen", None, teacher="new", reason="unreadable")])
         newer = ask(server, If_None_Match=version(page))[1]
@@ -227,6 +229,32 @@ def test_the_open_page_grows_and_its_reader_stays(run: Path) -> None:
         assert browser.run("document.querySelectorAll('svg title').length") == 0
         assert browser.errors == []
         assert all(url.startswith(server.address) for url in browser.requests)
+
+
+@pytest.mark.browser
+@needs_browser
+def test_the_question_in_view_takes_in_its_new_cots(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path / "bank", ATTACK)
+    with served(bank.path) as server, opened(server) as browser:
+        browser.run(
+            """(() => { document.getElementById("next").click();
+            document.querySelectorAll(".completion")[3].open = true; })()"""
+        )
+        browser.run("window.seen = document.querySelector('.facts').textContent")
+        with bank.lock(), bank.writer() as writer:
+            writer.write([CoT("q3", ATTACK, "ni<i>ne", None, teacher="new", reason="unreadable")])
+        until(browser, "document.querySelectorAll('.completion').length === 7")
+        assert browser.run("document.querySelector('.facts').textContent === window.seen")
+        opened_now = "[...document.querySelectorAll('.completion')].map((node) => node.open)"
+        assert browser.run(opened_now) == [True, False, False, True, False, False, False]
+        last = browser.run("document.querySelectorAll('.completion')[6].querySelector('summary').textContent")
+        assert "? not judgedni<i>nenewunreadable" in last
+        assert browser.run("[...document.getElementById('f-by').options].some((one) => one.value === '=new')")
+        browser.run("document.getElementById('f-by').value = '=new'")
+        browser.run("document.getElementById('f-by').dispatchEvent(new Event('change', { bubbles: true }))")
+        assert browser.run("document.getElementById('count').textContent") == "Question 1 of 1, 1 CoT"
+        assert browser.run("window.pwned === undefined")
+        assert browser.errors == []
 
 
 @pytest.mark.browser
