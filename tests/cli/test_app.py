@@ -16,7 +16,7 @@ from realm.cli.app import Commands, app
 from realm.processes import LAUNCH
 from realm.stopping import Stopped
 
-COMMANDS = ("quickstart", "collect", "train", "evaluate", "experiment", "report", "desk")
+COMMANDS = ("quickstart", "collect", "train", "evaluate", "experiment", "report", "view", "desk")
 #: Libraries that take seconds to import; no help text needs them.
 HEAVY = {"torch", "transformers", "trl", "datasets", "numpy", "pandas", "yaml", "math_verify", "jinja2"}
 

@@ -145,7 +145,7 @@ def test_the_page_fits_and_nothing_in_it_acts(tmp_path: Path, shout: str, width:
         browser.show(page, width)
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run(
-            "window.pwned === undefined && document.images.length === 0 && document.scripts.length === 1"
+            "window.pwned === undefined && document.images.length === 0 && document.scripts.length === 2"
         )
         assert browser.run("document.querySelectorAll('svg').length") >= 4
         scales = browser.run(
