@@ -71,15 +71,17 @@ def ratio_table(found: Mapping[str, Any]) -> Table | None:
 
 def split_table(found: Mapping[str, Any]) -> Table | None:
     """CoTs by split and label; None where no question of a CoT is known."""
-    rows: list[TableRow] = [
+    return _table(
+        ["CoTs", "right", "wrong", "no label", "wrong of the labelled"],
         (
-            None,
-            printable(split, 60) or "(no name)",
-            [*(str(counts[name]) for name in ("cots", "right", "wrong", "unlabelled")), _share(counts["error_ratio"])],
-        )
-        for split, counts in found["by_split"].items()
-    ]
-    return Table(["", "CoTs", "right", "wrong", "no label", "wrong of the labelled"], [("", rows)]) if rows else None
+            (
+                split or "(no name)",
+                *(str(counts[key]) for key in ("cots", "right", "wrong", "unlabelled")),
+                _share(counts, "error_ratio"),
+            )
+            for split, counts in found["by_split"].items()
+        ),
+    )
 
 
 def reason_table(found: Mapping[str, Any]) -> Table | None:
