@@ -92,7 +92,7 @@ def _print_estimate(estimate: Estimate) -> None:
         f"  {printable(source.name)}{model}: {_number(estimate.samples)} requests, "
         f"{_number(estimate.guided)} with comments of the expert"
     )
-    if source.settings.kind == "scripted" or not estimate.samples:
+    if source.teacher.costs == "nothing" or not estimate.samples:
         return
     typer.echo(
         f"    prompts: about {_number(estimate.prompt)} tokens, estimated as a quarter of their bytes; "
