@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realm.bank.cot import CoT
     from realm.bank.store import Bank
+    from realm.commands.asking import Answer, Student
     from realm.commands.collecting import collect
     from realm.commands.configuring import load_config
     from realm.commands.evaluating import evaluate
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "realm.bank.cot": ("CoT",),
     "realm.bank.store": ("Bank",),
+    "realm.commands.asking": ("Answer", "Student"),
     "realm.commands.collecting": ("collect",),
     "realm.commands.evaluating": ("evaluate",),
     "realm.commands.reporting": ("report",),
@@ -50,6 +52,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "DEFAULT_WORDING",
+    "Answer",
     "Bank",
     "CoT",
     "Completion",
@@ -60,6 +63,7 @@ __all__ = [
     "Route",
     "Schedule",
     "Selection",
+    "Student",
     "Tags",
     "UserError",
     "Weights",

@@ -5,15 +5,31 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from realm.method.prompt import Tags
 from realm.method.reward import Rule, Weights
-from realm.method.routes import Strategy
+from realm.method.routes import STRATEGIES
 from realm.method.schedule import Granularity, Kind, Schedule
+from realm.plugins import check
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+#: The kinds of teachers of this package: what makes one (`realm.teacher.base.Wanted`), imported when it is asked for.
+TEACHERS = {
+    "scripted": "realm.desk.scripted:make_scripted",
+    "openai": "realm.teacher.endpoint:make_endpoint",
+    "transformers": "realm.teacher.local:make_local",
+}
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
 
@@ -115,9 +131,10 @@ class PriceConfig(Section):
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
 
-    kind: Literal["scripted", "openai", "transformers"] = Field(
+    kind: Annotated[str, AfterValidator(lambda name: check("teachers", name, TEACHERS))] = Field(
         "scripted",
-        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model).",
+        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model), or "
+        "package.module:attribute.",
     )
     model: str | None = Field(None, description="Name of the model at the endpoint, or a local model directory.")
     base_url: str | None = Field(None, description="Endpoint, e.g. http://127.0.0.1:8000/v1; null: OpenAI's own.")
@@ -144,7 +161,7 @@ class TeacherConfig(Section):
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
-        if self.kind != "scripted" and not self.model:
+        if self.kind in ("openai", "transformers") and not self.model:
             raise ValueError(f"a teacher of kind {self.kind} needs a `model`")
         return self
 
@@ -181,6 +198,9 @@ class GuidanceConfig(Section):
         "tag", description="Which are shown: those that share a tag with the question, all, or the best by BM25."
     )
     top: int = Field(3, ge=1, description="How many `retrieval` shows at most.")
+    floor: Probability = Field(
+        0.17, description="`retrieval`: share of a comment's words, rare ones counting more, that a question must have."
+    )
 
 
 class BankConfig(Section):
@@ -200,7 +220,9 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Strategy = Field("random", description="How k of the N are chosen.")
+    selection: Annotated[str, AfterValidator(lambda name: check("selections", name, STRATEGIES))] = Field(
+        "random", description=f"How k of the N are chosen: {', '.join(STRATEGIES)}, or package.module:attribute."
+    )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
     error_range: tuple[Probability, Probability] = Field((0.2, 0.8), description="Range of it under `balanced`.")
 
@@ -411,10 +433,16 @@ class InstructorSettings(Section):
     examples: int = Field(4, ge=1, description="Examples asked for each error, each with a request of its own.")
 
 
+def _recipe_there(name: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("reading"):
+        recipe(name)
+    return name
+
+
 class TrainingConfig(Section):
     """One training run."""
 
-    recipe: Annotated[str, AfterValidator(lambda name: recipe(name) and name)] = Field(
+    recipe: Annotated[str, AfterValidator(_recipe_there)] = Field(
         "realm-r1",
         description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline (see realm/recipes): "
         f"{', '.join(RECIPES)}; or package.module:attribute.",
