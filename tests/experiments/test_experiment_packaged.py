@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -23,26 +24,27 @@ def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
     assert all(training.rl.steps <= 16 and training.sft.steps <= 6 for training in trained)
 
 
-def folders(name: str, out: Path) -> dict[str, str]:
+@functools.cache
+def folders(name: str) -> dict[str, str]:
     """The trained cells of an experiment with one seed: arm -> hash."""
-    cells = make_grid(load(packaged()[name]), packaged()[name], out, seeds=1).cells
+    cells = make_grid(load(packaged()[name]), packaged()[name], Path("out"), seeds=1).cells
     return {cell.arm: cell.trained.name.rpartition("-")[2] for cell in cells if cell.trained}
 
 
-def test_arms_of_one_experiment_are_different_runs(tmp_path: Path) -> None:
+def test_arms_of_one_experiment_are_different_runs() -> None:
     for name in ("error-ratio", "routes", "rule-injection", "selection", "bound"):
-        found = folders(name, tmp_path)
+        found = folders(name)
         assert len(set(found.values())) == len(found), name
 
 
-def test_what_experiments_have_in_common_is_trained_once(tmp_path: Path) -> None:
-    baselines = folders("baselines", tmp_path)
-    assert folders("mrpv-alone", tmp_path).items() <= baselines.items()
-    shared = {folders("autonomy", tmp_path)["realm-r1"], folders("schedules", tmp_path)["cosine"]}
-    shared |= {folders("rule-injection", tmp_path)["rho-50"], baselines["realm-r1"]}
-    shared |= {folders("selection", tmp_path)["random"], folders("rounds", tmp_path)["one"]}
+def test_what_experiments_have_in_common_is_trained_once() -> None:
+    baselines = folders("baselines")
+    assert folders("mrpv-alone").items() <= baselines.items()
+    shared = {folders("autonomy")["realm-r1"], folders("schedules")["cosine"]}
+    shared |= {folders("rule-injection")["rho-50"], baselines["realm-r1"]}
+    shared |= {folders("selection")["random"], folders("rounds")["one"]}
     assert len(shared) == 1
-    assert folders("autonomy", tmp_path)["adaptive"] == folders("schedules", tmp_path)["adaptive"]
+    assert folders("autonomy")["adaptive"] == folders("schedules")["adaptive"]
 
 
 def test_the_example_in_the_docs_resolves(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ FLAGS = (
 
 
 class Chromium:
-    """One browser with one page; `errors` and `requests` collect what it complains of and asks for, `shown` the files."""
+    """One browser with one page; `errors` and `requests` are what it complains of and asks for, `shown` the files."""
 
     def __init__(self, timeout: float = 60.0) -> None:
         assert BROWSER is not None
