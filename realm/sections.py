@@ -41,7 +41,12 @@ class TaskConfig(Section):
     test_path: str | None = Field(
         None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
     )
-    test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    test_size: int | None = Field(
+        None,
+        ge=1,
+        description="Questions split off for the test where there is no `test_path`; null: a fifth, at most 200. Of "
+        "the rest a tenth, at most 100, are for validation.",
+    )
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
@@ -61,6 +66,13 @@ class TaskConfig(Section):
     max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
+
+    @model_validator(mode="after")
+    def _used(self) -> TaskConfig:
+        """No size where nothing is split off, so that runs that note one are the same as those that do not."""
+        if self.test_size is not None and (self.name == "desk" or self.test_path):
+            self.test_size = None
+        return self
 
 
 class ModelSettings(Section):
@@ -168,7 +180,11 @@ class CollectConfig(Section):
         6, ge=0, description="Further tries of a request that failed for a passing reason (429: 5 times as many)."
     )
     give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
-    splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
+    splits: list[str] = Field(
+        [],
+        description="Splits of the task to ask about; empty: every one. CoTs of train are learned from, those of other "
+        "splits shown where a student is evaluated with routes.",
+    )
     budget: BudgetConfig = BudgetConfig()
 
 

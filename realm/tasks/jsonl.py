@@ -32,7 +32,8 @@ from realm.tasks.verify import verifier as make_verifier
 from realm.tasks.workers import VerifierPool
 
 SPLITS = ("train", "validation", "test")
-_VALIDATION_MAX = 100
+#: Of the questions at most a fifth are for the test, of the rest a tenth for validation, and never more than these.
+_TEST_MAX, _VALIDATION_MAX = 200, 100
 #: Golds that are at most so many, so often each on average and of so many characters look like a choice.
 _FEW, _EACH, _SHORT = 5, 10, 40
 _LOG = logging.getLogger(__name__)
@@ -146,9 +147,10 @@ def load_jsonl(
 ) -> JsonlTask:
     """Read, check and split the files of a task; `verifier` overrides the configured one, `gold` reads a row's answer.
 
-    The test questions are those of `test_path`, or `test_size` of `path`; 10 % of the rest, at most 100, are for
-    validation. The split depends on the seed and the text of a question alone, so that the order of the file does not
-    matter. No question text is in two splits: copies of what is held out are left out of training.
+    The test questions are those of `test_path`, or `test_size` of `path` (without it a fifth, at most 200); 10 % of the
+    rest, at most 100, are for validation. The split depends on the seed and the text of a question alone, so that the
+    order of the file does not matter. No question text is in two splits: copies of what is held out are left out of
+    training.
 
     Raises `DataError` for what `read_rows` refuses, for a row without a question, for a row whose gold is missing or
     does not verify against itself (`bad_rows: skip` counts and logs it instead), and for a file too small to split.
@@ -170,12 +172,13 @@ def load_jsonl(
     if config.test_path:
         test.sort(key=lot)
     else:
-        if len(train) < config.test_size + 2:
+        size = config.test_size or min(_TEST_MAX, max(1, len(train) // 5))
+        if len(train) < size + 2:
             raise DataError(
-                f"{config.path}: {len(train)} usable questions are too few to split off task.test_size="
-                f"{config.test_size}; lower it or name a task.test_path."
+                f"{config.path}: {len(train)} usable questions are too few to split off task.test_size={size}; lower "
+                "it, add questions or name a task.test_path."
             )
-        test, train = train[: config.test_size], train[config.test_size :]
+        test, train = train[:size], train[size:]
     train = _without(train, test, "test")
     n_validation = min(_VALIDATION_MAX, max(1, len(train) // 10))
     if len(train) < 2:

@@ -49,6 +49,18 @@ def test_validation_is_at_most_a_hundred(write: Write) -> None:
     assert len(load_jsonl(settings(write(numbers(1500))), seed=0).rows("validation")) == 100
 
 
+@pytest.mark.parametrize(("rows", "sizes"), [(5, [3, 1, 1]), (300, [216, 24, 60]), (1500, [1200, 100, 200])])
+def test_a_test_takes_at_most_a_fifth(write: Write, rows: int, sizes: list[int]) -> None:
+    task = load_jsonl(settings(write(numbers(rows)), test_size=None), seed=0)
+    assert [len(task.rows(split)) for split in task.splits()] == sizes
+
+
+def test_what_runs_noted_before_splits_as_it_did(write: Write) -> None:
+    task = load_jsonl(settings(write(numbers(300)), test_size=200), seed=0)
+    assert [len(task.rows(split)) for split in task.splits()] == [90, 10, 200]
+    assert TaskConfig(test_size=200) == TaskConfig()  # the desk's splits are its own: such a run can be gone on with
+
+
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_file(write: Write) -> None:
     rows = numbers(60)
     task = load_jsonl(settings(write(rows)), seed=0)
