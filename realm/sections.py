@@ -37,9 +37,18 @@ class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
     name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
-    path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
+    path: str | None = Field(
+        None,
+        description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
+        "hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT], without SPLIT its train.",
+    )
     test_path: str | None = Field(
-        None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
+        None, description="Test questions, as `path`; without it `test_size` of `path` are split off."
+    )
+    columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
+        {},
+        description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
     )
     test_size: int | None = Field(
         None,

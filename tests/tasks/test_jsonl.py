@@ -224,7 +224,7 @@ def test_several_bad_golds_are_counted_in_the_refusal(write: Write) -> None:
 
 def test_a_file_without_any_usable_gold_is_refused_even_when_skipping(write: Write) -> None:
     with pytest.raises(DataError, match="no row has a usable answer"):
-        load_jsonl(settings(write([{"question": "a"}, {"question": "b"}]), bad_rows="skip"), seed=0)
+        load_jsonl(settings(write([{"question": "a", "answer": ""}, {"question": "b"}]), bad_rows="skip"), seed=0)
 
 
 @pytest.mark.parametrize("bad_rows", ["refuse", "skip"])
@@ -237,9 +237,12 @@ def test_a_file_without_any_usable_gold_is_refused_even_when_skipping(write: Wri
         ([{"question": "a", "answer": 1}, "", '{"question": "b", "answer": 2'], r"rows\.jsonl:3: .*cut off"),
         (["[1, 2]"], r"rows\.jsonl:1: expected a JSON object, found int"),
         ([{"question": "a", "answer": 1}, [1, 2]], r"rows\.jsonl:2: expected a JSON object, found list"),
-        ([{"problem": "a", "answer": 1}], r"rows\.jsonl:1: .*the keys are problem, answer\. Rename the key"),
+        (
+            [{"problem": "a", "answer": 1}],
+            r"rows\.jsonl: no row has a column `question`; the columns are problem, answer\. Say which",
+        ),
         (["[" * 10**5], r"rows\.jsonl:1: expected one JSON object"),
-        ([{"answer": 1}], r"rows\.jsonl:1: expected a text under `question`, found None"),
+        ([{"answer": 1}], r"rows\.jsonl: no row has a column `question`; the columns are answer"),
         ([{"question": 3, "answer": 1}], r"rows\.jsonl:1: expected a text under `question`"),
         ([{"id": [], "question": "a", "answer": 1}], r"rows\.jsonl:1: `id` must be"),
         (
@@ -259,7 +262,7 @@ def test_files_that_cannot_be_used(write: Write, rows: list[Any], message: str, 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
-        with pytest.raises(DataError, match=f"{path}: expected a JSONL or CSV file, cannot read it"):
+        with pytest.raises(DataError, match=f"{path}: expected a JSONL or Parquet file, cannot read it"):
             load_jsonl(settings(str(path)), seed=0)
 
 
