@@ -53,11 +53,25 @@ class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
     name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
-    path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
-    test_path: str | None = Field(
-        None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
+    path: str | None = Field(
+        None,
+        description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
+        "hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT], without SPLIT its train.",
     )
-    test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    test_path: str | None = Field(
+        None, description="Test questions, as `path`; without it `test_size` of `path` are split off."
+    )
+    columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
+        {},
+        description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+    )
+    test_size: int | None = Field(
+        None,
+        ge=1,
+        description="Questions split off for the test where there is no `test_path`; null: a fifth, at most 200. Of "
+        "the rest a tenth, at most 100, are for validation.",
+    )
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
@@ -77,6 +91,13 @@ class TaskConfig(Section):
     max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
+
+    @model_validator(mode="after")
+    def _used(self) -> TaskConfig:
+        """No size where nothing is split off, so that runs that note one are the same as those that do not."""
+        if self.test_size is not None and (self.name == "desk" or self.test_path):
+            self.test_size = None
+        return self
 
 
 class ModelSettings(Section):
@@ -185,7 +206,11 @@ class CollectConfig(Section):
         6, ge=0, description="Further tries of a request that failed for a passing reason (429: 5 times as many)."
     )
     give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
-    splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
+    splits: list[str] = Field(
+        [],
+        description="Splits of the task to ask about; empty: every one. CoTs of train are learned from, those of other "
+        "splits shown where a student is evaluated with routes.",
+    )
     budget: BudgetConfig = BudgetConfig()
 
 
