@@ -13,7 +13,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from realm.cli import ask, bank, collect, compare, desk, doctor, evaluate, experiment, export, quickstart, report, train
+from realm.cli import (
+    ask,
+    bank,
+    collect,
+    compare,
+    desk,
+    doctor,
+    evaluate,
+    experiment,
+    export,
+    init,
+    quickstart,
+    report,
+    train,
+)
 from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
 from realm.display import printable_lines
@@ -113,6 +127,7 @@ def realm(
 
 
 app.command(epilog="Example: realm quickstart --fast")(quickstart.quickstart)
+app.command(epilog="Example: realm init returns --from questions.csv")(init.init)
 app.command(epilog="Example: realm collect configs/desk.yaml --set guidance.probability=1 --out runs/guided/bank")(
     collect.collect
 )

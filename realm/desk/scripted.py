@@ -83,7 +83,8 @@ def make_scripted(name: str, task: Task, seed: int, mistakes: Mapping[str, Mista
     if not isinstance(task, DeskTask):
         raise ConfigError(
             f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
-            "name another teacher, or give bank.path a file or folder of CoTs instead."
+            "fill in the section `teachers` with one of your own (kind: openai, model, base_url), or give bank.path a "
+            "file or folder of CoTs instead."
         )
     return ScriptedTeacher(task, seed, name) if mistakes is None else ScriptedInstructor(mistakes, task, seed, name)
 
