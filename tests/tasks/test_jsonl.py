@@ -70,13 +70,6 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_file(write: W
     assert ids(task.rows("test")) != ids(other.rows("test"))
 
 
-def test_one_question_under_two_ids_is_never_trained_on_and_tested(write: Write) -> None:
-    rows = [{"id": str(i), "question": f"How many  legs have {i % 20} cats?", "answer": "4"} for i in range(60)]
-    for seed in range(5):
-        task = load_jsonl(settings(write(rows)), seed=seed)
-        assert not {q.question for q in task.rows("train")} & {q.question for q in task.rows("test")}
-
-
 def test_no_question_text_is_in_two_splits(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     rows = [{"id": str(i), "question": f"How many  legs have {i % 20} cats?", "answer": "4"} for i in range(60)]
     for seed in range(5):
