@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realm.bank.cot import CoT
     from realm.bank.store import Bank
+    from realm.commands.asking import Answer, Student
     from realm.commands.collecting import collect
     from realm.commands.configuring import load_config
     from realm.commands.evaluating import evaluate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "realm.bank.cot": ("CoT",),
     "realm.bank.store": ("Bank",),
+    "realm.commands.asking": ("Answer", "Student"),
     "realm.commands.collecting": ("collect",),
     "realm.commands.evaluating": ("evaluate",),
     "realm.commands.reporting": ("report",),
@@ -47,6 +49,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "DEFAULT_WORDING",
+    "Answer",
     "Bank",
     "CoT",
     "Completion",
@@ -57,6 +60,7 @@ __all__ = [
     "Route",
     "Schedule",
     "Selection",
+    "Student",
     "Tags",
     "UserError",
     "Weights",

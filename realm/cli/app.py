@@ -13,7 +13,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from realm.cli import bank, collect, desk, doctor, evaluate, experiment, export, quickstart, report, train, view
+from realm.cli import (
+    ask,
+    bank,
+    collect,
+    compare,
+    desk,
+    doctor,
+    evaluate,
+    experiment,
+    export,
+    quickstart,
+    report,
+    train,
+    view,
+)
 from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
 from realm.display import printable_lines
@@ -121,6 +135,8 @@ app.command(epilog="Example: realm train configs/gsm8k.yaml --model models/my-sl
 )
 app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out runs/desk/eight-routes")(evaluate.evaluate)
 app.command(epilog="Example: realm experiment mrpv-alone --seeds 3 --jobs 2")(experiment.experiment)
+app.command(epilog='Example: realm ask runs/desk "..." --base')(ask.ask)
+app.command(epilog="Example: realm compare runs/desk desk-base")(compare.compare)
 app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
 app.command(epilog="Example: realm view runs/desk --open")(view.view)
 app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)

@@ -107,8 +107,12 @@ def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | 
     return page.write(a / f"against-{b.resolve().name}.html" if out is None else out, figures)
 
 
-def page_context(a: Path, b: Path) -> dict[str, object]:
-    """Everything that the template fills in."""
+def paired(a: Path, b: Path) -> tuple[Report, list[Pass], list[Answers]]:
+    """Two runs as one report with their paired differences, the passes that both made, and what each answered.
+
+    Raises:
+        DataError: see `write_comparison`.
+    """
     report = _together(a, b)
     first, second = report.runs
     notes = report.notes
@@ -119,13 +123,20 @@ def page_context(a: Path, b: Path) -> dict[str, object]:
         found = paired_difference(ours, theirs, seed=derive(0, "comparison"))
         routes = max((row.routes for row in report.results if row.split == split), default=0) if shown else 0
         report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found))
+    return report, passes, answers
+
+
+def page_context(a: Path, b: Path) -> dict[str, object]:
+    """Everything that the template fills in."""
+    report, passes, answers = paired(a, b)
+    first, second = report.runs
     names = report.names()
     scores = judging.calibrations(report)
     context: dict[str, object] = {
         "title": f"{first.name} against {second.name}",
         "subtitle": "realm report, two runs side by side",
         "verdict": _verdict(report),
-        "notes": notes,
+        "notes": report.notes,
         "names": [first.name, second.name],
         "results": list(zip(drawn.final_figures(report), tables.final_tables(report), strict=True)),
         "difference_figures": difference_figures(report),
@@ -223,7 +234,7 @@ def common_passes(a: Path, b: Path, ours: Answers, theirs: Answers) -> list[Pass
         raise DataError(
             f"{a} and {b} answered different questions: splits {_named(ours)} in the first, {_named(theirs)} in the "
             "second, or one without and one with routes. "
-            "Evaluate both on the same splits."
+            f"Evaluate both on the same splits: {_how(a)}."
         )
     for split, shown in common:
         left, right = ours[split, shown], theirs[split, shown]
@@ -232,9 +243,15 @@ def common_passes(a: Path, b: Path, ours: Answers, theirs: Answers) -> list[Pass
         if any(alone) or other:
             raise DataError(
                 f"{a} and {b} answered different questions of split {split}: {alone[0]} only in the first, {alone[1]} "
-                f"only in the second, {other} of the same id with another text. Evaluate both on the same questions."
+                f"only in the second, {other} of the same id with another text. Evaluate both on the same questions: "
+                f"{_how(a)}."
             )
     return common
+
+
+def _how(a: Path) -> str:
+    """How another model is asked the questions of the first run."""
+    return f"`realm evaluate {a} --model DIR` asks another model those of the first"
 
 
 def same_routes(

@@ -50,7 +50,9 @@ class Value:
 
     @property
     def plain(self) -> str:
-        """`27.5% (23.5% – 31.8%)`."""
+        """`27.5% (23.5% – 31.8%)`; a difference in points, as in a document."""
+        if self.signed:
+            return self.markdown
         reach = "" if self.low is None or self.high is None else f" ({percent(self.low)} – {percent(self.high)})"
         return f"{percent(self.mean)}{reach}"
 

@@ -293,9 +293,7 @@ def draw_short(
     return groups
 
 
-def half_right(
-    wrong: Callable[[random.Random, str, str], str],
-) -> Callable[[random.Random, str, str], str]:
+def half_right(wrong: Callable[[random.Random, str, str], str]) -> Callable[[random.Random, str, str], str]:
     return lambda source, gold, own: gold if source.random() < 0.5 else wrong(source, gold, own)
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import typer
@@ -116,7 +115,7 @@ def test_other_errors_are_ours_and_keep_their_traceback(error: Exception) -> Non
     assert result.exit_code == 1
 
 
-def test_our_errors_print_a_traceback_and_exit_with_1(tmp_path: Path) -> None:
+def test_our_errors_print_a_traceback_and_exit_with_1() -> None:
     program = (
         "import realm.cli.show\nfrom realm.cli.app import main\n"
         "def broken(config): raise RuntimeError('ours')\n"
@@ -130,7 +129,7 @@ def test_our_errors_print_a_traceback_and_exit_with_1(tmp_path: Path) -> None:
     assert done.stderr.strip().endswith("RuntimeError: ours")
 
 
-def test_ctrl_c_at_the_real_command(tmp_path: Path) -> None:
+def test_ctrl_c_at_the_real_command() -> None:
     """A SIGINT in the middle of a command: one line, 130, no traceback."""
     program = (
         "import realm.cli.show, time\nfrom realm.cli.app import main\n"

@@ -59,7 +59,7 @@ def refused(result: Result) -> str:
     return result.stderr
 
 
-def test_a_file_becomes_a_bank_that_a_run_can_use(realm: Realm, tmp_path: Path) -> None:
+def test_a_file_becomes_a_bank_that_a_run_can_use(realm: Realm) -> None:
     told = done(realm("import", "rows.jsonl", "bank", "--verifier", "number"))
     assert told.splitlines() == [
         "bank: 96 CoTs of 24 questions",

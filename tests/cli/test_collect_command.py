@@ -198,9 +198,7 @@ def test_what_was_given_up_is_said(here: Path, realm: Realm) -> None:
     assert "22 CoTs added" in result.stdout
 
 
-def test_mistakes_are_told_before_anything_is_spent(
-    here: Path, wire: Wire, realm: Realm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_are_told_before_anything_is_spent(here: Path, wire: Wire, realm: Realm) -> None:
     (here / "empty.md").write_text("# Nothing\n")
     (here / "file").write_text("")
     before = tree(here)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typer.testing import Result
 
 from realm.training.checkpoints import last_checkpoint
 from realm.training.recorder import Recorder
+from tests.tiny import assert_same
 
 Realm = Callable[..., Result]
 STEPS = ["--set", "training.rl.steps=4", "--set", "training.eval_every=50", "--set", "training.keep_checkpoints=1"]
@@ -59,11 +59,6 @@ def at_step(step: int, act: Callable[[], None]) -> Callable[..., None]:
     return acting
 
 
-def rows(run: Path, file: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (run / file).read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
-
-
 def assert_stopped(stopped: Result, run: Path, step: int) -> None:
     assert stopped.exit_code == 2, stopped.output
     last = stopped.stderr[stopped.stderr.index("error: ") :]
@@ -73,12 +68,6 @@ def assert_stopped(stopped: Result, run: Path, step: int) -> None:
     newest = last_checkpoint(stage)
     assert newest == (stage / f"checkpoint-{step}", step)
     assert not (run / "model").exists()
-
-
-def assert_same(run: Path, straight: Path) -> None:
-    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl", "predictions.jsonl"):
-        assert rows(run, file) == rows(straight, file), file
-    assert (run / "model/model.safetensors").read_bytes() == (straight / "model/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("left", [0, 20_000, 60_000, 90_000], ids=["rows", "weights", "optimizer", "later"])

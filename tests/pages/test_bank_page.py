@@ -6,10 +6,7 @@ import json
 import random
 from pathlib import Path
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
-from pages import text_of
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
@@ -19,6 +16,9 @@ from realm.bank.scan import groups
 from realm.pages import write_report
 from realm.pages.bank import write_bank_report
 from realm.tasks.base import Question
+from tests.pages import fake_run
+from tests.pages.chromium import BROWSER, Chromium
+from tests.pages.pages import text_of
 
 ATTACK = (
     '</title></script><script>window.pwned=1</script><img src=x onerror="window.pwned=1">{{ 7*7 }} \x1b[31m\u202e\ud800'

@@ -10,10 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fake_experiment
 import pytest
-from chromium import BROWSER, Chromium
-from pages import ATTACK, Shape, spoil, text_of
 from typer.testing import CliRunner
 
 from realm.cli.app import app
@@ -23,6 +20,9 @@ from realm.pages.experiment import write_experiment_page
 from realm.pages.experiment_data import read_experiment
 from realm.pages.palette import WITHOUT
 from realm.pages.svg import interval, percent
+from tests.pages import fake_experiment
+from tests.pages.chromium import BROWSER, Chromium
+from tests.pages.pages import ATTACK, Shape, spoil, text_of
 
 UNBROKEN = "W" * 300
 RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}

@@ -8,10 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
-from pages import ATTACK, Shape, text_of
 from typer.testing import CliRunner
 
 from realm.cli.app import app
@@ -20,6 +17,9 @@ from realm.method.seeds import derive
 from realm.pages.pair import page_context, write_comparison
 from realm.pages.svg import points
 from realm.statistics.bootstrap import paired_difference
+from tests.pages import fake_run
+from tests.pages.chromium import BROWSER, Chromium
+from tests.pages.pages import ATTACK, Shape, text_of
 
 
 @pytest.fixture

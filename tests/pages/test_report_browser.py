@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
 
 from realm.pages import write_report
+from tests.pages import fake_run
+from tests.pages.chromium import BROWSER, Chromium
 
 pytestmark = [
     pytest.mark.browser,

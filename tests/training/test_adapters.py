@@ -21,30 +21,16 @@ from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, try_adapters, with_adapters
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
-from realm.training.recipes import train
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+from tests.tiny import Killed, TinyTask, go, killed_at, pool, tiny_config, weights
 from tests.training.dictated import Recording
 
 LORA = {"r": 4, "alpha": 8}
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def lora_run(
-    folder: Path, student: Path, *, stop: int | None = None, resume: bool = False, **training: Any
-) -> RunFolder:
-    def progress(event: dict[str, Any]) -> None:
-        if event.stage == "rl" and event.step == stop:
-            raise Killed
-
-    task = TinyTask()
+def lora_run(folder: Path, student: Path, *, stop: int = 0, resume: bool = False, **training: Any) -> RunFolder:
     rl = {"learning_rate": 2e-2, **training.pop("rl", {})}
     config = tiny_config(folder, student, recipe="realm-r1", rl=rl, lora=LORA, **training)
-    run = new_run(config, resume=resume)
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
-    return run
+    return go(config, resume=resume, progress=killed_at("rl", 0, stop))
 
 
 #: What the straight run sampled.
@@ -58,7 +44,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFold
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
-def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, tmp_path: Path) -> None:
+def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path) -> None:
     before, after = weights(student), weights(straight.path / "model")
     assert before.keys() == after.keys()
     changed = {name.split(".")[-2] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
@@ -175,10 +161,7 @@ def test_layers_whose_adapter_could_not_be_published(
         with pytest.raises(ConfigError, match=re.escape(told)):
             prepare(config, TinyTask(), bank)
         return
-    prepare(config, TinyTask(), bank)
-    run = new_run(config)
-    train(prepare(config, TinyTask(), bank), run=run, pool=pool())  # compares what it publishes
-    assert (run.path / "model").is_dir()
+    assert (go(config).path / "model").is_dir()  # what it publishes it compares
 
 
 def untied(student: Path, folder: Path) -> Path:
@@ -192,7 +175,7 @@ def untied(student: Path, folder: Path) -> Path:
     return folder
 
 
-def test_off_by_default(tmp_path: Path, student: Path) -> None:
+def test_off_by_default(student: Path) -> None:
     config = Config()
     assert config.training.lora.r == 0
     model, _ = load(student)

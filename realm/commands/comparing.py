@@ -1,0 +1,108 @@
+"""Two models on the same held-out questions, paired: how far apart they are, and the questions that they part on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from realm.commands.configuring import config_of, load_config, run_above
+from realm.commands.evaluating import evaluate
+from realm.commands.showing import Showing, silent
+from realm.config import Config
+from realm.errors import ConfigError
+from realm.pages import pair
+from realm.pages.data import Difference, Result
+from realm.student.load import find
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on one split, without or with routes.
+
+    Attributes:
+        results: of each; None where a run holds predictions and no summary.
+        difference: first minus second, paired by question.
+        part: how many questions both, neither or one alone got right, and some of these with both answers.
+    """
+
+    results: tuple[Result | None, Result | None]
+    difference: Difference
+    part: pair.Part
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    config: Config | None = None,
+    *,
+    evaluating: Showing[Callable[[int, int], None] | None] = silent,
+) -> tuple[list[Comparison], list[str]]:
+    """What `realm compare` does, by the stored evaluations where both have one, else by one that is made and not kept.
+
+    Args:
+        a, b: folder of a run or of an evaluation, or a model (a directory, a Hub name, the packaged base).
+        config: whose questions a model is asked that has no evaluation; None: those of the other one.
+        evaluating: shows how far an evaluation is.
+
+    Returns:
+        A comparison for each split without and with routes, and what the reader is to be told of the files.
+
+    Raises:
+        UserError: nothing tells the questions; they differ; a model, the task or the bank is not usable.
+    """
+    stored = [_stored(one) for one in (a, b)]
+    with TemporaryDirectory(prefix="realm-compare-") as temporary:
+        folders = []
+        for one, there, other, place in zip((a, b), stored, reversed(stored), "ab", strict=True):
+            if there is None:
+                model = _model(one)
+                find(model)
+                settings = config or _questions(other, one)
+                # Named as it is called: the tables tell the two apart by the ends of these paths.
+                there = Path(temporary) / place / Path(one).resolve().name
+                there.parent.mkdir()
+                evaluate(settings, model, out=there, evaluating=evaluating)
+            folders.append(there)
+        report, passes, answers = pair.paired(*folders)
+        parts = pair.disagreements(report, passes, *answers)
+    found = [
+        Comparison(
+            (
+                report.result(row.name, row.split, row.routes > 0),
+                report.result(row.against, row.split, row.routes > 0),
+            ),
+            row,
+            part,
+        )
+        for row, part in zip(report.differences, parts, strict=True)
+    ]
+    return found, [note for note in report.notes if not note.endswith(" yet.")]  # that an evaluation is no training
+
+
+def _stored(one: str | Path) -> Path | None:
+    """The folder with the predictions of a run, of an evaluation, or of the run that a model was trained by."""
+    path = Path(one)
+    run = run_above(path) if path.name == "model" and path.is_dir() else None
+    for folder in (path, run):
+        if folder is not None and (folder / "predictions.jsonl").is_file():
+            return folder
+    return None
+
+
+def _model(one: str | Path) -> str | Path:
+    """The model of a run, or the model that is named."""
+    return Path(one) / "model" if (Path(one) / "meta.json").is_file() else str(one)
+
+
+def _questions(other: Path | None, one: str | Path) -> Config:
+    """The configuration by which the other one was evaluated, or the run's own of this one."""
+    if other is not None:
+        return config_of(run) if (run := run_above(other)) == other.resolve() and run else load_config(other)
+    if (run := run_above(Path(one))) is not None:
+        return config_of(run)
+    raise ConfigError(
+        f"{one}: has no evaluation, and nothing tells which questions to ask. Name a configuration with --config, or "
+        "evaluate it first: realm evaluate CONFIG --model DIR --out DIR"
+    )
