@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from realm import __version__
 from realm.cli import (
     ask,
     bank,
@@ -89,12 +90,7 @@ def _for_users(record: logging.LogRecord) -> bool:
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(f"realm {version('realm-slm')}")
-        except PackageNotFoundError:
-            typer.echo("realm, from a source tree that is not installed")
+        typer.echo(f"realm {__version__}")
         raise typer.Exit
 
 
