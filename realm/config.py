@@ -77,7 +77,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.task.name in ("gsm8k", "jsonl") and not self.task.path:
-            raise ValueError(f"task.path is needed for the task {self.task.name}: the JSONL file of training questions")
+            raise ValueError(f"task.path is needed for the task {self.task.name}: the file of training questions")
         if self.bank.path is None and self.routes.k > self.bank.samples:
             raise ValueError(
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "

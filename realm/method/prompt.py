@@ -46,7 +46,8 @@ class Wording:
     `question` frames the user message: {question}, {routes} (the filled `route` templates, one below the other) and
     {instruction}: `with_routes`, `without_routes`, or in the place of the former `synthesize`, where no scores are
     asked for. `route` frames one route: {number} (from 1) and {route}; only `<route …>` and `</route>` are frames that
-    a route's own text cannot forge. {route_answer} is the route's own final answer, for texts that do not state it.
+    a route's own text cannot forge. {route_answer} is the route's own final answer; the text's own last line that
+    states it, `Final answer: …`, is not shown beside it.
     Every template may hold {k} (routes shown) and the tag names {think}, {answer}, {scores}.
     """
 
@@ -132,10 +133,34 @@ def _fill(template: str, values: dict[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
 
-def _route_values(number: int, route: Route, tags: Tags) -> dict[str, str]:
+_STATED = re.compile(
+    r"(?:^|\n)[ \t#*_>-]{0,16}(?:the[ \t]{1,4})?final[ \t]{1,4}answer(?:[ \t]{1,4}is)?[ \t*_]{0,8}:?([^\n]*)\Z",
+    re.IGNORECASE,
+)
+
+
+def without_answer(text: str, answer: str) -> str:
+    """`text` without the last line in which a teacher states its answer as it is asked to, `Final answer: …`.
+
+    Markup, case and a full stop do not count. A text that ends otherwise, in another answer, or has nothing before that
+    line stays as it is.
+    """
+
+    def value(said: str) -> str:
+        return " ".join(said.split()).strip(" *_`\"'$.").casefold()
+
+    stated = _STATED.search(text, max(0, text.rstrip().rfind("\n")), len(text.rstrip()))
+    if not stated or value(stated[1]) != value(answer):
+        return text
+    return text[: stated.start()].rstrip() or text
+
+
+def _route_values(number: int, route: Route, wording: Wording, tags: Tags) -> dict[str, str]:
+    # A template that has no place for the answer leaves it where it is.
+    text = without_answer(route.text, route.answer) if "{route_answer}" in wording.route else route.text
     return {
         "number": str(number),
-        "route": escape(route.text.strip(), tags),
+        "route": escape(text.strip(), tags),
         "route_answer": escape(route.answer.strip(), tags),
     }
 
@@ -146,7 +171,7 @@ def messages(question: str, routes: Sequence[Route], wording: Wording, tags: Tag
     frame = wording.question
     if routes:
         values["routes"] = "\n".join(
-            _fill(wording.route, {**values, **_route_values(number, route, tags)})
+            _fill(wording.route, {**values, **_route_values(number, route, wording, tags)})
             for number, route in enumerate(routes, start=1)
         )
         values["instruction"] = _fill(wording.with_routes, values)
@@ -167,9 +192,13 @@ def plain(messages: Sequence[Message]) -> str:
 def target(think: str, answer: str, scores: Sequence[float] | None, tags: Tags) -> str:
     """The canonical completion, as SFT teaches it; without scores (None or none) there is no scores part.
 
-    `think` and `answer` are escaped, so that whatever a teacher wrote, the parser reads these very parts back.
+    `think` and `answer` are escaped, so that whatever a teacher wrote, the parser reads these very parts back. The
+    answer is taught in its own part only, not at the end of the thinking too.
     """
-    parts = [(tags.think, escape(think.strip(), tags)), (tags.answer, escape(answer.strip(), tags))]
+    parts = [
+        (tags.think, escape(without_answer(think, answer).strip(), tags)),
+        (tags.answer, escape(answer.strip(), tags)),
+    ]
     if scores:
         parts.append((tags.scores, ", ".join(f"{score:g}" for score in scores)))
     return " ".join(f"<{tag}> {content} </{tag}>" for tag, content in parts)

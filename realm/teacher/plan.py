@@ -190,8 +190,12 @@ class Estimate:
     prompt_most: int = 0
     #: Of one answer on average, where the bank has some of this teacher.
     mean: float | None = None
+    #: The same of each split of the questions.
+    splits: dict[str, Estimate] = field(default_factory=dict)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, split: str = "") -> None:
+        if split:
+            self.splits.setdefault(split, Estimate(self.source, mean=self.mean)).add(job)
         self.samples += 1
         self.guided += bool(job.comments)
         if self.source.teacher.costs != "nothing":
@@ -223,7 +227,7 @@ def survey(
     for source in plan.sources:
         estimate = Estimate(source, mean=means.get(source.name))
         for job in plan.jobs(source, present, stale):
-            estimate.add(job)
+            estimate.add(job, job.question.split)
         found.append(estimate)
     return found
 

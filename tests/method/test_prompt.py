@@ -20,6 +20,7 @@ from realm.method.prompt import (
     plain,
     target,
     template_hash,
+    without_answer,
 )
 from realm.method.routes import Route
 from tests.method import hostile
@@ -91,6 +92,34 @@ def test_default_wording_tells_the_surface_and_hides_the_labels() -> None:
     assert "scores" not in alone
     assert "{" not in user + alone
     assert "\n\n\n" not in user + alone
+
+
+# What a teacher that was asked to end in `Final answer: …` wrote, its answer, and what stays beside that answer.
+ANSWERED = [
+    ("It has moss.\nFinal answer: no", "no", "It has moss."),
+    ("It has moss.\n\n**Final answer:** No.\n", "no", "It has moss."),
+    ("4 + 14 = 18\n### The final answer is: $18$", "18", "4 + 14 = 18"),
+    ("It has moss.\nFinal answer: yes", "no", None),
+    ("It has moss. Final answer: no", "no", None),
+    ("Final answer: no\nIt has moss.", "no", None),
+    ("Final answer: no", "no", None),
+    ("By the book, a lamp has 14 days. So 14.", "14", None),
+]
+
+
+@pytest.mark.parametrize(("text", "answer", "left"), ANSWERED)
+def test_an_answer_is_said_once_in_a_route_and_in_what_is_taught(text: str, answer: str, left: str | None) -> None:
+    left = text if left is None else left
+    assert without_answer(text, answer) == left
+    shown = messages("q", [route(text, answer)], DEFAULT_WORDING, TAGS)[1]["content"]
+    assert f"<route 1>\n{left}\nFinal answer: {answer}\n</route>" in shown
+    assert target(text, answer, None, TAGS) == f"<think> {left} </think> <answer> {answer} </answer>"
+
+
+def test_a_template_without_a_place_for_the_answer_keeps_it_in_the_text() -> None:
+    wording = dataclasses.replace(DEFAULT_WORDING, route="<route {number}> {route} </route>")
+    shown = messages("q", [route("It has moss.\nFinal answer: no", "no")], wording, TAGS)[1]["content"]
+    assert "<route 1> It has moss.\nFinal answer: no </route>" in shown
 
 
 # Every `<` that begins a tag of ours becomes ‹; nothing else changes.
@@ -182,7 +211,7 @@ def test_every_target_is_parsed_back(think: str, answer: str, scores: list[float
     own = Tags(*tags)
     parsed = parse(target(think, answer, scores, own), len(scores), own)
     assert parsed.reasons == ()
-    assert parsed.think == escape(think.strip(), own)
+    assert parsed.think == escape(without_answer(think, answer).strip(), own)
     assert parsed.answer == escape(answer.strip(), own)
     assert parsed.scores == pytest.approx(scores, abs=1e-5)
 
