@@ -32,6 +32,7 @@ from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section
 from realm.student.load import is_hub_name, resolve
 from realm.student.prompts import make_wording
 from realm.tasks.base import Task
+from realm.tasks.hub import HUB
 
 #: File of the card, and the key of its front matter below which the prompt is.
 CARD, KEY = "README.md", "realm"
@@ -150,7 +151,9 @@ def card(run: Path, config: Config, task: Task) -> str:
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
     stats, meta = read_row(run, BankStats), read_row(run, Meta)
     base, licence = config.model.path, license_of(config.model.path)
+    read = (re.match(rf"{HUB}([\w.-]+/[\w.-]+)", path or "") for path in (config.task.path, config.task.test_path))
     data = ModelCardData(
+        datasets=sorted({found[1] for found in read if found and not Path(found[1]).exists()}) or None,
         base_model=base if is_hub_name(base) else None,
         license=licence if _LICENSE.fullmatch(licence) else None,
         library_name="transformers",

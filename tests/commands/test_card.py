@@ -65,11 +65,12 @@ def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
     assert data.base_model is None, "a directory of this machine is no name of the Hub"
 
 
-def test_a_base_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
-    other = config.changed({"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
+def test_what_is_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
+    given = {"task.path": "hf:owner/data/main:train[:9]", "task.test_path": str(trained)}
+    other = config.changed(given | {"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
     text = card(trained, other, TinyTask())
     data = ModelCard(text).data
-    assert (data.base_model, data.license) == ("owner/some-1B", None)
+    assert (data.base_model, data.license, data.datasets) == ("owner/some-1B", None, ["owner/data"])
     assert "`owner/some-1B`; its licence: not known" in text
     assert "given `thinking` = `’<b>`." in text and "**{'thinking': '`<b>'}" in text
 
