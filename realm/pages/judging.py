@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from realm.pages.calibration import Bin, Calibration, calibrate, judged_routes
 from realm.pages.charts import Point, Series, line_chart, said, whole_percent
 from realm.pages.data import Report, split_order, split_title
-from realm.pages.figures import NARROW, WIDE, Figure, rl_rows, smoothed, step_range, validation_course
+from realm.pages.figures import NARROW, Figure, both, rl_rows, smoothed, step_range, validation_course
 from realm.pages.palette import style_of
 from realm.pages.svg import interval, percent
 from realm.pages.table import Cell, Count, Noted, Table, TableRow
@@ -101,10 +101,11 @@ def copying_figures(report: Report) -> list[Figure]:
     for title, series in panels:
         if not series:
             continue
-        drawings = [
-            line_chart(
+        figures.append(
+            both(
+                title,
+                line_chart,
                 series,
-                width=width,
                 height=240,
                 summary=f"same_err over training. {title}",
                 x_title="optimizer step",
@@ -112,7 +113,5 @@ def copying_figures(report: Report) -> list[Figure]:
                 x_range=step_range(series),
                 y_format=whole_percent,
             )
-            for width in (WIDE, NARROW)
-        ]
-        figures.append(Figure(title, *drawings))
+        )
     return figures
