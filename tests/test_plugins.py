@@ -12,7 +12,7 @@ import pytest
 
 from realm.config import load_config
 from realm.errors import ConfigError
-from realm.plugins import _outside, find
+from realm.plugins import _NAMED, _entry, _import, find, trust
 from realm.recipes import plan
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
@@ -54,9 +54,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "others_recipes.py").write_text(MODULE)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    _outside.cache_clear()
+    _entry.cache_clear()
     yield folder
-    _outside.cache_clear()
+    _entry.cache_clear()
+    _import.cache_clear()
+    _NAMED.clear()
     sys.modules.pop("others_recipes", None)
 
 
@@ -88,6 +90,7 @@ def test_what_is_not_there_is_said_in_one_line(package: Path, name: str, told: s
 
 def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
     assert find("verifiers", "one", {"one": len}) is len
+    trust(["others_recipes:stages", "others_recipes:NUMBER"])
     assert find("verifiers", "others_recipes:stages", {"one": len}).__name__ == "stages"
     with pytest.raises(ValueError, match="is int, expected a function"):
         find("verifiers", "others_recipes:NUMBER", {"one": len})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,19 @@ from realm.text import grouped, percent, roughly
 if TYPE_CHECKING:
     from realm.bank.folder import BankFolder
     from realm.sections import BudgetConfig
+    from realm.tasks.base import Task
     from realm.teacher.lanes import Tally
     from realm.teacher.ledger import Sums
     from realm.teacher.plan import Estimate, Plan
 
 #: Seconds over which the present speed is measured.
 RECENT = 30.0
+#: Questions that a message names.
+NAMED = 5
 
 
-def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
-    """What will be asked, what it will take, and how sure that is."""
+def print_plan(folder: Path, task: Task, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
+    """What will be asked, what it will take, of which split, and how sure that is."""
     owed = sum(estimate.samples for estimate in estimates)
     there = f"{_number(plan.size - owed)} are there, " if owed < plan.size else ""
     typer.echo(
@@ -36,6 +39,7 @@ def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: Budg
     )
     for estimate in estimates:
         _print_estimate(estimate)
+    _print_splits(task, plan, estimates)
     limits = [
         text
         for text in (
@@ -47,6 +51,31 @@ def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: Budg
     ]
     if limits:
         typer.echo(f"  budget, over every start: {', '.join(limits)}")
+
+
+def _print_splits(task: Task, plan: Plan, estimates: list[Estimate]) -> None:
+    """The questions of each split and what their CoTs take; what could be done without."""
+    asked = {question.split for question in plan.questions}
+    for split in task.splits():
+        size = len(task.rows(split))
+        owed = _owed(estimates, [split]) if split in asked else "not asked about (collect.splits)"
+        typer.echo(f"  {printable(split)}: {_number(size)} question{'s' * (size != 1)}, {owed}")
+    kept = [split for split in task.splits() if split in asked and split in ("train", "validation")]
+    spared = [split for split in task.splits() if split in asked and split not in kept]
+    if spared and kept and any(estimate.source.settings.kind != "scripted" for estimate in estimates):
+        names = printable(" and ".join(spared))
+        typer.echo(
+            f"  without {names} (--set 'collect.splits=[{', '.join(kept)}]') that is {_owed(estimates, spared)} less; "
+            f"a student is then evaluated on {names} without routes alone"
+        )
+
+
+def _owed(estimates: list[Estimate], splits: Sequence[str]) -> str:
+    """What the CoTs of these splits still take: requests, and money where the prices are known."""
+    parts = [estimate.splits[split] for estimate in estimates for split in splits if split in estimate.splits]
+    most = [part.cost()[1] for part in parts if not part.source.free]
+    cost = f", at most {money(sum(filter(None, most), Decimal(0)), _currency(estimates))}" * (None not in most)
+    return f"{_number(sum(part.samples for part in parts))} requests{cost if most else ''}"
 
 
 def print_outlook(estimates: list[Estimate], spent: Sums, budget: BudgetConfig) -> None:
@@ -90,7 +119,7 @@ def _print_estimate(estimate: Estimate) -> None:
         f"  {printable(source.name)}{model}: {_number(estimate.samples)} requests, "
         f"{_number(estimate.guided)} with comments of the expert"
     )
-    if source.settings.kind == "scripted" or not estimate.samples:
+    if source.teacher.costs == "nothing" or not estimate.samples:
         return
     typer.echo(
         f"    prompts: about {_number(estimate.prompt)} tokens, estimated as a quarter of their bytes; "
@@ -271,7 +300,7 @@ def print_left(tally: Tally, budget: BudgetConfig) -> None:
     if lost := tally.given_up.total():
         were = "samples were" if lost > 1 else "sample was"
         typer.echo(
-            f"{_number(lost)} {were} given up ({printable(_counted(tally.given_up))}); the last: "
+            f"{_number(lost)} {were} given up ({printable(_counted(tally.given_up))}), of {_lost(tally)}; the last: "
             f"{printable(tally.complaint)}. Still owed: --resume asks again.",
             err=True,
         )
@@ -289,6 +318,13 @@ def print_left(tally: Tally, budget: BudgetConfig) -> None:
             f"samples are owed. To go on: --resume --set 'collect.budget.{tally.budget}={_enough(tally)}'",
             err=True,
         )
+
+
+def _lost(tally: Tally) -> str:
+    """The questions whose samples were given up; the first of them where there are many."""
+    first = [f"{printable(name)} ({number})" for name, number in tally.lost.most_common(NAMED)]
+    more = f" and {len(tally.lost) - NAMED} more" if len(tally.lost) > NAMED else ""
+    return f"the question{'s' * (len(tally.lost) > 1)} {', '.join(first)}{more}"
 
 
 def _print_passed(tally: Tally, budget: BudgetConfig) -> None:

@@ -69,6 +69,21 @@ def ratio_table(found: Mapping[str, Any]) -> Table | None:
     )
 
 
+def split_table(found: Mapping[str, Any]) -> Table | None:
+    """CoTs by split and label; None where no question of a CoT is known."""
+    return _table(
+        ["CoTs", "right", "wrong", "no label", "wrong of the labelled"],
+        (
+            (
+                split or "(no name)",
+                *(str(counts[key]) for key in ("cots", "right", "wrong", "unlabelled")),
+                _share(counts, "error_ratio"),
+            )
+            for split, counts in found["by_split"].items()
+        ),
+    )
+
+
 def reason_table(found: Mapping[str, Any]) -> Table | None:
     """Why the verifier gave no label, or found nothing to read; None where it always could."""
     total = found["cots"] or 1

@@ -17,8 +17,9 @@ import jinja2
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
-from realm.method.routes import NOTHING, Draw, Route, Selection, draw
+from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, Strategy, draw
 from realm.method.schedule import ALWAYS
+from realm.plugins import find
 from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
 
@@ -40,9 +41,22 @@ def make_wording(config: Config, task: Task) -> Wording:
 
 
 def make_selection(config: Config) -> Selection:
-    """Which routes the configuration shows, and how they fade."""
+    """Which routes the configuration shows, and how they fade.
+
+    Raises:
+        ConfigError: the strategy is another package's, and cannot be had.
+    """
     routes, fade = config.routes, config.fade
-    return Selection(routes.k, routes.selection, routes.error_ratio, routes.error_range, fade.made(), fade.granularity)
+    strategy = find_strategy(routes.selection, "routes.selection")
+    return Selection(routes.k, strategy, routes.error_ratio, routes.error_range, fade.made(), fade.granularity)
+
+
+def find_strategy(name: str, where: str) -> str | Strategy:
+    """A strategy of selection: its name where it is this package's; raises `ConfigError` where there is none."""
+    try:
+        return name if name in STRATEGIES else find("selections", name, STRATEGIES)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}, found {name!r}.") from error
 
 
 def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:

@@ -245,7 +245,7 @@ INDEPENDENT: dict[str, tuple[Callable[[random.Random, int, int], int], Sequence[
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", INDEPENDENT)
 def test_independent_answers_are_no_habit_however_few_there_are(name: str, seed: int) -> None:
     draw, golds = INDEPENDENT[name]
@@ -338,11 +338,10 @@ SHORT: dict[str, tuple[Sequence[str], Callable[[random.Random, str, str], str], 
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", SHORT)
-def test_few_possible_answers(name: str, seed: int) -> None:
+def test_few_possible_answers(name: str) -> None:
     choices, draw, forms, verdicts = SHORT[name]
-    found = look(draw_short(seed, choices, draw, **forms), verifier=Choice(tuple(choices)))
+    found = look(draw_short(0, choices, draw, **forms), verifier=Choice(tuple(choices)))
     assert found.verdict in verdicts, found.sentence
     assert found.answers is not None and set(found.answers.possible) == set(choices)
     if len(choices) == 2:

@@ -20,6 +20,7 @@ from realm.training.recorder import Recorder
 from tests.tiny import assert_same
 
 Realm = Callable[..., Result]
+Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=4", "--set", "training.eval_every=50", "--set", "training.keep_checkpoints=1"]
 
 
@@ -71,9 +72,10 @@ def assert_stopped(stopped: Result, run: Path, step: int) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 20_000, 60_000, 90_000], ids=["rows", "weights", "optimizer", "later"])
-def test_a_disk_that_fills_up(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, disk: Path, left: int) -> None:
-    straight, run = work / "runs/straight", disk / "run"
-    assert realm("train", "config.yaml", *STEPS, "--out", str(straight)).exit_code == 0
+def test_a_disk_that_fills_up(
+    trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, disk: Path, left: int
+) -> None:
+    straight, run = trained(*STEPS), disk / "run"
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, lambda: fill(disk, left)))
         stopped = realm("train", "config.yaml", *STEPS, "--out", str(run))
@@ -106,13 +108,13 @@ def _safetensors_full(*args: Any, **kwargs: Any) -> None:
     ids=["optimizer", "weights", "state", "seal"],
 )
 def test_a_checkpoint_that_cannot_be_written(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, failing: Any
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, failing: Any
 ) -> None:
     """The same where no file system can be mounted: what the libraries raise, at the third checkpoint."""
-    assert realm("train", "config.yaml", *STEPS, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, lambda: patch.setattr(owner, name, failing)))
         stopped = realm("train", "config.yaml", *STEPS)
     assert_stopped(stopped, work / "runs/first", 2)
     assert realm("train", "config.yaml", *STEPS, "--resume").exit_code == 0
-    assert_same(work / "runs/first", work / "runs/straight")
+    assert_same(work / "runs/first", straight)

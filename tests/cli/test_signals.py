@@ -19,6 +19,7 @@ from realm.training.recorder import Recorder
 from tests.tiny import assert_same, figures
 
 Realm = Callable[..., Result]
+Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=6", "--set", "training.save_every=50", "--set", "training.eval_every=50"]
 
 
@@ -41,10 +42,10 @@ def at_step(step: int, *signals: int) -> Callable[..., None]:
     ids=["ctrl-c", "sigterm", "ctrl-c-that-the-launcher-passes-on"],
 )
 def test_a_signal_saves_and_says_how_to_go_on(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], code: int
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], code: int
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    assert realm("train", "config.yaml", *STEPS, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, *numbers))
         stopped = realm("train", "config.yaml", *STEPS)
@@ -60,7 +61,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert "was interrupted after RL step 3 of 6" in told and "realm train runs/first --resume" in told
 
     assert realm("train", "config.yaml", *STEPS, "--resume").exit_code == 0
-    assert_same(run, work / "runs" / "straight")
+    assert_same(run, straight)
     assert json.loads((run / "meta.json").read_text())["status"] == "done"
 
 
@@ -96,7 +97,7 @@ def test_a_second_ctrl_c_stops_at_once(work: Path, realm: Realm, monkeypatch: py
 
 
 def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from realm.evaluation import evaluate
 
@@ -109,7 +110,7 @@ def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*args, **kwargs)
 
-    assert realm("train", "config.yaml", "--out", "runs/straight").exit_code == 0
+    straight = trained()
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "evaluate_model", terminated)
         stopped = realm("train", "config.yaml")
@@ -118,21 +119,21 @@ def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
     assert "--resume" in stopped.stderr
     assert json.loads((work / "runs/first/meta.json").read_text())["status"] == "interrupted"
     assert realm("train", "config.yaml", "--resume").exit_code == 0
-    assert_same(work / "runs/first", work / "runs/straight")
+    assert_same(work / "runs/first", straight)
 
 
 def test_a_batch_in_use_and_a_mean_in_the_making_are_finished_first(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = ["--set", "training.rl.num_iterations=2", "--set", "training.log_every=2"]
-    assert realm("train", "config.yaml", *STEPS, *often, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS, *often)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(1, signal.SIGTERM))
         stopped = realm("train", "config.yaml", *STEPS, *often)
     assert stopped.exit_code == 143
     assert "RL step 2 is saved" in stopped.stderr
     assert realm("train", "config.yaml", *STEPS, *often, "--resume").exit_code == 0
-    assert_same(work / "runs/first", work / "runs/straight")
+    assert_same(work / "runs/first", straight)
 
 
 def test_a_signal_at_the_last_step_leaves_the_model_to_the_resumed_run(

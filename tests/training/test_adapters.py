@@ -1,13 +1,13 @@
 """LoRA as a setting: only adapters learn, runs resume, and what is saved is an ordinary model directory."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -44,18 +44,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFold
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
-def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path) -> None:
+def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = weights(student), weights(straight.path / "model")
     assert before.keys() == after.keys()
     changed = {name.split(".")[-2] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert not list(straight.path.glob("model/adapter*")) and not list(straight.path.glob(".model*"))
-    program = (
-        "import sys; sys.modules['peft'] = None\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        "for kind in (AutoModelForCausalLM, AutoTokenizer): kind.from_pretrained(sys.argv[1])"
-    )
-    subprocess.run([sys.executable, "-c", program, str(straight.path / "model")], check=True, timeout=120)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "peft"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for kind in (AutoModelForCausalLM, AutoTokenizer):
+        kind.from_pretrained(straight.path / "model")
 
 
 def test_the_saved_model_is_evaluated_like_any_other(straight: RunFolder, bank: Bank, tmp_path: Path) -> None:

@@ -112,12 +112,16 @@ def _allocate_on_a_gpu(*args: Any, **kwargs: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
+    return go(tiny_config(tmp_path_factory.mktemp("straight"), student))
+
+
 @pytest.mark.parametrize("allocate", [_allocate, _allocate_on_a_gpu], ids=["cpu", "gpu"])
 def test_no_memory_for_the_update(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, allocate: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, straight: RunFolder, allocate: Any
 ) -> None:
     """What is told works: the run goes on with smaller micro-batches, and learns what it would have learned."""
-    straight = go(tiny_config(tmp_path / "straight", student))
     config = tiny_config(tmp_path, student)
     with monkeypatch.context() as patch:
         planted(patch, RouteTrainer, 4, allocate)

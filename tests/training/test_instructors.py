@@ -38,7 +38,7 @@ from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 class Instructor:
     """Asks for another sum of the same parity, as `write` words it."""
 
-    name, batch, concurrent, parameters = "tiny", 4, False, None
+    name, batch, concurrent, costs, parameters = "tiny", 4, False, "time", None
     asked: list[Ask]
 
     def __init__(self) -> None:

@@ -42,8 +42,13 @@ def copied(student: Path, folder: Path, tokenizer: Any) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, student: Path) -> Path:
+    return short(tmp_path_factory.mktemp("plain"), student)
+
+
 @pytest.mark.parametrize("described", [False, True], ids=["plain", "tokenizer-that-describes-responses"])
-def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, described: bool) -> None:
+def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, plain: Path, described: bool) -> None:
     """The ids are the same, so everything is: the run with the tags as plain text, row for row."""
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens(
@@ -59,7 +64,6 @@ def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, de
             },
         }
     special = short(tmp_path / "special", copied(student, tmp_path / "tags", tokenizer))
-    plain = short(tmp_path / "plain", student)
     assert set(TAGS) <= set(tokenizer.all_special_tokens)
     for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
         assert figures(special, file) == figures(plain, file), file
