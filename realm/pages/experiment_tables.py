@@ -203,9 +203,8 @@ def cost_by_seed(found: Experiment) -> Table | None:
 def settings_table(found: Experiment) -> Table | None:
     """What each arm sets; the columns are the settings in which arms differ."""
     keys = dict.fromkeys(key for chosen in found.arms.values() for key in chosen)
-    rows = {arm: [_setting(chosen[key]) if key in chosen else "" for key in keys] for arm, chosen in found.arms.items()}
+    texts = {
+        arm: {key: v if isinstance(v, str) else repr(v) for key, v in found.arms[arm].items()} for arm in found.arms
+    }
+    rows = {arm: [printable(each.get(key, ""), _MOST_VALUE) for key in keys] for arm, each in texts.items()}
     return _table(found, map(shown, keys), rows) if keys else None
-
-
-def _setting(value: object) -> str:
-    return printable(value if isinstance(value, str) else repr(value), _MOST_VALUE)
