@@ -58,7 +58,7 @@ def train(
     if show_config:
         from realm.cli.show import annotate
 
-        typer.echo(annotate(resolved), nl=False)
+        typer.echo(annotate(resolved, given=config is not None), nl=False)
         return
 
     from realm.run import RunFolder
