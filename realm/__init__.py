@@ -81,7 +81,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("realm-slm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    if name in ("collect", "evaluate", "report", "train"):
+        found = importlib.import_module("realm.commands.python").called(found)
+    globals()[name] = found
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -61,6 +62,11 @@ class TaskConfig(Section):
     max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
+
+    @property
+    def called(self) -> str:
+        """What its user calls it: the file of the questions, or the name of the task that brings its own."""
+        return PurePath(self.path).name if self.path else self.name
 
 
 class ModelSettings(Section):

@@ -45,7 +45,7 @@ def show_probe(prepared: Prepared, pool: VerifierPool) -> None:
     typer.echo(
         f"time     {found.seconds:.2g} s a step of RL, measured on two short ones; {span} for {steps} steps\n"
         f"memory   {size(found.peak)} measured in them, on {found.completions} of a step's "
-        f"{prepared.config.training.rl.batch_size} completions and the prompts that came: the least that the run needs, "
-        "where the peak above is the most",
+        f"{prepared.config.training.rl.batch_size} completions and the prompts that came: the least that the run "
+        "needs, where the peak above is the most",
         err=True,
     )

@@ -2,7 +2,7 @@
 (() => {
   const groups = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const NAMES = ["recipe", "step", "kind", "correct", "reason", "text", "from", "to"];
+  const NAMES = ["step", "kind", "correct", "reason", "text", "from", "to"];
   const filters = Object.fromEntries(NAMES.map((name) => [name, byId(`f-${name}`)]));
   const browser = byId("browser");
   let matches = [];
@@ -49,7 +49,7 @@
   const plain = (needle) => {
     const kept = [];
     for (const group of groups) {
-      if (!same(filters.recipe, group.recipe) || !same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
+      if (!same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
       const indices = found(group, needle).filter((index) => wanted(group.completions[index]));
       if (indices.length) kept.push({ group, sides: [{ group, indices }], change: null });
     }
@@ -187,7 +187,7 @@
   };
   const refresh = (at = 0) => {
     const needle = filters.text.value.trim().toLowerCase();
-    for (const name of ["recipe", "step", "correct", "reason"]) filters[name].disabled = comparing();
+    for (const name of ["step", "correct", "reason"]) filters[name].disabled = comparing();
     matches = comparing() ? changed(needle) : plain(needle);
     current = Math.max(0, Math.min(matches.length - 1, at));
     show();
@@ -210,21 +210,19 @@
     select.value = kept;
     if (select.selectedIndex < 0) select.value = "";
   };
-  const offerSteps = () => offer(filters.step, "all", distinct(groups.filter((group) => same(filters.recipe, group.recipe)).map((group) => group.when)));
+  const offerSteps = () => offer(filters.step, "all", distinct(groups.map((group) => group.when)));
 
   const restore = () => {
     if (!location.hash.startsWith("#browse?")) return;
     const state = new URLSearchParams(location.hash.slice("#browse?".length));
     for (const name of NAMES) {
       filters[name].value = state.get(name) || "";
-      if (name === "recipe") offerSteps();
       if (filters[name].selectedIndex < 0) filters[name].value = "";
     }
     refresh(Number.parseInt(state.get("at") || "0", 10) || 0);
     byId("completions").scrollIntoView();
   };
 
-  offer(filters.recipe, "all", distinct(groups.map((group) => group.recipe)));
   offer(filters.kind, "all", distinct(groups.map((group) => group.kind)).sort());
   const moments = distinct(groups.map(moment));
   offer(filters.from, "none", moments);
@@ -237,7 +235,6 @@
   for (const reason of reasons) filters.reason.append(new Option(reason, `r:${reason}`));
   offerSteps();
 
-  filters.recipe.addEventListener("change", offerSteps);
   byId("filters").addEventListener("change", update);
   filters.text.addEventListener("input", update);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());

@@ -22,7 +22,7 @@ def _never_right(case: Case) -> bool:
 
 
 def nothing_read(case: Case) -> Finding | None:
-    """Hardly an answer was read, and no group held two rewards: nothing can have been learned, however short the run."""
+    """Hardly an answer was read, and no group held two rewards: nothing was learned, however short the run."""
     read = [fmean(found) for name in ("parse_failures", "unreadable_answers") if (found := case.values(name))]
     equal = case.values("zero_spread_groups")
     if not read or not equal or max(read) < 0.95 or fmean(equal) < 0.95 or max(case.values("accuracy"), default=0.0):
@@ -31,7 +31,8 @@ def nothing_read(case: Case) -> Finding | None:
         return replace(unseen, check="nothing_read", weight="broken")
     cut = fmean(case.values("truncated") or [0.0])
     wrote = next((item.text for row in read_rows(case.run.folder, Sampled, []) for item in row.completions), "")
-    room = f" {cut:.0%} of the completions were cut: give them room first, {case.told('training.rl.max_completion_length')}."
+    length = case.told("training.rl.max_completion_length")
+    room = f" {cut:.0%} of the completions were cut: give them room first, {length}."
     sft = "more of it" if case.run.stage_steps("sft") else "training.recipe realm-r1"
     return Finding(
         "nothing_read",

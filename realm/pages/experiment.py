@@ -65,7 +65,6 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "subtitle": _subtitle(found),
         "question": found.question,
         "finding": _first_sentence(found.finding),
-        "fast": found.results.fast,
         "words": words(found),
         "headline_figures": headline_figures(found),
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(
