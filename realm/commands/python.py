@@ -29,7 +29,7 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
             return f"{match['set']} in the configuration"
         if match["name"]:
             return f"run.dir={(match['dir'] or './').rstrip('/')} run.name={match['name']}"
-        names: Any = function.__code__  # type: ignore[attr-defined]
+        names: Any = function.__code__
         told, option = _ARGUMENTS.get(match[0], match[0]), match[0].removeprefix("--")
         known = option in names.co_varnames[: names.co_argcount + names.co_kwonlyargcount]
         return told if known else _SETTINGS.get(match[0], told)

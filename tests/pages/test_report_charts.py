@@ -67,8 +67,8 @@ def test_figures_in_words() -> None:
 
 def test_ticks_of_a_narrow_panel_of_differences_stand_apart() -> None:
     name = "realm-r1-with-a-long-name"
-    effect = Effect(f"{name} {MINUS} sft+grpo-likewise", 0, -0.2, -0.5, 0.4, more="p 0.003")
-    drawing = str(forest("t", [effect], (-0.6, 0.5), "s").drawing)
+    effect = Effect(f"{name} {MINUS} sft+grpo-likewise", 0, -0.2, -0.45, 0.25, more="p 0.003")
+    drawing = str(forest("t", [effect], (-0.5, 0.3), "s").drawing)
     where = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*class="grid"', drawing)]
     assert len(where) >= 2
     assert min(later - sooner for sooner, later in pairwise(where)) >= APART
