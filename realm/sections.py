@@ -65,7 +65,7 @@ class TaskConfig(Section):
     columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
         {},
         description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
-        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from; id: none is no key.",
     )
     test_size: int | None = Field(
         None,
