@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from realm.student.scoring import RewardFunction
     from realm.training.trainer import ReaLMTrainer
 
+#: The one place of it: the package is built with it, and `realm --version` shows it.
+__version__ = "0.1.0"
+
 _HOMES = {
     "realm.bank.cot": ("CoT",),
     "realm.bank.store": ("Bank",),
@@ -81,8 +84,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("realm-slm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)

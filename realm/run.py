@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
+from realm import __version__
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, to_line, write_atomic, writing
@@ -57,10 +58,10 @@ R = TypeVar("R", bound=Row)
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for name in ("realm-slm", "torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
+    found = {"python": platform.python_version(), "realm-slm": f"{__version__} (sources {sources()})"}
+    for name in ("torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
         try:
-            found[name] = version(name) + (f" (sources {sources()})" if name == "realm-slm" else "")
+            found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found

@@ -95,8 +95,8 @@ class ModelSettings(Section):
 class SamplingConfig(Section):
     """How a teacher samples. What is null is not sent: the endpoint's own default holds."""
 
-    temperature: float | None = Field(0.8, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
+    temperature: float | None = Field(0.8, ge=0, description="How far samples differ; 0: the likeliest token.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Share of the probability that is sampled from.")
     max_tokens: int = Field(2048, ge=1, description="Tokens one answer may have; a longer one is cut and marked.")
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="What the endpoint calls it (newer OpenAI models: max_completion_tokens)."
@@ -181,6 +181,9 @@ class GuidanceConfig(Section):
         "tag", description="Which are shown: those that share a tag with the question, all, or the best by BM25."
     )
     top: int = Field(3, ge=1, description="How many `retrieval` shows at most.")
+    floor: Probability = Field(
+        0.17, description="`retrieval`: share of a comment's words, rare ones counting more, that a question must have."
+    )
 
 
 class BankConfig(Section):
@@ -211,12 +214,14 @@ class FadeConfig(Section):
     schedule: Kind = Field(
         "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
     )
-    p_start: Probability = 1.0
-    p_end: Probability = 0.0
+    p_start: Probability = Field(1.0, description="p at the start.")
+    p_end: Probability = Field(0.0, description="p at the end.")
     hold: Probability = Field(0.0, description="τ until which p stays at p_start (`adaptive`: may stay).")
     fade_end: Probability = Field(0.9, description="τ from which p is p_end.")
     stairs: int = Field(4, ge=1, description="Number of stairs of `step`.")
-    granularity: Granularity = "route"
+    granularity: Granularity = Field(
+        "route", description="What p decides: each route for itself, all of a prompt, or how many are left."
+    )
     target: float = Field(
         0.9, gt=0, le=1, description="`adaptive`: success without routes at which p has come down to `floor`."
     )
@@ -248,10 +253,10 @@ class FadeConfig(Section):
 class RewardConfig(Section):
     """The two-stage reward r = format·ok + a·(answer + scores·scoring)."""
 
-    format: float = Field(0.1, ge=0)
-    answer: float = Field(1.0, ge=0)
-    scores: float = Field(0.5, ge=0)
-    rule: Rule = "l1"
+    format: float = Field(0.1, ge=0, description="For a completion of the asked form.")
+    answer: float = Field(1.0, ge=0, description="For a right answer.")
+    scores: float = Field(0.5, ge=0, description="For scores that tell the routes' labels; only with a right answer.")
+    rule: Rule = Field("l1", description="How well scores tell labels (`scoring`).")
 
     def weights(self) -> Weights:
         """The weights of the parts."""
@@ -261,9 +266,9 @@ class RewardConfig(Section):
 class PromptConfig(Section):
     """The surface of prompt and completion."""
 
-    think_tag: str = "think"
-    answer_tag: str = "answer"
-    scores_tag: str = "scores"
+    think_tag: str = Field("think", description="Name of the tag around the reasoning.")
+    answer_tag: str = Field("answer", description="Name of the tag around the answer.")
+    scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
 
@@ -281,7 +286,7 @@ class EvaluationConfig(Section):
     """Evaluation of a model directory without and with routes."""
 
     splits: list[str] = Field([], description="Held-out splits; empty: every split of the task but train, validation.")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, description="Prompts answered together.")
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
@@ -294,7 +299,7 @@ class SFTSettings(Section):
     steps: int = Field(100, ge=0, description="Optimizer steps.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
-    learning_rate: float = Field(2e-5, gt=0)
+    learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
     taught: Literal["positive", "distinct", "all", "tailored", "contrast"] = Field(
         "positive",
         description="Which CoTs: right ones, right ones that differ, all; or written for the student's errors.",
@@ -319,11 +324,13 @@ class RLSettings(Section):
     num_generations: int = Field(8, ge=2, description="G: completions per prompt (the group).")
     batch_size: int = Field(96, ge=2, description="Completions per optimizer step over all processes; a multiple of G.")
     micro_batch_size: int = Field(96, ge=1, description="Completions per forward and backward on one device.")
-    learning_rate: float = Field(1e-6, gt=0)
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
+    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer.")
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="Course of the learning rate after the warm-up: as it is, or down to 0."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Steps in which the learning rate rises to its value.")
     max_completion_length: int = Field(512, ge=1, description="Tokens a completion may have.")
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
     num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
@@ -342,10 +349,14 @@ class RLSettings(Section):
     sampler_memory: float = Field(
         0.8, ge=0, lt=1, description="`dynamic`: share of a kind's old reward kept when a batch brings a new one."
     )
-    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    max_grad_norm: float = Field(1.0, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="How the losses of tokens become one, as TRL's `loss_type`."
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Whose standard deviation advantages are divided by."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are shortened to this norm.")
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     gradient_checkpointing: bool = Field(
         False,
         description="Less memory, more time, also in the cold start. The update shares no prompts then: it reads a "
@@ -419,7 +430,7 @@ class TrainingConfig(Section):
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
     eval_questions: int = Field(100, ge=0, description="Training-time evaluation uses this many; 0 turns it off.")
     log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")

@@ -58,7 +58,7 @@ class CoT:
 
     @property
     def usable(self) -> bool:
-        """Whether it may be shown to a student: it is labelled, and there is nothing wrong with it as an answer."""
+        """Whether it may be shown to a student, as it is labelled and there is nothing wrong with it as an answer."""
         return self.label is not None and not self.problem
 
     def route(self) -> Route:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds over which the present speed is measured.
 RECENT = 30.0
+#: Questions that a message names.
+NAMED = 5
 
 
 def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
@@ -271,7 +273,7 @@ def print_left(tally: Tally, budget: BudgetConfig) -> None:
     if lost := tally.given_up.total():
         were = "samples were" if lost > 1 else "sample was"
         typer.echo(
-            f"{_number(lost)} {were} given up ({printable(_counted(tally.given_up))}); the last: "
+            f"{_number(lost)} {were} given up ({printable(_counted(tally.given_up))}), of {_lost(tally)}; the last: "
             f"{printable(tally.complaint)}. Still owed: --resume asks again.",
             err=True,
         )
@@ -289,6 +291,13 @@ def print_left(tally: Tally, budget: BudgetConfig) -> None:
             f"samples are owed. To go on: --resume --set 'collect.budget.{tally.budget}={_enough(tally)}'",
             err=True,
         )
+
+
+def _lost(tally: Tally) -> str:
+    """The questions whose samples were given up; the first of them where there are many."""
+    first = [f"{printable(name)} ({number})" for name, number in tally.lost.most_common(NAMED)]
+    more = f" and {len(tally.lost) - NAMED} more" if len(tally.lost) > NAMED else ""
+    return f"the question{'s' * (len(tally.lost) > 1)} {', '.join(first)}{more}"
 
 
 def _print_passed(tally: Tally, budget: BudgetConfig) -> None:

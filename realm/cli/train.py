@@ -84,7 +84,7 @@ def train(
     )
     if trained is not None:
         print_results(f"{trained.path.name}, {resolved.training.recipe}", trained.evaluations)
-        typer.echo(f"model: {trained.model}\nreport: {trained.report}")
+        typer.echo(f"model: {trained.model}\nreport: {trained.report}\nask it: realm ask {trained.path}")
 
 
 def _live(name: str) -> AbstractContextManager[Progress]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,18 +17,18 @@ from realm.errors import ConfigError, DataError
 from realm.evaluation.evaluate import completion_limit
 from realm.exchange.importing import known_questions
 from realm.exchange.run_bank import has_bank, open_run_bank
-from realm.method.completion import parse
+from realm.method.completion import Completion, parse
 from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
-from realm.student.generate import generate
+from realm.student.generate import Generation, generate
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.jsonl import JsonlTask
 from realm.tasks.registry import load_task
-from realm.tasks.verify import VERIFIERS, verifier
+from realm.tasks.verify import VERIFIERS
 from realm.tasks.workers import VerifierPool, verify_once
 
 #: Sampled answers by which the confidence is told, unless another number is asked for.
@@ -78,31 +79,27 @@ class Student:
     def __init__(self, place: str | Path, config: Config | None = None, *, base: bool = False) -> None:
         folder = Path(place)
         run = run_above(folder)
-        model = folder / "model" if run is not None and run == folder.resolve() else folder
-        if run is not None and model != folder and not model.is_dir():
+        model = folder / "model" if run == folder.resolve() else folder
+        if model != folder and not model.is_dir():
             raise ConfigError(f"{folder}: the run has no model yet; go on with it: realm train {folder} --resume")
-        told = read_surface(model) if config is None else None
-        if config is None and run is None and told is None:
+        told = None if config else read_surface(model)
+        self._alone = config is None and run is None  # with its card
+        if self._alone and told is None:
             find(str(place))
             raise ConfigError(
                 f"{folder}: nothing tells the prompt that this model was trained on: it lies in no run, and its "
                 "README.md has no section `realm`. Name a configuration with --config."
             )
-        if config is None:
-            config = _config(told) if run is None and told is not None else config_of(run or folder)
-        self.config, self.surface = config, told or surface(config, load_task(config))
-        self._has_run = run is not None or told is None
-        self.path = str(model)
-        if base:
-            untrained = self.config.model.path if told is None or run is not None else told.base
-            if untrained is None:
-                raise ConfigError(f"{folder}: its base is not known; --base is for a run.")
-            self.path = untrained
+        if self._alone and base:
+            raise ConfigError(f"{folder}: its base is not known; --base is for a run.")
+        self.config = config or (config_of(run) if run else _config(told))
+        self.surface = told or surface(self.config, load_task(self.config))
+        self.path = self.config.model.path if base else str(model)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        # A card is of anybody: it names no code to be run.
-        self._name = name if name in VERIFIERS or name == self.config.task.verifier else "exact"
-        self._pool = VerifierPool(self._name, self.surface.choices, self.config.task.verifier_timeout)
+        if name not in VERIFIERS and name != self.config.task.verifier:
+            name = "exact"  # a card is of anybody: it names no code to be run
+        self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
         self._length = completion_limit(self.config)
         found = Path(self.path) if Path(self.path).is_dir() else self.path
@@ -125,13 +122,11 @@ class Student:
         if samples < 0:
             raise ConfigError(f"samples: expected 0 or more, found {samples}.")
         name = f"`{printable(question.strip(), 60)}`"
-        asked, task, bank = Question(name, question, ""), self._task(), None
-        if routes:
-            asked, task, bank = self._with_routes(question, name)
+        asked, task, bank = self._with_routes(question, name) if routes else (Question(name, question, ""), None, None)
         (prompt,) = evaluation_prompts(
             [asked],
             bank.routes if bank else None,
-            task,
+            task or self._task(),
             self.config,
             self._tokenizer,
             self._limit,
@@ -139,26 +134,24 @@ class Student:
         )
         if routes and not prompt.routes:
             raise DataError(f"{name}: has no routes to show (routes.k, and room in the context).")
-        settings, scored, tags = self.config.evaluation, judged(self.config, prompt.routes), self.config.prompt.tags()
-        ((first,),) = generate(
-            self._model, self._tokenizer, [prompt.messages], max_new_tokens=self._length, batch_size=1
-        )
-        found = parse(first.text, len(scored), tags)
+        scored, tags = judged(self.config, prompt.routes), self.config.prompt.tags()
+
+        def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
+            length, asked = self._length, [prompt.messages]
+            (found,) = generate(
+                self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
+            )
+            return [(one, parse(one.text, len(scored), tags)) for one in found]
+
+        ((first, found),) = answers(1)
         equal = 0
         if found.answer and samples:
-            (more,) = generate(
-                self._model,
-                self._tokenizer,
-                [prompt.messages],
-                max_new_tokens=self._length,
-                batch_size=settings.batch_size,
-                samples=samples,
-                temperature=settings.temperature,
-                seed=derive(self.config.run.seed, "ask"),
+            settings, seed = self.config.evaluation, derive(self.config.run.seed, "ask")
+            more = answers(settings.batch_size, samples=samples, temperature=settings.temperature, seed=seed)
+            verdicts = verify_once(self._pool, [(one.answer, found.answer, question) for _, one in more])
+            equal = sum(
+                one.answer == found.answer or verdict.correct for (_, one), verdict in zip(more, verdicts, strict=True)
             )
-            answers = [parse(one.text, len(scored), tags).answer for one in more]
-            verdicts = verify_once(self._pool, [(one, found.answer, question) for one in answers])
-            equal = sum(one == found.answer or verdict.correct for one, verdict in zip(answers, verdicts, strict=True))
         return Answer(
             question=question,
             think=found.think,
@@ -177,13 +170,12 @@ class Student:
     def _task(self) -> Task:
         """A task without questions, but with the student's surface."""
         asked = self.surface
-        judge = verifier(self._name, asked.choices)
-        return JsonlTask(asked.task, asked.wording(), judge, tuple(asked.choices), {})
+        return JsonlTask(asked.task, asked.wording(), self._pool.verifier, tuple(asked.choices), {})
 
     def _with_routes(self, question: str, name: str) -> tuple[Question, Task, Bank]:
         """The question as the run knows it, the run's task and its bank."""
         if self._known is None:
-            if not self._has_run:
+            if self._alone:
                 raise ConfigError("--routes: routes are of a run's bank, and this model lies in no run.")
             task = load_task(self.config)
             bank = open_run_bank(self.config, task, self._pool, resume=True) if has_bank(self.config) else None
@@ -198,12 +190,9 @@ class Student:
         return asked, task, bank
 
 
-def _config(told: Surface) -> Config:
+def _config(told: Surface | None) -> Config:
     """What of a configuration a card tells."""
-    return Config.model_validate(
-        {
-            "model": told.model.model_dump(),
-            "prompt": told.prompt.model_dump(),
-            "evaluation": {"max_completion_length": told.max_tokens},
-        }
-    )
+    assert told is not None
+    # As they are, not dumped: what others wrote into a card may be small and unfold without end.
+    given = {"model": told.model, "prompt": told.prompt, "evaluation": {"max_completion_length": told.max_tokens}}
+    return Config.model_validate(given)

@@ -55,23 +55,22 @@ def compare(
     stored = [_stored(one) for one in (a, b)]
     with TemporaryDirectory(prefix="realm-compare-") as temporary:
         folders = []
-        for one, there, other, place in zip((a, b), stored, reversed(stored), "ab", strict=True):
+        for one, there, place in zip((a, b), stored, "ab", strict=True):
             if there is None:
                 model = _model(one)
                 find(model)
-                settings = config or _questions(other, one)
                 # Named as it is called: the tables tell the two apart by the ends of these paths.
                 there = Path(temporary) / place / Path(one).resolve().name
                 there.parent.mkdir()
-                evaluate(settings, model, out=there, evaluating=evaluating)
+                evaluate(config or _questions(a, b, *stored), model, out=there, evaluating=evaluating)
             folders.append(there)
         report, passes, answers = pair.paired(*folders)
         parts = pair.disagreements(report, passes, *answers)
     found = [
         Comparison(
             (
-                report.result(row.name, row.split, row.routes > 0),
-                report.result(row.against, row.split, row.routes > 0),
+                report.result(row.name, row.split, bool(row.routes)),
+                report.result(row.against, row.split, bool(row.routes)),
             ),
             row,
             part,
@@ -82,13 +81,11 @@ def compare(
 
 
 def _stored(one: str | Path) -> Path | None:
-    """The folder with the predictions of a run, of an evaluation, or of the run that a model was trained by."""
+    """The folder with the predictions of a run, of an evaluation, or of the run that left a model."""
     path = Path(one)
-    run = run_above(path) if path.name == "model" and path.is_dir() else None
-    for folder in (path, run):
-        if folder is not None and (folder / "predictions.jsonl").is_file():
-            return folder
-    return None
+    run = run_above(path)
+    folder = run if run is not None and path.resolve() == run / "model" else path
+    return folder if (folder / "predictions.jsonl").is_file() else None
 
 
 def _model(one: str | Path) -> str | Path:
@@ -96,13 +93,14 @@ def _model(one: str | Path) -> str | Path:
     return Path(one) / "model" if (Path(one) / "meta.json").is_file() else str(one)
 
 
-def _questions(other: Path | None, one: str | Path) -> Config:
-    """The configuration by which the other one was evaluated, or the run's own of this one."""
-    if other is not None:
-        return config_of(run) if (run := run_above(other)) == other.resolve() and run else load_config(other)
-    if (run := run_above(Path(one))) is not None:
-        return config_of(run)
+def _questions(a: str | Path, b: str | Path, *stored: Path | None) -> Config:
+    """The configuration by which one of the two was evaluated, or of the run that one of them lies in."""
+    for folder in (one for one in (*stored, a, b) if one is not None):
+        if (run := run_above(Path(folder))) is not None:
+            return config_of(run)
+        if folder in stored:
+            return load_config(folder)
     raise ConfigError(
-        f"{one}: has no evaluation, and nothing tells which questions to ask. Name a configuration with --config, or "
-        "evaluate it first: realm evaluate CONFIG --model DIR --out DIR"
+        f"{a} and {b}: neither has an evaluation, and nothing tells which questions to ask. Name a configuration with "
+        "--config, or evaluate one first: realm evaluate CONFIG --model DIR --out DIR"
     )

@@ -12,7 +12,7 @@ from typing import Any
 from realm.commands.configuring import config_of, run_above
 from realm.errors import ConfigError, ResourceError
 from realm.files import fresh, write_atomic, writing
-from realm.pages.card import CARD, card
+from realm.pages.card import CARD, write_card
 from realm.student.load import find
 from realm.tasks.registry import load_task
 
@@ -48,11 +48,13 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
     find(model)
     if folder.resolve() == model.resolve():
         raise ConfigError(f"{folder}: is the model itself; choose another folder.")
-    fresh(folder / "config.json", overwrite)
     found = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for old in filter(_shared, folder.iterdir()):  # of another model, whose weights would be read with these
+        there = sorted(filter(_shared, folder.iterdir()))
+        for old in there:  # a README.md may be of anything
+            fresh(old, overwrite)
+        for old in there:  # of another model, which would be read together with this one
             old.unlink()
         for file in sorted(filter(_shared, model.iterdir())):
             shutil.copyfile(file, folder / file.name)
@@ -62,8 +64,7 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
             _without_places(file)
     if folder / CARD not in found:  # of an earlier version
         config = config_of(run.resolve())
-        write_atomic(folder / CARD, card(run, config, load_task(config)))
-        found.append(folder / CARD)
+        found.append(write_card(run, config, load_task(config), folder))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData, metadata_load
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field, ValidationError, field_validator
 
 from realm.config import Config
@@ -22,7 +23,7 @@ from realm.errors import DataError
 from realm.evaluation.evaluate import completion_limit
 from realm.files import write_atomic
 from realm.method.prompt import Wording, messages, target
-from realm.pages.table import Cell, Table, TableRow, Value
+from realm.pages.table import Table, TableRow, Value
 from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
 from realm.rows.run import BankStats, Meta
@@ -46,7 +47,6 @@ class Surface(Section):
     """
 
     task: str = ""
-    base: str | None = None
     system: str = ""
     user: str
     verifier: str = "exact"
@@ -70,10 +70,8 @@ class Surface(Section):
 def surface(config: Config, task: Task) -> Surface:
     """The surface of a run's student."""
     *system, user = messages(_QUESTION, (), make_wording(config, task), config.prompt.tags())
-    base = config.model.path
     return Surface(
         task=task.name,
-        base=base if base == PACKAGED_BASE or is_hub_name(base) else None,
         system=system[0]["content"] if system else "",
         user=user["content"],
         verifier=task.verifier.name,
@@ -130,31 +128,34 @@ def license_of(model: str | None) -> str:
     return UNKNOWN
 
 
-def write_card(run: Path, config: Config, task: Task) -> Path:
-    """Write the card of `<run>/model` from the files of the run.
+def write_card(run: Path, config: Config, task: Task, folder: Path | None = None) -> Path:
+    """Write the card of a run's model from the files of the run.
 
     Args:
         task: gives the prompt, and how many questions each split has.
+        folder: where it is written; None: `<run>/model`.
 
     Raises:
         DataError: a file of the run cannot be read.
         ResourceError: the disk refuses.
     """
-    path = run / "model" / CARD
+    path = (folder or run / "model") / CARD
     write_atomic(path, card(run, config, task))
     return path
 
 
 def card(run: Path, config: Config, task: Task) -> str:
     """The text of the card."""
-    asked, template = surface(config, task), _template(run / "model")
+    asked, template, stages = surface(config, task), _template(run / "model"), plan(config)
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
+    stats, meta = read_row(run, BankStats), read_row(run, Meta)
+    base, licence = config.model.path, license_of(config.model.path)
     data = ModelCardData(
-        base_model=asked.base if asked.base != PACKAGED_BASE else None,
-        license=known if _LICENSE.fullmatch(known := license_of(config.model.path)) else None,
+        base_model=base if is_hub_name(base) else None,
+        license=licence if _LICENSE.fullmatch(licence) else None,
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["realm", "reasoning", *sorted({stage.kind for stage in plan(config)})],
+        tags=["realm", "reasoning", *sorted({stage.kind for stage in stages})],
         model_name=printable(config.run.name, 80),
         eval_results=[
             EvalResult(
@@ -170,74 +171,48 @@ def card(run: Path, config: Config, task: Task) -> str:
             if row.stage == "final" and not row.routes
         ],
     )
-    data[KEY] = {name: value for name, value in asked.model_dump().items() if value is not None}
-    parts = [
-        f"---\n{data.to_yaml()}\n---\n\n# {_code(config.run.name)}",
-        _made(run, config, task),
-        "## Figures\n\nAccuracy on held-out questions in per cent, with 95 % intervals over questions. A route is a "
-        "teacher's chain of thought, right or wrong, in the prompt; the model is meant to be asked without any.\n\n"
-        + "\n".join(_figures(rows).to_markdown()),
-        f"## The prompt\n\n{_prompt(asked, dated='strftime_now' in template)}",
-        f"## With transformers\n\n```python\n{program(asked, bool(template))}```",
-        _limits(asked, config.evaluation.samples),
-    ]
-    return "\n\n".join(parts) + "\n"
+    data[KEY] = asked.model_dump()
+    learned = stats is not None and any(stage.k or stage.kind == "sft" for stage in stages)
+    # What is filled in is escaped by `code` and `block`: a card is Markdown, not HTML.
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    pages.filters |= {"code": _code, "block": _block}
+    text = pages.get_template("card.md").render(
+        head=data.to_yaml(),
+        config=config,
+        task=task,
+        asked=asked,
+        template=template,
+        version=f" {meta.versions.get('realm-slm', '')}".partition(" (")[0].rstrip() if meta else "",
+        base=base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name,
+        licence=licence,
+        stages=", ".join(f"{stage.kind.upper()} {stage.steps}" for stage in stages),
+        teachers=_teachers(stats, config) if stats and learned else [],
+        figures="\n".join(_figures(rows).to_markdown()),
+        form=target("its reasoning", "its answer", None, asked.prompt.tags()),
+        program=program(asked, bool(template)),
+    )
+    return f"{text}\n"
 
 
-def _made(run: Path, config: Config, task: Task) -> str:
-    """What the model was made of, and by what."""
-    stats, meta = read_row(run, BankStats), read_row(run, Meta)
-    stages = ", ".join(f"{stage.kind.upper()} {stage.steps}" for stage in plan(config))
-    base = config.model.path
-    splits = ", ".join(f"{len(task.rows(split))} {_code(split)}" for split in task.splits())
-    version = (meta.versions if meta else {}).get("realm-slm", "").partition(" ")[0]
-    lines = [
-        f"A small language model that was taught to reason by `realm` {version}".rstrip()
-        + " ([ReaLM, arXiv 2508.12387](https://arxiv.org/abs/2508.12387)).",
-        "",
-        f"- Base: {_code(base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name)}; its licence: "
-        f"{license_of(base)}. The licence of a base mostly holds for what is trained from it.",
-        f"- Recipe: {_code(config.training.recipe)}, optimizer steps: {stages}; seed {config.run.seed}.",
-        f"- Data: the task {_code(task.name)}, questions: {splits}; answers judged by the verifier "
-        f"{_code(task.verifier.name)}.",
-    ]
-    read = stats is not None and any(stage.k or stage.kind == "sft" for stage in plan(config))
-    for name, wrote in sorted(stats.by_teacher.items()) if stats and read else ():
+def _teachers(stats: BankStats, config: Config) -> list[tuple[str, str, int, str]]:
+    """Name, model, number of CoTs and licence of each teacher of a bank."""
+    found = []
+    for name, wrote in sorted(stats.by_teacher.items()):
         teacher = config.teachers.get(name)
-        model = f", the model {_code(Path(teacher.model).name)}" if teacher and teacher.model else ""
-        local = teacher.model if teacher and teacher.kind == "transformers" else None
-        lines.append(
-            f"- Teacher: {_code(name)}{model}, {wrote.cots} CoTs; its licence: {license_of(local)}. Terms of a teacher "
-            "may restrict what is trained on its answers."
-        )
-    return "\n".join(lines)
+        model = (teacher.model if teacher else None) or ""
+        local = teacher is not None and teacher.kind == "transformers"
+        found.append((name, Path(model).name, wrote.cots, license_of(model if local else None)))
+    return found
 
 
 def _figures(rows: Sequence[Evaluation]) -> Table:
     """Accuracies of the base on validation questions, where it was asked, and of the trained model."""
     found: list[TableRow] = []
     for row in rows:
-        cells: list[Cell] = [
-            _code(row.split),
-            str(row.routes),
-            str(row.n),
-            Value(row.accuracy, row.accuracy_low, row.accuracy_high),
-        ]
-        found.append((None, "base" if row.stage == "base" else "this model", cells))
+        accuracy = Value(row.accuracy, row.accuracy_low, row.accuracy_high)
+        name = "base" if row.stage == "base" else "this model"
+        found.append((None, name, [_code(row.split), str(row.routes), str(row.n), accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
-
-
-def _prompt(asked: Surface, dated: bool) -> str:
-    """The messages, and the form of the answer."""
-    system = f"System message:\n\n{_block(asked.system)}\n\n" if asked.system else "No system message. "
-    more = [f"`{name}` = {_code(repr(value))}" for name, value in asked.model.template_arguments.items()]
-    return (
-        f"{system}User message, where `{_QUESTION}` stands for the question:\n\n{_block(asked.user)}\n\n"
-        + (f"The chat template is given {', '.join(more)}.\n\n" if more else "")
-        + (f"The day that the chat template took for today was {asked.model.date}.\n\n" if dated else "")
-        + "The model answers in this form:\n\n"
-        + _block(target("its reasoning", "its answer", None, asked.prompt.tags()))
-    )
 
 
 def program(asked: Surface, chat: bool) -> str:
@@ -277,15 +252,6 @@ def _template(folder: Path) -> str:
             if mark in text:
                 return text
     return ""
-
-
-def _limits(asked: Surface, samples: int) -> str:
-    how = "greedy decoding" if samples == 1 else f"{samples} sampled completions a question"
-    return (
-        "## Limits\n\nIt was trained for questions of its task and asked in this prompt alone; what it does elsewhere "
-        f"was not measured. Completions may have {asked.max_tokens} tokens; a longer one is cut before its answer. The "
-        f"figures are of {how}. It can be wrong and sound sure: check what rests on an answer."
-    )
 
 
 def _code(text: str) -> str:

@@ -210,7 +210,8 @@ def read_report(folder: Path) -> Report:
         raise DataError(
             f"{folder}: expected the folder of a run, found {'a file' if folder.exists() else 'nothing'} there."
         )
-    children = sorted(child for child in folder.iterdir() if any((child / file).is_file() for file in RUN_FILES))
+    places = [*folder.iterdir(), *folder.glob("cells/*")]
+    children = sorted(child for child in places if any((child / file).is_file() for file in RUN_FILES))
     own = any((folder / file).is_file() for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"))
     if not own and (folder / "summary.json").is_file():
         raise DataError(
@@ -218,7 +219,7 @@ def read_report(folder: Path) -> Report:
             "any more. Name one of the runs in it, or run `realm quickstart` anew."
         )
     if not own and children:
-        names = ", ".join(child.name for child in children)
+        names = ", ".join(str(child.relative_to(folder)) for child in children)
         raise DataError(f"{folder}: expected one run, found several runs: {names}. Name one of them.")
     if not any((folder / file).is_file() for file in RUN_FILES):
         raise DataError(f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, results.json in it.")

@@ -9,7 +9,6 @@ from typing import TypedDict
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.files import write_atomic
 from realm.method.seeds import derive
 from realm.pages import figures as drawn
 from realm.pages import judging, tables
@@ -21,11 +20,10 @@ from realm.pages.data import (
     split_order,
     split_title,
 )
-from realm.pages.export import save_figures
 from realm.pages.forest import difference_figures
 from realm.pages.svg import percent, points
 from realm.pages.table import Table, TableRow
-from realm.pages.templates import render
+from realm.pages.templates import Page
 from realm.rows.evaluation import Prediction
 from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
@@ -105,12 +103,8 @@ def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | 
         DataError: a folder is none of a single run, holds no predictions, or the two answered different questions.
         ResourceError: the page or a figure cannot be written.
     """
-    context = page_context(a, b)
-    target = a / f"against-{b.resolve().name}.html" if out is None else out
-    write_atomic(target, render("pair.html", context))
-    if figures is not None:
-        save_figures(context, figures)
-    return target
+    page = Page("pair.html", page_context(a, b))
+    return page.write(a / f"against-{b.resolve().name}.html" if out is None else out, figures)
 
 
 def paired(a: Path, b: Path) -> tuple[Report, list[Pass], list[Answers]]:

@@ -20,7 +20,7 @@ from realm.bank.writer import BankWriter
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.method.seeds import derive
-from realm.sections import TeacherConfig
+from realm.sections import GuidanceConfig, TeacherConfig
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.engine import Engine, Watch
@@ -53,10 +53,16 @@ def bank_info(config: Config, task: Task, guidance: Guidance | None = None) -> d
         "verifier": task.verifier.name,
         "choices": list(config.task.choices),
         "teachers": {name: _settings(teacher) for name, teacher in asked.items()},
-        "guidance": {**config.guidance.model_dump(mode="json", exclude={"comments"}), "hash": digest(comments)},
+        "guidance": {**_guidance(config.guidance), "hash": digest(comments)},
         "samples": config.bank.samples,
         "seed": config.run.seed,
     }
+
+
+def _guidance(guidance: GuidanceConfig) -> dict[str, Any]:
+    # `floor` where it is read and above 0 alone: banks from before it can be gone on with.
+    read = guidance.match == "retrieval" and guidance.floor
+    return guidance.model_dump(mode="json", exclude={"comments"} | (set() if read else {"floor"}))
 
 
 def _settings(teacher: TeacherConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -250,6 +251,7 @@ class Engine:
             self._ledger.failed(numbers, reason, billed=True)
             raise
         lane.pace.answered(self._loop.time())
+        lane.failed.clear()
         # The scripted teacher's time says nothing, and would keep two of its banks from being equal.
         seconds = None if source.settings.kind == "scripted" else round(self._loop.time() - sent, 3)
         for tried, number, reply in zip(tries, numbers, replies, strict=True):
@@ -268,6 +270,8 @@ class Engine:
     def _failed(self, lane: Lane, tries: list[Try], numbers: list[int], failure: Failure) -> None:
         now, sent, name = self._loop.time(), lane.sent[numbers[0]], lane.source.name
         self._tally.failures[failure.reason] += len(tries)
+        for tried in tries:
+            lane.failed.setdefault(tried.job.question.id, Counter())[failure.reason] += 1
         if failure.kind == "denied":
             failure.kind = "request" if lane.pace.started else "fatal"
         if (failure.retry_after or 0) > PATIENCE:
@@ -286,7 +290,7 @@ class Engine:
         else:
             self._ledger.failed(numbers, failure.reason, billed=failure.billed)
         if failure.kind == "fatal" or ended:
-            self._end(lane, ended or failure.message)
+            self._end(lane, ended + lane.blamed() if ended else failure.message)
         elif failure.kind == "request" and len(tries) > 1:
             # One of them is at fault; asked for one by one, it is the only one that is given up.
             lane.put_back([replace(tried, alone=True) for tried in tries])
@@ -309,6 +313,7 @@ class Engine:
 
     def _give_up(self, lane: Lane, job: Job, failure: Failure) -> None:
         self._tally.given_up[failure.reason] += 1
+        self._tally.lost[job.question.id] += 1
         self._tally.complaint = failure.message
         self._ledger.gave_up(job.key, lane.source.name, failure.reason, failure.message)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from realm.sections import GuidanceConfig
 from realm.tasks.base import Comment, Question
@@ -21,8 +22,8 @@ class Guidance:
     Args:
         comments: all there are.
         settings: `probability` ρ per sample; `match`: `tag` shows those that share a tag with the question, `always`
-            all, `retrieval` the `top` best by BM25 (package bm25s) among those that share a word with it which tells
-            something: no function word, and none that most comments have.
+            all, `retrieval` the `top` best by BM25 (package bm25s) among those of whose words it has `floor` or more.
+            Words that tell something count: no function word, and none that most comments have.
     """
 
     def __init__(self, comments: Sequence[Comment], settings: GuidanceConfig) -> None:
@@ -63,7 +64,9 @@ class Guidance:
                 f"no sample will be guided (see guidance.comments and guidance.match){why}"
             )
         elif without:
-            yield f"no expert comment matches {len(without)} of {len(questions)} questions{why}"
+            yield (
+                f"no expert comment matches {len(without)} of {len(questions)} questions, which are asked without{why}"
+            )
         if (
             self.settings.match != "tag" or self.settings.comments is None
         ):  # a task's own comments are as they should be
@@ -77,10 +80,10 @@ class Guidance:
 
     def why_none(self, question: Question) -> str:
         """Why `retrieval` finds no comment for the question, with its words; "" where it finds one."""
-        return "" if self.matching(question) else self._indexed().why_none(question.question)
+        return "" if self.matching(question) else self._indexed().why_none(question.question, self.settings.floor)
 
     def _best(self, question: Question) -> tuple[Comment, ...]:
-        best = self._indexed().best(question.question, self.settings.top)
+        best = self._indexed().best(question.question, self.settings.top, self.settings.floor)
         return tuple(self.comments[number] for number in best)
 
     def _indexed(self) -> _Index:
@@ -95,34 +98,51 @@ class _Index:
     def __init__(self, comments: Sequence[Comment]) -> None:
         from bm25s import BM25
 
-        from realm.teacher.words import Words
+        from realm.teacher.words import PAIR, Words
 
         texts = [f"{comment.text} {' '.join(comment.tags)}" for comment in comments]
         self._words = Words(texts)
-        found = [self._words(text) for text in texts]
+        self._found = found = [self._words(text) for text in texts]
         held = Counter(word for words in found for word in words)
         self._known = frozenset(held)
         most = len(texts) / 2 if len(texts) >= COMMON_FROM else len(texts)
-        self._telling = frozenset(word for word, times in held.items() if times <= most)
+        self._telling = {
+            word: math.log(1 + (len(texts) - times + 0.5) / (times + 0.5))
+            for word, times in held.items()
+            if times <= most
+        }
+        # Of the text alone: tags are further words to be found by, none that a question should have too.
+        self._sizes = [
+            sum(self._telling.get(word, 0.0) / (2 if PAIR.fullmatch(word) else 1) for word in self._words(comment.text))
+            for comment in comments
+        ]
         self._scores = BM25()
         if held:
             # The empty word keeps the index from failing at a comment without any.
             listed = [[word for word, forms in words.items() for _ in forms] or [""] for words in found]
             self._scores.index(listed, show_progress=False)
 
-    def best(self, text: str, top: int) -> list[int]:
-        """The numbers of the comments that share a telling word with a text, best first; equal ones in their order."""
+    def share(self, number: int, asked: Iterable[str]) -> float:
+        """How much of a comment the words of a text are: of its telling words, each weighed by how few have it."""
+        found = self._found[number]
+        return sum(self._telling[word] for word in asked if word in found) / (self._sizes[number] or 1.0)
+
+    def best(self, text: str, top: int, floor: float) -> list[int]:
+        """The numbers of the comments of whose words a text has that share, best first; equal ones in their order."""
         asked = [word for word in self._words(text) if word in self._telling]
         if not asked:
             return []
         scores = self._scores.get_scores(asked).tolist()
         order = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
-        return [number for number in order[:top] if scores[number] > 0]
+        return [number for number in order if scores[number] > 0 and self.share(number, asked) >= floor][:top]
 
-    def why_none(self, text: str) -> str:
+    def why_none(self, text: str, floor: float) -> str:
         asked = self._words(text)
         if not asked:
             return "it has no word to look for"
+        if telling := {word: forms for word, forms in asked.items() if word in self._telling}:
+            most = max(self.share(number, telling) for number in range(len(self._found)))
+            return f"it has at most {most:.1%} of a comment's words, and guidance.floor is {floor:g}: {_named(telling)}"
         if common := {word: forms for word, forms in asked.items() if word in self._known}:
             return f"it shares with them only words that most of them have: {_named(common)}"
         return f"none of its words is in a comment: {_named(asked)}"

@@ -10,11 +10,13 @@ from decimal import Decimal
 from itertools import count
 
 from realm.teacher.ledger import Sums
-from realm.teacher.pacing import Pace
+from realm.teacher.pacing import Pace, counted
 from realm.teacher.plan import Job, Source, parameters_hash
 
 #: Answers of a teacher of which at least one must be usable.
 FIRST_ANSWERS = 50
+#: So many questions may be at fault themselves where nothing else failed.
+FEW = 5
 _NEW = "then collect into another --out, or with --overwrite, which keeps this bank beside the new one"
 _ADVICE = {
     "cut": f"raise teachers.{{name}}.sampling.max_tokens, {_NEW}",
@@ -50,6 +52,7 @@ class Tally:
         failures: failed requests by reason; `given_up`: samples by the reason of their last failure.
         problems: kept CoTs by what is wrong with them.
         spent: by every start of the collection, as the ledger has it; `currency` is that of its cost.
+        lost: given up samples by question.
         complaint: the last failure of a sample that was given up.
         budget: the limit that stopped the collection, or ""; `next_most`: of what it limits, what the next request
             could have used.
@@ -71,6 +74,7 @@ class Tally:
     problems: Counter[str] = field(default_factory=Counter)
     spent: Sums = field(default_factory=Sums)
     currency: str = ""
+    lost: Counter[str] = field(default_factory=Counter)
     complaint: str = ""
     budget: str = ""
     next_most: Decimal = Decimal(0)
@@ -105,6 +109,8 @@ class Lane:
         self._closed = False
         self._usable = False
         self._problems: Counter[str] = Counter()
+        #: Requests that failed since the last answer: reasons by question.
+        self.failed: dict[str, Counter[str]] = {}
 
     @property
     def under_way(self) -> int:
@@ -181,6 +187,19 @@ class Lane:
         name, most = self.source.name, self._problems.most_common(1)[0][0]
         said = ", ".join(f"{problem}: {number}" for problem, number in self._problems.most_common())
         return f"none of the first {total} answers is usable ({said}); {_ADVICE[most].format(name=name)}"
+
+    def blamed(self) -> str:
+        """Where nothing is left but a few questions that fail again and again: which these are, and what to do."""
+        if not self.pace.started or self._fresh is not None or len(self.failed) > FEW:
+            return ""
+        told = ", ".join(f"{question} ({counted(reasons)})" for question, reasons in self.failed.items())
+        all_for, them = ("one question", "it") if len(self.failed) == 1 else (f"{len(self.failed)} questions", "them")
+        longer = "raise collect.timeout, or " if any("timeout" in reasons for reasons in self.failed.values()) else ""
+        return (
+            f". All of them were for {all_for}: {told}. Everything else was answered, so the fault is likely there "
+            f"and not with the endpoint. What came is kept, and training can use it. For the rest --resume: {longer}"
+            f"take {them} out of the file of questions first"
+        )
 
     def due(self) -> float | None:
         """When the next call can leave at the earliest, as far as this lane knows; None if nothing is left."""

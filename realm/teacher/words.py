@@ -46,6 +46,10 @@ _RUN = re.compile(
 )
 
 
+#: A pair of neighbours. About half of a text's pairs lie across two words and are found in no other text.
+PAIR = re.compile(rf"[{_PAIRS}]{{2}}")
+
+
 class Words:
     """Cuts texts into words; Latin letters are read as the language that most function words of `sample` are of."""
 

@@ -68,7 +68,7 @@ class ReaLMTrainer(RouteTrainer):
             Besides the columns of the dataset they get `question_id`, `routes` (those in the prompt), `p`, `tau`.
         processing_class: the tokenizer; None: the one beside the model.
         share: whether prompts are forwarded once a group, where that is found to change nothing.
-        callbacks, peft_config, and what else GRPOTrainer takes: handed on.
+        callbacks, more: handed on, as is whatever else GRPOTrainer takes (`peft_config`, …).
 
     Raises:
         ConfigError: a setting is unknown or out of range.

@@ -246,12 +246,6 @@ def test_desk_show_refuses_an_unknown_split(realm: Realm) -> None:
     assert "test" in message
 
 
-def test_build_base_refuses_a_used_folder(work: Path, realm: Realm) -> None:
-    before = tree(work)
-    assert str(work) in refused(realm("desk", "build-base", "--out", str(work), "--steps", "1"))
-    assert tree(work) == before
-
-
 def test_quickstart_refuses_a_used_name(work: Path, realm: Realm) -> None:
     (work / "runs" / "quickstart").mkdir(parents=True)
     (work / "runs" / "quickstart" / "results.json").write_text("{}")

@@ -193,7 +193,10 @@ def test_what_was_given_up_is_said(here: Path, realm: Realm) -> None:
         change(here, wire=wire)
         result = realm("collect", "config.yaml", "--out", "bank")
     assert result.exit_code == 3, result.output
-    assert "2 samples were given up (400: 2); the last: the endpoint answered 400: scripted error 400" in result.stderr
+    assert (
+        "2 samples were given up (400: 2), of the question q3 (2); the last: the endpoint answered 400: "
+        in result.stderr
+    )
     assert "2 of 24 requests failed: 400: 2" in result.stdout
     assert "22 CoTs added" in result.stdout
 

@@ -96,6 +96,16 @@ def test_no_card_names_code_to_be_run(trained: Path, tmp_path: Path) -> None:
     assert Student(copy).ask("3 plus 4").answer
 
 
+def test_a_card_that_unfolds_without_end(trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained / "model", tmp_path / "copy")
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(30))
+    card = copy / "README.md"
+    told = card.read_text().replace("template_arguments: {}", "template_arguments: {unread: *a29}")
+    card.write_text(told.replace("---\n", f"---\n{laughs}", 1))
+    with pytest.raises(ConfigError, match="unread"):
+        Student(copy)
+
+
 def test_a_model_of_a_run_without_a_card(trained: Path, tmp_path: Path, student: Student) -> None:
     """As earlier versions left it."""
     run = shutil.copytree(trained, tmp_path / "run")

@@ -61,6 +61,15 @@ def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
     assert data.base_model is None, "a directory of this machine is no name of the Hub"
 
 
+def test_a_base_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
+    other = config.changed({"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
+    text = card(trained, other, TinyTask())
+    data = ModelCard(text).data
+    assert (data.base_model, data.license) == ("owner/some-1B", None)
+    assert "`owner/some-1B`; its licence: not known" in text
+    assert "given `thinking` = `’<b>`." in text and "**{'thinking': '`<b>'}" in text
+
+
 def test_the_text_tells_how_it_was_made(trained: Path) -> None:
     text = (trained / "model" / "README.md").read_text(encoding="utf-8")
     for part in ("`base`; its licence: mit", "`realm-r1`", "SFT 2, RL 4", "12 `train`, 8 `validation`, 8 `test`"):

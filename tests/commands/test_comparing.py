@@ -83,6 +83,21 @@ def test_a_model_without_an_evaluation_is_asked_the_questions_of_the_other(
     assert sorted(tmp_path.iterdir()) == before, "nothing is left"
 
 
+def test_a_model_that_a_run_left_on_its_way_has_no_evaluation_of_the_run(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def noted(config: Config, model: str, **given: Any) -> object:
+        asked.append(model)
+        return evaluate(config, model, **given)
+
+    monkeypatch.setattr(comparing, "evaluate", noted)
+    found, _ = compare(trained, trained / "checkpoints" / "sft" / "round-0" / "model")
+    assert asked == [str(trained / "checkpoints" / "sft" / "round-0" / "model")]
+    assert [row.name for row in found[0].results if row] == ["run", "model"]
+
+
 def test_other_questions_are_refused(trained: Path, base: Path, tmp_path: Path) -> None:
     other = changed(base, tmp_path / "other", lambda row: row.update(question="8 plus 8"))
     refused = cli(trained, other)

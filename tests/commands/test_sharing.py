@@ -57,6 +57,10 @@ def test_a_folder_that_is_used(run: Path, tmp_path: Path) -> None:
     (out / "model-00001-of-00002.safetensors").write_text("of another model")
     assert cli(run, out, "--overwrite").exit_code == 0
     assert (out / "mine.doc").exists() and not (out / "model-00001-of-00002.safetensors").exists()
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("# Of something else")
+    assert "README.md: is there already" in cli(run, tmp_path / "project").output
+    assert [file.name for file in (tmp_path / "project").iterdir()] == ["README.md"]
     assert "is the model itself" in cli(run, run / "model").output
 
 

@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 import realm
 from realm.student.load import load_tokenizer
@@ -41,11 +42,14 @@ def url(model: Path) -> Iterator[str]:
         yield found
 
 
+def asked(model: Path) -> realm.Answer:
+    config = realm.load_config(overrides=["training.rl.max_completion_length=64"])
+    return realm.Student(model, config).ask(QUESTION, samples=0)
+
+
 @pytest.fixture(scope="module")
 def answer(model: Path) -> realm.Answer:
-    return realm.Student(model, realm.load_config(overrides=["training.rl.max_completion_length=64"])).ask(
-        QUESTION, samples=0
-    )
+    return asked(model)
 
 
 def block(language: str, beginning: str, url: str, model: Path) -> str:
@@ -75,6 +79,16 @@ def test_the_openai_client(url: str, model: Path, answer: realm.Answer) -> None:
     with redirect_stdout(io.StringIO()) as printed:
         exec(compile(block("python", "from openai", url, model), "page", "exec"), {})
     assert said(printed.getvalue()) == answer.answer
+
+
+def test_a_model_without_a_chat_template_is_asked_for_a_completion(url: str, model: Path, tmp_path: Path) -> None:
+    plain = shutil.copytree(model, tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink()
+    answer = asked(plain)
+    client = OpenAI(base_url=url, api_key="none")
+    reply = client.completions.create(model=str(plain), prompt=answer.prompt, temperature=0, max_tokens=64)
+    assert realm.parse(reply.choices[0].text, 0).answer == answer.answer
+    assert reply.usage is not None and reply.usage.prompt_tokens == len(encode(load_tokenizer(plain), answer.messages))
 
 
 def test_the_page_says_what_the_desk_is_asked(answer: realm.Answer) -> None:

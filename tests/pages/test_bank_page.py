@@ -142,6 +142,6 @@ def test_the_page_fits_and_nothing_in_it_acts(browser: Chromium, tmp_path: Path,
     page = write_bank_report(make_bank(tmp_path / "bank", shout).path)
     browser.show(page, width)
     assert browser.run("document.documentElement.scrollWidth") <= width
-    assert browser.run("window.pwned === undefined && document.images.length === 0 && document.scripts.length === 1")
+    assert browser.run("window.pwned === undefined && document.images.length === 0 && document.scripts.length === 2")
     assert browser.run("document.querySelectorAll('svg').length") >= 4
     assert min(browser.run(SCALES)) > 0.9

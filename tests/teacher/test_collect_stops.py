@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import signal
 from collections import Counter
@@ -48,6 +49,26 @@ def test_one_request_that_hangs_does_not_hide_that_all_others_fail(tmp_path: Pat
     assert "requests failed with no answer between them (500: " in message
     assert len(teacher.order) < 100
     assert len(rows(tmp_path / "bank")) == 3
+
+
+def test_two_questions_that_hang_are_named(tmp_path: Path) -> None:
+    def behave(ask: Ask, number: int) -> Reply | Failure:
+        hangs = ask.question.id in ("q3", "q7")
+        return Failure("timeout", "no whole answer within 2 s", billed=True) if hangs else right(ask)
+
+    teacher = FakeTeacher(behave)
+    message = stopped(tmp_path / "bank", teacher, "collect.give_up_after=7", "collect.retries=9", count=20)
+    assert re.search(
+        r"All of them were for 2 questions: q\d \(timeout: \d\), q\d \(timeout: \d\)\. Everything", message
+    )
+    assert "For the rest --resume: raise collect.timeout, or take them out of the file of questions first" in message
+    assert len(rows(tmp_path / "bank")) == 18
+
+
+def test_an_endpoint_that_goes_away_is_blamed_on_no_question(tmp_path: Path) -> None:
+    teacher = FakeTeacher(lambda ask, number: right(ask) if len(teacher.order) <= 3 else Failure("500", "broken"))
+    message = stopped(tmp_path / "bank", teacher, "collect.concurrency=1", "collect.give_up_after=6")
+    assert "All of them were" not in message
 
 
 @pytest.mark.parametrize("other", ["400", "500"])
