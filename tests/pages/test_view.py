@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
-from test_bank_page import ATTACK, make_bank
 from typer.testing import CliRunner
 
 from realm.bank.cot import CoT
@@ -25,6 +22,9 @@ from realm.cli.app import app
 from realm.commands import viewing
 from realm.commands.viewing import Server, View
 from realm.errors import DataError, ResourceError
+from tests.pages import fake_run
+from tests.pages.chromium import BROWSER, Chromium
+from tests.pages.test_bank_page import ATTACK, make_bank
 
 
 @contextmanager
