@@ -5,15 +5,31 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from realm.method.prompt import Tags
 from realm.method.reward import Rule, Weights
-from realm.method.routes import Strategy
+from realm.method.routes import STRATEGIES
 from realm.method.schedule import Granularity, Kind, Schedule
+from realm.plugins import check
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+#: The kinds of teachers of this package: what makes one (`realm.teacher.base.Wanted`), imported when it is asked for.
+TEACHERS = {
+    "scripted": "realm.desk.scripted:make_scripted",
+    "openai": "realm.teacher.endpoint:make_endpoint",
+    "transformers": "realm.teacher.local:make_local",
+}
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
 
@@ -37,11 +53,25 @@ class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
     name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
-    path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
-    test_path: str | None = Field(
-        None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
+    path: str | None = Field(
+        None,
+        description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
+        "hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT], without SPLIT its train.",
     )
-    test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    test_path: str | None = Field(
+        None, description="Test questions, as `path`; without it `test_size` of `path` are split off."
+    )
+    columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
+        {},
+        description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+    )
+    test_size: int | None = Field(
+        None,
+        ge=1,
+        description="Questions split off for the test where there is no `test_path`; null: a fifth, at most 200. Of "
+        "the rest a tenth, at most 100, are for validation.",
+    )
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
@@ -61,6 +91,13 @@ class TaskConfig(Section):
     max_train: int | None = Field(None, ge=1, description="Use at most this many training questions.")
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
+
+    @model_validator(mode="after")
+    def _used(self) -> TaskConfig:
+        """No size where nothing is split off, so that runs that note one are the same as those that do not."""
+        if self.test_size is not None and (self.name == "desk" or self.test_path):
+            self.test_size = None
+        return self
 
 
 class ModelSettings(Section):
@@ -115,9 +152,10 @@ class PriceConfig(Section):
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
 
-    kind: Literal["scripted", "openai", "transformers"] = Field(
+    kind: Annotated[str, AfterValidator(lambda name: check("teachers", name, TEACHERS))] = Field(
         "scripted",
-        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model).",
+        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model), or "
+        "package.module:attribute.",
     )
     model: str | None = Field(None, description="Name of the model at the endpoint, or a local model directory.")
     base_url: str | None = Field(None, description="Endpoint, e.g. http://127.0.0.1:8000/v1; null: OpenAI's own.")
@@ -144,7 +182,7 @@ class TeacherConfig(Section):
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
-        if self.kind != "scripted" and not self.model:
+        if self.kind in ("openai", "transformers") and not self.model:
             raise ValueError(f"a teacher of kind {self.kind} needs a `model`")
         return self
 
@@ -168,7 +206,11 @@ class CollectConfig(Section):
         6, ge=0, description="Further tries of a request that failed for a passing reason (429: 5 times as many)."
     )
     give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
-    splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
+    splits: list[str] = Field(
+        [],
+        description="Splits of the task to ask about; empty: every one. CoTs of train are learned from, those of other "
+        "splits shown where a student is evaluated with routes.",
+    )
     budget: BudgetConfig = BudgetConfig()
 
 
@@ -203,7 +245,9 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Strategy = Field("random", description="How k of the N are chosen.")
+    selection: Annotated[str, AfterValidator(lambda name: check("selections", name, STRATEGIES))] = Field(
+        "random", description=f"How k of the N are chosen: {', '.join(STRATEGIES)}, or package.module:attribute."
+    )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
     error_range: tuple[Probability, Probability] = Field((0.2, 0.8), description="Range of it under `balanced`.")
 
@@ -414,10 +458,16 @@ class InstructorSettings(Section):
     examples: int = Field(4, ge=1, description="Examples asked for each error, each with a request of its own.")
 
 
+def _recipe_there(name: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("reading"):
+        recipe(name)
+    return name
+
+
 class TrainingConfig(Section):
     """One training run."""
 
-    recipe: Annotated[str, AfterValidator(lambda name: recipe(name) and name)] = Field(
+    recipe: Annotated[str, AfterValidator(_recipe_there)] = Field(
         "realm-r1",
         description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline (see realm/recipes): "
         f"{', '.join(RECIPES)}; or package.module:attribute.",

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from realm.bank.cot import COLUMNS, CoT, encodable, escape
+from realm.bank.cot import COLUMNS, CoT, escape
 from realm.bank.folder import BankFolder
 from realm.bank.scan import groups
 from realm.errors import ResourceError
 from realm.files import writing
-from realm.tasks.base import Question
+from realm.tasks.base import Question, encodable
 
 Shape = Literal["jsonl", "flat", "parquet", "messages"]
 SHAPES: tuple[str, ...] = get_args(Shape)

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from realm.config import Config
+from realm.config import READING, Config
 from realm.display import printable
 from realm.errors import DataError
 from realm.recipes import RECIPES
@@ -173,7 +173,7 @@ def read_settings(path: Path, notes: list[str]) -> Config | None:
         return None
     for _ in range(2):
         try:
-            return Config.model_validate(tree)
+            return Config.model_validate(tree, context=READING)
         except ValidationError as error:
             problems = error.errors(include_url=False)
             for problem in problems:

@@ -78,6 +78,8 @@ class Meta(Row):
     """`run.seed`."""
     template_hash: str | None = field(default=None, metadata=RARE)
     """Hash of the prompt's wording and tags."""
+    questions_hash: str | None = field(default=None, metadata=RARE)
+    """Hash of the task's questions and golds in their splits."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of Python and of the packages that decide the numbers."""
     machine: str = ""

@@ -20,6 +20,7 @@ from realm.bank.cot import digest
 from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError, ModelError
 from realm.method.prompt import Wording
+from realm.plugins import trust
 from realm.student.generate import completion_text, end_tokens
 from realm.student.load import context_length, load_model, load_tokenizer
 from realm.student.prompts import present
@@ -106,6 +107,7 @@ class ReaLMTrainer(RouteTrainer):
             raise ConfigError("processing_class: give the tokenizer; the model does not say where its own is.")
         # TRL's own default is bfloat16, which transformers refuses without an accelerator.
         args = copy(args) or GRPOConfig(f"{Path(path).name or 'student'}-realm", bf16=torch.cuda.is_available())
+        trust(verifier)
         held = Bank.from_dataset(bank, verifier, choices) if isinstance(bank, Dataset) else bank
         held = held if isinstance(held, Bank) or held is None else Bank.open(held)
         config = configuration(

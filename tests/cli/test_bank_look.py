@@ -134,7 +134,7 @@ def test_a_file_of_cots_is_a_bank_too(write: Callable[..., str]) -> None:
     [
         (["stats", "nowhere"], "there is no such bank"),
         (["select", "{bank}", "--question", "nine"], "no usable CoT for question 'nine'"),
-        (["select", "{bank}", "--strategy", "best"], "expected one of random"),
+        (["select", "{bank}", "--strategy", "best"], "--strategy: expected random"),
         (["stats", "{bank}", "--model", "./nowhere"], "no such model directory"),
         (["errors", "{folder}"], "expected a bank"),
     ],
