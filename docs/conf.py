@@ -45,6 +45,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 nitpicky = True
+smartquotes = False  # --resume is no dash
 # What signatures name beside the classes of docs/reference/api.md: other libraries, whose pages would have to be asked
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [
