@@ -3,12 +3,13 @@
 #   make quickstart   install into .venv and train the tiny student, offline after the installation (10 minutes)
 #   make test         the fast tests; make test-slow: the others
 #   make check        lint, types and the fast tests
+#   make docs         the documentation as a site, in build/site/
 #
 # ARGS="…" is handed on, e.g. make quickstart ARGS=--fast, make test ARGS="-k reward -x".
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev quickstart test test-slow lint types check format clean
+.PHONY: help install install-dev quickstart test test-slow lint types check docs format clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python …` names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -23,7 +24,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 # Nothing is asked of a hub: neither by the quickstart nor by the tests.
-quickstart test test-slow: export HF_HUB_OFFLINE = 1
+quickstart test test-slow docs: export HF_HUB_OFFLINE = 1
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "Installing what builds the site ..."
+	@$(PIP_INSTALL) -c constraints.txt -e '.[docs]'
+	@touch $@
+
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
@@ -70,6 +76,11 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 check: lint types test
+
+# A link that leads nowhere, a page that no one finds, a docstring that cannot be read: each fails.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q --fail-on-warning -c docs -d build/doctrees . build/site
+	@echo "build/site/index.html"
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realm.bank.cot import CoT
     from realm.bank.store import Bank
+    from realm.commands.asking import Answer, Student
     from realm.commands.collecting import collect
     from realm.commands.configuring import load_config
     from realm.commands.evaluating import evaluate
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
     from realm.student.scoring import RewardFunction
     from realm.training.trainer import ReaLMTrainer
 
+#: The one place of it: the package is built with it, and `realm --version` shows it.
+__version__ = "0.1.0"
+
 _HOMES = {
     "realm.bank.cot": ("CoT",),
     "realm.bank.store": ("Bank",),
+    "realm.commands.asking": ("Answer", "Student"),
     "realm.commands.collecting": ("collect",),
     "realm.commands.evaluating": ("evaluate",),
     "realm.commands.reporting": ("report",),
@@ -47,6 +52,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "DEFAULT_WORDING",
+    "Answer",
     "Bank",
     "CoT",
     "Completion",
@@ -57,6 +63,7 @@ __all__ = [
     "Route",
     "Schedule",
     "Selection",
+    "Student",
     "Tags",
     "UserError",
     "Weights",
@@ -77,8 +84,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("realm-slm")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(_HOME[name]), name)

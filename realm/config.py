@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
+from realm.plugins import trust
 from realm.recipes import known, recipe
 from realm.sections import (
     BankConfig,
@@ -38,6 +39,9 @@ from realm.sections import (
     TrainingConfig,
 )
 from realm.written import read_yaml
+
+#: Context of a validation that only reads a configuration: a recipe that is not to be had has its settings there.
+READING = {"reading": True}
 
 
 class Config(Section):
@@ -63,7 +67,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _as_the_recipe_has_it(self) -> Config:
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
-        for key, value in recipe(self.training.recipe).settings.items():
+        fixed = known(self.training.recipe)
+        for key, value in fixed.settings.items() if fixed else ():
             if self.get(key) != value:
                 section, _, last = key.rpartition(".")
                 setattr(self.get(section), last, value)
@@ -72,7 +77,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.task.name in ("gsm8k", "jsonl") and not self.task.path:
-            raise ValueError(f"task.path is needed for the task {self.task.name}: the JSONL file of training questions")
+            raise ValueError(f"task.path is needed for the task {self.task.name}: the file of training questions")
         if self.bank.path is None and self.routes.k > self.bank.samples:
             raise ValueError(
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
@@ -200,17 +205,19 @@ def _explain(error: ValidationError, file: str, overrides: Sequence[str]) -> Con
     return ConfigError("\n".join(lines))
 
 
-def _set(tree: dict[str, Any], assignment: str) -> None:
+def _value(assignment: str) -> Any:
     key, sep, text = assignment.partition("=")
-    key = key.strip()
-    if not sep or not key:
+    if not sep or not key.strip():
         raise ConfigError(f"--set {assignment}: expected KEY=VALUE, e.g. --set training.rl.steps=200.")
     try:
-        value = read_yaml(text, key)
+        return read_yaml(text, key.strip())
     except yaml.YAMLError:
-        value = text
-    node = tree
-    *parents, last = key.split(".")
+        return text
+
+
+def _set(tree: dict[str, Any], assignment: str) -> None:
+    value, node = _value(assignment), tree
+    *parents, last = _key(assignment).split(".")
     for depth, parent in enumerate(parents, 1):
         child = node.setdefault(parent, {})
         if not isinstance(child, dict):
@@ -222,6 +229,8 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (or the defaults), apply `KEY=VALUE` overrides and validate.
+
+    What overrides name, and a file that is not a run's own, may be imported as a plug-in (`realm.plugins.trust`).
 
     Raises:
         ConfigError: the file is missing or is not YAML, a key is unknown, or a value is out of range.
@@ -242,6 +251,9 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
+        if not Path(path).with_name("meta.json").exists():  # a run's file may be anybody's
+            trust(tree)
+    trust([_value(text) for text in overrides])
     before = _recipe(tree)
     for assignment in overrides:
         _set(tree, assignment)

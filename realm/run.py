@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
+from realm import __version__
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, to_line, write_atomic, writing
@@ -57,10 +58,10 @@ R = TypeVar("R", bound=Row)
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for name in ("realm-slm", "torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
+    found = {"python": platform.python_version(), "realm-slm": f"{__version__} (sources {sources()})"}
+    for name in ("torch", "transformers", "trl", "accelerate", "tokenizers", "numpy"):
         try:
-            found[name] = version(name) + (f" (sources {sources()})" if name == "realm-slm" else "")
+            found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
@@ -154,6 +155,7 @@ class RunFolder:
         config: Config,
         *,
         template_hash: str = "",
+        questions_hash: str | None = None,
         overwrite: bool = False,
         resume: bool = False,
         there: bool | None = None,
@@ -165,6 +167,7 @@ class RunFolder:
 
         Args:
             template_hash: hash of the prompt's wording and tags, kept in meta.json.
+            questions_hash: hash of the task's questions, kept there too; a run goes on with the same ones only.
             overwrite: a run of this name is deleted, all but its banks (`KEPT`).
             resume: a run of this name is continued; its configuration must be the same in all that decides the result.
                 Where there is none it is started, so that one command serves a job that is queued again and again.
@@ -173,7 +176,7 @@ class RunFolder:
         Raises:
             ResourceError: the name is used (on resume: by what is no run), another process works there or has begun
                 the run since, or the disk refuses.
-            ConfigError: the name is no folder name, or the configuration differs from the one to be resumed.
+            ConfigError: the name is no folder name, or configuration or questions differ from those to be resumed.
         """
         name, path = config.run.name, config.run_path
         if name != Path(name).name or name in ("", ".", ".."):
@@ -194,6 +197,11 @@ class RunFolder:
         if there is not None and going_on != there:
             raise ResourceError(f"{path}: another process has changed this run meanwhile; give the command once more.")
         if going_on:
+            if questions_hash and (run.meta.questions_hash or questions_hash) != questions_hash:
+                raise ConfigError(
+                    f"{path}: the interrupted run has other questions, what task.path names has changed since. Put the "
+                    "old content back (of a data set of the Hub: name its @REVISION), or start a new run.name."
+                )
             run._resume(config)
             return run
         if run._refuse(overwrite):
@@ -205,6 +213,7 @@ class RunFolder:
                     _origin(name, config),
                     recipe=config.training.recipe,
                     template_hash=template_hash,
+                    questions_hash=questions_hash,
                     started=_now(),
                     resumed=(),
                     status="running",

@@ -6,15 +6,31 @@ import datetime
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from realm.method.prompt import Tags
 from realm.method.reward import Rule, Weights
-from realm.method.routes import Strategy
+from realm.method.routes import STRATEGIES
 from realm.method.schedule import Granularity, Kind, Schedule
+from realm.plugins import check
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+#: The kinds of teachers of this package: what makes one (`realm.teacher.base.Wanted`), imported when it is asked for.
+TEACHERS = {
+    "scripted": "realm.desk.scripted:make_scripted",
+    "openai": "realm.teacher.endpoint:make_endpoint",
+    "transformers": "realm.teacher.local:make_local",
+}
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
 
@@ -38,11 +54,25 @@ class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
     name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
-    path: str | None = Field(None, description="JSONL or CSV file of training questions (gsm8k, jsonl).")
-    test_path: str | None = Field(
-        None, description="JSONL or CSV file of test questions; without it `test_size` is split off."
+    path: str | None = Field(
+        None,
+        description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
+        "hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT], without SPLIT its train.",
     )
-    test_size: int = Field(200, ge=1, description="Questions split off for the test when there is no `test_path`.")
+    test_path: str | None = Field(
+        None, description="Test questions, as `path`; without it `test_size` of `path` are split off."
+    )
+    columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
+        {},
+        description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+    )
+    test_size: int | None = Field(
+        None,
+        ge=1,
+        description="Questions split off for the test where there is no `test_path`; null: a fifth, at most 200. Of "
+        "the rest a tenth, at most 100, are for validation.",
+    )
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
@@ -67,6 +97,13 @@ class TaskConfig(Section):
     def called(self) -> str:
         """What its user calls it: the file of the questions, or the name of the task that brings its own."""
         return PurePath(self.path).name if self.path else self.name
+
+    @model_validator(mode="after")
+    def _used(self) -> TaskConfig:
+        """No size where nothing is split off, so that runs that note one are the same as those that do not."""
+        if self.test_size is not None and (self.name == "desk" or self.test_path):
+            self.test_size = None
+        return self
 
 
 class ModelSettings(Section):
@@ -101,8 +138,8 @@ class ModelSettings(Section):
 class SamplingConfig(Section):
     """How a teacher samples. What is null is not sent: the endpoint's own default holds."""
 
-    temperature: float | None = Field(0.8, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
+    temperature: float | None = Field(0.8, ge=0, description="How far samples differ; 0: the likeliest token.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Share of the probability that is sampled from.")
     max_tokens: int = Field(2048, ge=1, description="Tokens one answer may have; a longer one is cut and marked.")
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="What the endpoint calls it (newer OpenAI models: max_completion_tokens)."
@@ -121,9 +158,10 @@ class PriceConfig(Section):
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
 
-    kind: Literal["scripted", "openai", "transformers"] = Field(
+    kind: Annotated[str, AfterValidator(lambda name: check("teachers", name, TEACHERS))] = Field(
         "scripted",
-        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model).",
+        description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model), or "
+        "package.module:attribute.",
     )
     model: str | None = Field(None, description="Name of the model at the endpoint, or a local model directory.")
     base_url: str | None = Field(None, description="Endpoint, e.g. http://127.0.0.1:8000/v1; null: OpenAI's own.")
@@ -150,7 +188,7 @@ class TeacherConfig(Section):
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
-        if self.kind != "scripted" and not self.model:
+        if self.kind in ("openai", "transformers") and not self.model:
             raise ValueError(f"a teacher of kind {self.kind} needs a `model`")
         return self
 
@@ -174,7 +212,11 @@ class CollectConfig(Section):
         6, ge=0, description="Further tries of a request that failed for a passing reason (429: 5 times as many)."
     )
     give_up_after: int = Field(20, ge=1, description="Failures in a row, no answer between them, that stop it all.")
-    splits: list[str] = Field([], description="Splits of the task to ask about; empty: every one.")
+    splits: list[str] = Field(
+        [],
+        description="Splits of the task to ask about; empty: every one. CoTs of train are learned from, those of other "
+        "splits shown where a student is evaluated with routes.",
+    )
     budget: BudgetConfig = BudgetConfig()
 
 
@@ -209,7 +251,9 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Strategy = Field("random", description="How k of the N are chosen.")
+    selection: Annotated[str, AfterValidator(lambda name: check("selections", name, STRATEGIES))] = Field(
+        "random", description=f"How k of the N are chosen: {', '.join(STRATEGIES)}, or package.module:attribute."
+    )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
     error_range: tuple[Probability, Probability] = Field((0.2, 0.8), description="Range of it under `balanced`.")
 
@@ -220,12 +264,14 @@ class FadeConfig(Section):
     schedule: Kind = Field(
         "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
     )
-    p_start: Probability = 1.0
-    p_end: Probability = 0.0
+    p_start: Probability = Field(1.0, description="p at the start.")
+    p_end: Probability = Field(0.0, description="p at the end.")
     hold: Probability = Field(0.0, description="τ until which p stays at p_start (`adaptive`: may stay).")
     fade_end: Probability = Field(0.9, description="τ from which p is p_end.")
     stairs: int = Field(4, ge=1, description="Number of stairs of `step`.")
-    granularity: Granularity = "route"
+    granularity: Granularity = Field(
+        "route", description="What p decides: each route for itself, all of a prompt, or how many are left."
+    )
     target: float = Field(
         0.9, gt=0, le=1, description="`adaptive`: success without routes at which p has come down to `floor`."
     )
@@ -257,10 +303,10 @@ class FadeConfig(Section):
 class RewardConfig(Section):
     """The two-stage reward r = format·ok + a·(answer + scores·scoring)."""
 
-    format: float = Field(0.1, ge=0)
-    answer: float = Field(1.0, ge=0)
-    scores: float = Field(0.5, ge=0)
-    rule: Rule = "l1"
+    format: float = Field(0.1, ge=0, description="For a completion of the asked form.")
+    answer: float = Field(1.0, ge=0, description="For a right answer.")
+    scores: float = Field(0.5, ge=0, description="For scores that tell the routes' labels; only with a right answer.")
+    rule: Rule = Field("l1", description="How well scores tell labels (`scoring`).")
 
     def weights(self) -> Weights:
         """The weights of the parts."""
@@ -270,9 +316,9 @@ class RewardConfig(Section):
 class PromptConfig(Section):
     """The surface of prompt and completion."""
 
-    think_tag: str = "think"
-    answer_tag: str = "answer"
-    scores_tag: str = "scores"
+    think_tag: str = Field("think", description="Name of the tag around the reasoning.")
+    answer_tag: str = Field("answer", description="Name of the tag around the answer.")
+    scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
 
@@ -290,7 +336,7 @@ class EvaluationConfig(Section):
     """Evaluation of a model directory without and with routes."""
 
     splits: list[str] = Field([], description="Held-out splits; empty: every split of the task but train, validation.")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, description="Prompts answered together.")
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
@@ -303,7 +349,7 @@ class SFTSettings(Section):
     steps: int = Field(100, ge=0, description="Optimizer steps.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
-    learning_rate: float = Field(2e-5, gt=0)
+    learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
     taught: Literal["positive", "distinct", "all", "tailored", "contrast"] = Field(
         "positive",
         description="Which CoTs: right ones, right ones that differ, all; or written for the student's errors.",
@@ -328,11 +374,13 @@ class RLSettings(Section):
     num_generations: int = Field(8, ge=2, description="G: completions per prompt (the group).")
     batch_size: int = Field(96, ge=2, description="Completions per optimizer step over all processes; a multiple of G.")
     micro_batch_size: int = Field(96, ge=1, description="Completions per forward and backward on one device.")
-    learning_rate: float = Field(1e-6, gt=0)
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
+    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer.")
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="Course of the learning rate after the warm-up: as it is, or down to 0."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Steps in which the learning rate rises to its value.")
     max_completion_length: int = Field(512, ge=1, description="Tokens a completion may have.")
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
     num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
@@ -351,10 +399,14 @@ class RLSettings(Section):
     sampler_memory: float = Field(
         0.8, ge=0, lt=1, description="`dynamic`: share of a kind's old reward kept when a batch brings a new one."
     )
-    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    max_grad_norm: float = Field(1.0, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="How the losses of tokens become one, as TRL's `loss_type`."
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Whose standard deviation advantages are divided by."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are shortened to this norm.")
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     gradient_checkpointing: bool = Field(
         False,
         description="Less memory, more time, also in the cold start. The update shares no prompts then: it reads a "
@@ -412,10 +464,16 @@ class InstructorSettings(Section):
     examples: int = Field(4, ge=1, description="Examples asked for each error, each with a request of its own.")
 
 
+def _recipe_there(name: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("reading"):
+        recipe(name)
+    return name
+
+
 class TrainingConfig(Section):
     """One training run."""
 
-    recipe: Annotated[str, AfterValidator(lambda name: recipe(name) and name)] = Field(
+    recipe: Annotated[str, AfterValidator(_recipe_there)] = Field(
         "realm-r1",
         description="realm-r1 (SFT, then RL), realm-zero (RL at once), or a baseline (see realm/recipes): "
         f"{', '.join(RECIPES)}; or package.module:attribute.",
@@ -428,7 +486,7 @@ class TrainingConfig(Section):
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
     eval_questions: int = Field(100, ge=0, description="Training-time evaluation uses this many; 0 turns it off.")
     log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")

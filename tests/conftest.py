@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -8,7 +9,15 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("tests.tiny")
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made stays, and trainers collect garbage by themselves: they need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +26,14 @@ def data_dir() -> Path:
     if not (path / "gsm8k_train.jsonl").exists():
         pytest.skip(f"no real data in {path}; set REALM_DATA_DIR")
     return path
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model directory of tests/tiny.py's student, taught once a session."""
+    from tests.tiny import save_student
+
+    return save_student(tmp_path_factory.mktemp("student"))
 
 
 @pytest.fixture

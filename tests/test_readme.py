@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 
+import realm
 from realm.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("maker", ["make_map.py", "make_run_reference.py", "make_step.py"])
+@pytest.mark.parametrize("maker", ["make_map.py", "make_config_reference.py", "make_run_reference.py", "make_step.py"])
 def test_a_page_that_is_written_by_a_command_is_current(maker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     made = runpy.run_path(str(ROOT / "docs" / maker))
@@ -32,3 +35,21 @@ def test_every_link_leads_to_a_file() -> None:
     targets = re.findall(r"\]\(((?!https?:)[^)#]+)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_key_has_a_meaning() -> None:
+    page = (ROOT / "docs" / "reference" / "config.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `\w+` \|.*\|\s*\|$", page, re.MULTILINE) == []
+
+
+def test_the_reference_of_the_interface_names_all_of_it() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\.\. auto\w+:: realm\.(\w+)(?:\(\))?$", page, re.MULTILINE)) == set(realm.__all__)
+
+
+def test_version_and_citation_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" in project["project"]["dynamic"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == realm.__version__
+    assert f"## [{realm.__version__}] - {cited['date-released']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -131,6 +131,18 @@ def test_resume_goes_on(config: Config) -> None:
     assert load_config(run.path / "config.yaml").training.save_every == 3
 
 
+def test_resume_refuses_other_questions_than_the_run_began_with(config: Config) -> None:
+    RunFolder.create(config, questions_hash="one")
+    RunFolder.create(config, questions_hash="one", resume=True)
+    with pytest.raises(
+        ConfigError, match=r"the interrupted run has other questions, what task\.path names has changed"
+    ):
+        RunFolder.create(config, questions_hash="two", resume=True)
+    config.run.name = "of-before"
+    RunFolder.create(config)
+    RunFolder.create(config, questions_hash="two", resume=True)
+
+
 def test_resume_refuses_another_configuration(config: Config) -> None:
     run = RunFolder.create(config)
     config.training.rl.steps += 1

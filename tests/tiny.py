@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -14,12 +14,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
+from realm.files import read_jsonl
 from realm.method.prompt import Tags, Wording, messages, target
 from realm.method.routes import Route
 from realm.run import RunFolder
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+
+if TYPE_CHECKING:
+    from realm.training.grpo import RouteTrainer
 
 CONTEXT = 128
 LENGTH = 24
@@ -194,8 +198,77 @@ def pool() -> VerifierPool:
     return VerifierPool("exact")
 
 
+def go(
+    config: Config,
+    task: TinyTask | None = None,
+    *,
+    judge: VerifierPool | None = None,
+    resume: bool = False,
+    **more: Any,
+) -> RunFolder:
+    """Train a run of the tiny task, or go on with it; `more`: `bank`, where it is another or none, and `progress`."""
+    from realm.training.prepare import prepare
+    from realm.training.recipes import train
+
+    task = task or TinyTask()
+    prepared = prepare(config, task, more.pop("bank", tiny_bank(task)))
+    run = new_run(config, resume=resume)
+    train(prepared, run=run, pool=judge or pool(), resume=resume, **more)
+    return run
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def killed_at(stage: str, round_: int, step: int) -> Any:
+    """A `progress` that ends a run behind this step."""
+
+    def progress(event: Any) -> None:
+        if (event.stage, event.round, event.step) == (stage, round_, step):
+            raise Killed
+
+    return progress
+
+
+def tiny_trainer(config: Config, output: Path, *, k: int | None = None, **more: Any) -> RouteTrainer:
+    """A trainer of the RL that a configuration names; `more`: `bank`, where it is another or none, and `callbacks`."""
+    from realm.student.load import load
+    from realm.training.grpo import make_grpo_trainer
+    from realm.training.renderer import Renderer
+    from realm.training.rewards import RouteReward
+
+    model, tokenizer = load(config.model.path)
+    torch.manual_seed(0)  # fresh adapters are drawn
+    task = TinyTask()
+    renderer = Renderer(config, task, more.pop("bank", tiny_bank(task)), tokenizer, CONTEXT, k=k)
+    return make_grpo_trainer(
+        config,
+        model=model,
+        tokenizer=tokenizer,
+        renderer=renderer,
+        reward=RouteReward(config, renderer.questions, pool()),
+        output=str(output),
+        seed=3,
+        callbacks=more.pop("callbacks", []),
+    )
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     """The tensors of a model directory."""
     from safetensors.torch import load_file
 
     return {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
+
+
+def figures(run: Path, file: str) -> list[dict[str, Any]]:
+    """The rows of a run's file without what a clock adds; none where there is no file."""
+    found = read_jsonl(run / file) if (run / file).exists() else []
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+
+
+def assert_same(run: Path, straight: Path) -> None:
+    """One run is the other: every row of it, and the weights bit for bit."""
+    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl", "predictions.jsonl"):
+        assert figures(run, file) == figures(straight, file), file
+    assert (run / "model/model.safetensors").read_bytes() == (straight / "model/model.safetensors").read_bytes()

@@ -29,7 +29,7 @@ from realm.analysis.answers import answer_of, read
 from realm.analysis.clusters import REPEATED, Cluster, Fault, cluster
 from realm.analysis.redundancy import agreeing
 from realm.analysis.sizes import Common
-from realm.analysis.steps import UNKNOWN, Reference, bare, cited, hedged, similarity
+from realm.analysis.steps import UNKNOWN, Reference, bare, similarity
 from realm.bank.cot import CoT
 from realm.bank.scan import Group
 from realm.display import printable
@@ -83,8 +83,6 @@ class Patterns:
         kinds: how the wrong CoTs leave the right ones, by count.
         in_clusters, across_questions: share of the analysed whose diverging step is that of at least `REPEATED` of
             them, and of these in several questions.
-        hedged, hedged_right, cited, cited_right: share of the diverging steps that hedge or cite a rule, and of the
-            right steps they stand against.
         clusters: of diverging steps, largest first.
         repeated: questions whose wrong CoTs agree most, most first.
     """
@@ -104,10 +102,6 @@ class Patterns:
     kinds: dict[str, int]
     in_clusters: float
     across_questions: float
-    hedged: float | None
-    hedged_right: float | None
-    cited: float | None
-    cited_right: float | None
     clusters: tuple[Cluster, ...]
     repeated: tuple[Repeated, ...]
 
@@ -237,8 +231,6 @@ def _conclude(
     clusters = cluster([fault for fault in faults if fault.divergence.kind != UNKNOWN])
     repeated = [one for one in clusters if len(one.faults) >= REPEATED]
     spanning = [one for one in repeated if one.questions > 1]
-    steps = [fault.divergence.step for fault in faults if fault.divergence.right]
-    against = [fault.divergence.right for fault in faults if fault.divergence.right]
     verdict, sentence = _verdict(number, minimum, answer_test, rule_test, coverage)
     return Patterns(
         verdict=verdict,
@@ -256,17 +248,9 @@ def _conclude(
         kinds=dict(Counter(fault.divergence.kind for fault in faults).most_common()),
         in_clusters=sum(len(one.faults) for one in repeated) / number if number else 0.0,
         across_questions=sum(len(one.faults) for one in spanning) / number if number else 0.0,
-        hedged=_share(hedged, steps),
-        hedged_right=_share(hedged, against),
-        cited=_share(cited, steps),
-        cited_right=_share(cited, against),
         clusters=tuple(clusters),
         repeated=_most_repeated(found),
     )
-
-
-def _share(holds: Callable[[str], bool], steps: Sequence[str]) -> float | None:
-    return sum(map(holds, steps)) / len(steps) if steps else None
 
 
 def _rules(found: Sequence[_Found], few: bool) -> tuple[list[Wrong], float]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from realm.bank.folder import BankFolder
 from realm.bank.scan import Group, groups
 from realm.errors import DataError
 from realm.exchange.importing import import_cots
 from realm.method.distance import mean_distance
-from realm.method.routes import Route, Selection, Strategy, draw
-
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+from realm.method.routes import STRATEGIES, Route, Selection, draw
+from realm.student.prompts import find_strategy
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def open_source(path: str | Path) -> Source:
 class Shown:
     """What one strategy puts into the prompt of a question at step 0, in prompt order, and how far apart it is."""
 
-    strategy: Strategy
+    strategy: str
     routes: tuple[Route, ...]
     distance: float | None
 
@@ -68,14 +67,14 @@ def preview(
     seed: int,
     show: int = 2,
     question_id: str | None = None,
-    strategies: Sequence[Strategy] = STRATEGIES,
+    strategies: Sequence[str] = tuple(STRATEGIES),
 ) -> list[Preview]:
     """The choice of each strategy for the first `show` questions that have a usable CoT, or for the one named.
 
     These are the very routes that training draws at step 0 with this seed, before any fading. The strategies stand in
     for that of `selection`.
 
-    Raises `DataError` where there is no such question.
+    Raises `DataError` where there is no such question, `ConfigError` where there is no such strategy.
     """
     previews: list[Preview] = []
     for question, cots in found:
@@ -85,7 +84,7 @@ def preview(
         name = cots[0].question_id
         shown = []
         for strategy in strategies:
-            by = replace(selection, strategy=strategy)
+            by = replace(selection, strategy=find_strategy(strategy, "--strategy"))
             chosen = draw(routes, by, seed=seed, question_id=name, step=0).routes
             shown.append(Shown(strategy, chosen, mean_distance([route.text for route in chosen])))
         text, gold = ("", "") if question is None else (question.question, question.answer)

@@ -77,16 +77,6 @@ def bare(step: str) -> tuple[str, ...]:
     return tuple(word for word in words(CITED.sub(" ", step)) if word not in _FILLERS)
 
 
-def hedged(step: str) -> bool:
-    """Whether the step holds a hedge such as `usually`."""
-    return not HEDGES.isdisjoint(words(step))
-
-
-def cited(step: str) -> bool:
-    """Whether the step appeals to a rule or a book."""
-    return CITED.search(step) is not None
-
-
 def similarity(one: Sequence[str], other: Sequence[str]) -> float:
     """Jaccard similarity of two bags of words, in [0, 1]."""
     left, right = set(one), set(other)

@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from realm.method.routes import Route
-from realm.tasks.base import Comment
+from realm.tasks.base import Comment, encodable
 from realm.tasks.verify import UNREADABLE
 
 #: What can be wrong with a teacher's answer as such: nothing came, it was cut at the token limit, the teacher refused,
@@ -58,7 +58,7 @@ class CoT:
 
     @property
     def usable(self) -> bool:
-        """Whether it may be shown to a student: it is labelled, and there is nothing wrong with it as an answer."""
+        """Whether it may be shown to a student, as it is labelled and there is nothing wrong with it as an answer."""
         return self.label is not None and not self.problem
 
     def route(self) -> Route:
@@ -89,15 +89,6 @@ COLUMNS: dict[str, tuple[type, ...]] = {
     "meta": (str,),
     "escaped": (bool,),
 }
-
-
-def encodable(text: str) -> bool:
-    """Whether UTF-8 can hold the text: it has no lone surrogate."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def escape(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from realm.bank.cot import encodable, escape, unescape
-from realm.tasks.base import Question, normal
+from realm.bank.cot import escape, unescape
+from realm.tasks.base import Question, encodable, normal
 
 QUESTION_COLUMNS = ("id", "question", "answer", "split", "kind", "tags", "escaped")
 

@@ -14,6 +14,7 @@ from realm.bank.questions import from_question
 from realm.bank.scan import Group, group
 from realm.errors import DataError
 from realm.method.routes import Route
+from realm.plugins import trust
 from realm.tasks.answers import final_answer, problem_of
 from realm.tasks.base import Comment, Question, text_id
 from realm.tasks.workers import VerifierPool
@@ -129,6 +130,7 @@ class Bank:
             bank.questions.setdefault(question.id, question)
             cots.append(cot)
         if verifier is not None:
+            trust(verifier)
             asked = [bank.questions[cot.question_id] for cot in cots]
             claims = [(cot.answer, one.answer, one.question) for cot, one in zip(cots, asked, strict=True)]
             with VerifierPool(verifier, list(choices)) as pool:

@@ -132,6 +132,7 @@ def validate(
     asked: Mapping[str, Question] | None = None,
     pool: VerifierPool | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    counted: Counter[str] | None = None,
 ) -> list[Finding]:
     """What is wrong with a bank, errors first; no error means that training can use it.
 
@@ -140,6 +141,7 @@ def validate(
         asked: the task's questions by id, whose text and gold the bank's are held against.
         pool: judges every labelled CoT anew, to find labels that it contradicts.
         progress: told now and then how many CoTs were looked at, each of which is looked at twice.
+        counted: is given the number of CoTs of each split of the questions that are `asked`.
 
     Memory does not grow with the bank. A folder that holds no bank at all raises `DataError`.
     """
@@ -148,6 +150,8 @@ def validate(
     with Register() as register:
         for done, (row, cot) in enumerate(_cots(folder, found), start=1):
             first = register.add(cot.id, done)
+            if counted is not None and asked and cot.question_id in asked:
+                counted[asked[cot.question_id].split] += 1
             if first is not None:
                 found.add("duplicate", f"{row}: {cot.id} is CoT number {first} too")
             if not done % _EVERY:

@@ -13,7 +13,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from realm.cli import bank, collect, desk, doctor, evaluate, experiment, export, quickstart, report, train
+from realm import __version__
+from realm.cli import (
+    ask,
+    bank,
+    collect,
+    compare,
+    desk,
+    doctor,
+    evaluate,
+    experiment,
+    export,
+    quickstart,
+    report,
+    train,
+    view,
+)
 from realm.cli.common import ARGUMENTS
 from realm.cli.failures import resource_message
 from realm.display import printable_lines
@@ -75,12 +90,7 @@ def _for_users(record: logging.LogRecord) -> bool:
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(f"realm {version('realm-slm')}")
-        except PackageNotFoundError:
-            typer.echo("realm, from a source tree that is not installed")
+        typer.echo(f"realm {__version__}")
         raise typer.Exit
 
 
@@ -121,7 +131,10 @@ app.command(epilog="Example: realm train configs/gsm8k.yaml --model models/my-sl
 )
 app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out runs/desk/eight-routes")(evaluate.evaluate)
 app.command(epilog="Example: realm experiment mrpv-alone --seeds 3 --jobs 2")(experiment.experiment)
+app.command(epilog='Example: realm ask runs/desk "..." --base')(ask.ask)
+app.command(epilog="Example: realm compare runs/desk desk-base")(compare.compare)
 app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
+app.command(epilog="Example: realm view runs/desk --open")(view.view)
 app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)
 app.add_typer(bank.app, name="bank")
 app.add_typer(export.app, name="export")

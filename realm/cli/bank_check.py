@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,7 @@ def validate(
     settings, task = settings_of("bank validate", config, overrides)
     asked = {q.id: q for split in task.splits() for q in task.rows(split)} if task else {}
     training = {question.id for question in task.rows("train")} if task else None
+    counted: Counter[str] = Counter()
     held_out = asked.keys() - training if training is not None else set()
     with ExitStack() as stack:
         pool = None
@@ -89,7 +91,10 @@ def validate(
             asked=asked,
             pool=pool,
             progress=lambda done: bar(done, total),
+            counted=counted,
         )
+    for split, size in Counter(question.split for question in asked.values()).items():
+        typer.echo(f"{printable(split)}: {size} question{'s' * (size != 1)} of the task, {counted[split]} CoTs")
     for finding in findings:
         _print(finding)
     errors = sum(finding.severity == "error" for finding in findings)

@@ -17,9 +17,24 @@ ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", metavar="CONFIG", help="YAML file of the task the CoTs are for.", show_default=False),
 ]
+
+
+def _named(verifier: str | None) -> str | None:
+    from realm.plugins import trust
+
+    trust(verifier)
+    return verifier
+
+
 VerifierName = Annotated[
     str | None,
-    typer.Option("--verifier", metavar="NAME", help="exact, number, choice, math, python or desk.", show_default=False),
+    typer.Option(
+        "--verifier",
+        metavar="NAME",
+        help="exact, number, choice, math, python, desk or package.module:attribute.",
+        show_default=False,
+        callback=_named,
+    ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of the slow verifiers.")]
 

@@ -22,7 +22,12 @@ ShapeName = Annotated[
 
 
 def import_bank(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, a JSON array, or Parquet.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="JSONL, a JSON array, Parquet, or a data set: hf:OWNER/NAME.", show_default=False
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the bank.", show_default=False)],
     config: ConfigPath = None,
     overrides: Overrides = None,
@@ -136,8 +141,10 @@ def _size(folder: Path) -> int:
 
 
 def _parts(file: Path, bar: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """The bar in rows of a Parquet file, or in megabytes, told only when the figure changes."""
-    unit = 1 if file.suffix.lower() == ".parquet" else 1_000_000
+    """The bar in rows of a Parquet file or a data set, or in megabytes, told only when the figure changes."""
+    from realm.tasks.hub import is_hub
+
+    unit = 1 if file.suffix.lower() == ".parquet" or is_hub(file) else 1_000_000
     last = -1
 
     def tell(done: int, total: int) -> None:

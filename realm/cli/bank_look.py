@@ -110,22 +110,19 @@ def select(
     """Show which routes each strategy of selection would put into a prompt, and how far apart they are."""
     from dataclasses import asdict
 
-    from realm.analysis.preview import STRATEGIES, open_source, preview
+    from realm.analysis.preview import open_source, preview
     from realm.cli.bank_print import print_previews
-    from realm.errors import ConfigError
-    from realm.method.routes import Selection
+    from realm.method.routes import STRATEGIES, Selection
+    from realm.plugins import trust
 
-    unknown = [name for name in strategy or () if name not in STRATEGIES]
-    if unknown:
-        raise ConfigError(f"--strategy: expected one of {', '.join(STRATEGIES)}, found {unknown[0]!r}.")
-    wanted = [name for name in STRATEGIES if strategy is None or name in strategy]
+    trust(strategy)
     found = preview(
         open_source(bank).groups(),
         Selection(k, error_ratio=error_ratio),
         seed=seed,
         show=show,
         question_id=question,
-        strategies=wanted,
+        strategies=list(dict.fromkeys(strategy or STRATEGIES)),
     )
     if as_json:
         _print_json([asdict(one) for one in found])

@@ -6,135 +6,39 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from realm.bank.unreadable import sentences
 from realm.display import printable
-from realm.text import bracketed, percent, points
+from realm.pages import bank_tables as tables
+from realm.text import percent
 
 if TYPE_CHECKING:
     from realm.analysis.agreement import Test
     from realm.analysis.patterns import Patterns
     from realm.analysis.preview import Preview
-
-#: Names of one grouping that are printed; --json has all.
-_NAMES = 12
+    from realm.pages.table import Table
 
 
 def print_stats(name: str, found: Mapping[str, Any]) -> None:
     """What `realm.analysis.stats.statistics` found."""
     console = Console(highlight=False)
-    _say(
-        console,
-        f"{printable(name)}: {found['cots']} CoTs for {found['questions']} questions",
-        *([f"{found['without_cots']} questions without any"] if found["without_cots"] else []),
-    )
-    _say(
-        console,
-        f"{percent(found['teaches_contrast_share'])} of the questions can teach contrast: {found['teaches_contrast']} "
-        "have right and wrong CoTs that are whole answers",
-    )
-    _say(
-        console,
-        f"usable, labelled and whole answers: {found['usable']} CoTs",
-        f"error ratio {_with(found, 'usable_error_ratio')}",
-    )
-    _say(
-        console,
-        f"by label alone: mixed {found['mixed']} questions ({percent(found['mixed_share'])})",
-        f"right ones only: {found['all_right']}",
-        f"wrong ones only: {found['all_wrong']}",
-    )
-    console.print(_ratios(found))
-    for title, counts in (("problems", found["problems"]), ("no label", found["reasons"])):
-        if counts:
-            named = (f"{printable(key, 40)} {counts[key]}" for key in list(counts)[:_NAMES])
-            _say(console, f"{title}: {', '.join(named)}")
-    for sentence in sentences(found["unreadable"]):
-        _say(console, sentence)
-    _print_guidance(console, found["guidance"])
-    redundancy = found["redundancy"]
-    if redundancy["pairs_compared"]:
-        must = (
-            ", as they must: the bank has two answers in all"
-            if redundancy["two_answers"] and redundancy["wrong_agreement"] is not None
-            else ""
-        )
-        _say(
-            console,
-            f"two wrong CoTs of a question agree: {_with(redundancy, 'wrong_agreement')}{must}",
-            f"near-duplicates: {_with(redundancy, 'near_duplicates')} of the pairs",
-            f"mean distance {redundancy['mean_distance']:.2f}",
-            f"distinct answers per question {redundancy['distinct_answers']:.1f}",
-            *(
-                [f"unreadable ones, not counted: {unreadable}"]
-                if (unreadable := redundancy["unreadable_answers"])
-                else []
-            ),
-        )
-    _print_lengths(console, found["lengths"])
+    _say(console, f"{printable(name)}: {found['cots']} CoTs for {found['questions']} questions")
+    for title, table in (
+        ("", tables.count_table(found)),
+        ("", tables.ratio_table(found)),
+        ("not judged", tables.reason_table(found)),
+        ("what guidance changed", tables.guidance_table(found)),
+        ("redundancy", tables.redundancy_table(found)),
+        ("lengths", tables.length_table(found)),
+    ):
+        _show(console, title, table)
+    for sentence in [*sentences(found["unreadable"]), tables.context_sentence(found)]:
+        if sentence:
+            _say(console, sentence)
     for teacher, sums in found["usage"].items():
         parts = [f"{value:,.0f} {key.replace('_', ' ')}" for key, value in sums.items() if not key.endswith("_cots")]
         _say(console, f"{printable(teacher, 40) or 'teacher'} reported {', '.join(parts)}")
-
-
-def _ratios(found: Mapping[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("CoTs of", no_wrap=True)
-    for head in ("number", "right", "wrong", "no label", "error ratio [95 %]"):
-        table.add_column(head, justify="right", no_wrap=True)
-    rows: list[tuple[str, Mapping[str, Any]]] = [("all", found)]
-    for grouping in ("guided", "teacher", "tag", "kind", "split"):
-        groups = found[f"by_{grouping}"]
-        if len(groups) > 1 or (grouping == "teacher" and groups):
-            largest = sorted(groups, key=lambda key: -groups[key]["cots"])[:_NAMES]
-            for key in largest:
-                # Fits 80 columns.
-                rows.append((key if grouping == "guided" else printable(f"{grouping} {key}", 28), groups[key]))
-            if len(groups) > _NAMES:
-                rows.append((f"({len(groups) - _NAMES} more: --json)", {}))
-    for name, counts in rows:
-        cells = [str(counts[key]) for key in ("cots", "right", "wrong", "unlabelled")] if counts else []
-        # As Text: a name of the bank is no markup.
-        table.add_row(Text(name), *cells, *([Text(_with(counts, "error_ratio"))] if counts else []))
-    return table
-
-
-def _print_guidance(console: Console, found: Mapping[str, Any]) -> None:
-    if not found["questions"]:
-        return
-    rows = [("guidance changed the share of right CoTs by", found)]
-    if len(found["by_teacher"]) > 1:
-        rows += [(f"  {printable(name, 40)}", effect) for name, effect in found["by_teacher"].items()]
-    usable = found["usable"]
-    if usable["mean"] is not None and usable["mean"] != found["mean"]:
-        rows.append(("  among the CoTs that are whole answers", usable))
-    for name, effect in rows:
-        ends, p = effect["interval"], effect["p"]
-        reach = f" {bracketed(ends[0], ends[1], points)}" if ends else ""
-        chance = f", p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}" if p is not None else ""
-        said = f"{name} {points(effect['mean'])} points{reach}{chance}"
-        _say(console, f"{said}, over {effect['questions']} questions with both")
-
-
-def _print_lengths(console: Console, found: Mapping[str, Any]) -> None:
-    for unit in ("words", "tokens"):
-        spread = found.get(unit)
-        if spread and spread["median"] is not None:
-            middle, long = f"median {spread['median']:.0f}", f"95 % up to {spread['p95']:.0f}"
-            longest = f"longest {spread['max']:.0f} (of {spread['sample']} CoTs)"
-            _say(console, f"{unit} of a CoT: {middle}, {long}, {longest}")
-    if "context" in found and found["context"]["questions"]:
-        fit = found["context"]
-        kept = "none" if fit["routes_that_fit"] is None else f"{fit['routes_that_fit']:.0f}"
-        _say(
-            console,
-            f"a prompt of {fit['limit']} tokens holds all {fit['k']} routes for {percent(fit['all_fit'])} "
-            f"of {fit['questions']} questions",
-            f"median that fits {kept}",
-            *([f"too long without any: {fit['question_alone_too_long']}"] if fit["question_alone_too_long"] else []),
-        )
 
 
 def print_patterns(name: str, found: Patterns, show: int) -> None:
@@ -170,12 +74,6 @@ def print_patterns(name: str, found: Patterns, show: int) -> None:
         f"the same diverging step at least three times: {percent(found.in_clusters)} of the wrong CoTs",
         f"in several questions: {percent(found.across_questions)}",
     )
-    if found.hedged is not None:
-        _say(
-            console,
-            f"hedged: {percent(found.hedged)} of the diverging steps, {percent(found.hedged_right)} of the right ones",
-            f"citing a rule: {percent(found.cited)}, {percent(found.cited_right)}",
-        )
     for one in found.clusters[:show]:
         if len(one.faults) > 1:
             _say(console, f"\n{len(one.faults)} CoTs, {one.questions} questions, {one.teachers} teachers: {one.kind}")
@@ -183,12 +81,8 @@ def print_patterns(name: str, found: Patterns, show: int) -> None:
             if one.right:
                 _say(console, f"  right: {printable(one.right, 300)}")
             _say(console, f"  e.g. {', '.join(printable(fault.cot_id, 60) for fault in one.faults[:3])}")
-    if found.repeated and show:
-        _say(console, "\nmost repeated wrong answers:")
-        for row in found.repeated[:show]:
-            answer, gold = printable(row.answer, 60), printable(row.gold, 60)
-            said = f"{printable(row.question_id, 40)}: {row.times} of {row.wrong} say {answer}, gold {gold}"
-            _say(console, f"  {said}: {printable(row.question, 100)}")
+    if show:
+        _show(console, "the same wrong answer", tables.repeated_table(found.as_dict(), show))
 
 
 def _tests(found: Patterns) -> list[tuple[str, Test]]:
@@ -225,7 +119,8 @@ def _say(console: Console, *parts: str) -> None:
     console.print(Text("; ".join(parts)), soft_wrap=True)
 
 
-def _with(found: Mapping[str, Any], name: str) -> str:
-    """A share with its interval."""
-    ends = found[f"{name}_interval"]
-    return percent(found[name]) + (f" {bracketed(*ends)}" if ends else "")
+def _show(console: Console, title: str, table: Table | None) -> None:
+    if table is not None:
+        shown = table.to_rich(title or None)
+        shown.box = None
+        console.print(shown)

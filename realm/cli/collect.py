@@ -76,7 +76,7 @@ def collect(
     if dry_run:
         held = look(there, again or ())
         estimates = survey(plan, held.ids, held.means, held.stale)
-        print_plan(folder, plan, estimates, budget)
+        print_plan(folder, task, plan, estimates, budget)
         spent = open_ledger(folder, resolved, plan).spent if there else Sums()
         print_outlook(estimates, spent, budget)
         typer.echo("dry run: nothing was sent, nothing was written")
@@ -91,7 +91,7 @@ def collect(
                 again=again or (),
                 task=task,
                 plan=plan,
-                announce=lambda estimates: print_plan(folder, plan, estimates, budget),
+                announce=lambda estimates: print_plan(folder, task, plan, estimates, budget),
                 watch=view.show,
             )
         except TeacherError:

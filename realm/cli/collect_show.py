@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from realm.text import grouped, percent, roughly
 if TYPE_CHECKING:
     from realm.bank.folder import BankFolder
     from realm.sections import BudgetConfig
+    from realm.tasks.base import Task
     from realm.teacher.lanes import Tally
     from realm.teacher.ledger import Sums
     from realm.teacher.plan import Estimate, Plan
@@ -29,8 +30,8 @@ RECENT = 30.0
 NAMED = 5
 
 
-def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
-    """What will be asked, what it will take, and how sure that is."""
+def print_plan(folder: Path, task: Task, plan: Plan, estimates: list[Estimate], budget: BudgetConfig) -> None:
+    """What will be asked, what it will take, of which split, and how sure that is."""
     owed = sum(estimate.samples for estimate in estimates)
     there = f"{_number(plan.size - owed)} are there, " if owed < plan.size else ""
     typer.echo(
@@ -38,6 +39,7 @@ def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: Budg
     )
     for estimate in estimates:
         _print_estimate(estimate)
+    _print_splits(task, plan, estimates)
     limits = [
         text
         for text in (
@@ -49,6 +51,31 @@ def print_plan(folder: Path, plan: Plan, estimates: list[Estimate], budget: Budg
     ]
     if limits:
         typer.echo(f"  budget, over every start: {', '.join(limits)}")
+
+
+def _print_splits(task: Task, plan: Plan, estimates: list[Estimate]) -> None:
+    """The questions of each split and what their CoTs take; what could be done without."""
+    asked = {question.split for question in plan.questions}
+    for split in task.splits():
+        size = len(task.rows(split))
+        owed = _owed(estimates, [split]) if split in asked else "not asked about (collect.splits)"
+        typer.echo(f"  {printable(split)}: {_number(size)} question{'s' * (size != 1)}, {owed}")
+    kept = [split for split in task.splits() if split in asked and split in ("train", "validation")]
+    spared = [split for split in task.splits() if split in asked and split not in kept]
+    if spared and kept and any(estimate.source.settings.kind != "scripted" for estimate in estimates):
+        names = printable(" and ".join(spared))
+        typer.echo(
+            f"  without {names} (--set 'collect.splits=[{', '.join(kept)}]') that is {_owed(estimates, spared)} less; "
+            f"a student is then evaluated on {names} without routes alone"
+        )
+
+
+def _owed(estimates: list[Estimate], splits: Sequence[str]) -> str:
+    """What the CoTs of these splits still take: requests, and money where the prices are known."""
+    parts = [estimate.splits[split] for estimate in estimates for split in splits if split in estimate.splits]
+    most = [part.cost()[1] for part in parts if not part.source.free]
+    cost = f", at most {money(sum(filter(None, most), Decimal(0)), _currency(estimates))}" * (None not in most)
+    return f"{_number(sum(part.samples for part in parts))} requests{cost if most else ''}"
 
 
 def print_outlook(estimates: list[Estimate], spent: Sums, budget: BudgetConfig) -> None:
@@ -92,7 +119,7 @@ def _print_estimate(estimate: Estimate) -> None:
         f"  {printable(source.name)}{model}: {_number(estimate.samples)} requests, "
         f"{_number(estimate.guided)} with comments of the expert"
     )
-    if source.settings.kind == "scripted" or not estimate.samples:
+    if source.teacher.costs == "nothing" or not estimate.samples:
         return
     typer.echo(
         f"    prompts: about {_number(estimate.prompt)} tokens, estimated as a quarter of their bytes; "

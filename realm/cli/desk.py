@@ -1,43 +1,16 @@
-"""`realm desk`: the embedded domain, to look at and to rebuild its base model."""
+"""`realm desk`: the embedded domain, to look at."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from realm.cli.live import progress_bar
-
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look at the embedded returns desk, and rebuild its base model.",
+    help="Look at the embedded returns desk.",
     epilog="Example: realm desk show --split ood",
 )
-
-
-@app.command("build-base", epilog="Example: realm desk build-base --out models/desk-base --seed 1")
-def build_base(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the model directory.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes cases, books and weights.")] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, help="Pre-training steps.", show_default="as for the packaged model"),
-    ] = None,
-) -> None:
-    """Pre-train the tiny base model from random rule books, none of them the shop's.
-
-    Writes an ordinary Hugging Face model directory with tokenizer, chat template and model card.
-    """
-    import os
-
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-    from realm.desk.build import build_base as build
-
-    with progress_bar("pre-training") as progress:
-        build(out, seed=seed, steps=steps, progress=progress)
-    typer.echo(f"wrote {out}")
 
 
 @app.command(epilog="Example: realm desk show --split ood --cases 3")

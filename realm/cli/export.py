@@ -1,4 +1,4 @@
-"""`realm export`: a run as files of other trainers."""
+"""`realm export`: a run as files of other trainers, its model as a folder to publish."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from realm.cli.common import ConfigFile, Model, Overrides, Overwrite, resolve
 from realm.errors import ConfigError
 from realm.files import fresh
 
-app = typer.Typer(no_args_is_help=True, help="Hand a run over to another trainer.")
+app = typer.Typer(no_args_is_help=True, help="Hand a run over to another trainer, or its model to others.")
 
 
 @app.callback()
 def export() -> None:
-    """Hand a run over to another trainer."""
+    """Hand a run over to another trainer, or its model to others."""
 
 
 @app.command(epilog="Example: realm export verl configs/gsm8k-gpu.yaml --out verl/gsm8k")
@@ -60,3 +60,40 @@ def verl(
             err=True,
         )
     typer.echo(f"start: {start_command(out)}")
+
+
+@app.command(epilog="Example: realm export hub runs/desk published/desk --push me/desk")
+def hub(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; it is made.")],
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push",
+            metavar="OWNER/NAME",
+            help="Upload them to the Hub, by HF_TOKEN or `hf auth login`.",
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="A new repository is for everybody; without it: private.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the folder to publish: the model, its tokenizer and its card, and nothing that is private.
+
+    No optimizer state, no configuration, no question, no place on this machine. Read README.md, the card, before you
+    publish it. Nothing is uploaded without --push.
+    """
+    if public and push is None:
+        raise ConfigError("--public: is for --push.")
+
+    from realm.commands import sharing
+
+    if push is not None:
+        sharing.check_name(push)
+    files = sharing.export_hub(run, folder, overwrite=overwrite)
+    for file in files:
+        typer.echo(str(file))
+    if push is not None:
+        typer.echo(f"pushed: {sharing.push(folder, files, push, public=public)}")

@@ -53,7 +53,7 @@ def collect(
         announce, watch: see `realm.teacher.collect.collect`.
 
     Returns:
-        The bank, and the tally: `Tally.left` samples are still owed, by the budget, refusals or failures.
+        The bank, and the tally, whose `left` samples are still owed, by the budget, refusals or failures.
 
     Raises:
         UserError: there is a bank, or it was collected with other settings; a teacher cannot be asked.

@@ -8,6 +8,7 @@ from pathlib import Path
 from realm import config
 from realm.config import Config
 from realm.errors import ConfigError
+from realm.run import RunFolder
 
 #: The configuration of the embedded desk.
 DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
@@ -33,3 +34,18 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: expected a list of KEY=VALUE, found the text {overrides!r:.60}.")
     return config.load_config(config_path(None if path is None else Path(path)), overrides)
+
+
+def run_above(path: Path) -> Path | None:
+    """The folder of the training run that `path` is, or lies in (its model, a checkpoint); None where there is none."""
+    for folder in (path.resolve(), *path.resolve().parents):
+        if (folder / "config.yaml").is_file() and (folder / "meta.json").is_file():
+            return folder if RunFolder(folder).meta.evaluated is None else None
+    return None
+
+
+def config_of(run: Path) -> Config:
+    """The configuration of a run, wherever its folder lies by now; raises `ConfigError` as `load_config`."""
+    found = load_config(run)
+    found.run.dir, found.run.name = str(run.parent), run.name
+    return found

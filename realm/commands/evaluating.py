@@ -38,7 +38,7 @@ def evaluate(
         overwrite: results that are there make room.
 
     Returns:
-        A summary of each split without and with routes: the rows of evaluations.jsonl.
+        A summary of each split without and with routes, as the rows of evaluations.jsonl are.
 
     Raises:
         UserError: there are results already, or `out` is a run's folder; the model, the task or the bank is not usable.

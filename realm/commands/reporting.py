@@ -8,10 +8,11 @@ from pathlib import Path
 from realm.bank.folder import BankFolder
 from realm.commands.showing import Showing, silent
 from realm.errors import ConfigError
-from realm.pages import write_report
-from realm.pages.bank import write_bank_report
-from realm.pages.experiment import write_experiment_page
+from realm.pages.bank import bank_page
+from realm.pages.experiment import experiment_page
+from realm.pages.page import run_page
 from realm.pages.pair import write_comparison
+from realm.pages.templates import Page
 from realm.rows.experiment import Results
 from realm.run_rows import read_row
 
@@ -46,6 +47,13 @@ def report(
         raise ConfigError(f"--model: counts a student's tokens in a bank, and {folder} is none.")
     if other is not None:
         return write_comparison(folder, Path(other), page, drawn)
+    return page_of(folder, model, reading).write(folder / "report.html" if page is None else page, drawn)
+
+
+def page_of(
+    folder: Path, model: str | None = None, reading: Showing[Callable[[int, int], None] | None] = silent
+) -> Page:
+    """The page of a run, of an experiment or of a bank; arguments and errors as of `report`."""
     if (folder / "bank.json").is_file():
         reader = None
         if model is not None:
@@ -53,10 +61,10 @@ def report(
 
             reader = student(model, None, 4, BankFolder.open(folder).info)
         with reading("reading the bank") as progress:
-            return write_bank_report(folder, page, progress or (lambda done, total: None), reader, drawn)
+            return bank_page(folder, progress or (lambda done, total: None), reader)
     if (results := read_row(folder, Results)) is not None:
-        return write_experiment_page(results, folder, page, drawn)
-    return write_report(folder, page, drawn)
+        return experiment_page(results)
+    return run_page(folder)
 
 
 def _path(given: str | Path | None) -> Path | None:

@@ -13,11 +13,13 @@ from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.pages import write_report
+from realm.pages.card import write_card
 from realm.processes import main_process, rank
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import stoppable
 from realm.student.prompts import make_wording
+from realm.tasks.base import questions_hash
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.training import recipes
@@ -98,7 +100,14 @@ def train(
                 recipes.train(prepared, run=place, pool=pool, resume=there, progress=progress)
             return None
         prompt = template_hash(make_wording(config, prepared.task), config.prompt.tags())
-        run = RunFolder.create(config, template_hash=prompt, overwrite=overwrite, resume=resume, there=there)
+        run = RunFolder.create(
+            config,
+            template_hash=prompt,
+            questions_hash=questions_hash(prepared.task),
+            overwrite=overwrite,
+            resume=resume,
+            there=there,
+        )
         try:
             if prepared.bank is not None and prepared.bank.path is None:
                 keep_bank(prepared.bank, run.path)
@@ -120,6 +129,7 @@ def train(
                     step=last.steps,
                     progress=shown,
                 )
+            write_card(run.path, config, prepared.task)
         except BaseException as error:
             with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
                 if isinstance(error, KeyboardInterrupt):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from realm.desk.book import habit_book
 from realm.desk.cases import tell
 from realm.desk.clerk import write_cot, write_example
 from realm.desk.task import DeskTask
 from realm.errors import ConfigError
-from realm.tasks.base import Comment, Question, Task
-from realm.teacher.base import Ask, Reply
+from realm.tasks.base import Comment, Question
+from realm.teacher.base import Ask, Reply, Wanted
 from realm.teacher.instructing import Mistake, Written
 
 
@@ -25,6 +26,7 @@ class ScriptedTeacher:
 
     batch = 64
     concurrent = False
+    costs: Literal["nothing"] = "nothing"
 
     def __init__(self, task: DeskTask, seed: int = 0, name: str = "scripted-clerk") -> None:
         self.name = name
@@ -78,8 +80,9 @@ class ScriptedInstructor(ScriptedTeacher):
         return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)
 
 
-def make_scripted(name: str, task: Task, seed: int, mistakes: Mapping[str, Mistake] | None) -> ScriptedTeacher:
-    """The scripted teacher of a run, or where there are mistakes the instructor; raises `ConfigError` off the desk."""
+def make_scripted(wanted: Wanted) -> ScriptedTeacher:
+    """The kind `scripted`, or where there are mistakes the instructor; raises `ConfigError` off the desk."""
+    name, task, seed, mistakes = wanted.name, wanted.task, wanted.config.run.seed, wanted.mistakes
     if not isinstance(task, DeskTask):
         raise ConfigError(
             f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "

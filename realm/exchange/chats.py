@@ -7,9 +7,9 @@ from typing import Any
 
 from realm.errors import DataError
 from realm.exchange.entries import Entry, Layout, read_entry, rest_of
-from realm.exchange.paths import find
 from realm.exchange.values import unescaped
 from realm.tasks.messages import CONTENT_KEYS, THOUGHT_KEYS, Said, read_message
+from realm.tasks.paths import find
 
 _ROLES = dict.fromkeys(("user", "human", "prompter"), "user") | dict.fromkeys(
     ("assistant", "gpt", "chatgpt", "model", "bot"), "assistant"

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from realm.errors import DataError
-from realm.exchange.paths import CHOICE_NAMES, Place, absent, name_of, place_of, taken
+from realm.tasks.paths import CHOICE_NAMES, Place, absent, name_of, place_of, taken
 
 #: Names under which a key of ours is recognised in a row; the first one that is there counts.
 QUESTION_NAMES: dict[str, tuple[str, ...]] = {

@@ -9,11 +9,11 @@ from typing import Any
 from realm.bank.cot import PROBLEMS, CoT
 from realm.errors import DataError
 from realm.exchange.common import MAP, NONE, inside
-from realm.exchange.paths import Path, Place, absent, name_of, pruned, taken
 from realm.exchange.values import answer as answer_of
-from realm.exchange.values import flag, hashes, identity, integer, meta_text, plain, seconds, texts, unescaped
+from realm.exchange.values import flag, hashes, identity, integer, meta_text, seconds, texts, unescaped
 from realm.tasks.answers import final_answer
 from realm.tasks.endings import ending
+from realm.tasks.paths import Path, Place, absent, name_of, plain, pruned, taken
 from realm.tasks.spoken import without_run_on
 
 

@@ -4,34 +4,30 @@
 cannot hold (lone surrogates) is refused by readers of JSON and of Parquet, so such a row is escaped as in the bank
 itself and says so under `escaped`.
 
-`datasets` takes the type of a key from the first ten megabytes of a file: every key is in every row, each with values
-of one type, and where a key is null or empty for long, a question that tells its type comes first.
+Every key is in every row, each with values of one type, so that `datasets` loads any of them. It takes types from the
+first ten megabytes of JSONL: where a key is null or empty for that long, Parquet has its type all the same.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from realm.bank.cot import COLUMNS, CoT, encodable, escape
+from realm.bank.cot import COLUMNS, CoT, escape
 from realm.bank.folder import BankFolder
-from realm.bank.scan import Group, groups
+from realm.bank.scan import groups
 from realm.errors import ResourceError
 from realm.files import writing
-from realm.tasks.base import Question
+from realm.tasks.base import Question, encodable
 
 Shape = Literal["jsonl", "flat", "parquet", "messages"]
 SHAPES: tuple[str, ...] = get_args(Shape)
 #: Rows of a row group of Parquet, and characters of text after which one is written.
 _ROWS, _TEXT = 4096, 16 << 20
-#: Characters of text at the start of a file in which readers look for the types of its keys.
-_START = 1 << 20
 _OTHERS = ("id", "question_id", "text", "answer", "label", "teacher", "escaped")
 
 
@@ -61,10 +57,7 @@ def export_bank(
 
     def rows() -> Iterator[dict[str, Any]]:
         done = 0
-        first = [] if shape == "parquet" else _telling((question, chosen(cots)) for question, cots in groups(folder))
-        names = {_id(group) for group in first}
-        later = (group for group in groups(folder) if _id(group) not in names)
-        for question, every in chain(first, later):
+        for question, every in groups(folder):
             cots = chosen(every)
             counts["questions" if cots else "without_cots"] += 1
             counts["cots"] += len(cots)
@@ -99,57 +92,6 @@ def _replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _id(group: Group) -> str:
-    question, cots = group
-    return question.id if question else cots[0].question_id
-
-
-def _telling(every: Iterable[Group]) -> list[Group]:
-    """Of the questions behind the start of a file the first ones that tell the types of keys which the start does not.
-
-    A handful: one for each key that may be null or empty. A date tells as little as null: readers of JSON take texts
-    for dates as long as all of them are some.
-    """
-    owed: set[str] | None = None
-    found: list[Group] = []
-    size = 0
-    for question, cots in every:
-        told = _types(question, cots)
-        owed = set(_OPEN) - told if owed is None else owed
-        if size >= _START and owed & told:
-            found.append((question, cots))
-        owed -= told
-        if not owed:
-            break
-        size += len(question.question) if question else 0
-        size += sum(len(cot.text) for cot in cots)
-    return found
-
-
-_DATE = re.compile(r"\s*\d{4}-\d\d-\d\d")
-#: Keys whose first rows may say nothing of their type: those that may be null or empty, and texts that may be dates.
-_OPEN = (
-    *("cots", "label", "prompt_tokens", "completion_tokens", "seconds", "tags", "comments"),
-    *("question", "gold", "kind", "text", "answer", "question_id", "id"),
-)
-
-
-def _types(question: Question | None, cots: list[CoT]) -> set[str]:
-    """The keys whose types these rows tell."""
-    told: set[str] = set()
-    if question is not None:
-        told |= {"tags"} if any(not _DATE.match(tag) for tag in question.tags) else set()
-        texts = {"question": question.question, "gold": question.answer, "kind": question.kind}
-        told |= {name for name, text in texts.items() if not _DATE.match(text)}
-    for cot in cots:
-        told.add("cots")
-        numbers = ("label", "prompt_tokens", "completion_tokens", "seconds")
-        told |= {name for name in numbers if getattr(cot, name) is not None}
-        told |= {"comments"} if cot.comments else set()
-        told |= {name for name in ("text", "answer", "question_id", "id") if not _DATE.match(getattr(cot, name))}
-    return told
 
 
 def _rows(question: Question | None, cots: list[CoT], shape: str, positives: bool) -> Iterator[dict[str, Any]]:

@@ -23,12 +23,12 @@ from realm.config import Config
 from realm.errors import DataError, ResourceError
 from realm.exchange.common import unrecognised
 from realm.exchange.entries import Entry
-from realm.exchange.rows import read_file
 from realm.exchange.shapes import Item, check_mapping, read_item
 from realm.files import writing
 from realm.tasks.base import Question, Task, normal, text_id
 from realm.tasks.gsm8k import final_answer
 from realm.tasks.jsonl import answer_text
+from realm.tasks.rows import read_file
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
 from realm.tasks.workers import VerifierPool
 
@@ -41,7 +41,7 @@ class Source:
     """What is imported, and how it is read.
 
     Attributes:
-        path: JSONL or Parquet file.
+        path: JSONL or Parquet file, or a data set (`hf:…`).
         mapping: our key -> dotted key of the file, where the file names things otherwise.
         gold: reads the gold answer of {"answer": …}.
         known: questions of the task. A row without id gets that of the known question of its text, and what the row

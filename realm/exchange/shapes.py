@@ -34,9 +34,9 @@ from realm.exchange.common import (
     unrecognised,
 )
 from realm.exchange.entries import Entry, Layout, read_entry, rest_of
-from realm.exchange.paths import Path, Place, absent, find, name_of, place_of, pruned, taken
-from realm.exchange.values import identity, plain, texts, unescaped
+from realm.exchange.values import identity, texts, unescaped
 from realm.tasks.answers import final_answer
+from realm.tasks.paths import Path, Place, absent, find, name_of, place_of, plain, pruned, taken
 
 
 @dataclass(frozen=True)

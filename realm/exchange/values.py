@@ -8,8 +8,10 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from realm.bank.cot import encodable, unescape
+from realm.bank.cot import unescape
 from realm.errors import DataError
+from realm.tasks.base import encodable
+from realm.tasks.paths import plain
 
 #: What others write for true and false, in any case.
 TRUE, FALSE = ("true", "yes", "correct", "right", "1", "1.0"), ("false", "no", "incorrect", "wrong", "0", "0.0")
@@ -25,21 +27,6 @@ def identity(where: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise DataError(f"{where}: `id` must be a text or an integer, found {value!a:.60}.")
     return plain(where, "id", value) or ""
-
-
-def plain(where: str, key: str, value: Any) -> str | None:
-    """A text, or a number written out; None where there is none."""
-    if value is None:
-        return None
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value)
-    if not isinstance(value, str):
-        raise DataError(f"{where}: expected `{key}` to be a text or a number, found {type(value).__name__}.")
-    if key != "answer" and not encodable(value):
-        raise DataError(f"{where}: `{key}` holds characters that UTF-8 cannot: {value!a:.60}.")
-    return value
 
 
 def texts(where: str, key: str, value: Any) -> tuple[str, ...]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from realm.config import Config
-from realm.sections import PACKAGED_BASE
+from realm.method.routes import STRATEGIES
+from realm.plugins import files
+from realm.recipes import RECIPES
+from realm.sections import PACKAGED_BASE, TEACHERS
+from realm.tasks.registry import TASKS
+from realm.tasks.verify import VERIFIERS
 
 _PACKAGED = Path(__file__).parent.parent / "desk" / "base"
 #: Files of banks and models that no outcome rests on.
@@ -24,20 +30,32 @@ def content(path: str | None) -> str:
     if not path:
         return ""
     place = Path(path).expanduser()
-    files = [place] if place.is_file() else _files(place)
-    stamp = tuple((str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in files)
+    stamp = _stamp([place] if place.is_file() else _files(place))
     return _digest(stamp) if stamp else ""
 
 
 def contents(config: Config) -> dict[str, str]:
-    """Digests of what the task, the comments and the student are read from, by what they are."""
+    """Digests of what the task, the comments and the student are read from, and of the sources of plug-ins, by the keys
+    that name them."""
     model = config.model.path
+    plugins = {
+        "task.name": files("tasks", config.task.name, TASKS),
+        "task.verifier": files("verifiers", config.task.verifier, VERIFIERS),
+        "routes.selection": files("selections", config.routes.selection, STRATEGIES),
+        "training.recipe": files("recipes", config.training.recipe, RECIPES),
+        **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
+    }
     return {
+        **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),
         "task.test_path": content(config.task.test_path),
         "guidance.comments": content(config.guidance.comments),
         "model.path": content(str(_PACKAGED) if model == PACKAGED_BASE else model),
     }
+
+
+def _stamp(files: Iterable[Path]) -> Stamp:
+    return tuple((str(file), (found := file.stat()).st_size, found.st_mtime_ns) for file in files)
 
 
 def _files(folder: Path) -> list[Path]:

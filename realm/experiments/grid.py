@@ -211,7 +211,7 @@ def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
     wanted = {name: tree[name] for name in _COLLECTED}
     wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
     wanted["seed"] = None if _costly(config) else config.run.seed
-    wanted["content"] = {key: value for key, value in contents(config).items() if key != "model.path"}
+    wanted["content"] = {key: value for key, value in contents(config).items() if key.split(".")[0] in _COLLECTED}
     folder = out / "banks" / _hash(wanted)
     banks.setdefault(folder, config)
     return config.changed({"bank.path": str(folder)})
@@ -241,6 +241,10 @@ def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | 
     if model is not None:
         tree["model"]["path"] = model
         del tree["content"]["model.path"]
+    # What only collects and trains decides no evaluation of a given model.
+    tree["content"] = {
+        key: value for key, value in tree["content"].items() if key.split(".")[0] not in ("teachers", "training")
+    }
     names = ("task", "model", "bank", "routes", "prompt", "evaluation", "content")
     return _hash({**{name: tree[name] for name in names}, "limit": _limit(config), "seed": config.run.seed})
 

@@ -6,13 +6,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Protocol
 
 from realm.method import seeds
 from realm.method.distance import farthest_point
 from realm.method.schedule import ALWAYS, Granularity, Schedule, fade
-
-Strategy = Literal["random", "balanced", "error_ratio", "diverse", "disagreement"]
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,36 @@ NOTHING = Draw((), 0.0)
 
 @dataclass(frozen=True)
 class Selection:
-    """Which routes of a question a prompt shows: `k` by `strategy` (see `select`), then faded by `schedule`.
+    """Which routes of a question a prompt shows: `k` by `strategy`, then faded by `schedule`.
 
-    `error_ratio` and `error_range` are read by the strategies `error_ratio` and `balanced`.
+    `strategy` is one of `STRATEGIES` by its name, or any other `Strategy`. `error_ratio` and `error_range` are read by
+    the strategies `error_ratio` and `balanced`.
     """
 
     k: int = 4
-    strategy: Strategy = "random"
+    strategy: str | Strategy = "random"
     error_ratio: float = 0.4
     error_range: tuple[float, float] = (0.2, 0.8)
     schedule: Schedule = ALWAYS
     granularity: Granularity = "route"
 
 
+class Strategy(Protocol):
+    """Chooses k of the routes, in the order in which the prompt shows them."""
+
+    def __call__(self, routes: Sequence[Route], k: int, rng: random.Random, selection: Selection, /) -> list[Route]:
+        """k different ones of the routes, which are at least as many and stand in the order of their ids.
+
+        `rng`, a function of seed, question and step, is the only source of chance; an order that tells something of
+        the labels would be learned.
+        """
+        ...
+
+
 def select(routes: Sequence[Route], selection: Selection, rng: random.Random) -> list[Route]:
     """k of the routes without replacement, shuffled; all of them (shuffled) where there are fewer than k.
+
+    Raises `ValueError` for a strategy that is none, or that chooses what it may not.
 
     `random`: every subset alike (the paper's choice). `error_ratio`: that share of the k is negative. `balanced`: the
     share is drawn evenly from `error_range` first. A share that is no whole number of routes is rounded up or down by
@@ -64,18 +77,38 @@ def select(routes: Sequence[Route], selection: Selection, rng: random.Random) ->
     possible, one route of each before a second of any, so that there is something to decide (labels do not count).
     """
     k, strategy = min(selection.k, len(routes)), selection.strategy
-    if strategy == "random":
-        return rng.sample(routes, k)
-    if strategy == "diverse":
-        chosen = [routes[index] for index in farthest_point([route.text for route in routes], k, rng)]
-        # The first chosen is the farthest from nothing: its place in the prompt must not tell.
-        rng.shuffle(chosen)
-        return chosen
-    if strategy == "disagreement":
-        return _disagreeing(routes, k, rng)
-    if strategy not in ("balanced", "error_ratio"):
-        raise ValueError(f"unknown selection {strategy!r}; expected one of {', '.join(get_args(Strategy))}")
-    wanted = k * (rng.uniform(*selection.error_range) if strategy == "balanced" else selection.error_ratio)
+    if isinstance(strategy, str):
+        if strategy not in STRATEGIES:
+            raise ValueError(f"unknown selection {strategy!r}; expected one of {', '.join(STRATEGIES)}")
+        return STRATEGIES[strategy](routes, k, rng, selection)
+    chosen = strategy(routes, k, rng, selection)
+    left = {id(route) for route in routes}
+    if len(chosen) != k or {id(route) for route in chosen} - left or len(set(map(id, chosen))) != k:
+        raise ValueError(f"the selection {strategy!r} is to give {k} of the {len(routes)} routes that it is given")
+    return chosen
+
+
+def _random(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
+    return rng.sample(routes, k)
+
+
+def _diverse(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
+    chosen = [routes[index] for index in farthest_point([route.text for route in routes], k, rng)]
+    # The first chosen is the farthest from nothing: its place in the prompt must not tell.
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _error_ratio(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
+    return _mixed(routes, k, rng, k * selection.error_ratio)
+
+
+def _balanced(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
+    return _mixed(routes, k, rng, k * rng.uniform(*selection.error_range))
+
+
+def _mixed(routes: Sequence[Route], k: int, rng: random.Random, wanted: float) -> list[Route]:
+    """k routes, shuffled, `wanted` of them negative as far as there are as many."""
     negatives = [route for route in routes if route.label == 0]
     positives = [route for route in routes if route.label != 0]
     n_negative = math.floor(wanted) + (rng.random() < wanted - math.floor(wanted))
@@ -85,7 +118,7 @@ def select(routes: Sequence[Route], selection: Selection, rng: random.Random) ->
     return chosen
 
 
-def _disagreeing(routes: Sequence[Route], k: int, rng: random.Random) -> list[Route]:
+def _disagreeing(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
     """k routes, shuffled: the answers take turns, in an order by lot, each with one of its routes by lot."""
     by_answer: dict[str, list[Route]] = {}
     for route in rng.sample(routes, len(routes)):
@@ -94,6 +127,16 @@ def _disagreeing(routes: Sequence[Route], k: int, rng: random.Random) -> list[Ro
     chosen = [route for _, _, route in sorted(turns, key=lambda item: item[:2])[:k]]
     rng.shuffle(chosen)
     return chosen
+
+
+#: The strategies of this package; `select` says what each does.
+STRATEGIES: dict[str, Strategy] = {
+    "random": _random,
+    "balanced": _balanced,
+    "error_ratio": _error_ratio,
+    "diverse": _diverse,
+    "disagreement": _disagreeing,
+}
 
 
 def draw(

@@ -24,13 +24,13 @@ Granularity = Literal["route", "question", "count"]
 class Schedule:
     """The probability p of external CoTs over training progress τ = step / total.
 
-        p ^
-    p_start |------.
-            |       '.            linear, cosine: from p_start at `hold` to p_end at `fade_end`
-            |         '.          step: `stairs` equal drops on the way, the last one at `fade_end`
-      p_end |           '-----    constant: p_start throughout
-            +------+----+----> τ
-                 hold fade_end
+            p ^
+        p_start |------.
+                |       '.            linear, cosine: from p_start at `hold` to p_end at `fade_end`
+                |         '.          step: `stairs` equal drops on the way, the last one at `fade_end`
+          p_end |           '-----    constant: p_start throughout
+                +------+----+----> τ
+                     hold fade_end
 
     `adaptive`: the cosine is the most that p can be, `fade_end` the deadline from which p is p_end. Before it
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from realm.analysis.answers import verifier_of
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import Student, statistics
@@ -14,7 +16,7 @@ from realm.bank.folder import BankFolder
 from realm.bank.scan import groups
 from realm.bank.unreadable import sentences
 from realm.display import printable
-from realm.files import write_atomic
+from realm.pages.bank_cots import SampledBank
 from realm.pages.bank_figures import agreement_figures, error_figures
 from realm.pages.bank_tables import (
     cluster_rows,
@@ -27,10 +29,11 @@ from realm.pages.bank_tables import (
     reason_table,
     redundancy_table,
     repeated_table,
+    split_table,
 )
-from realm.pages.export import save_figures
+from realm.pages.completions import script_json
 from realm.pages.svg import percent, points
-from realm.pages.templates import render
+from realm.pages.templates import Page
 
 
 def write_bank_report(
@@ -40,30 +43,44 @@ def write_bank_report(
     student: Student | None = None,
     figures: Path | None = None,
 ) -> Path:
-    """Write the page of a bank's folder; default `report.html` in the folder. Memory does not grow with the bank.
+    """Write the page of a bank's folder; default `report.html` in the folder; see `bank_page`.
 
-    `progress` is told how many of how many questions are read; each is read twice. With a `student` the page tells its
-    tokens and how many routes its prompts can hold. The folder `figures` gets every figure of it as SVG and PNG.
+    The folder `figures` gets every figure of it as SVG and PNG.
 
     Raises:
         DataError: the folder holds no bank, or a row of it is no CoT.
         ResourceError: the page or a figure cannot be written.
     """
+    return bank_page(bank, progress, student).write(bank / "report.html" if out is None else Path(out), figures)
+
+
+def bank_page(
+    bank: Path, progress: Callable[[int, int], None] = lambda done, total: None, student: Student | None = None
+) -> Page:
+    """The page of a bank. Memory does not grow with the bank.
+
+    `progress` is told how many of how many questions are read; each is read twice. With a `student` the page tells its
+    tokens and how many routes its prompts can hold. Raises `DataError` as `write_bank_report`.
+    """
     folder = BankFolder.open(bank)
+    sample = SampledBank()
     questions = sum(1 for _ in folder.iterate_questions())
     verifier = verifier_of(folder.info)
     found = statistics(
-        groups(folder), verifier=verifier, student=student, progress=lambda done: progress(done, 2 * questions)
+        sample.among(groups(folder)),
+        verifier=verifier,
+        student=student,
+        progress=lambda done: progress(done, 2 * questions),
     )
     patterns = analyse(
         groups(folder), verifier=verifier, progress=lambda done: progress(questions + done, 2 * questions)
     )
-    target = folder.path / "report.html" if out is None else Path(out)
     context = page_context(folder.path.resolve().name, folder.info, found, patterns.as_dict())
-    write_atomic(target, render("bank.html", context))
-    if figures is not None:
-        save_figures(context, figures)
-    return target
+    context["groups"] = Markup(script_json(sample.groups)) if sample.groups else ""
+    context["groups_shown"] = sample.sentence
+    if sample.groups:
+        context["contents"].insert(1, ("completions", "CoTs"))
+    return Page("bank.html", context, ("browser.js",))
 
 
 def page_context(
@@ -86,6 +103,7 @@ def page_context(
         "verdict": patterns["sentence"],
         "contents": [(anchor, title) for anchor, title, there in contents if there],
         "counts": count_table(found),
+        "splits": split_table(found),
         "reasons": reason_table(found),
         "unreadable": sentences(found["unreadable"]),
         "error_figures": error_figures(found),

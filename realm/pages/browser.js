@@ -1,10 +1,14 @@
-// The browser of completions. Everything a model wrote reaches the page through textContent, never as markup.
-(() => {
-  const groups = JSON.parse(document.getElementById("data").textContent);
+// The browser of completions, or of a bank's CoTs. What a model wrote reaches the page through textContent, never as
+// markup.
+const browse = () => {
   const byId = (id) => document.getElementById(id);
-  const NAMES = ["step", "kind", "correct", "reason", "text", "from", "to"];
-  const filters = Object.fromEntries(NAMES.map((name) => [name, byId(`f-${name}`)]));
+  const NAMES = ["recipe", "step", "by", "kind", "correct", "reason", "text", "from", "to"];
+  // A filter that the page does not offer lets everything through.
+  const filters = Object.fromEntries(NAMES.map((name) => [name, byId(`f-${name}`) || document.createElement("select")]));
   const browser = byId("browser");
+  const noun = browser.dataset.noun;
+  let groups = [];
+  let source = "";
   let matches = [];
   let current = 0;
 
@@ -18,6 +22,7 @@
   const badge = (right) => make("span", right ? "badge right" : "badge wrong", right ? "✓ right" : "✗ wrong");
   const distinct = (values) => [...new Set(values)];
   const moment = (group) => `${group.recipe}: ${group.when}`;
+  const routesOf = (group) => group.routes || [];
   const every = (group) => group.completions.map((_, index) => index);
   const accuracy = (group) => group.completions.filter((one) => one.correct).length / group.completions.length;
 
@@ -26,12 +31,13 @@
   const ANSWERS = {
     right: (one) => one.correct,
     wrong: (one) => one.correct === false,
+    unknown: (one) => one.correct === null,
     copied: (one) => one.copied,
     truncated: (one) => one.truncated === true,
   };
   const wanted = (completion) => {
     const answer = ANSWERS[filters.correct.value];
-    if (answer && !answer(completion)) return false;
+    if ((answer && !answer(completion)) || !same(filters.by, completion.by)) return false;
     const reason = filters.reason.value;
     if (reason === "clean") return completion.reasons.length === 0;
     if (reason === "any") return completion.reasons.length > 0;
@@ -39,7 +45,7 @@
   };
   const same = (filter, value) => filter.value === "" || filter.value === `=${value}`;
   const holds = (needle, ...texts) => texts.some((content) => (content || "").toLowerCase().includes(needle));
-  const ofGroup = (group, needle) => holds(needle, group.question, group.id, group.gold) || group.routes.some((route) => holds(needle, route.text, route.answer));
+  const ofGroup = (group, needle) => holds(needle, group.question, group.id, group.gold) || routesOf(group).some((route) => holds(needle, route.text, route.answer));
   const found = (group, needle) => {
     const all = every(group);
     if (!needle || ofGroup(group, needle)) return all;
@@ -49,7 +55,7 @@
   const plain = (needle) => {
     const kept = [];
     for (const group of groups) {
-      if (!same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
+      if (!same(filters.recipe, group.recipe) || !same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
       const indices = found(group, needle).filter((index) => wanted(group.completions[index]));
       if (indices.length) kept.push({ group, sides: [{ group, indices }], change: null });
     }
@@ -88,7 +94,7 @@
 
   const routeList = (group) => {
     const list = make("ol", "routes");
-    for (const route of group.routes) {
+    for (const route of routesOf(group)) {
       const head = [route.label === null ? "unlabelled" : badge(route.label === 1), make("span", "quoted", route.answer || "no answer")];
       // An evaluation keeps of its routes what they answer, not what they say.
       list.append(make("li", "", route.text ? make("details", "", make("summary", "", ...head), textBlock(route.text)) : make("span", "", ...head)));
@@ -98,7 +104,7 @@
 
   const scoreTable = (group, completion) => {
     const body = make("tbody");
-    group.routes.forEach((route, index) => {
+    routesOf(group).forEach((route, index) => {
       const score = index < completion.scores.length ? completion.scores[index] : null;
       const bar = make("span", "bar", make("i"));
       bar.firstChild.style.width = `${100 * Math.min(1, Math.max(0, score || 0))}%`;
@@ -113,7 +119,7 @@
     const [format, right, scored] = completion.parts || [];
     const split = completion.parts
       ? `${figure(completion.reward)} = format ${figure(format)} + answer ${figure(right)} + scores ${figure(scored)}` : figure(completion.reward);
-    const quality = completion.scoring === null || !group.routes.length ? "" : `; quality of the scores ${figure(completion.scoring)}`;
+    const quality = completion.scoring === null || !routesOf(group).length ? "" : `; quality of the scores ${figure(completion.scoring)}`;
     return part("Reward", make("p", "", split + quality));
   };
 
@@ -121,16 +127,17 @@
     const view = make("details", "completion");
     view.open = open;
     const answer = completion.answer === null ? "no answer" : completion.answer;
-    const marks = [["copied", completion.copied], ["truncated", completion.truncated === true]].filter(([, set]) => set);
+    const marks = [["copied", completion.copied], ["truncated", completion.truncated === true], [completion.by, completion.by],
+      ["guided", completion.guided], ...(group.routes ? [] : completion.reasons.map((reason) => [reason, true]))].filter(([, set]) => set);
     view.append(make("summary", "", make("span", "number", `${number}`), verdict(completion.correct), make("span", "quoted", answer),
       ...marks.map(([name]) => make("span", "flag", name)),
       ...(completion.reward === null ? [] : [make("span", "reward", `reward ${figure(completion.reward)}`)])));
     const inner = make("div", "inner");
     if (completion.think) inner.append(part("Thinking", textBlock(completion.think)));
     inner.append(part("Answer", make("div", "pair", make("small", "", "given"), make("span", "text", answer), make("small", "", "gold"), make("span", "text", group.gold))));
-    if (group.routes.length) inner.append(part("Scores beside the labels", scoreTable(group, completion)));
+    if (routesOf(group).length) inner.append(part("Scores beside the labels", scoreTable(group, completion)));
     if (completion.reward !== null) inner.append(rewardPart(group, completion));
-    if (completion.reasons.length) inner.append(part("Could not be parsed", make("p", "", completion.reasons.join(", "))));
+    if (completion.reasons.length) inner.append(part(group.routes ? "Could not be parsed" : "What is wrong with it", make("p", "", completion.reasons.join(", "))));
     if (completion.text) inner.append(part("As it was written", textBlock(completion.text)));
     view.append(inner);
     return view;
@@ -138,7 +145,7 @@
 
   const answers = ({ group, indices }, titled) => {
     const right = group.completions.filter((completion) => completion.correct).length;
-    const name = titled ? moment(group) : "Completions";
+    const name = titled ? moment(group) : `${noun[0].toUpperCase()}${noun.slice(1)}s`;
     const list = make("div", "side", make("h3", "", `${name} (${right} of ${group.completions.length} right)`));
     indices.forEach((index, place) => list.append(completionView(group, group.completions[index], index + 1, place === 0)));
     return list;
@@ -149,15 +156,18 @@
     if (comparing()) {
       return matches.length ? `Question ${current + 1} of ${matches.length}, by change of accuracy` : "No question was kept at both of these";
     }
-    return matches.length ? `Group ${current + 1} of ${matches.length}, ${total} completion${total === 1 ? "" : "s"}` : "No completion fits these filters";
+    return matches.length ? `${groups[0].routes ? "Group" : "Question"} ${current + 1} of ${matches.length}, ${total} ${noun}${total === 1 ? "" : "s"}` : `No ${noun} fits these filters`;
   };
 
-  const show = () => {
-    const target = byId("group");
-    target.replaceChildren();
+  const label = () => {
     byId("previous").disabled = current <= 0;
     byId("next").disabled = current >= matches.length - 1;
     byId("count").textContent = counted();
+  };
+  const show = () => {
+    const target = byId("group");
+    target.replaceChildren();
+    label();
     if (!matches.length) return;
     const { group, sides, change } = matches[current];
     const points = change === null ? "" : `accuracy ${change > 0 ? "+" : ""}${figure(100 * change, 0)} points`;
@@ -165,8 +175,8 @@
       group.difficulty === null ? "" : `difficulty ${figure(group.difficulty)}`, group.p === null ? "" : `p ${figure(group.p)}`, group.id].filter(Boolean);
     const question = make("div", "question", make("p", "facts", facts.join(" · ")), make("h3", "", "Question"), textBlock(group.question),
       make("p", "", "Gold answer ", make("span", "text gold", group.gold)));
-    question.append(make("h3", "", group.routes.length ? `Routes in the prompt (${group.routes.length})` : "No routes in the prompt"));
-    if (group.routes.length) question.append(routeList(group));
+    if (group.routes) question.append(make("h3", "", group.routes.length ? `Routes in the prompt (${group.routes.length})` : "No routes in the prompt"));
+    if (routesOf(group).length) question.append(routeList(group));
     target.append(question, make("div", "answers", ...sides.map((side) => answers(side, change !== null))));
   };
 
@@ -185,10 +195,13 @@
     clearTimeout(waiting);
     waiting = setTimeout(write, 250);
   };
-  const refresh = (at = 0) => {
+  const find = () => {
     const needle = filters.text.value.trim().toLowerCase();
-    for (const name of ["step", "correct", "reason"]) filters[name].disabled = comparing();
+    for (const name of ["recipe", "step", "correct", "reason"]) filters[name].disabled = comparing();
     matches = comparing() ? changed(needle) : plain(needle);
+  };
+  const refresh = (at = 0) => {
+    find();
     current = Math.max(0, Math.min(matches.length - 1, at));
     show();
   };
@@ -202,39 +215,76 @@
     remember();
   };
 
-  // Every select offers what occurs in the data; "=" before a value keeps it apart from "" (all).
-  const offer = (select, all, values, name = (value) => value || "none") => {
+  const fill = (select, options) => {
     const kept = select.value;
-    select.replaceChildren(new Option(all, ""));
-    for (const value of values) select.append(new Option(name(value), `=${value}`));
-    select.value = kept;
+    if (String([...select.options].map((one) => one.value)) !== String(options.map(([, value]) => value))) {
+      select.replaceChildren(...options.map(([name, value]) => new Option(name, value)));
+      select.value = kept;
+    }
     if (select.selectedIndex < 0) select.value = "";
   };
-  const offerSteps = () => offer(filters.step, "all", distinct(groups.map((group) => group.when)));
+  // Every select offers what occurs in the data; "=" before a value keeps it apart from "" (all).
+  const offer = (select, all, values) => fill(select, [[all, ""], ...values.map((value) => [value || "none", `=${value}`])]);
+  const offerSteps = () => offer(filters.step, "all", distinct(groups.filter((group) => same(filters.recipe, group.recipe)).map((group) => group.when)));
 
   const restore = () => {
     if (!location.hash.startsWith("#browse?")) return;
     const state = new URLSearchParams(location.hash.slice("#browse?".length));
     for (const name of NAMES) {
       filters[name].value = state.get(name) || "";
+      if (name === "recipe") offerSteps();
       if (filters[name].selectedIndex < 0) filters[name].value = "";
     }
     refresh(Number.parseInt(state.get("at") || "0", 10) || 0);
     byId("completions").scrollIntoView();
   };
 
-  offer(filters.kind, "all", distinct(groups.map((group) => group.kind)).sort());
-  const moments = distinct(groups.map(moment));
-  offer(filters.from, "none", moments);
-  offer(filters.to, "none", moments);
-  const all = groups.flatMap((group) => group.completions);
-  filters.correct.replaceChildren(new Option("all", ""), new Option("right", "right"), new Option("wrong", "wrong"), new Option("copied from a wrong route", "copied"));
-  if (all.some((one) => one.truncated !== null)) filters.correct.append(new Option("truncated", "truncated"));
-  const reasons = distinct(all.flatMap((completion) => completion.reasons)).sort();
-  filters.reason.replaceChildren(new Option("all", ""), new Option("clean", "clean"), new Option("any failure", "any"));
-  for (const reason of reasons) filters.reason.append(new Option(reason, `r:${reason}`));
-  offerSteps();
+  const read = () => {
+    source = byId("data").textContent;
+    groups = JSON.parse(source);
+    const moments = distinct(groups.map(moment));
+    const all = groups.flatMap((group) => group.completions);
+    const reasons = distinct(all.flatMap((completion) => completion.reasons)).sort();
+    const answers = [["all", ""], ["right", "right"], ["wrong", "wrong"]];
+    if (all.some((one) => one.correct === null)) answers.push(["not judged", "unknown"]);
+    if (groups.some((group) => group.routes)) answers.push(["copied from a wrong route", "copied"]);
+    if (all.some((one) => one.truncated !== null)) answers.push(["truncated", "truncated"]);
+    offer(filters.recipe, "all", distinct(groups.map((group) => group.recipe)));
+    offer(filters.by, "all", distinct(all.map((one) => one.by || "")).sort());
+    offer(filters.kind, "all", distinct(groups.map((group) => group.kind)).sort());
+    offer(filters.from, "none", moments);
+    offer(filters.to, "none", moments);
+    fill(filters.correct, answers);
+    fill(filters.reason, [["all", ""], ["clean", "clean"], ["any failure", "any"], ...reasons.map((reason) => [reason, `r:${reason}`])]);
+    offerSteps();
+  };
 
+  // What `realm view` brings anew: the reader stays at the question in view, with what is open and how far it is read.
+  const renew = () => {
+    if (byId("data").textContent === source) return;
+    const name = (match) => match && match.sides.map(({ group }) => `${moment(group)}\n${group.id}`).join("\n");
+    const seen = (match) => match && JSON.stringify([match.change, match.sides]);
+    const [before, at] = [matches[current], current];
+    read();
+    find();
+    current = matches.findIndex((match) => name(match) === name(before));
+    if (current < 0) current = Math.max(0, Math.min(matches.length - 1, at));
+    if (seen(matches[current]) === seen(before)) label();
+    else {
+      const target = byId("group");
+      const stays = name(matches[current]) === name(before);
+      const parts = () => (stays ? [...target.querySelectorAll("details, div.text")] : []);
+      const kept = parts().map((node) => [node.open, node.scrollTop]);
+      show();
+      const now = parts();
+      now.forEach((node, index) => { if (kept[index] && node.matches("details")) node.open = kept[index][0]; });
+      now.forEach((node, index) => { if (kept[index]) node.scrollTop = kept[index][1]; });
+    }
+    if (current !== at) remember();
+  };
+
+  read();
+  filters.recipe.addEventListener("change", offerSteps);
   byId("filters").addEventListener("change", update);
   filters.text.addEventListener("input", update);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -259,7 +309,14 @@
     if (here && event.key === "ArrowLeft") move(-1);
     if (here && event.key === "ArrowRight") move(1);
   });
+  document.addEventListener("fresh", renew);
   browser.hidden = false;
   refresh();
   restore();
-})();
+};
+// A run that is just beginning has no completions yet.
+const begin = () => {
+  if (document.getElementById("data")) browse();
+  else document.addEventListener("fresh", begin, { once: true });
+};
+begin();

@@ -159,10 +159,11 @@ def line_chart(
     y_format: Callable[[float], str] = plain_number,
     x_range: tuple[float, float] | None = None,
     whole_steps: bool = True,
+    diagonal: bool = False,
 ) -> Markup:
     """Lines on common axes, each named at its right end. Data outside `y_range` is not clipped.
 
-    With `whole_steps` a long axis has ticks at whole numbers only: there is no half step.
+    With `whole_steps` a long axis has ticks at whole numbers only: there is no half step. `diagonal`: where y is x.
     """
     series = [one for one in series if one.line]
     xs = [point.x for one in series for point in one.line]
@@ -189,6 +190,8 @@ def line_chart(
         line(_LEFT, bottom, right, bottom, "axis"),
         label((_LEFT + right) / 2, height - 3, x_title, "tick", "middle"),
     ]
+    if diagonal:
+        parts.append(line(x(x.low), y(x.low), x(x.high), y(x.high), "rule"))
     for one in series:
         for course in (one.raw, *one.courses):
             if len(course) > 1:
@@ -328,16 +331,6 @@ def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
     apart = all(before[1] < after[0] for before, after in pairwise(edges))
     gap = 9.0 if dodge else 0.0 if apart else 6.0
     return [(dot, gap * (place - (len(dots) - 1) / 2)) for place, dot in enumerate(dots)]
-
-
-def sparkline(style: int, values: Sequence[float], top: float, title: str) -> Markup:
-    """A small line of shares from 0 to `top`, for a cell of a table."""
-    if len(values) < 2:
-        return Markup("")
-    x, y = Scale(0, len(values) - 1, 2, 94), Scale(0, top or 1.0, 20, 3)
-    line_ = path([(x(index), y(value)) for index, value in enumerate(values)], f"line c{style}{_broken(style)}")
-    hover = element("title", title)
-    return svg(96, 22, title, hover, line(2, 20, 94, 20, "grid"), line_)
 
 
 def said(name: str, value: float, low: float | None, high: float | None, *more: str) -> str:

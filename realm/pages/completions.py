@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from realm.pages.data import Run, split_title
@@ -41,7 +43,7 @@ def script_json(value: object) -> str:
     return dumped
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit} more characters]"
 
 
@@ -49,15 +51,15 @@ def _completion(item: SampledCompletion | AnsweredCompletion) -> Group:
     """A completion; what only one of the two files tells of it is null in the other."""
     sampled = item if isinstance(item, SampledCompletion) else None
     parts = sampled.parts if sampled is not None else None
-    think = _cut(sampled.think, LONG) if sampled is not None else ""
-    reasons = [_cut(reason, SHORT) for reason in item.reasons[:MANY]]
+    think = cut(sampled.think, LONG) if sampled is not None else ""
+    reasons = [cut(reason, SHORT) for reason in item.reasons[:MANY]]
     if item.verdict == UNREADABLE and item.answer and item.answer.strip():
         reasons.append("the verifier cannot read the answer")
     return {
         "think": think,
         # The text as it was written repeats the parts; it is worth its size where these are not the whole story.
-        "text": _cut(item.text, LONG) if reasons or not think else "",
-        "answer": None if item.answer is None else _cut(item.answer, SHORT),
+        "text": cut(item.text, LONG) if reasons or not think else "",
+        "answer": None if item.answer is None else cut(item.answer, SHORT),
         "scores": item.scores[:MANY],
         "correct": item.correct,
         "copied": bool(item.copied),
@@ -73,19 +75,19 @@ def _group(row: Sampled | Prediction, name: str, when: str, place: int) -> Group
     """One question with its completions; `place` orders the moments that `when` names."""
     shown = row.routes if isinstance(row, Sampled) else row.shown
     return {
-        "recipe": _cut(name, SHORT),
-        "when": _cut(when, SHORT),
+        "recipe": cut(name, SHORT),
+        "when": cut(when, SHORT),
         "place": place,
         "final": place == _LAST,
         "step": row.step,
-        "id": _cut(row.question_id, SHORT),
-        "kind": _cut(row.kind, SHORT),
+        "id": cut(row.question_id, SHORT),
+        "kind": cut(row.kind, SHORT),
         "difficulty": row.difficulty,
-        "question": _cut(row.question, LONG),
-        "gold": _cut(row.gold, SHORT),
+        "question": cut(row.question, LONG),
+        "gold": cut(row.gold, SHORT),
         "p": row.p if isinstance(row, Sampled) else None,
         "routes": [
-            {"text": _cut(route.text or "", LONG), "answer": _cut(route.answer, SHORT), "label": route.label}
+            {"text": cut(route.text or "", LONG), "answer": cut(route.answer, SHORT), "label": route.label}
             for route in shown[:MANY]
         ],
         "completions": [_completion(item) for item in row.completions[:MANY]],
@@ -114,30 +116,43 @@ def sample_groups(run: Run, budget: int, notes: list[str]) -> tuple[list[Group],
     return [group for _, group in kept], seen
 
 
-def sample_predictions(run: Run, budget: int, notes: list[str]) -> tuple[list[Group], int]:
-    """Answers of a final evaluation, and how many its file holds.
+class Lot:
+    """Groups within `budget` characters. Where not all fit, questions are chosen by a hash of their ids: wherever the
+    same ones are asked, the same ones are shown, and can be compared; `seen` counts all."""
 
-    Where not all fit, questions are chosen by a hash of their ids: without and with routes, and on the pages of other
-    runs, the same ones are shown, so that they can be compared.
-    """
-    kept: list[tuple[int, int, Group]] = []
-    seen, total, limit = 0, 0, 1 << 32
+    def __init__(self, budget: int) -> None:
+        self._budget, self._total, self._limit = budget, 0, 1 << 32
+        self._kept: list[tuple[int, int, Group]] = []
+        self.seen = 0
+
+    @property
+    def groups(self) -> list[Group]:
+        """Those that are shown, in the order they came."""
+        return [group for _, _, group in self._kept]
+
+    def add(self, question_id: str, make: Callable[[], Group]) -> None:
+        """Count a question, and keep it where the lot falls on it."""
+        self.seen += 1
+        lot = int.from_bytes(hashlib.sha256(question_id.encode("utf-8", "replace")).digest()[:4])
+        if lot >= self._limit:
+            return
+        group = make()
+        self._kept.append((lot, len(script_json(group)), group))
+        self._total += self._kept[-1][1]
+        while self._total > self._budget and self._limit > 1:
+            self._limit //= 2
+            self._kept = [one for one in self._kept if one[0] < self._limit]
+            self._total = sum(size for _, size, _ in self._kept)
+
+
+def sample_predictions(run: Run, budget: int, notes: list[str]) -> tuple[list[Group], int]:
+    """Answers of a final evaluation, and how many its file holds; with and without routes of the same questions."""
+    lot = Lot(budget)
     for row in read_rows(run.folder, Prediction, notes):
-        if row.stage != "final":
-            continue
-        seen += 1
-        lot = int.from_bytes(hashlib.sha256(row.question_id.encode("utf-8", "replace")).digest()[:4])
-        if lot >= limit:
-            continue
-        when = f"Final, {split_title(row.split)}, {'with' if row.routes else 'without'} routes"
-        group = _group(row, run.name, when, _LAST)
-        kept.append((lot, len(script_json(group)), group))
-        total += kept[-1][1]
-        while total > budget and limit > 1:
-            limit //= 2
-            kept = [one for one in kept if one[0] < limit]
-            total = sum(size for _, size, _ in kept)
-    return [group for _, _, group in kept], seen
+        if row.stage == "final":
+            when = f"Final, {split_title(row.split)}, {'with' if row.routes else 'without'} routes"
+            lot.add(row.question_id, partial(_group, row, run.name, when, _LAST))
+    return lot.groups, lot.seen
 
 
 class Sample(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from realm.config import Config
+from realm.config import READING, Config
 from realm.display import printable
 from realm.errors import DataError
 from realm.recipes import RECIPES
@@ -173,7 +173,7 @@ def read_settings(path: Path, notes: list[str]) -> Config | None:
         return None
     for _ in range(2):
         try:
-            return Config.model_validate(tree)
+            return Config.model_validate(tree, context=READING)
         except ValidationError as error:
             problems = error.errors(include_url=False)
             for problem in problems:
@@ -210,7 +210,8 @@ def read_report(folder: Path) -> Report:
         raise DataError(
             f"{folder}: expected the folder of a run, found {'a file' if folder.exists() else 'nothing'} there."
         )
-    children = sorted(child for child in folder.iterdir() if any((child / file).is_file() for file in RUN_FILES))
+    places = [*folder.iterdir(), *folder.glob("cells/*")]
+    children = sorted(child for child in places if any((child / file).is_file() for file in RUN_FILES))
     own = any((folder / file).is_file() for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"))
     if not own and (folder / "summary.json").is_file():
         raise DataError(
@@ -218,7 +219,7 @@ def read_report(folder: Path) -> Report:
             "any more. Name one of the runs in it, or run `realm quickstart` anew."
         )
     if not own and children:
-        names = ", ".join(child.name for child in children)
+        names = ", ".join(str(child.relative_to(folder)) for child in children)
         raise DataError(f"{folder}: expected one run, found several runs: {names}. Name one of them.")
     if not any((folder / file).is_file() for file in RUN_FILES):
         raise DataError(f"{folder}: expected a run folder, found none of {', '.join(RUN_FILES)}, results.json in it.")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict, deque
-from dataclasses import replace
-from pathlib import Path
 from statistics import fmean, pvariance
 
 from realm.bank.unreadable import quoted
@@ -27,8 +23,6 @@ def nothing_read(case: Case) -> Finding | None:
     equal = case.values("zero_spread_groups")
     if not read or not equal or max(read) < 0.95 or fmean(equal) < 0.95 or max(case.values("accuracy"), default=0.0):
         return None
-    if unseen := _tags_unseen(case):
-        return replace(unseen, check="nothing_read", weight="broken")
     cut = fmean(case.values("truncated") or [0.0])
     wrote = next((item.text for row in read_rows(case.run.folder, Sampled, []) for item in row.completions), "")
     length = case.told("training.rl.max_completion_length")
@@ -114,59 +108,16 @@ def truncated(case: Case) -> Finding | None:
     )
 
 
-def _special_tags(case: Case) -> list[str]:
-    """The tags of the answer that are special tokens of the student's tokenizer."""
-    names = [case.run.setting(f"prompt.{part}_tag") or part for part in ("think", "answer", "scores")]
-    tags = {f"<{slash}{name}>" for name in names for slash in ("", "/")}
-    path = case.run.folder / "model"
-    if not path.is_dir():
-        path = Path(str(case.run.setting("model.path") or "."))
-    try:
-        added = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
-        return sorted({row["content"] for row in added if row["special"] is True} & tags)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return []
-
-
-def _tags_unseen(case: Case) -> Finding | None:
-    """Not one tag in any completion that was kept, and tags are special tokens, which decoding may leave out."""
-    found = case.trend("parse_failures")
-    if found is None or found.late < 0.9:
-        return None
-    special = _special_tags(case)
-    rows = deque(read_rows(case.run.folder, Sampled, []), maxlen=200) if special else ()
-    texts = [item.text for row in rows for item in row.completions]
-    if not texts or any(tag in found for tag in special for found in texts):
-        return None
-    return Finding(
-        "parse_failures",
-        "harmful",
-        f"{found.late:.0%} of the completions towards the end could not be read, and not one that was kept holds a "
-        f"tag: {', '.join(special)} are special tokens of the student's tokenizer.",
-        "Either they were cut out in decoding, as earlier versions of realm did: start the run anew with this one. Or "
-        "the student never writes them, since their embeddings are untaught: begin with a cold start (training.recipe "
-        "realm-r1), or take other tags (prompt.think_tag, prompt.answer_tag, prompt.scores_tag). A larger "
-        "reward.format would not help.",
-        ("training.recipe", "prompt.think_tag", "prompt.answer_tag", "prompt.scores_tag"),
-        {"early": found.early, "late": found.late},
-    )
-
-
 def parse_failures(case: Case) -> Finding | None:
     """Completions whose parts cannot be read, by the reasons of the parser."""
     found = case.trend("parse_failures")
     if found is None or found.late < 0.1:
         return None
-    unseen = _tags_unseen(case)
-    if unseen is not None:
-        return unseen
     rows = [row.parse for row in case.rl[-max(3, len(case.rl) // 4) :]]
-    reasons: defaultdict[str, float] = defaultdict(float)
-    for row in rows:
-        for reason, share in row.items():
-            reasons[reason] += share
-    most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    top = [(reason, total / len(rows)) for reason, total in most if total > 0]
+    means = {
+        reason: fmean(row.get(reason, 0.0) for row in rows) for reason in {reason for row in rows for reason in row}
+    }
+    top = sorted(((reason, part) for reason, part in means.items() if part > 0), key=lambda one: (-one[1], one[0]))[:3]
     named = ", ".join(f"{reason} {part:.0%}" for reason, part in top) or "no reason is noted"
     cut = case.trend("truncated")
     settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe")
@@ -302,21 +253,6 @@ def entropy(case: Case) -> Finding | None:
             figures,
         )
     return None
-
-
-def clipping(case: Case) -> Finding | None:
-    """Updates that leave the trust region lose their gradient."""
-    found = case.trend("clip_ratio")
-    if found is None or found.late < 0.2:
-        return None
-    return Finding(
-        "clipping",
-        "hint",
-        f"{found.late:.0%} of the tokens towards the end were clipped: the policy moves too far on one batch.",
-        f"Lower {case.told('training.rl.num_iterations')} or {case.told('training.rl.learning_rate')}.",
-        ("training.rl.num_iterations", "training.rl.learning_rate"),
-        {"early": found.early, "late": found.late},
-    )
 
 
 def too_fast(case: Case) -> Finding | None:

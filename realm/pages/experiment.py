@@ -9,7 +9,6 @@ from typing import Any
 from markupsafe import Markup
 
 from realm.display import printable
-from realm.files import write_atomic
 from realm.pages import experiment_tables as tables
 from realm.pages.experiment_data import MOST_KINDS, Experiment, read_experiment
 from realm.pages.experiment_figures import (
@@ -23,10 +22,10 @@ from realm.pages.experiment_figures import (
     pair_figures,
     sheet_figures,
 )
-from realm.pages.export import save, save_figures, standalone
+from realm.pages.export import save, standalone
 from realm.pages.palette import WITH, WITHOUT
 from realm.pages.tables import swatch
-from realm.pages.templates import render
+from realm.pages.templates import Page
 from realm.rows.experiment import Results
 from realm.text import duration
 
@@ -43,12 +42,12 @@ def write_experiment_page(results: Results, folder: Path, out: Path | None = Non
     Raises:
         ResourceError: the page or a figure cannot be written.
     """
-    context = page_context(read_experiment(results))
-    target = folder / "report.html" if out is None else out
-    write_atomic(target, render("experiment.html", context))
-    if figures is not None:
-        save_figures(context, figures)
-    return target
+    return experiment_page(results).write(folder / "report.html" if out is None else out, figures)
+
+
+def experiment_page(results: Results) -> Page:
+    """The page of an experiment."""
+    return Page("experiment.html", page_context(read_experiment(results)))
 
 
 def write_experiment_figure(results: Results, stem: Path) -> tuple[Path, Path]:

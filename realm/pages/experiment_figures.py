@@ -19,9 +19,9 @@ from realm.pages.charts import (
 from realm.pages.data import split_order, split_title
 from realm.pages.experiment_data import Experiment, shown
 from realm.pages.figures import NARROW, WIDE, Figure
-from realm.pages.forest import Effect, common_domain, forest, signed
+from realm.pages.forest import Effect, common_domain, forest
 from realm.pages.palette import WITH, WITHOUT, recipe_of, style_of
-from realm.pages.svg import MINUS, points
+from realm.pages.svg import MINUS
 from realm.rows.experiment import Accuracy, GapPair, Measure, Pair
 from realm.text import p_value
 
@@ -258,29 +258,14 @@ def bank_figures(found: Experiment) -> list[Figure]:
 
 def gap_figures(found: Experiment) -> list[Figure]:
     """The autonomy gap of every arm, a panel per split on a common scale."""
-    edges = [edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high)]
-    domain = common_domain(edges)
+    domain = common_domain([edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high)])
     figures = []
     for split in sorted({gap.split for gap in found.gaps}, key=split_order):
-        rows = []
-        for gap in found.gaps:
-            if gap.split == split:
-                style = arm_style(found, gap.arm, True)
-                interval = f"{points(gap.low)} to {points(gap.high)}"
-                hover = f"{shown(gap.arm)} · {points(gap.mean)} points (95 % interval {interval})"
-                dot = Dot(style, gap.mean, gap.low, gap.high, True, hover)
-                caption = style if style not in (WITHOUT, WITH) else None
-                rows.append(Row(shown(gap.arm), [dot], caption, points(gap.mean), interval))
+        effects = [
+            Effect(shown(gap.arm), arm_style(found, gap.arm, True), gap.mean, gap.low, gap.high)
+            for gap in found.gaps
+            if gap.split == split
+        ]
         title = split_title(shown(split))
-        drawing = dot_chart(
-            rows,
-            width=NARROW,
-            summary=f"Autonomy gap, {title}",
-            domain=domain,
-            axis=signed,
-            rule=0.0,
-            notes="points",
-            notes_width=92,
-        )
-        figures.append(Figure(title, drawing))
+        figures.append(forest(title, effects, domain, f"Autonomy gap, {title}"))
     return figures

@@ -9,15 +9,6 @@
   document.body.append(tip);
   let lit = null;
 
-  // What a mark says is its <title>; the browser's own tooltip would come a second time, and never on a phone.
-  for (const title of document.querySelectorAll("svg title")) {
-    const mark = title.parentNode;
-    if (title.textContent) mark.setAttribute("data-said", title.textContent);
-    title.remove();
-    const drawing = mark.closest("svg");
-    if (drawing.closest("figure")) drawing.setAttribute("tabindex", "0");
-  }
-
   const hide = () => {
     if (lit) lit.classList.remove("lit");
     lit = null;
@@ -37,6 +28,19 @@
     tip.style.left = `${left}px`;
     tip.style.top = `${above > 4 ? above : box.bottom + 8}px`;
   };
+  // What a mark says is its <title>; the browser's own tooltip would come a second time, and never on a phone.
+  const prepare = () => {
+    for (const title of document.querySelectorAll("svg title")) {
+      const mark = title.parentNode;
+      if (title.textContent) mark.setAttribute("data-said", title.textContent);
+      title.remove();
+      const drawing = mark.closest("svg");
+      if (drawing.closest("figure")) drawing.setAttribute("tabindex", "0");
+    }
+    if (lit && !lit.isConnected) hide();
+  };
+  prepare();
+  document.addEventListener("fresh", prepare);
   const marksOf = (drawing) => [...drawing.querySelectorAll("[data-said]"), ...(drawing.hasAttribute("data-said") ? [drawing] : [])];
   const nearest = (drawing, x, y, reach) => {
     let best = null;

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from realm.pages.calibration import Calibration, calibrate, judged_routes
+from realm.pages.calibration import Bin, Calibration, calibrate, judged_routes
 from realm.pages.charts import Point, Series, line_chart, said, whole_percent
 from realm.pages.data import Report, split_order, split_title
 from realm.pages.figures import NARROW, WIDE, Figure, rl_rows, smoothed, step_range, validation_course
 from realm.pages.palette import style_of
-from realm.pages.svg import Scale, element, interval, label, line, marker, path, percent, svg
+from realm.pages.svg import interval, percent
 from realm.pages.table import Table, TableRow
 from realm.pages.tables import cell
-
-#: Size of a reliability diagram's plot, and of the strip below it that says where the scores lie (pixels).
-_SIDE, _STRIP, _LEFT, _TOP = 250, 44, 48, 10
 
 #: By split, every model's (name, calibration).
 Calibrations = dict[str, list[tuple[str, Calibration]]]
@@ -33,70 +30,34 @@ def calibrations(report: Report) -> Calibrations:
 
 
 def calibration_figures(found: Calibrations, names: Sequence[str]) -> list[Figure]:
-    """A reliability diagram for every split, each model in its colour."""
-    return [
-        Figure(split_title(split), reliability(models, names, f"Reliability of the scores, {split_title(split)}"))
-        for split, models in found.items()
-    ]
-
-
-def reliability(models: Sequence[tuple[str, Calibration]], names: Sequence[str], summary: str) -> Markup:
-    """Share of right routes over the score given, and below it where the scores lie."""
-    x = Scale(0, 1, _LEFT, _LEFT + _SIDE)
-    y = Scale(0, 1, _TOP + _SIDE, _TOP)
-    bottom = _TOP + _SIDE + _STRIP
-    parts: list[Markup] = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts += [
-            line(x(0), y(tick), x(1), y(tick), "grid"),
-            label(x(0) - 6, y(tick) + 4, whole_percent(tick), "tick", "end"),
-            line(x(tick), bottom, x(tick), bottom + 4, "axis"),
-            label(x(tick), bottom + 16, f"{tick:g}", "tick", "middle"),
+    """A reliability diagram for every split: share of right routes over the score given, each model in its colour."""
+    figures = []
+    for split, models in found.items():
+        series = [
+            Series(name, style_of(name, names), [_bin(name, one) for one in calibration.bins], markers=True, solid=True)
+            for name, calibration in models
         ]
-    parts += [
-        line(x(0), y(0), x(1), y(1), "rule"),
-        line(x(0), bottom, x(1), bottom, "axis"),
-        label(x(0.5), bottom + 32, "score given to a route", "tick", "middle"),
-        label(x(0) + 4, _TOP + 10, "routes that are right", "tick"),
-    ]
-    for place, (name, found) in enumerate(models):
-        style, height = style_of(name, names), _TOP + 26 + 15 * place
-        parts += [
-            marker(style, x(0) + 10, height - 4, solid=True, size=3.8),
-            label(x(0) + 19, height, name[:20], f"name c{style}"),
-        ]
-        parts += _bars(place, len(models), style_of(name, names), name, found, x, bottom)
-    for place, (name, found) in enumerate(models):
-        style = style_of(name, names)
-        apart = 3.0 * (place - (len(models) - 1) / 2)  # Intervals at one score would hide each other.
-        x = Scale(0, 1, _LEFT + apart, _LEFT + _SIDE + apart)
-        if len(found.bins) > 1:
-            parts.append(path([(x(one.score), y(one.right)) for one in found.bins], f"line c{style}"))
-        for one in found.bins:
-            hover = (
-                f"{name} · scores {one.low:g} to {one.high:g}, mean {one.score:.2f} · {percent(one.right)} right "
-                f"({interval(one.right_low, one.right_high)}) · {one.n} routes"
-            )
-            parts += [
-                line(x(one.score), y(one.right_low), x(one.score), y(one.right_high), f"whisker c{style}", hover),
-                marker(style, x(one.score), y(one.right), solid=True, size=3.8, title=hover),
-            ]
-    return svg(NARROW, bottom + 38, summary, *parts)
-
-
-def _bars(place: int, of: int, style: int, name: str, found: Calibration, x: Scale, bottom: float) -> list[Markup]:
-    """The strip of one model: how its scores are spread over the bins."""
-    parts = []
-    for one in found.bins:
-        part = one.n / found.n
-        height = part * (_STRIP - 6)
-        width = (x(one.high) - x(one.low) - 4) / of
-        left = x(one.low) + 2 + place * width
-        hover = element("title", f"{name} · {percent(part)} of the scores lie in {one.low:g} to {one.high:g}")
-        parts.append(
-            element("rect", hover, x=left, y=bottom - height, width=width, height=height, class_=f"count c{style}")
+        drawing = line_chart(
+            series,
+            width=NARROW,
+            height=300,
+            summary=f"Reliability of the scores, {split_title(split)}",
+            x_title="score given to a route",
+            y_range=(0.0, 1.0),
+            y_format=whole_percent,
+            x_range=(0.0, 1.0),
+            diagonal=True,
         )
-    return parts
+        figures.append(Figure(split_title(split), drawing))
+    return figures
+
+
+def _bin(name: str, one: Bin) -> Point:
+    hover = (
+        f"{name} · scores {one.low:g} to {one.high:g}, mean {one.score:.2f} · {percent(one.right)} right "
+        f"({interval(one.right_low, one.right_high)}) · {one.n} routes"
+    )
+    return Point(one.score, one.right, one.right_low, one.right_high, title=hover)
 
 
 def calibration_table(found: Calibrations, names: Sequence[str]) -> Table:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from realm.files import write_atomic
 from realm.pages import figures as drawn
 from realm.pages import judging, tables, unread
 from realm.pages.bank import bank_section
 from realm.pages.completions import browser_data, script_json
 from realm.pages.data import Report, Run, read_report
-from realm.pages.export import save_figures
-from realm.pages.templates import render
+from realm.pages.templates import Page
 from realm.pages.verdict import verdict
 
 #: Characters of the configuration and of one fact of meta.json that the page shows.
@@ -39,12 +37,13 @@ def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = 
         DataError: the folder is missing or holds none of a run's files.
         ResourceError: the page or a figure cannot be written.
     """
-    context = page_context(read_report(Path(run_dir)))
     target = Path(run_dir) / "report.html" if out is None else Path(out)
-    write_atomic(target, render("run.html", context, ["browser.js"] if context["groups"] else []))
-    if figures is not None:
-        save_figures(context, figures)
-    return target
+    return run_page(Path(run_dir)).write(target, figures)
+
+
+def run_page(run_dir: Path) -> Page:
+    """The page of a training run; `DataError` as of `write_report`."""
+    return Page("run.html", page_context(read_report(run_dir)), ("browser.js",))
 
 
 def page_context(report: Report) -> dict[str, object]:

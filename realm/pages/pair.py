@@ -9,7 +9,6 @@ from typing import TypedDict
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.files import write_atomic
 from realm.method.seeds import derive
 from realm.pages import figures as drawn
 from realm.pages import judging, tables
@@ -21,11 +20,10 @@ from realm.pages.data import (
     split_order,
     split_title,
 )
-from realm.pages.export import save_figures
 from realm.pages.forest import difference_figures
 from realm.pages.svg import percent, points
 from realm.pages.table import Table, TableRow
-from realm.pages.templates import render
+from realm.pages.templates import Page
 from realm.rows.evaluation import Prediction
 from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
@@ -105,16 +103,16 @@ def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | 
         DataError: a folder is none of a single run, holds no predictions, or the two answered different questions.
         ResourceError: the page or a figure cannot be written.
     """
-    context = page_context(a, b)
-    target = a / f"against-{b.resolve().name}.html" if out is None else out
-    write_atomic(target, render("pair.html", context))
-    if figures is not None:
-        save_figures(context, figures)
-    return target
+    page = Page("pair.html", page_context(a, b))
+    return page.write(a / f"against-{b.resolve().name}.html" if out is None else out, figures)
 
 
-def page_context(a: Path, b: Path) -> dict[str, object]:
-    """Everything that the template fills in."""
+def paired(a: Path, b: Path) -> tuple[Report, list[Pass], list[Answers]]:
+    """Two runs as one report with their paired differences, the passes that both made, and what each answered.
+
+    Raises:
+        DataError: see `write_comparison`.
+    """
     report = _together(a, b)
     first, second = report.runs
     notes = report.notes
@@ -125,13 +123,20 @@ def page_context(a: Path, b: Path) -> dict[str, object]:
         found = paired_difference(ours, theirs, seed=derive(0, "comparison"))
         routes = max((row.routes for row in report.results if row.split == split), default=0) if shown else 0
         report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found))
+    return report, passes, answers
+
+
+def page_context(a: Path, b: Path) -> dict[str, object]:
+    """Everything that the template fills in."""
+    report, passes, answers = paired(a, b)
+    first, second = report.runs
     names = report.names()
     scores = judging.calibrations(report)
     context: dict[str, object] = {
         "title": f"{first.name} against {second.name}",
         "subtitle": "realm report, two runs side by side",
         "verdict": _verdict(report),
-        "notes": notes,
+        "notes": report.notes,
         "names": [first.name, second.name],
         "results": list(zip(drawn.final_figures(report), tables.final_tables(report), strict=True)),
         "difference_figures": difference_figures(report),
@@ -229,7 +234,7 @@ def common_passes(a: Path, b: Path, ours: Answers, theirs: Answers) -> list[Pass
         raise DataError(
             f"{a} and {b} answered different questions: splits {_named(ours)} in the first, {_named(theirs)} in the "
             "second, or one without and one with routes. "
-            "Evaluate both on the same splits."
+            f"Evaluate both on the same splits: {_how(a)}."
         )
     for split, shown in common:
         left, right = ours[split, shown], theirs[split, shown]
@@ -238,9 +243,15 @@ def common_passes(a: Path, b: Path, ours: Answers, theirs: Answers) -> list[Pass
         if any(alone) or other:
             raise DataError(
                 f"{a} and {b} answered different questions of split {split}: {alone[0]} only in the first, {alone[1]} "
-                f"only in the second, {other} of the same id with another text. Evaluate both on the same questions."
+                f"only in the second, {other} of the same id with another text. Evaluate both on the same questions: "
+                f"{_how(a)}."
             )
     return common
+
+
+def _how(a: Path) -> str:
+    """How another model is asked the questions of the first run."""
+    return f"`realm evaluate {a} --model DIR` asks another model those of the first"
 
 
 def same_routes(

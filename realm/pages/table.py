@@ -50,7 +50,9 @@ class Value:
 
     @property
     def plain(self) -> str:
-        """`27.5% (23.5% – 31.8%)`."""
+        """`27.5% (23.5% – 31.8%)`; a difference in points, as in a document."""
+        if self.signed:
+            return self.markdown
         reach = "" if self.low is None or self.high is None else f" ({percent(self.low)} – {percent(self.high)})"
         return f"{percent(self.mean)}{reach}"
 
@@ -123,18 +125,19 @@ class Table:
         head, *lines = (f"| {' | '.join(map(_one_line, row))} |" for row in (self.columns, *rows))
         return [head, "|---" * len(self.columns) + "|", *lines]
 
-    def to_rich(self, title: str, headings: str) -> RichTable:
-        """For a terminal; the bodies' headings stand in a column of their own, of that name."""
+    def to_rich(self, title: str | None = None, headings: str = "") -> RichTable:
+        """For a terminal; the bodies' headings stand in a column of their own, where it has a name."""
         from rich.table import Table as RichTable
         from rich.text import Text
 
         found = RichTable(title=title, title_justify="left")
-        for place, column in enumerate((headings, *self.columns)):
-            found.add_column(column, justify="left" if place < 2 else "right", no_wrap=True)
+        first = 1 if headings else 0
+        for place, column in enumerate((headings, *self.columns)[1 - first :]):
+            found.add_column(column, justify="left" if place <= first else "right", no_wrap=True)
         for heading, rows in self.bodies:
             for place, (_, name, cells) in enumerate(rows):
                 texts = (cell.plain if isinstance(cell, Value) else str(cell) for cell in cells)
-                found.add_row(*map(Text, ("" if place else heading, name, *texts)))
+                found.add_row(*map(Text, ("" if place else heading, name, *texts)[1 - first :]))
             found.add_section()
         return found
 

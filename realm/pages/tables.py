@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
-from realm.pages.charts import sparkline, thin
 from realm.pages.data import (
     Report,
     Run,
@@ -116,42 +115,33 @@ def _when(key: tuple[str, int, int]) -> str:
 
 
 def parse_table(report: Report) -> Table | None:
-    """Parse failures by reason: share of completions in the first and last tenth of RL, and the course between."""
-    names = report.names()
+    """Parse failures by reason: share of completions in the first and last tenth of RL."""
     courses: dict[str, dict[str, list[float]]] = {}
     for run in report.runs:
         rows = run.rl
         if all(row.parse_failures is None for row in rows):
             continue
         reasons = {reason for row in rows for reason, share in row.parse.items() if share}
-        for reason in ("any reason", *reasons):
-            values = [
-                (float(index), (row.parse_failures if reason == "any reason" else row.parse.get(reason)) or 0.0)
-                for index, row in enumerate(rows)
-            ]
-            courses.setdefault(reason, {})[run.name] = [value for _, value in thin(values, 120)]
+        courses.setdefault("any reason", {})[run.name] = [row.parse_failures or 0.0 for row in rows]
+        for reason in reasons:
+            courses.setdefault(reason, {})[run.name] = [row.parse.get(reason, 0.0) for row in rows]
     if not courses:
         return None
     highest = {reason: max(map(max, found.values())) for reason, found in courses.items()}
     ordered = sorted(courses, key=lambda reason: (reason != "any reason", -highest[reason], reason))[:MOST_KINDS]
     recipes = [run.name for run in report.runs if run.name in courses["any reason"]]
-    rows_: list[TableRow] = []
-    for reason in ordered:
-        cells = []
-        for recipe in recipes:
-            course_ = courses[reason].get(recipe)
-            cells.append(_course_cell(style_of(recipe, names), recipe, reason, course_) if course_ else Markup(""))
-        rows_.append((None, reason, cells))
-    return Table(["", *recipes], [("", rows_)])
+    shown: list[TableRow] = [
+        (None, reason, [_ends(courses[reason].get(recipe)) for recipe in recipes]) for reason in ordered
+    ]
+    return Table(["", *recipes], [("", shown)])
 
 
-def _course_cell(style: int, recipe: str, reason: str, course: list[float]) -> Markup:
+def _ends(course: list[float] | None) -> str:
+    """Means of the first and of the last tenth of a course; empty where there is none."""
+    if course is None:
+        return ""
     tenth = max(1, len(course) // 10)
-    first, last = sum(course[:tenth]) / tenth, sum(course[-tenth:]) / tenth
-    ends = f"{percent(first)} → {percent(last)}"
-    return Markup("").join(
-        [sparkline(style, course, max(course), f"{recipe} · {reason} · {ends}"), element("small", ends)]
-    )
+    return f"{percent(sum(course[:tenth]) / tenth)} → {percent(sum(course[-tenth:]) / tenth)}"
 
 
 def cost_table(report: Report) -> Table | None:

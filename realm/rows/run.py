@@ -78,6 +78,8 @@ class Meta(Row):
     """`run.seed`."""
     template_hash: str | None = field(default=None, metadata=RARE)
     """Hash of the prompt's wording and tags."""
+    questions_hash: str | None = field(default=None, metadata=RARE)
+    """Hash of the task's questions and golds in their splits."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of Python and of the packages that decide the numbers."""
     machine: str = ""
@@ -121,6 +123,14 @@ class Unread(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wrote(Record):
+    """What one teacher wrote."""
+
+    cots: Count
+    """CoTs of the training questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BankStats(Row):
     """bank_stats.json: what the run learned from; of all that `realm bank stats --json` tells these are read again."""
 
@@ -134,5 +144,7 @@ class BankStats(Row):
     """Questions with right ones only."""
     all_wrong: Count = 0
     """Questions with wrong ones only."""
+    by_teacher: dict[str, Wrote] = field(default_factory=dict)
+    """By the teacher's name in the bank."""
     unreadable: Unread | None = None
     """What could not be read."""

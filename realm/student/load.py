@@ -62,6 +62,11 @@ def resolve(path: str | Path) -> str:
     return path
 
 
+def is_hub_name(path: str) -> bool:
+    """Whether it names a model of the Hub, `owner/name`, and nothing of this machine."""
+    return "/" in path and _HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
+
+
 def find(path: str | Path) -> str:
     """As `resolve`, and a directory is seen to hold a model's files.
 

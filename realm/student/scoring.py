@@ -13,6 +13,7 @@ from realm.errors import ConfigError, DataError
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
 from realm.method.reward import Reward, Rule, Weights, reward
+from realm.plugins import trust
 from realm.student.judging import unreadable
 from realm.tasks.jsonl import answer_text
 from realm.tasks.verify import Verdict
@@ -113,6 +114,7 @@ class RewardFunction:
         if not isinstance(timeout, int | float) or timeout <= 0:
             raise ConfigError(f"timeout: expected seconds above 0, found {timeout!r}.")
         self._made: dict[str, Any] = {"verifier": verifier, "choices": list(choices), "timeout": timeout}
+        trust(verifier)
         pool = VerifierPool(verifier, list(choices), timeout)
         atexit.register(pool.close)
         self.judge = Judge(pool, tags=tags, weights=weights, rule=rule)

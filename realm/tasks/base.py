@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +41,21 @@ def normal(question: str) -> str:
 def text_id(question: str) -> str:
     """The id of a question that has none: the same for the same text, white space aside, wherever it stands."""
     return hashlib.sha256(normal(question).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold the text: it has no lone surrogate."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def questions_hash(task: Task) -> str:
+    """Hash of all that a task asks, split by split: what a run that is gone on with must find again."""
+    asked = [[row.id, row.question, row.answer, split] for split in task.splits() for row in task.rows(split)]
+    return hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest()[:16]
 
 
 class Task(Protocol):

@@ -1,8 +1,8 @@
 """The task `jsonl`: any file of questions and answers, judged by a verifier of choice.
 
-One JSON object a line, one array of them, or a table (`.csv`). A row is {"question", "answer"} and optionally "id",
-"kind", "difficulty", "tags"; other keys are left to others (the bank reads "cots"). Without an id a row is named after
-its question's text.
+One JSON object a line, one array of them, a table (`.csv`, `.parquet`) or a data set (`hf:…`). A row is {"question",
+"answer"} and optionally "id", "kind", "difficulty", "tags", or has the names that `task.columns` gives; other keys are
+left to others (the bank reads "cots"). Without an id a row is named after its question's text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -25,16 +26,21 @@ from realm.method.prompt import Wording
 from realm.sections import TaskConfig
 from realm.tasks.base import Comment, Question, normal, text_id
 from realm.tasks.hints import hinted_wording
-from realm.tasks.json_rows import json_rows
+from realm.tasks.hub import is_hub
+from realm.tasks.paths import absent, place_of, taken
+from realm.tasks.rows import read_file
 from realm.tasks.tables import csv_rows
 from realm.tasks.verify import Verifier
 from realm.tasks.verify import verifier as make_verifier
 from realm.tasks.workers import VerifierPool
 
 SPLITS = ("train", "validation", "test")
-_VALIDATION_MAX = 100
+#: Of the questions at most a fifth are for the test, of the rest a tenth for validation, and never more than these.
+_TEST_MAX, _VALIDATION_MAX = 200, 100
 #: Golds that are at most so many, so often each on average and of so many characters look like a choice.
 _FEW, _EACH, _SHORT = 5, 10, 40
+#: Rows whose columns are named where one is missing.
+_MANY = 100
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,8 +53,10 @@ class Row:
     content: Mapping[str, Any]
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of a JSON file in UTF-8 (`json_rows`), or of a table (`.csv`); every id is unique in the file.
+def read_rows(path: str | Path, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Row]:
+    """The rows of a JSON file in UTF-8 (`json_rows`), a table or a data set; every id is unique in the file.
+
+    `columns`: our key -> the file's, as `task.columns`; what lies there is also found under our key.
 
     Raises `DataError` for a file that is missing or empty, and with the line for one that is torn or no JSON object
     and for an id that is there twice.
@@ -56,7 +64,9 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     path = Path(path)
     lines: dict[str, int] = {}
     try:
-        for number, content in _contents(path):
+        for number, content in _contents(path, columns):
+            if columns and isinstance(content, dict):
+                content = _renamed(content, f"{path}:{number}", columns)
             row = _named(path, number, content, lines)
             if row.id in lines:
                 raise DataError(
@@ -72,13 +82,23 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         raise DataError(f"{path}: expected one question a row, the file holds none.")
 
 
-def _contents(path: Path) -> Iterator[tuple[int, Any]]:
+def _contents(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
     """The line and the content of each row."""
 
     def refuse(error: DataError) -> None:
         raise error
 
-    return csv_rows(path) if path.suffix.lower() == ".csv" else json_rows(path, refuse)
+    if path.suffix.lower() == ".csv" and not is_hub(path):
+        return csv_rows(path, columns)
+    return read_file(path, refuse)
+
+
+def _renamed(content: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row with what lies at the file's keys under ours."""
+    keys = list(map(str, content))
+    found = {name: taken(content, where, place_of(text, keys)) for name, text in columns.items()}
+    others = {key: value for key, value in content.items() if key not in columns}
+    return others | {name: value for name, value in found.items() if value is not absent}
 
 
 def _named(path: Path, number: int, content: Any, taken: Container[str]) -> Row:
@@ -146,9 +166,10 @@ def load_jsonl(
 ) -> JsonlTask:
     """Read, check and split the files of a task; `verifier` overrides the configured one, `gold` reads a row's answer.
 
-    The test questions are those of `test_path`, or `test_size` of `path`; 10 % of the rest, at most 100, are for
-    validation. The split depends on the seed and the text of a question alone, so that the order of the file does not
-    matter. No question text is in two splits: copies of what is held out are left out of training.
+    The test questions are those of `test_path`, or `test_size` of `path` (without it a fifth, at most 200); 10 % of the
+    rest, at most 100, are for validation. The split depends on the seed and the text of a question alone, so that the
+    order of the file does not matter. No question text is in two splits: copies of what is held out are left out of
+    training.
 
     Raises `DataError` for what `read_rows` refuses, for a row without a question, for a row whose gold is missing or
     does not verify against itself (`bad_rows: skip` counts and logs it instead), and for a file too small to split.
@@ -170,12 +191,13 @@ def load_jsonl(
     if config.test_path:
         test.sort(key=lot)
     else:
-        if len(train) < config.test_size + 2:
+        size = config.test_size or min(_TEST_MAX, max(1, len(train) // 5))
+        if len(train) < size + 2:
             raise DataError(
-                f"{config.path}: {len(train)} usable questions are too few to split off task.test_size="
-                f"{config.test_size}; lower it or name a task.test_path."
+                f"{config.path}: {len(train)} usable questions are too few to split off task.test_size={size}; lower "
+                "it, add questions or name a task.test_path."
             )
-        test, train = train[: config.test_size], train[config.test_size :]
+        test, train = train[:size], train[size:]
     train = _without(train, test, "test")
     n_validation = min(_VALIDATION_MAX, max(1, len(train) // 10))
     if len(train) < 2:
@@ -201,7 +223,8 @@ def _questions(
     config: TaskConfig, path: str, pool: VerifierPool, gold: Callable[[Mapping[str, Any]], str]
 ) -> list[Question]:
     """The rows of a file as questions; those without a usable gold are refused or skipped."""
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, {str(name): text for name, text in config.columns.items()}))
+    _check_columns(config, path, rows)
     strange: dict[int, str] = {}
     questions = []
     for row in rows:
@@ -215,7 +238,9 @@ def _questions(
     for row, question, verdict in zip(rows, questions, verdicts, strict=True):
         if verdict.correct:
             continue
-        if question.answer:
+        if question.answer and not verdict.failed and pool.verifier.name == "choice":
+            found = f"the gold {question.answer[:60]!r} is none of {', '.join(config.choices)}"
+        elif question.answer:
             found = f"the gold {question.answer[:60]!r} does not verify ({verdict.reason or 'not equal to itself'})"
         else:
             found = strange.get(row.line, "no answer")
@@ -230,6 +255,19 @@ def _questions(
     if len(bad) == len(rows):
         raise DataError(f"{path}: no row has a usable answer; the first: {bad[0]}.")
     return [question for question, verdict in zip(questions, verdicts, strict=True) if verdict.correct]
+
+
+def _check_columns(config: TaskConfig, path: str, rows: Sequence[Row]) -> None:
+    """Raise `DataError` where no row has a question, an answer or another column that is named."""
+    for name in dict.fromkeys(["question", "answer", *config.columns]):
+        if any(name in row.content for row in rows):
+            continue
+        named = f" ({name}, as task.columns has it)" if name in config.columns else ""
+        keys = dict.fromkeys(str(key) for row in rows[:_MANY] for key in row.content if key not in config.columns)
+        raise DataError(
+            f"{path}: no row has a column `{config.columns.get(name, name)}`{named}; the columns are "
+            f"{ascii(', '.join(keys))[1:-1][:200] or 'none'}. Say which it is: task.columns={{{name}: NAME}}."
+        )
 
 
 def _hint_at_choice(path: str, questions: Sequence[Question], verifier: Verifier) -> None:
@@ -252,13 +290,13 @@ def _hint_at_choice(path: str, questions: Sequence[Question], verifier: Verifier
 
 def _question(path: str, row: Row, gold: str) -> Question:
     where, content = f"{path}:{row.line}", row.content
-    text, kind, difficulty = content.get("question"), content.get("kind", ""), content.get("difficulty", 0)
-    tags = content.get("tags", [])
+    text, kind, difficulty = content.get("question"), content.get("kind") or "", content.get("difficulty") or 0
+    tags = content.get("tags") or []
     if not isinstance(text, str) or not text.strip():
         keys = ascii(", ".join(map(str, content)))[1:-1]
         raise DataError(
             f"{where}: expected a text under `question`, found {text!r:.60}; the keys are {keys[:200] or 'none'}. "
-            "Rename the key that holds it (and the gold to `answer`)."
+            "Mend the row, or say which key holds it: task.columns={question: NAME}."
         )
     if not isinstance(kind, str) or not isinstance(difficulty, int) or not isinstance(tags, list):
         raise DataError(f"{where}: expected `kind` to be a text, `difficulty` an integer and `tags` a list.")

@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.prompt import Wording
-from realm.plugins import find
+from realm.plugins import find, trust
 from realm.sections import TaskConfig
 from realm.tasks.base import Task
 from realm.tasks.gsm8k import load_gsm8k
@@ -45,7 +45,9 @@ def load_task(config: Config) -> Task:
         make = find("tasks", settings.name, TASKS)
     except ValueError as error:
         raise ConfigError(f"task.name: {error}, found {settings.name!r}.") from error
-    return make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
+    task = make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
+    trust(task.verifier.name)  # the processes that judge find it by this name
+    return task
 
 
 def wording_of(task: str, verifier: str, choices: Sequence[str]) -> Wording:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from realm.plugins import trust
 from realm.tasks.verify import INLINE, UNREADABLE, Verdict, Verifier, judge, verifier
 
 #: Seconds a worker may take to start and to import its verifier's library.
@@ -266,6 +267,7 @@ def _limit_memory() -> None:
 if __name__ == "__main__":
     _name, _choices, _timeout = sys.argv[1:]
     _limit_memory()
+    trust(_name)
     _check = verifier(_name, json.loads(_choices))
     # What a library does on its first use must not count against the first pair.
     judge(_check, *_FIRST.get(_name, ("1", "1")))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from realm.tasks.base import Comment, Question
+from realm.config import Config
+from realm.sections import TeacherConfig
+from realm.tasks.base import Comment, Question, Task
+
+if TYPE_CHECKING:
+    from realm.teacher.instructing import Mistake
+    from realm.teacher.prompts import TeacherWording
 
 #: A conversation as chat endpoints read it: `role` and `content` of each message.
 Messages = list[dict[str, str]]
@@ -97,6 +103,7 @@ class Teacher(Protocol):
         name: the CoTs' `teacher`.
         batch: how many `Ask`s one call takes at most.
         concurrent: whether calls may run side by side.
+        costs: what an answer takes: nothing (and no tokens are counted), this machine's time, or money.
         parameters: JSON; everything besides the messages that decides the text, and nothing secret.
     """
 
@@ -108,6 +115,9 @@ class Teacher(Protocol):
 
     @property
     def concurrent(self) -> bool: ...
+
+    @property
+    def costs(self) -> Literal["nothing", "time", "money"]: ...
 
     @property
     def parameters(self) -> Any: ...
@@ -123,3 +133,23 @@ class Teacher(Protocol):
     async def close(self) -> None:
         """Give back connections and memory; the teacher is not asked again."""
         ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a kind of teacher, a function of this that gives a `Teacher`, makes one of.
+
+    Attributes:
+        name: of the teacher in the bank.
+        settings: its own, of the section `teachers`. `api_key_env` is None where it will never be asked.
+        wording: of its prompts, made when it is asked for; raises `ConfigError` where a template cannot be used.
+        mistakes: a student's errors by their ids, where it shall instruct (`realm.teacher.instructing`); None: it
+            answers questions.
+    """
+
+    name: str
+    settings: TeacherConfig
+    config: Config
+    task: Task
+    wording: Callable[[], TeacherWording]
+    mistakes: Mapping[str, Mistake] | None = None

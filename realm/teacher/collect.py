@@ -199,7 +199,7 @@ def collect(
     questions = {question.id: question for question in plan.questions}
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
-        if any(source.settings.kind == "openai" for source in plan.sources):
+        if any(source.teacher.concurrent for source in plan.sources):
             reserve_files(config.collect.concurrency)
         _prepare(folder, plan, list(questions.values()))
         held = look(folder, again)

@@ -11,13 +11,13 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from realm.errors import ConfigError, TeacherError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
-from realm.teacher.base import Ask, Failure, Messages, Reply
+from realm.teacher.base import Ask, Failure, Messages, Reply, Wanted
 from realm.teacher.complaints import advice
 from realm.teacher.outcomes import (
     Answer,
@@ -57,6 +57,7 @@ class EndpointTeacher:
 
     batch = 1
     concurrent = True
+    costs: Literal["money"] = "money"
 
     def __init__(self, name: str, settings: TeacherConfig, timeout: float, wording: TeacherWording) -> None:
         self.name = name
@@ -154,6 +155,11 @@ class EndpointTeacher:
         except Failure:
             return None
         return found[:10_000] if found is not None else None
+
+
+def make_endpoint(wanted: Wanted) -> EndpointTeacher:
+    """The kind `openai`."""
+    return EndpointTeacher(wanted.name, wanted.settings, wanted.config.collect.timeout, wanted.wording())
 
 
 def _base_url(name: str, given: str | None) -> str:

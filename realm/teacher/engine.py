@@ -252,8 +252,8 @@ class Engine:
             raise
         lane.pace.answered(self._loop.time())
         lane.failed.clear()
-        # The scripted teacher's time says nothing, and would keep two of its banks from being equal.
-        seconds = None if source.settings.kind == "scripted" else round(self._loop.time() - sent, 3)
+        # Such a teacher's time says nothing, and would keep two of its banks from being equal.
+        seconds = None if source.teacher.costs == "nothing" else round(self._loop.time() - sent, 3)
         for tried, number, reply in zip(tries, numbers, replies, strict=True):
             self._arrive(lane, tried.job, number, reply, seconds)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -22,7 +22,7 @@ from realm.student.sampling import NotFiniteError, Sampling
 from realm.tasks.answers import final_answer, problem_of
 from realm.tasks.base import Comment, Question
 from realm.tasks.spoken import without_run_on
-from realm.teacher.base import Ask, Failure, Messages, Reply
+from realm.teacher.base import Ask, Failure, Messages, Reply, Wanted
 from realm.teacher.prompts import TeacherWording
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class LocalTeacher:
     """
 
     concurrent = False
+    costs: Literal["time"] = "time"
 
     def __init__(self, name: str, settings: TeacherConfig, seed: int, wording: TeacherWording, date: str) -> None:
         self.name = name
@@ -167,6 +168,12 @@ class LocalTeacher:
             message = f"the prompt has {longest} tokens, the model's context {context}; use a model with a longer one"
             raise Failure("too_long", message, kind="request")
         return [min(wanted, context - len(prompt)) for prompt in prompts]
+
+
+def make_local(wanted: Wanted) -> LocalTeacher:
+    """The kind `transformers`."""
+    config = wanted.config
+    return LocalTeacher(wanted.name, wanted.settings, config.run.seed, wanted.wording(), config.model.date)
 
 
 def _reply(tokenizer: PreTrainedTokenizerBase, prompt: list[int], found: list[int], ends: set[int]) -> Reply:

@@ -44,7 +44,7 @@ class Source:
     @property
     def free(self) -> bool:
         """Whether asking it costs nothing but time on this machine."""
-        return self.settings.kind != "openai"
+        return self.teacher.costs != "money"
 
     @property
     def currency(self) -> str:
@@ -62,7 +62,7 @@ class Source:
 
     def bound(self, messages: Any) -> tuple[int, int]:
         """The most tokens that prompt and answer can have: no token is shorter than a byte."""
-        if self.settings.kind == "scripted":
+        if self.teacher.costs == "nothing":
             return 0, 0
         count, size = measure(messages)
         # What else is sent (tools, a schema) may become part of the prompt.
@@ -190,11 +190,15 @@ class Estimate:
     prompt_most: int = 0
     #: Of one answer on average, where the bank has some of this teacher.
     mean: float | None = None
+    #: The same of each split of the questions.
+    splits: dict[str, Estimate] = field(default_factory=dict)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, split: str = "") -> None:
+        if split:
+            self.splits.setdefault(split, Estimate(self.source, mean=self.mean)).add(job)
         self.samples += 1
         self.guided += bool(job.comments)
-        if self.source.settings.kind != "scripted":
+        if self.source.teacher.costs != "nothing":
             self.prompt += -(-measure(job.messages)[1] // BYTES_PER_TOKEN)
         self.prompt_most += self.source.bound(job.messages)[0]
 
@@ -223,7 +227,7 @@ def survey(
     for source in plan.sources:
         estimate = Estimate(source, mean=means.get(source.name))
         for job in plan.jobs(source, present, stale):
-            estimate.add(job)
+            estimate.add(job, job.question.split)
         found.append(estimate)
     return found
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pkgutil import resolve_name
+from collections.abc import Callable, Mapping
 
 from realm.config import Config
-from realm.sections import TeacherConfig
+from realm.errors import ConfigError
+from realm.plugins import find
+from realm.sections import TEACHERS, TeacherConfig
 from realm.tasks.base import Task
 from realm.tasks.hints import answer_hint
-from realm.teacher.base import Teacher
+from realm.teacher.base import Teacher, Wanted
 from realm.teacher.comments import read_comments
 from realm.teacher.guidance import Guidance
 from realm.teacher.instructing import Mistake, instructor_wording
 from realm.teacher.plan import Source
-from realm.teacher.prompts import make_wording
-
-#: The desk stands on this room, and is therefore named.
-_SCRIPTED = "realm.desk.scripted:make_scripted"
+from realm.teacher.prompts import TeacherWording, make_wording
 
 
 def make_guidance(config: Config, task: Task) -> Guidance:
@@ -65,15 +63,13 @@ def _make_teacher(
     guided: bool,
     mistakes: Mapping[str, Mistake] | None,
 ) -> Teacher:
-    if settings.kind == "scripted":
-        made: Teacher = resolve_name(_SCRIPTED)(name, task, config.run.seed, mistakes)
-        return made
-    hint = answer_hint(task.verifier.name, config.task.choices)
-    wording = instructor_wording(settings, hint) if mistakes is not None else make_wording(name, settings, hint, guided)
-    if settings.kind == "openai":
-        from realm.teacher.endpoint import EndpointTeacher
+    try:
+        make: Callable[[Wanted], Teacher] = find("teachers", settings.kind, TEACHERS)
+    except ValueError as error:
+        raise ConfigError(f"teachers.{name}.kind: {error}, found {settings.kind!r}.") from error
 
-        return EndpointTeacher(name, settings, config.collect.timeout, wording)
-    from realm.teacher.local import LocalTeacher
+    def wording() -> TeacherWording:
+        hint = answer_hint(task.verifier.name, config.task.choices)
+        return make_wording(name, settings, hint, guided) if mistakes is None else instructor_wording(settings, hint)
 
-    return LocalTeacher(name, settings, config.run.seed, wording, config.model.date)
+    return make(Wanted(name, settings, config, task, wording, mistakes))

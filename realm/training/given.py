@@ -17,6 +17,7 @@ from realm.errors import ConfigError, DataError
 from realm.method.reward import Weights
 from realm.method.routes import Selection
 from realm.method.schedule import Schedule
+from realm.plugins import trust
 from realm.tasks.base import Question, normal, text_id
 from realm.tasks.jsonl import answer_text
 from realm.tasks.workers import VerifierPool
@@ -31,7 +32,10 @@ def section(given: Section) -> dict[str, Any]:
         return {("schedule" if name == "kind" else name): value for name, value in asdict(given).items()}
     if isinstance(given, Selection):
         keys = {"k": "k", "strategy": "selection", "error_ratio": "error_ratio", "error_range": "error_range"}
-        return {key: getattr(given, name) for name, key in keys.items()}
+        found = {key: getattr(given, name) for name, key in keys.items()}
+        if not isinstance(strategy := given.strategy, str):
+            found["selection"] = f"{strategy.__module__}:{getattr(strategy, '__qualname__', '')}"
+        return found
     return asdict(given) if isinstance(given, Weights) else dict(given)
 
 
@@ -50,6 +54,7 @@ def configuration(sections: Mapping[str, Section | None], args: GRPOConfig, path
         "num_iterations": args.num_iterations,
     }
     found = {name: section(given) for name, given in sections.items() if given is not None}
+    trust(found)
     k = found.get("routes", {}).get("k")
     model = {"path": path or "student", "context": context, "template_arguments": args.chat_template_kwargs or {}}
     return make_config(

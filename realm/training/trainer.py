@@ -20,6 +20,7 @@ from realm.bank.cot import digest
 from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.method.prompt import Wording
+from realm.plugins import trust
 from realm.student.generate import completion_text, end_tokens
 from realm.student.load import context_length, load_model, load_tokenizer
 from realm.student.prompts import present
@@ -69,7 +70,7 @@ class ReaLMTrainer(RouteTrainer):
             Besides the columns of the dataset they get `question_id`, `routes` (those in the prompt), `p`, `tau`.
         processing_class: the tokenizer; None: the one beside the model.
         share: whether prompts are forwarded once a group, where that is found to change nothing.
-        callbacks, peft_config, and what else GRPOTrainer takes: handed on.
+        callbacks, more: handed on, as is whatever else GRPOTrainer takes (`peft_config`, …).
 
     Raises:
         ConfigError: a setting is unknown or out of range.
@@ -107,6 +108,7 @@ class ReaLMTrainer(RouteTrainer):
             raise ConfigError("processing_class: give the tokenizer; the model does not say where its own is.")
         # TRL's own default is bfloat16, which transformers refuses without an accelerator.
         args = copy(args) or GRPOConfig(f"{Path(path).name or 'student'}-realm", bf16=torch.cuda.is_available())
+        trust(verifier)
         held = Bank.from_dataset(bank, verifier, choices) if isinstance(bank, Dataset) else bank
         held = held if isinstance(held, Bank) or held is None else Bank.open(held)
         config = configuration(

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from realm.bank.cot import encodable
 from realm.bank.store import Bank
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
@@ -30,7 +29,7 @@ from realm.method.prompt import Wording, messages
 from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
 from realm.student.prompts import make_wording, template_arguments
-from realm.tasks.base import Comment, Question, Task
+from realm.tasks.base import Comment, Question, Task, encodable
 from realm.tasks.verify import Verifier, verifier
 
 #: Key of the file's metadata.

@@ -15,8 +15,6 @@ from realm.analysis.steps import (
     UNKNOWN,
     Reference,
     bare,
-    cited,
-    hedged,
     split_steps,
 )
 
@@ -112,8 +110,6 @@ def test_hedges_and_citations_are_no_part_of_what_is_said() -> None:
         == bare("By the book, a lamp has 30 days")
         == ("a", "lamp", "has", "30", "days")
     )
-    assert hedged("Usually a lamp") and not hedged("A lamp")
-    assert cited("By the book, a lamp") and not cited("A book")
 
 
 QUESTION = "Ann has 3 boxes of 12 eggs and breaks 6 of them. How many are whole?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from realm.bank.store import Bank
 from realm.locks import LOCK
 from realm.tasks.base import Question
 
+Prepared = Callable[..., BankFolder]
 #: What changes files for good; everything before the next of these is undone by an interruption.
 STEPS = ("replace", "unlink", "truncate", "fsync")
 
@@ -77,8 +79,19 @@ def found_in(path: Path) -> dict[str, int | None]:
     return {member.id: member.label for member in members}
 
 
-def prepared(path: Path, *, parquet: bool) -> BankFolder:
-    """30 CoTs, the first 20 of them in a Parquet file if there is one, and labels for 25 that wait to be folded."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., BankFolder]:
+    """Makes banks: 30 CoTs, the first 20 in a Parquet file if there is one, labels for 25 that wait to be folded."""
+    made = {parquet: _prepare(tmp_path_factory.mktemp("bank") / "bank", parquet) for parquet in (False, True)}
+
+    def copy(path: Path, *, parquet: bool) -> BankFolder:
+        shutil.copytree(made[parquet], path)
+        return BankFolder.open(path)
+
+    return copy
+
+
+def _prepare(path: Path, parquet: bool) -> Path:
     folder = BankFolder.create(path, {}, [Question(f"q{number}", "?", "1") for number in range(5)])
     with folder.lock():
         with folder.writer() as writer:
@@ -88,7 +101,7 @@ def prepared(path: Path, *, parquet: bool) -> BankFolder:
         with folder.writer() as writer:
             writer.write(cots(20, 30))
             writer.write_labels((member, LABELS[member.id], "") for member in cots(0, 25))
-    return folder
+    return path
 
 
 def do_compact(folder: BankFolder) -> None:
@@ -109,7 +122,7 @@ def do_append(folder: BankFolder) -> None:
 @pytest.mark.parametrize("parquet", [False, True])
 @pytest.mark.parametrize("work", [do_compact, do_fold, do_append])
 def test_an_interruption_between_any_two_steps_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[BankFolder], None], parquet: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Prepared, work: Callable[..., None], parquet: bool
 ) -> None:
     expected = {member.id: LABELS[member.id] if member.sample < 25 else None for member in cots(0, 30)}
     for step in itertools.count():
@@ -146,7 +159,7 @@ def test_an_interruption_between_any_two_steps_loses_nothing(
 
 @pytest.mark.parametrize("step", range(12))
 def test_two_interruptions_one_after_the_other_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Prepared, step: int
 ) -> None:
     """The second one hits the work of finishing what the first one left."""
     for second in range(8):
@@ -160,11 +173,12 @@ def test_two_interruptions_one_after_the_other_lose_nothing(
                     pass
         with BankFolder.open(folder.path).lock(), BankFolder.open(folder.path).writer() as writer:
             writer.write(cots(30, 40))
-        assert set(found_in(folder.path)) == set(LABELS)
-        assert all(found_in(folder.path)[member.id] == LABELS[member.id] for member in cots(0, 25))
+        found = found_in(folder.path)
+        assert set(found) == set(LABELS)
+        assert all(found[member.id] == LABELS[member.id] for member in cots(0, 25))
 
 
-def test_a_compacted_bank_is_the_same_bank(tmp_path: Path) -> None:
+def test_a_compacted_bank_is_the_same_bank(tmp_path: Path, prepared: Prepared) -> None:
     folder = prepared(tmp_path / "bank", parquet=False)
     before = found_in(folder.path)
     told: list[int] = []
@@ -186,7 +200,7 @@ def test_an_empty_bank_can_be_compacted(tmp_path: Path) -> None:
     assert len(Bank.open(folder.path)) == 3
 
 
-def test_a_torn_line_is_not_compacted(tmp_path: Path) -> None:
+def test_a_torn_line_is_not_compacted(tmp_path: Path, prepared: Prepared) -> None:
     folder = prepared(tmp_path / "bank", parquet=True)
     with (folder.path / "cots.jsonl").open("ab") as file:
         file.write(b'{"question_id": "q9"')

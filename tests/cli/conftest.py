@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -98,6 +100,31 @@ def realm() -> Callable[..., Result]:
         return CliRunner().invoke(app, list(arguments))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
+    return {}
+
+
+@pytest.fixture
+def trained(
+    work: Path, realm: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory, _trained: dict[Any, Path]
+) -> Callable[..., Path]:
+    """The run of `realm train config.yaml ARGUMENTS --out OUT` in `work`: trained once a session, then copied."""
+
+    def trained(*arguments: str, out: str = "runs/straight") -> Path:
+        kept = _trained.get((*arguments, out))
+        if kept is None:
+            result = realm("train", "config.yaml", *arguments, "--out", out)
+            assert result.exit_code == 0, result.output
+            kept = _trained[*arguments, out] = tmp_path_factory.mktemp("trained") / "run"
+            shutil.copytree(work / out, kept)
+        else:
+            shutil.copytree(kept, work / out)
+        return work / out
+
+    return trained
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -241,7 +241,7 @@ def test_a_missing_model_is_told_before_a_missing_bank(work: Path, realm: Realm)
 
 def test_the_packaged_model_is_no_student_of_another_task(work: Path, realm: Realm) -> None:
     message = refused(realm("train", "config.yaml", "--model", "desk-base", "--set", "model.context=2048"))
-    assert [part for part in ("desk-base", "512", "2048", "the task jsonl", "--model DIR") if part not in message] == []
+    assert [part for part in ("desk-base", "512", "2048", "rows.jsonl", "--model DIR") if part not in message] == []
 
 
 def test_another_configuration_is_told_before_what_it_leads_to(work: Path, realm: Realm) -> None:
@@ -281,12 +281,6 @@ def test_desk_show_refuses_an_unknown_split(realm: Realm) -> None:
     message = refused(realm("desk", "show", "--split", "tets"))
     assert "tets" in message
     assert "test" in message
-
-
-def test_build_base_refuses_a_used_folder(work: Path, realm: Realm) -> None:
-    before = tree(work)
-    assert str(work) in refused(realm("desk", "build-base", "--out", str(work), "--steps", "1"))
-    assert tree(work) == before
 
 
 def test_quickstart_refuses_a_used_name(work: Path, realm: Realm) -> None:

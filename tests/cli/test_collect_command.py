@@ -118,6 +118,17 @@ def test_a_dry_run_needs_no_key_and_no_network_and_writes_nothing(
     assert tree(here) == before
 
 
+def test_the_plan_tells_what_each_split_takes(here: Path, realm: Realm) -> None:
+    told = realm("collect", "config.yaml", "--out", "bank", "--dry-run").stdout
+    lines = {line.strip().partition(":")[0]: line for line in told.splitlines()}
+    assert "9 questions, 18 requests, at most 0.0" in lines["train"]
+    assert "1 question, 2 requests" in lines["validation"] and "2 questions, 4 requests" in lines["test"]
+    assert "without test (--set 'collect.splits=[train, validation]') that is 4 requests, at most 0.0" in told
+    fewer = realm("collect", "config.yaml", "--dry-run", "--set", "collect.splits=[train, validation]").stdout
+    assert "20 are owed" in fewer and "test: 2 questions, not asked about (collect.splits)" in fewer
+    assert "without" not in fewer
+
+
 def test_no_library_s_debug_line_is_shown(here: Path) -> None:
     """In a process of its own: under pytest the log has other handlers. bm25s sets its own logger to DEBUG."""
     command = [
@@ -201,9 +212,7 @@ def test_what_was_given_up_is_said(here: Path, realm: Realm) -> None:
     assert "22 CoTs added" in result.stdout
 
 
-def test_mistakes_are_told_before_anything_is_spent(
-    here: Path, wire: Wire, realm: Realm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_are_told_before_anything_is_spent(here: Path, wire: Wire, realm: Realm) -> None:
     (here / "empty.md").write_text("# Nothing\n")
     (here / "file").write_text("")
     before = tree(here)

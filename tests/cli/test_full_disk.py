@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,8 +17,10 @@ from typer.testing import Result
 
 from realm.training.checkpoints import last_checkpoint
 from realm.training.recorder import Recorder
+from tests.tiny import assert_same
 
 Realm = Callable[..., Result]
+Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=4", "--set", "training.eval_every=50", "--set", "training.keep_checkpoints=1"]
 
 
@@ -59,11 +60,6 @@ def at_step(step: int, act: Callable[[], None]) -> Callable[..., None]:
     return acting
 
 
-def rows(run: Path, file: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (run / file).read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
-
-
 def assert_stopped(stopped: Result, run: Path, step: int) -> None:
     assert stopped.exit_code == 2, stopped.output
     last = stopped.stderr[stopped.stderr.index("error: ") :]
@@ -75,16 +71,11 @@ def assert_stopped(stopped: Result, run: Path, step: int) -> None:
     assert not (run / "model").exists()
 
 
-def assert_same(run: Path, straight: Path) -> None:
-    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl", "predictions.jsonl"):
-        assert rows(run, file) == rows(straight, file), file
-    assert (run / "model/model.safetensors").read_bytes() == (straight / "model/model.safetensors").read_bytes()
-
-
 @pytest.mark.parametrize("left", [0, 20_000, 60_000, 90_000], ids=["rows", "weights", "optimizer", "later"])
-def test_a_disk_that_fills_up(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, disk: Path, left: int) -> None:
-    straight, run = work / "runs/straight", disk / "run"
-    assert realm("train", "config.yaml", *STEPS, "--out", str(straight)).exit_code == 0
+def test_a_disk_that_fills_up(
+    trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, disk: Path, left: int
+) -> None:
+    straight, run = trained(*STEPS), disk / "run"
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, lambda: fill(disk, left)))
         stopped = realm("train", "config.yaml", *STEPS, "--out", str(run))
@@ -117,13 +108,13 @@ def _safetensors_full(*args: Any, **kwargs: Any) -> None:
     ids=["optimizer", "weights", "state", "seal"],
 )
 def test_a_checkpoint_that_cannot_be_written(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, failing: Any
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, failing: Any
 ) -> None:
     """The same where no file system can be mounted: what the libraries raise, at the third checkpoint."""
-    assert realm("train", "config.yaml", *STEPS, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, lambda: patch.setattr(owner, name, failing)))
         stopped = realm("train", "config.yaml", *STEPS)
     assert_stopped(stopped, work / "runs/first", 2)
     assert realm("train", "config.yaml", *STEPS, "--resume").exit_code == 0
-    assert_same(work / "runs/first", work / "runs/straight")
+    assert_same(work / "runs/first", straight)

@@ -18,13 +18,11 @@ import pytest
 from typer.testing import Result
 
 from realm.stopping import Request
-from tests.cli.test_signals import rows
 from tests.holding import another_holds
 from tests.launched import FORKED
+from tests.tiny import assert_same
 
 Realm = Callable[..., Result]
-FILES = ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl")
-WEIGHTS = "model/model.safetensors"
 STEPS = ["--set", "training.rl.steps=5", "--set", "training.save_every=2"]
 
 #: Rounds of each: a few in every test run, thirty with REALM_ROUNDS=30 (nine minutes).
@@ -35,15 +33,17 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("way", ["--resume", "--overwrite", "", "--resume --overwrite"])
-def test_a_run_under_way_is_neither_gone_on_with_nor_replaced(work: Path, realm: Realm, way: str) -> None:
-    assert realm("train", "config.yaml").exit_code == 0
-    with another_holds(work / "runs/first") as process:
-        before = tree(work / "runs/first")
-        refused = realm("train", "config.yaml", *way.split())
-        assert (refused.exit_code, refused.exception.__class__) == (2, SystemExit), refused.output
-        assert re.search(rf"runs/first: process {process.pid} on \S+ \(since 20", refused.stderr), refused.stderr
-        assert tree(work / "runs/first") == before
+def test_a_run_under_way_is_neither_gone_on_with_nor_replaced(
+    work: Path, realm: Realm, trained: Callable[..., Path]
+) -> None:
+    run = trained(out="runs/first")
+    with another_holds(run) as process:
+        before = tree(run)
+        for way in ("--resume", "--overwrite", "", "--resume --overwrite"):
+            refused = realm("train", "config.yaml", *way.split())
+            assert (refused.exit_code, refused.exception.__class__) == (2, SystemExit), refused.output
+            assert re.search(rf"runs/first: process {process.pid} on \S+ \(since 20", refused.stderr), refused.stderr
+            assert tree(run) == before
         for looks in (["doctor", "runs/first"], ["report", "runs/first"], ["evaluate", "runs/first"]):
             assert realm(*looks).exit_code in (0, 1), looks
         assert realm("train", "config.yaml", "--resume", "--estimate").exit_code == 0
@@ -102,9 +102,7 @@ def straight(work: Path, realm: Realm) -> float:
 
 
 def as_straight(work: Path, name: str) -> None:
-    for file in FILES:
-        assert rows(work / "runs" / name, file) == rows(work / "runs/straight", file), (name, file)
-    assert (work / "runs" / name / WEIGHTS).read_bytes() == (work / "runs/straight" / WEIGHTS).read_bytes(), name
+    assert_same(work / "runs" / name, work / "runs/straight")
     assert json.loads((work / "runs" / name / "meta.json").read_text())["status"] == "done", name
 
 

@@ -16,14 +16,11 @@ import pytest
 from typer.testing import Result
 
 from realm.training.recorder import Recorder
+from tests.tiny import assert_same, figures
 
 Realm = Callable[..., Result]
+Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=6", "--set", "training.save_every=50", "--set", "training.eval_every=50"]
-
-
-def rows(run: Path, file: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (run / file).read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
 def at_step(step: int, *signals: int) -> Callable[..., None]:
@@ -45,10 +42,10 @@ def at_step(step: int, *signals: int) -> Callable[..., None]:
     ids=["ctrl-c", "sigterm", "ctrl-c-that-the-launcher-passes-on"],
 )
 def test_a_signal_saves_and_says_how_to_go_on(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], code: int
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], code: int
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    assert realm("train", "config.yaml", *STEPS, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(3, *numbers))
         stopped = realm("train", "config.yaml", *STEPS)
@@ -57,17 +54,14 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert "stopped. RL step 3 is saved. To go on where it was: realm train config.yaml" in stopped.stderr
     assert stopped.stderr.rstrip().endswith("--resume")
     assert json.loads((run / "meta.json").read_text())["status"] == "interrupted"
-    assert [row["step"] for row in rows(run, "metrics.jsonl")] == [1, 2, 3]
+    assert [row["step"] for row in figures(run, "metrics.jsonl")] == [1, 2, 3]
     assert signal.getsignal(signal.SIGTERM) is before
 
     told = realm("doctor", "runs/first").stdout
     assert "was interrupted after RL step 3 of 6" in told and "realm train runs/first --resume" in told
 
     assert realm("train", "config.yaml", *STEPS, "--resume").exit_code == 0
-    for file in ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl"):
-        assert rows(run, file) == rows(work / "runs" / "straight", file), file
-    weights = "model/model.safetensors"
-    assert (run / weights).read_bytes() == (work / "runs/straight" / weights).read_bytes()
+    assert_same(run, straight)
     assert json.loads((run / "meta.json").read_text())["status"] == "done"
 
 
@@ -90,10 +84,7 @@ def test_a_killed_command_goes_on_with_the_same_command(work: Path) -> None:
     assert killed.returncode == -signal.SIGKILL and not (run / "model").exists()
     assert json.loads((run / "meta.json").read_text())["status"] == "running", "it could not say that it ended"
     subprocess.run([*command, "--resume"], check=True, timeout=180, **output)
-    for file in ("metrics.jsonl", "evaluations.jsonl", "predictions.jsonl", "completions.jsonl"):
-        assert rows(run, file) == rows(straight, file), file
-    weights = "model/model.safetensors"
-    assert (run / weights).read_bytes() == (straight / weights).read_bytes()
+    assert_same(run, straight)
 
 
 def test_a_second_ctrl_c_stops_at_once(work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +97,7 @@ def test_a_second_ctrl_c_stops_at_once(work: Path, realm: Realm, monkeypatch: py
 
 
 def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from realm.evaluation import evaluate
 
@@ -119,7 +110,7 @@ def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*args, **kwargs)
 
-    assert realm("train", "config.yaml", "--out", "runs/straight").exit_code == 0
+    straight = trained()
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "evaluate_model", terminated)
         stopped = realm("train", "config.yaml")
@@ -128,23 +119,21 @@ def test_sigterm_in_the_last_evaluation_ends_as_ctrl_c_does(
     assert "--resume" in stopped.stderr
     assert json.loads((work / "runs/first/meta.json").read_text())["status"] == "interrupted"
     assert realm("train", "config.yaml", "--resume").exit_code == 0
-    for file in ("evaluations.jsonl", "predictions.jsonl"):
-        assert rows(work / "runs/first", file) == rows(work / "runs/straight", file), file
+    assert_same(work / "runs/first", straight)
 
 
 def test_a_batch_in_use_and_a_mean_in_the_making_are_finished_first(
-    work: Path, realm: Realm, monkeypatch: pytest.MonkeyPatch
+    work: Path, trained: Trained, realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = ["--set", "training.rl.num_iterations=2", "--set", "training.log_every=2"]
-    assert realm("train", "config.yaml", *STEPS, *often, "--out", "runs/straight").exit_code == 0
+    straight = trained(*STEPS, *often)
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_step_end", at_step(1, signal.SIGTERM))
         stopped = realm("train", "config.yaml", *STEPS, *often)
     assert stopped.exit_code == 143
     assert "RL step 2 is saved" in stopped.stderr
     assert realm("train", "config.yaml", *STEPS, *often, "--resume").exit_code == 0
-    for file in ("metrics.jsonl", "evaluations.jsonl"):
-        assert rows(work / "runs/first", file) == rows(work / "runs/straight", file), file
+    assert_same(work / "runs/first", straight)
 
 
 def test_a_signal_at_the_last_step_leaves_the_model_to_the_resumed_run(

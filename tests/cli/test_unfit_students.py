@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -123,19 +122,13 @@ def test_wandb_without_a_key(
     assert not (work / "runs").exists()
 
 
-def test_a_limit_on_the_size_of_files_is_told_as_one(work: Path) -> None:
-    command = [sys.executable, "-m", "realm", "train", "config.yaml"]
-    root = Path(__file__).resolve().parents[2]
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-    environment = {
-        "PYTHONPATH": str(root),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    found = subprocess.run(command, env=environment, preexec_fn=limit, capture_output=True, text=True)
-    assert found.returncode == 2, found.stderr
-    assert "ulimit -f" in found.stderr and "Traceback" not in found.stderr
+@pytest.mark.usefixtures("work")
+def test_a_limit_on_the_size_of_files_is_told_as_one(realm: Realm) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    try:
+        found = realm("train", "config.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (found.exit_code, found.exception.__class__) == (2, SystemExit), found.output
+    assert "ulimit -f" in found.stderr

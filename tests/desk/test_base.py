@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from realm.desk.base import BATCH, PACKAGED, build_tokenizer, example, new_model, pretrain
-from realm.desk.build import build_base, measure
+from benchmarks.desk_base import (
+    BATCH,
+    PACKAGED,
+    build_base,
+    build_tokenizer,
+    example,
+    measure,
+    new_model,
+    pretrain,
+)
 from realm.errors import ResourceError
 from realm.method.completion import parse
 from realm.student.load import load

@@ -25,8 +25,9 @@ def test_splits_are_whole_and_disjoint(task: DeskTask) -> None:
 
 
 def test_same_seed_same_rows_other_seed_other_shop() -> None:
-    assert DeskTask(5).rows("ood") == DeskTask(5).rows("ood")
-    assert DeskTask(5).book != DeskTask(6).book
+    one = DeskTask(5)
+    assert one.rows("ood") == DeskTask(5).rows("ood")
+    assert one.book != DeskTask(6).book
 
 
 def test_fewer_questions_of_a_split_are_its_first_ones(task: DeskTask) -> None:

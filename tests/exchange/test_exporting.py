@@ -181,54 +181,27 @@ def test_the_bank_itself_is_never_written_over(folder: BankFolder, tmp_path: Pat
     assert export_bank(folder, folder.path / "mine.jsonl", "flat")["rows"]
 
 
-LONG = "x" * 30_000
-#: A row that tells the type of every key.
-TOLD = CoT("q", "t", "1", 1, "m", True, ("0123456789ab",), 0, prompt_tokens=3, completion_tokens=4, seconds=0.5,
-           params="0" * 16, prompt="1" * 16, meta="{}")  # fmt: skip
-
-
-def plain(number: int, **more: Any) -> CoT:
-    return CoT(f"n{number}", LONG, more.pop("answer", "1"), None, "m", **more)
-
-
-@pytest.mark.parametrize(
-    ("first", "question"),
-    [
-        ([], "Q?"),
-        ([plain(number) for number in range(500)], "Q?"),
-        ([plain(number, seconds=2) for number in range(500)], "Q?"),
-        ([plain(number, answer="2024-01-05") for number in range(500)], "2024-01-05"),
-        ([CoT("n0", "lone \ud800", "\udc00", None)], "\udfff"),
-        ([CoT("unknown", "t", "1", None)], "Q?"),
-    ],
-    ids=["no CoTs", "nulls", "whole seconds", "dates", "surrogates", "no question"],
-)
 @pytest.mark.parametrize("shape", ["jsonl", "flat", "messages"])
-def test_datasets_loads_it_whatever_comes_first(tmp_path: Path, shape: Shape, first: list[CoT], question: str) -> None:
-    """Megabytes of rows that tell no types, and one behind them that does."""
+@pytest.mark.parametrize("text", ["t", "lone \ud800"])
+def test_datasets_loads_it(tmp_path: Path, shape: Shape, text: str) -> None:
     from datasets import load_dataset
 
-    filling = LONG if not first else question
-    questions = [Question(f"n{number}", filling, question) for number in range(500)]
-    questions.append(Question("q", "Q?", "1", "test", "sum", 0, ("a",)))
-    made = [*first, TOLD]
-    folder = bank_of(tmp_path / "bank", made, questions)
+    told = CoT("q", text, "1", 1, "m", True, ("0123456789ab",), 0, prompt_tokens=3, completion_tokens=4, seconds=2,
+               params="0" * 16, prompt="1" * 16, meta="{}")  # fmt: skip
+    made = [CoT("n", "t", "1", None, "m"), told]
+    questions = [Question("n", "N?", "1"), Question("q", "Q?", "1", "test", "sum", 0, ("a",))]
     out = tmp_path / "out.jsonl"
-    export_bank(folder, out, shape)
+    export_bank(bank_of(tmp_path / "bank", made, questions), out, shape)
     keys = [set(row) for row in lines(out)]
     assert all(found == keys[0] for found in keys)
-    for size in (10 << 20, 3 << 20):
-        found = load_dataset(
-            "json", data_files=str(out), split="train", cache_dir=str(tmp_path / str(size)), chunksize=size
-        )
-        assert len(found) == len(keys)
-        assert "Json" not in str(found.features), "keys of one type each, not text of any"
+    found = load_dataset("json", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(found) == len(keys)
+    assert "Json" not in str(found.features), "keys of one type each, not text of any"
     again = back(out)
     assert {cot.id: cot for cot in again.all()} == {cot.id: cot for cot in made}
-    assert all(again.questions[asked.id] == asked for asked in questions if shape == "jsonl" or asked.id == "q")
 
 
-def test_a_small_bank_keeps_its_order(tmp_path: Path) -> None:
+def test_the_order_is_the_banks(tmp_path: Path) -> None:
     made = [CoT("a", "t", "1", None), CoT("b", "t", "1", 1)]
     folder = bank_of(tmp_path / "bank", made, [Question("a", "A?", "1"), Question("b", "B?", "1")])
     export_bank(folder, tmp_path / "out.jsonl", "jsonl")

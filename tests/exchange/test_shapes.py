@@ -69,14 +69,7 @@ def test_a_question_with_cots() -> None:
     ],
 )
 def test_one_cot_a_row_is_recognised_by_its_keys(
-    row: dict[str, Any],
-    question: str,
-    gold: str,
-    text: str,
-    answer: str,
-    flag: int | None,
-    teacher: str,
-    left: Any,
+    row: dict[str, Any], question: str, gold: str, text: str, answer: str, flag: int | None, teacher: str, left: Any
 ) -> None:
     item = read(row)
     (entry,) = item.entries

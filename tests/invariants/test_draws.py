@@ -5,48 +5,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
-from realm.student.load import load
-from realm.training.grpo import make_grpo_trainer
-from realm.training.renderer import Renderer
-from realm.training.rewards import RouteReward
-from tests.invariants.test_resume import rows, start
 from tests.launched import launch
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, weights
+from tests.tiny import assert_same, figures, go, tiny_config, tiny_trainer
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
-    return start(tiny_config(tmp_path_factory.mktemp("run"), student))
+    return go(tiny_config(tmp_path_factory.mktemp("run"), student))
 
 
 def test_same_seed_same_run(tmp_path: Path, student: Path, run: RunFolder) -> None:
-    again = start(tiny_config(tmp_path, student))
-    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
-        assert rows(again, file) == rows(run, file)
-    wanted = weights(run.path / "model")
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(again.path / "model").items())
+    assert_same(go(tiny_config(tmp_path, student)).path, run.path)
 
 
 def test_other_seed_other_run(tmp_path: Path, student: Path, run: RunFolder) -> None:
     config = tiny_config(tmp_path, student)
     config.run.seed = 4
-    assert rows(start(config), "metrics.jsonl") != rows(run, "metrics.jsonl")
+    assert figures(go(config).path, "metrics.jsonl") != figures(run.path, "metrics.jsonl")
 
 
 def test_evaluation_does_not_change_the_training(tmp_path: Path, student: Path, run: RunFolder) -> None:
-    without = start(tiny_config(tmp_path, student, eval_questions=0, sample_groups=0))
-    assert rows(without, "metrics.jsonl") == rows(run, "metrics.jsonl")
+    without = go(tiny_config(tmp_path, student, eval_questions=0, sample_groups=0))
+    assert figures(without.path, "metrics.jsonl") == figures(run.path, "metrics.jsonl")
     assert not any((without.path / name).exists() for name in ("evaluations.jsonl", "completions.jsonl"))
 
 
 def test_p_falls_as_scheduled(run: RunFolder) -> None:
     schedule = Schedule()
-    metrics = rows(run, "metrics.jsonl")
+    metrics = figures(run.path, "metrics.jsonl")
     assert [row["tau"] for row in metrics] == pytest.approx([step / 6 for step in range(6)])
     assert [row["p"] for row in metrics] == pytest.approx([schedule.p(step / 6) for step in range(6)])
     assert metrics[0]["routes_per_prompt"] == 4
@@ -64,26 +54,15 @@ def test_members_of_a_group_share_one_prompt(tmp_path: Path, student: Path, monk
     original = GRPOTrainer._generate_and_score_completions
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
     config = tiny_config(tmp_path, student, rl={"micro_batch_size": 2})
-    task = TinyTask()
-    model, tokenizer = load(student)
-    renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
-    make_grpo_trainer(
-        config,
-        model=model,
-        tokenizer=tokenizer,
-        renderer=renderer,
-        reward=RouteReward(config, renderer.questions, pool()),
-        output=str(tmp_path),
-        seed=3,
-        callbacks=[],
-    ).train()
+    trainer = tiny_trainer(config, tmp_path)
+    trainer.train()
     assert len(seen) == 6
     for step, batch in enumerate(seen):
         for start_ in range(0, len(batch), 4):
             group = batch[start_ : start_ + 4]
             assert len({row["question_id"] for row in group}) == 1
             assert all(row["prompt"] == group[0]["prompt"] for row in group)
-            assert group[0]["prompt"] == renderer.render(group[0]["question_id"], step, step / 6).messages
+            assert group[0]["prompt"] == trainer.renderer.render(group[0]["question_id"], step, step / 6).messages
     shown = {row["prompt"][0]["content"] for batch in seen for row in batch}
     assert len(shown) > 12, "a question asked again shows other routes"
 

@@ -8,10 +8,9 @@ from realm.config import Config
 from realm.method.schedule import Schedule
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
-from tests.invariants import test_resume
 from tests.invariants.test_processes import DICTATED, PROGRAM, two_processes
-from tests.invariants.test_resume import Killed, assert_same, rows, start, stop_at
-from tests.tiny import tiny_config, weights
+from tests.invariants.test_resume import assert_resumed
+from tests.tiny import Killed, figures, go, killed_at, tiny_config, weights
 from tests.training import dictated
 from tests.training.two_kinds import TwoKinds
 
@@ -23,14 +22,9 @@ def config_of(folder: Path, student: Path, **training: object) -> Config:
     return Config.model_validate({**config.model_dump(), "fade": FADE})
 
 
-@pytest.fixture(autouse=True)
-def two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_resume, "TinyTask", TwoKinds)
-
-
 def assert_fed_back(run: RunFolder) -> None:
     """p is below the cosine's where it can be told, and the weights move: the run is one to compare by."""
-    metrics = [row for row in rows(run, "metrics.jsonl") if row["tau"] is not None]  # the steps that generate
+    metrics = [row for row in figures(run.path, "metrics.jsonl") if row["tau"] is not None]  # the steps that generate
     cosine = [Schedule().p(row["tau"]) for row in metrics]
     assert all(row["p"] <= most + 1e-6 for row, most in zip(metrics, cosine, strict=True))
     assert any(row["p"] < most - 0.05 for row, most in zip(metrics[2:], cosine[2:], strict=True))
@@ -44,31 +38,32 @@ def assert_fed_back(run: RunFolder) -> None:
 )
 def test_resumed_is_straight(tmp_path: Path, student: Path, rl: dict[str, int]) -> None:
     options = {"rl": {"steps": 10, "sampler": "dynamic", **rl}, "eval_questions": 0, "sample_every": 1}
-    straight = start(config_of(tmp_path / "straight", student, **options))
+    straight = go(config_of(tmp_path / "straight", student, **options), TwoKinds())
     assert_fed_back(straight)
     stopped = config_of(tmp_path / "stopped", student, **options)
     with pytest.raises(Killed):
-        start(stopped, progress=stop_at("rl", 0, 7))
-    assert_same(start(stopped, resume=True), straight)
+        go(stopped, TwoKinds(), progress=killed_at("rl", 0, 7))
+    assert_resumed(go(stopped, TwoKinds(), resume=True), straight)
 
 
 def test_a_resumed_run_rests_on_the_state_in_the_checkpoint(tmp_path: Path, student: Path) -> None:
     """The test above could not fail otherwise."""
     options = {"rl": {"steps": 10, "sampler": "dynamic"}, "eval_questions": 0}
-    straight = start(config_of(tmp_path / "straight", student, **options))
+    straight = go(config_of(tmp_path / "straight", student, **options), TwoKinds())
     stopped = config_of(tmp_path / "stopped", student, **options)
     with pytest.raises(Killed), pytest.MonkeyPatch.context() as patch:
         patch.setattr("realm.training.feedback.Feedback.learn", lambda *_: None)
-        start(stopped, progress=stop_at("rl", 0, 7))
-    resumed = start(stopped, resume=True)
-    assert rows(resumed, "metrics.jsonl")[-1] != rows(straight, "metrics.jsonl")[-1]
+        go(stopped, TwoKinds(), progress=killed_at("rl", 0, 7))
+    resumed = go(stopped, TwoKinds(), resume=True)
+    assert figures(resumed.path, "metrics.jsonl")[-1] != figures(straight.path, "metrics.jsonl")[-1]
 
 
 def test_the_hard_kind_is_asked_more_than_its_share(tmp_path: Path, student: Path) -> None:
     """A quarter of the questions is hard; even sampling asks them a quarter of the time."""
     rl = {"steps": 24, "sampler": "dynamic", "sampler_temperature": 0.1, "sampler_memory": 0.5}
-    run = start(config_of(tmp_path, student, rl=rl, eval_questions=0, sample_every=1, sample_groups=4, save_every=99))
-    asked = [row["kind"] for row in rows(run, "completions.jsonl") if row["step"] > 6]
+    options = {"eval_questions": 0, "sample_every": 1, "sample_groups": 4, "save_every": 99}
+    run = go(config_of(tmp_path, student, rl=rl, **options), TwoKinds())
+    asked = [row["kind"] for row in figures(run.path, "completions.jsonl") if row["step"] > 6]
     assert len(asked) == 18 * 4
     assert asked.count("hard") > 0.6 * len(asked)
     assert asked.count("easy") > 0
@@ -80,7 +75,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, student: Path, monkeypat
     rl = {"steps": 8, "batch_size": 12, "micro_batch_size": 12, "sampler": "dynamic"}
     options = {"rl": rl, "eval_questions": 0, "sample_every": 1, "sample_groups": 1}
     monkeypatch.setattr(RouteTrainer, "_generate_single_turn", dictated.completions())
-    one = start(config_of(tmp_path / "one", student, **options))
+    one = go(config_of(tmp_path / "one", student, **options), TwoKinds())
     assert_fed_back(one)
     apart = {**options, "rl": {**rl, "micro_batch_size": 3}}
     program = (
@@ -90,12 +85,12 @@ def test_two_processes_do_what_one_does(tmp_path: Path, student: Path, monkeypat
         .replace("task = TinyTask()", "from tests.training.two_kinds import TwoKinds\ntask = TwoKinds()")
     )  # fmt: skip
     two = two_processes(program, tmp_path, student)
-    for alone, shared in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+    for alone, shared in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         for name in ("route_free_success", "domain_weights"):
             assert shared.get(name) == alone.get(name), (name, alone["step"])
         for name in ("reward", "accuracy", "completion_tokens", "tokens"):
             assert shared[name] == pytest.approx(alone[name], abs=1e-6), name
-    alone, shared = rows(one, "completions.jsonl"), rows(two, "completions.jsonl")
+    alone, shared = figures(one.path, "completions.jsonl"), figures(two.path, "completions.jsonl")
     for name in ("question_id", "prompt", "p"):
         assert [row[name] for row in shared] == [row[name] for row in alone], name
     wanted, found = weights(one.path / "model"), weights(two.path / "model")

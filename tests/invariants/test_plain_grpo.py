@@ -10,10 +10,10 @@ from trl import GRPOTrainer
 
 from realm.config import Config
 from realm.student.load import load
-from realm.training.grpo import grpo_rows, grpo_settings, make_grpo_trainer
+from realm.training.grpo import grpo_rows, grpo_settings
 from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from tests.tiny import CONTEXT, TinyTask, pool, tiny_config, tiny_trainer
 
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 #: Logged by our trainer alone, which knows the groups of all processes.
@@ -59,19 +59,7 @@ def test_no_routes_is_plain_grpo(tmp_path: Path, student: Path, rl: dict[str, An
     plain = plain_trainer(config, student, tmp_path / "plain")
     plain.train()
 
-    model, tokenizer = load(student)
-    task = TinyTask()
-    renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT, k=0)
-    ours = make_grpo_trainer(
-        config,
-        model=model,
-        tokenizer=tokenizer,
-        renderer=renderer,
-        reward=RouteReward(config, renderer.questions, pool()),
-        output=str(tmp_path / "ours"),
-        seed=3,
-        callbacks=[],
-    )
+    ours = tiny_trainer(config, tmp_path / "ours", k=0)
     ours.train()
 
     assert history(ours) == history(plain)

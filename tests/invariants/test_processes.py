@@ -6,9 +6,8 @@ import pytest
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
-from tests.invariants.test_resume import rows, start
 from tests.launched import TWO, launch
-from tests.tiny import tiny_config, weights
+from tests.tiny import figures, go, tiny_config, weights
 from tests.training import dictated
 
 PROGRAM = """
@@ -42,9 +41,9 @@ def two_processes(program: str, folder: Path, student: Path) -> RunFolder:
 @pytest.mark.slow
 def test_two_processes_show_what_one_shows(tmp_path: Path, student: Path) -> None:
     """Prompts, p and the cold start are the same; sampling is not, each process has random numbers of its own."""
-    one = start(tiny_config(tmp_path / "one", student, recipe="realm-r1"))
+    one = go(tiny_config(tmp_path / "one", student, recipe="realm-r1"))
     two = two_processes(PROGRAM.replace("MICRO", repr(MICRO)), tmp_path, student)
-    for alone, shared in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+    for alone, shared in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         for name in ("stage", "step", "p", "tau", "routes_dropped"):
             assert shared.get(name) == pytest.approx(alone.get(name))
         if alone["stage"] == "sft":
@@ -52,9 +51,9 @@ def test_two_processes_show_what_one_shows(tmp_path: Path, student: Path) -> Non
         else:
             # Groups are cut in two here, so this holds only if both parts see the prompt of their question.
             assert shared["routes_per_prompt"] == pytest.approx(alone["routes_per_prompt"])
-    alone, shared = rows(one, "completions.jsonl"), rows(two, "completions.jsonl")
+    alone, shared = figures(one.path, "completions.jsonl"), figures(two.path, "completions.jsonl")
     assert [row["prompt"] for row in shared] == [row["prompt"] for row in alone]
-    assert len(rows(two, "evaluations.jsonl")) == len(rows(one, "evaluations.jsonl"))
+    assert len(figures(two.path, "evaluations.jsonl")) == len(figures(one.path, "evaluations.jsonl"))
     assert (two.path / "model" / "model.safetensors").is_file()
 
 
@@ -73,18 +72,18 @@ def test_two_processes_learn_what_one_learns(
     """
     settings = {"rl": {"batch_size": batch, "micro_batch_size": batch, "steps": 4}, "lora": {"r": lora}}
     monkeypatch.setattr(RouteTrainer, "_generate_single_turn", dictated.completions(ends_from))
-    one = start(tiny_config(tmp_path / "one", student, **settings))
+    one = go(tiny_config(tmp_path / "one", student, **settings))
     shared = {**settings, "rl": {**settings["rl"], "micro_batch_size": batch // 4}}
     program = PROGRAM.replace('recipe="realm-r1", **MICRO', f"**{shared!r}").replace(
         "config =", DICTATED.replace("ENDS_FROM", repr(ends_from)) + "config ="
     )
     two = two_processes(program, tmp_path, student)
-    for alone, apart in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+    for alone, apart in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         for name in ("reward", "accuracy", "completion_tokens", "tokens", "zero_spread_groups"):
             assert apart[name] == pytest.approx(alone[name], abs=1e-6), name
         for name in ("loss", "grad_norm"):
             assert apart[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
-    assert len({row["reward"] for row in rows(one, "metrics.jsonl")}) > 1
+    assert len({row["reward"] for row in figures(one.path, "metrics.jsonl")}) > 1
     wanted, found = weights(one.path / "model"), weights(two.path / "model")
     for name, tensor in wanted.items():
         assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name

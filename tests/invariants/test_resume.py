@@ -9,48 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from realm.config import Config
-from realm.files import read_jsonl
 from realm.run import RunFolder
-from realm.training.prepare import prepare
-from realm.training.recipes import train
-from realm.training.recorder import Progress
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+from tests.tiny import Killed, assert_same, figures, go, killed_at, tiny_config, weights
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def stop_at(stage: str, round_: int, step: int) -> Progress:
-    def progress(event: dict[str, Any]) -> None:
-        if (event.stage, event.round, event.step) == (stage, round_, step):
-            raise Killed
-
-    return progress
-
-
-def start(config: Config, *, resume: bool = False, progress: Progress | None = None) -> RunFolder:
-    task = TinyTask()
-    run = new_run(config, resume=resume)
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
-    return run
-
-
-def rows(run: RunFolder, file: str) -> list[dict[str, Any]]:
-    """The rows without what a clock adds."""
-    found = read_jsonl(run.path / file) if (run.path / file).exists() else []
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
-
-
-def assert_same(resumed: RunFolder, straight: RunFolder) -> None:
-    for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
-        assert rows(resumed, file) == rows(straight, file), file
-    wanted = weights(straight.path / "model")
-    found = weights(resumed.path / "model")
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        assert torch.equal(found[name], tensor), name
+def assert_resumed(resumed: RunFolder, straight: RunFolder) -> None:
+    assert_same(resumed.path, straight.path)
     costs = [run.meta.cost for run in (resumed, straight)]
     assert costs[0] and costs[1]
     assert replace(costs[0], seconds=0.0, stages=()) == replace(costs[1], seconds=0.0, stages=())
@@ -59,7 +23,7 @@ def assert_same(resumed: RunFolder, straight: RunFolder) -> None:
 @pytest.fixture(scope="module")
 def straight_r1(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
     folder = tmp_path_factory.mktemp("straight")
-    return start(tiny_config(folder, student, recipe="realm-r1", rounds=2))
+    return go(tiny_config(folder, student, recipe="realm-r1", rounds=2))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +36,9 @@ def test_resumed_is_straight(
 ) -> None:
     config = tiny_config(tmp_path, student, recipe="realm-r1", rounds=2)
     with pytest.raises(Killed):
-        start(config, progress=stop_at(stage, round_, step))
-    assert len(rows(RunFolder(config.run_path), "metrics.jsonl")) < len(rows(straight_r1, "metrics.jsonl"))
-    assert_same(start(config, resume=True), straight_r1)
+        go(config, progress=killed_at(stage, round_, step))
+    assert len(figures(config.run_path, "metrics.jsonl")) < len(figures(straight_r1.path, "metrics.jsonl"))
+    assert_resumed(go(config, resume=True), straight_r1)
 
 
 @pytest.mark.parametrize(
@@ -87,42 +51,42 @@ def test_resumed_is_straight_where_a_step_rests_on_others(
 ) -> None:
     """A checkpoint never falls between two updates from one batch, nor between two rows of metrics."""
     options = {"rl": rl, "save_every": 1, "log_every": log_every}
-    straight = start(tiny_config(tmp_path / "straight", student, **options))
+    straight = go(tiny_config(tmp_path / "straight", student, **options))
     config = tiny_config(tmp_path / "stopped", student, **options)
     with pytest.raises(Killed):
-        start(config, progress=stop_at("rl", 0, 6))
-    assert_same(start(config, resume=True), straight)
+        go(config, progress=killed_at("rl", 0, 6))
+    assert_resumed(go(config, resume=True), straight)
 
 
 def test_half_written_checkpoint_is_passed_over(tmp_path: Path, student: Path) -> None:
-    straight = start(tiny_config(tmp_path / "straight", student))
+    straight = go(tiny_config(tmp_path / "straight", student))
     config = tiny_config(tmp_path / "stopped", student)
     with pytest.raises(Killed):
-        start(config, progress=stop_at("rl", 0, 5))
+        go(config, progress=killed_at("rl", 0, 5))
     newest = config.run_path / "checkpoints/rl/round-0/checkpoint-4"
     (newest / "trainer_state.json").write_text('{"global_step": 4, "epo')
     (newest / "optimizer.pt").write_bytes(b"")
-    resumed = start(config, resume=True)
-    assert_same(resumed, straight)
+    resumed = go(config, resume=True)
+    assert_resumed(resumed, straight)
     state = json.loads((newest / "trainer_state.json").read_text())
     assert state["global_step"] == 4, "written again, whole"
 
 
 def test_model_killed_while_saved_is_saved_again(tmp_path: Path, student: Path) -> None:
     config = tiny_config(tmp_path, student)
-    run = start(config)
+    run = go(config)
     wanted = weights(run.path / "model")
     half = run.path / ".model.tmp"
     (run.path / "model").rename(half)
     (half / "model.safetensors").write_bytes(b"torn")
-    resumed = start(config, resume=True)
+    resumed = go(config, resume=True)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(resumed.path / "model").items())
     assert not half.exists()
 
 
 def test_finished_run_is_left_alone(tmp_path: Path, student: Path) -> None:
     config = tiny_config(tmp_path, student)
-    run = start(config)
-    before = rows(run, "metrics.jsonl")
+    run = go(config)
+    before = figures(run.path, "metrics.jsonl")
     shutil.rmtree(run.path / "checkpoints")
-    assert rows(start(config, resume=True), "metrics.jsonl") == before
+    assert figures(go(config, resume=True).path, "metrics.jsonl") == before

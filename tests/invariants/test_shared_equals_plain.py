@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from realm.student.load import load
-from realm.training.grpo import RouteTrainer, make_grpo_trainer
-from realm.training.renderer import Renderer
-from realm.training.rewards import RouteReward
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
+from realm.training.grpo import RouteTrainer
+from tests.tiny import tiny_config, tiny_trainer
 from tests.training.dictated import Recording
 
 SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "accuracy")
@@ -28,28 +26,10 @@ def shared_and_plain(
         trainers = []
         for share, generate in ways.items():
             patch.setattr(RouteTrainer, "_generate_single_turn", generate)
-            trainers.append(run(tmp_path, student, share, rl, **training))
+            options = {"rl": {**rl, "shared_prefix": share}, "save_every": 100, **training}
+            trainers.append(tiny_trainer(tiny_config(tmp_path / share, student, **options), tmp_path / share))
+            trainers[-1].train()
     return trainers[0], trainers[1]
-
-
-def run(tmp_path: Path, student: Path, share: str, rl: dict[str, Any], **training: Any) -> RouteTrainer:
-    config = tiny_config(tmp_path / share, student, rl={**rl, "shared_prefix": share}, save_every=100, **training)
-    model, tokenizer = load(student)
-    torch.manual_seed(0)  # fresh adapters are drawn
-    task = TinyTask()
-    renderer = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
-    trainer = make_grpo_trainer(
-        config,
-        model=model,
-        tokenizer=tokenizer,
-        renderer=renderer,
-        reward=RouteReward(config, renderer.questions, pool()),
-        output=str(tmp_path / share),
-        seed=3,
-        callbacks=[],
-    )
-    trainer.train()
-    return trainer
 
 
 @pytest.mark.parametrize(

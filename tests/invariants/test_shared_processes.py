@@ -14,9 +14,8 @@ import torch
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
-from tests.invariants.test_resume import rows, start
 from tests.launched import TWO, launch
-from tests.tiny import tiny_config, weights
+from tests.tiny import figures, go, tiny_config, weights
 from tests.training.dictated import Recording
 
 PROGRAM = """
@@ -52,13 +51,13 @@ def test_two_processes_train_as_one(
     """Six steps in float32: figures within 0.1 %, weights within 1e-4 of their norm."""
     recording = Recording()
     monkeypatch.setattr(RouteTrainer, "_generate_single_turn", recording.recorded())
-    one = start(tiny_config(tmp_path / "one", student, rl=rl))
+    one = go(tiny_config(tmp_path / "one", student, rl=rl))
     recording.save(tmp_path / "completions.json")
     halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}
     folder, program = tmp_path / "two", PROGRAM.replace("RL", repr(halved))
     launch(program, folder, folder, student, tmp_path / "completions.json", before=TWO)
     two = RunFolder(tmp_path / "two" / "run")
-    for alone, together in zip(rows(one, "metrics.jsonl"), rows(two, "metrics.jsonl"), strict=True):
+    for alone, together in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         for name in ("loss", "grad_norm", "reward", "accuracy", "completion_tokens", "tokens"):
             # TRL logs a reward only at a step that generates.
             assert together[name] == (alone[name] and pytest.approx(alone[name], rel=1e-3, abs=1e-4)), name
@@ -66,5 +65,5 @@ def test_two_processes_train_as_one(
     wanted, found = weights(one.path / "model"), weights(two.path / "model")
     for name, tensor in wanted.items():
         assert (found[name] - tensor).norm() <= 1e-4 * tensor.norm(), name
-    assert len({row["reward"] for row in rows(one, "metrics.jsonl")}) > 1
+    assert len({row["reward"] for row in figures(one.path, "metrics.jsonl")}) > 1
     assert not all(torch.equal(tensor, weights(student)[name]) for name, tensor in found.items())

@@ -9,9 +9,8 @@ import torch
 
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
-from tests.invariants.test_resume import rows
 from tests.launched import TWO, launch
-from tests.tiny import weights
+from tests.tiny import figures, weights
 
 PROGRAM = """
 import os, signal, sys
@@ -54,6 +53,6 @@ def test_both_processes_stop_at_one_step_and_go_on(tmp_path: Path, student: Path
     assert newest is not None and newest[1] == 3
     assert {file.name for file in newest[0].glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
     trained(stopped.path.parent)
-    assert rows(stopped, "metrics.jsonl") == rows(straight, "metrics.jsonl")
+    assert figures(stopped.path, "metrics.jsonl") == figures(straight.path, "metrics.jsonl")
     wanted = weights(straight.path / "model")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in weights(stopped.path / "model").items())

@@ -20,6 +20,9 @@ from types import TracebackType
 from typing import Any
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+#: By how much every drawing is shrunk with its column; what is left of its letters must still be readable.
+SCALES = """[...document.querySelectorAll("figure svg")].filter((node) => node.clientWidth)
+    .map((node) => node.getBoundingClientRect().width / node.viewBox.baseVal.width)"""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -36,12 +39,13 @@ FLAGS = (
 
 
 class Chromium:
-    """One browser with one page; `errors` and `requests` collect what the page complains of and asks for."""
+    """One browser with one page; `errors` and `requests` are what it complains of and asks for, `shown` the files."""
 
     def __init__(self, timeout: float = 60.0) -> None:
         assert BROWSER is not None
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.shown: list[str] = []
         self._timeout, self._number, self._rest = timeout, 0, b""
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         to_browser, self._write = os.pipe()
@@ -126,8 +130,9 @@ class Chromium:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width <= 480
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Emulation.setEmulatedMedia", media="", features=[scheme])
+        self.shown.append(page.resolve().as_uri())
+        self.call("Page.navigate", url=self.shown[-1])
         end = time.monotonic() + self._timeout
         while self.run("document.readyState") != "complete" or self.run("location.href") == "about:blank":
             if time.monotonic() > end:

@@ -6,10 +6,7 @@ import json
 import random
 from pathlib import Path
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
-from pages import text_of
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
@@ -19,6 +16,9 @@ from realm.bank.scan import groups
 from realm.pages import write_report
 from realm.pages.bank import write_bank_report
 from realm.tasks.base import Question
+from tests.pages import fake_run
+from tests.pages.chromium import SCALES, Chromium
+from tests.pages.pages import text_of
 
 ATTACK = (
     '</title></script><script>window.pwned=1</script><img src=x onerror="window.pwned=1">{{ 7*7 }} \x1b[31m\u202e\ud800'
@@ -136,22 +136,12 @@ def test_unreadable_figures_of_a_bank_are_left_out(tmp_path: Path, content: str)
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium found (chromium, chromium-browser or google-chrome)")
 @pytest.mark.parametrize("shout", ["", ATTACK, UNBROKEN], ids=["plain", "attack", "unbroken"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_and_nothing_in_it_acts(tmp_path: Path, shout: str, width: int) -> None:
+def test_the_page_fits_and_nothing_in_it_acts(browser: Chromium, tmp_path: Path, shout: str, width: int) -> None:
     page = write_bank_report(make_bank(tmp_path / "bank", shout).path)
-    with Chromium() as browser:
-        browser.show(page, width)
-        assert browser.run("document.documentElement.scrollWidth") <= width
-        assert browser.run(
-            "window.pwned === undefined && document.images.length === 0 && document.scripts.length === 1"
-        )
-        assert browser.run("document.querySelectorAll('svg').length") >= 4
-        scales = browser.run(
-            """[...document.querySelectorAll("figure svg")].filter((node) => node.clientWidth)
-            .map((node) => node.getBoundingClientRect().width / node.viewBox.baseVal.width)"""
-        )
-        assert min(scales) > 0.9
-        assert browser.errors == []
-        assert [url for url in browser.requests if not url.startswith("file:")] == []
+    browser.show(page, width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run("window.pwned === undefined && document.images.length === 0 && document.scripts.length === 2")
+    assert browser.run("document.querySelectorAll('svg').length") >= 4
+    assert min(browser.run(SCALES)) > 0.9

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
 
 from realm.evaluation.measures import auroc, brier
@@ -15,6 +14,7 @@ from realm.pages.calibration import calibrate, judged_routes
 from realm.pages.data import read_report
 from realm.pages.judging import copying_figures
 from realm.rows.training import RlStep
+from tests.pages import fake_run
 
 
 def test_bins_hold_what_was_worked_out_by_hand() -> None:

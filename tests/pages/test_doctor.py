@@ -183,7 +183,6 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "too_fast": (_fast, "100% of the steps had their gradient cut to 1", "training.rl.learning_rate"),
     "early_peak": (_peak, "at step 20 (75%)", "training.rl.steps"),
     "copies": (_plant(same_err=lambda part, _: 0.2 + 0.5 * part), "up from", "routes.selection"),
-    "clipping": (_plant(clip_ratio=0.3), "30%", "training.rl.num_iterations"),
     "dropped": (_plant(routes_dropped=0.5), "20%", "model.context"),
     "bank_unreadable": (_unread_bank, "12 of 100 whole answers (12.0%)", "task.verifier"),
     "bank": (_bank, "10%", "bank.samples"),
@@ -269,10 +268,10 @@ def test_noise_is_no_finding(tmp_path: Path) -> None:
 
 def test_the_most_important_comes_first(tmp_path: Path) -> None:
     run = Healthy()
-    for check in ("autonomy", "clipping", "truncated", "not_a_number", "copies"):
+    for check in ("autonomy", "dropped", "truncated", "not_a_number", "copies"):
         SICK[check][0](run)
     found = findings(run, tmp_path)
-    assert [one.check for one in found] == ["not_a_number", "truncated", "copies", "clipping", "autonomy"]
+    assert [one.check for one in found] == ["not_a_number", "truncated", "copies", "dropped", "autonomy"]
     assert [one.weight for one in found] == ["broken", "harmful", "harmful", "hint", "hint"]
 
 
@@ -346,28 +345,6 @@ def test_only_the_last_round_is_judged(tmp_path: Path) -> None:
     run.rows = first + [{**row, "round": 1} for row in run.rows]
     (diagnosis,) = diagnose(read_report(run.write(tmp_path / "run")))
     assert diagnosis.findings == []
-
-
-@pytest.mark.parametrize(
-    ("special", "written", "told"),
-    [
-        (True, "I add. 4", "<answer>, <think> are special tokens"),
-        (True, "<think> I add. 4", "Raise reward.format"),
-        (False, "I add. 4", "Raise reward.format"),
-    ],
-    ids=["tags-never-seen", "tags-seen", "tags-of-plain-text"],
-)
-def test_tags_that_decoding_leaves_out_are_told_apart(tmp_path: Path, special: bool, written: str, told: str) -> None:
-    run = Healthy()
-    run.every(parse_failures=1.0, parse={"think_missing": 1.0, "answer_missing": 1.0}, accuracy=0.5)
-    folder = run.write(tmp_path / "run")
-    (folder / "model").mkdir()
-    added = [{"id": i, "content": tag, "special": special} for i, tag in enumerate(("<think>", "<answer>"))]
-    (folder / "model/tokenizer.json").write_text(json.dumps({"added_tokens": added}))
-    jsonl(folder / "completions.jsonl", [sampled({"text": written}, prompt="say <think>")])
-    (diagnosis,) = diagnose(read_report(folder))
-    (finding,) = [found for found in diagnosis.findings if found.check == "parse_failures"]
-    assert told in f"{finding.says} {finding.advice}"
 
 
 @pytest.mark.parametrize("junk", [None, "x", -1, 1e300, [], {}, {"a": 1}, True, "\x1b[31m"])

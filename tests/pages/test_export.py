@@ -8,8 +8,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-import fake_experiment
-import fake_run
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +18,7 @@ from realm.pages.charts import Dot, Row, dot_chart
 from realm.pages.experiment import write_experiment_figure, write_experiment_page
 from realm.pages.export import ZOOM, figures_of, save_figures, standalone, to_png
 from realm.pages.figures import Figure
+from tests.pages import fake_experiment, fake_run
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '../../<script>alert(1)</script>"\x1b[31m\ud800\u202e ]]> & &amp;'

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
 
 from realm.pages import write_report
+from tests.pages import fake_run
+from tests.pages.chromium import Chromium
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium found (chromium, chromium-browser or google-chrome)"),
-]
+pytestmark = pytest.mark.browser
 
 ATTACK = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> \u2028 '
 UNBROKEN = "W" * 400 + " "
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    with Chromium() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def quiet(browser: Chromium) -> Iterator[None]:
-    """No page of any test may complain on the console or ask for anything but its own file."""
-    browser.errors.clear()
-    browser.requests.clear()
-    yield
-    assert browser.errors == []
-    assert [url for url in browser.requests if not url.startswith("file:")] == []
-    assert len(browser.requests) <= 8
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import fake_run
 import pytest
 
 from realm.errors import DataError
 from realm.pages.data import read_report, read_settings
 from realm.rows.evaluation import Part
+from tests.pages import fake_run
 
 
 def test_settings_of_an_old_run_are_read_without_those_that_went(tmp_path: Path) -> None:

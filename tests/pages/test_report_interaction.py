@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
 
 from realm.pages import write_report
+from tests.pages import fake_run
+from tests.pages.chromium import Chromium
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium found (chromium, chromium-browser or google-chrome)"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    with Chromium() as found:
-        yield found
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(fake_run.training_run(tmp_path_factory.mktemp("run") / "run", steps=100))
-
-
-@pytest.fixture(autouse=True)
-def quiet(browser: Chromium) -> Iterator[None]:
-    browser.errors.clear()
-    browser.requests.clear()
-    yield
-    assert browser.errors == []
-    assert [url for url in browser.requests if not url.startswith("file:")] == []
 
 
 def groups_of(browser: Chromium) -> list[dict[str, Any]]:

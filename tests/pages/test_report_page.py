@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
 import yaml
-from pages import ATTACK, Shape, spoil
 
 from realm.errors import DataError, ResourceError
 from realm.pages import write_report
@@ -22,6 +20,8 @@ from realm.pages.completions import script_json
 from realm.pages.svg import interval, percent
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
+from tests.pages import fake_run
+from tests.pages.pages import ATTACK, Shape, spoil
 
 SECTIONS = (
     "result", "training", "kinds", "fade", "reward", "parse", "calibration", "copying", "completions",

@@ -274,9 +274,9 @@ def test_any_text_has_an_answer_of_its_own_characters_or_none(text: str) -> None
         "x" * 50,
     ],
 )
-def test_a_hostile_megabyte_is_read_in_linear_time(prefix: str, scrap: str) -> None:
+def test_long_hostile_text_is_read_in_linear_time(prefix: str, scrap: str) -> None:
     # Anything quadratic in here takes minutes, so that the run as a whole tells.
-    text = prefix + scrap * (1_000_000 // len(scrap))
+    text = prefix + scrap * (400_000 // len(scrap))
     assert len(final_answer(text)) <= LONGEST
 
 
@@ -379,7 +379,7 @@ def test_statements_and_remarks(text: str, answer: str, why: str) -> None:
         "Answer: x" + ". " * 4900,
         "<think>" * 100_000,
         "</think>" * 100_000,
-        "\\boxed{1} and " * 50_000,
+        "\\boxed{1} and " * 20_000,
     ],
 )
 def test_hostile_lines_are_read_in_time(text: str) -> None:

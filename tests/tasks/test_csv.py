@@ -47,7 +47,6 @@ def test_a_task_is_made_of_a_table(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "q.csv:1: expected a header with the columns question and answer, found nothing"),
-        ("frage,antwort\na,b\n", "q.csv:1: expected a header .* found frage, antwort"),
         ("question,answer\na,b,c\n", "q.csv:2: expected 2 cells"),
         ("question,answer\na\n", "q.csv:2: expected 2 cells"),
         ("question,answer,difficulty\na,b,hard\n", "q.csv:2: `difficulty` must be an integer, found 'hard'"),

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from realm.bank.folder import BankFolder
 from realm.config import Config, load_config
@@ -61,6 +61,7 @@ class FakeTeacher:
         delay: float = 0,
     ) -> None:
         self.name, self.batch, self.concurrent, self.delay = name, batch, concurrent, delay
+        self.costs: Literal["time", "money"] = "money"
         self.parameters: Any = {"temperature": 1}
         self.behave = behave
         self.asked: Counter[str] = Counter()

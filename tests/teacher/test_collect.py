@@ -227,7 +227,7 @@ def test_nothing_secret_is_in_the_bank(tmp_path: Path, monkeypatch: pytest.Monke
     assert "sk-very-secret" not in text
 
 
-def test_one_process_at_a_time(task: DeskTask, tmp_path: Path) -> None:
+def test_one_process_at_a_time(tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "bank", {})
     teacher = FakeTeacher()
     with another_holds(folder.path), pytest.raises(ResourceError, match="is working in this folder"):

@@ -16,17 +16,11 @@ from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.endpoint import EndpointTeacher
 from realm.teacher.prompts import TeacherWording
 from tests.teacher.foreign import serving
-from tests.tiny import save_student
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="needs transformers[serving]"),
 ]
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,6 @@ from tests.tiny import CHAT_TEMPLATE, CONTEXT, save_student, tiny_tokenizer
 WORDING = TeacherWording(system="", prompt="{question} {instruction}", instruction="answer")
 
 
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("teacher"))
-
-
 def teacher(folder: Path | str, sampling: dict[str, Any] | None = None, **settings: Any) -> LocalTeacher:
     given = {"temperature": 1.0, "max_tokens": 12, **(sampling or {})}
     config = TeacherConfig(kind="transformers", model=str(folder), sampling=given, **settings)  # type: ignore[arg-type]

@@ -105,7 +105,9 @@ def test_bound_and_cost() -> None:
     assert source.cost(10, 3) == Decimal("0.016")
     assert source.currency == "USD"
     assert Source(FakeTeacher(), settings()).cost(10, 3) is None
-    assert Source(FakeTeacher(), TeacherConfig(kind="transformers", model="m")).cost(10, 3) == 0
+    local = FakeTeacher()
+    local.costs = "time"
+    assert Source(local, TeacherConfig(kind="transformers", model="m")).cost(10, 3) == 0
 
 
 @given(st.text(max_size=50))

@@ -1,4 +1,4 @@
-"""Fixtures of the training tests: the tiny student is taught once a session."""
+"""Fixtures of the training tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +8,7 @@ import pytest
 
 from realm.bank.store import Bank
 from realm.training.grpo import RouteTrainer
-from tests.tiny import TinyTask, save_student, tiny_bank, tiny_config
-
-
-@pytest.fixture(scope="session")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("student"))
+from tests.tiny import TinyTask, save_student, tiny_bank, tiny_config, tiny_trainer
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +28,11 @@ def bank(task: TinyTask) -> Bank:
 
 
 @pytest.fixture
-def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Callable[..., RouteTrainer]:
+def make(tmp_path: Path, student: Path) -> Callable[..., RouteTrainer]:
     """A trainer of three steps; arguments: `share`, and settings of `training.rl`."""
-    from tests.training.test_grpo import make_trainer
 
     def make(share: str = "auto", **rl: Any) -> RouteTrainer:
         config = tiny_config(tmp_path, student, rl={"steps": 3, "shared_prefix": share, **rl})
-        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
+        return tiny_trainer(config, tmp_path / "out")
 
     return make

@@ -1,13 +1,13 @@
 """LoRA as a setting: only adapters learn, runs resume, and what is saved is an ordinary model directory."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -21,30 +21,16 @@ from realm.training import recipes
 from realm.training.adapters import below_adapters, merge, try_adapters, with_adapters
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
-from realm.training.recipes import train
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+from tests.tiny import Killed, TinyTask, go, killed_at, pool, tiny_config, weights
 from tests.training.dictated import Recording
 
 LORA = {"r": 4, "alpha": 8}
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def lora_run(
-    folder: Path, student: Path, *, stop: int | None = None, resume: bool = False, **training: Any
-) -> RunFolder:
-    def progress(event: dict[str, Any]) -> None:
-        if event.stage == "rl" and event.step == stop:
-            raise Killed
-
-    task = TinyTask()
+def lora_run(folder: Path, student: Path, *, stop: int = 0, resume: bool = False, **training: Any) -> RunFolder:
     rl = {"learning_rate": 2e-2, **training.pop("rl", {})}
     config = tiny_config(folder, student, recipe="realm-r1", rl=rl, lora=LORA, **training)
-    run = new_run(config, resume=resume)
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume, progress=progress)
-    return run
+    return go(config, resume=resume, progress=killed_at("rl", 0, stop))
 
 
 #: What the straight run sampled.
@@ -58,18 +44,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFold
         return lora_run(tmp_path_factory.mktemp("straight"), student)
 
 
-def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, tmp_path: Path) -> None:
+def test_the_saved_model_needs_no_peft(straight: RunFolder, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = weights(student), weights(straight.path / "model")
     assert before.keys() == after.keys()
     changed = {name.split(".")[-2] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert not list(straight.path.glob("model/adapter*")) and not list(straight.path.glob(".model*"))
-    program = (
-        "import sys; sys.modules['peft'] = None\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        "for kind in (AutoModelForCausalLM, AutoTokenizer): kind.from_pretrained(sys.argv[1])"
-    )
-    subprocess.run([sys.executable, "-c", program, str(straight.path / "model")], check=True, timeout=120)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "peft"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for kind in (AutoModelForCausalLM, AutoTokenizer):
+        kind.from_pretrained(straight.path / "model")
 
 
 def test_the_saved_model_is_evaluated_like_any_other(straight: RunFolder, bank: Bank, tmp_path: Path) -> None:
@@ -175,10 +159,7 @@ def test_layers_whose_adapter_could_not_be_published(
         with pytest.raises(ConfigError, match=re.escape(told)):
             prepare(config, TinyTask(), bank)
         return
-    prepare(config, TinyTask(), bank)
-    run = new_run(config)
-    train(prepare(config, TinyTask(), bank), run=run, pool=pool())  # compares what it publishes
-    assert (run.path / "model").is_dir()
+    assert (go(config).path / "model").is_dir()  # what it publishes it compares
 
 
 def untied(student: Path, folder: Path) -> Path:
@@ -192,7 +173,7 @@ def untied(student: Path, folder: Path) -> Path:
     return folder
 
 
-def test_off_by_default(tmp_path: Path, student: Path) -> None:
+def test_off_by_default(student: Path) -> None:
     config = Config()
     assert config.training.lora.r == 0
     model, _ = load(student)

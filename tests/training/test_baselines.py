@@ -18,10 +18,9 @@ from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
 from realm.sections import TrainingConfig
 from realm.training.prepare import prepare
-from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
-from tests.tiny import CONTEXT, TinyTask, new_run, pool, tiny_config, tiny_tokenizer
+from tests.tiny import CONTEXT, TinyTask, go, tiny_config, tiny_tokenizer
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:
@@ -105,10 +104,8 @@ def test_every_baseline_runs_and_leaves_a_model_and_its_cost(
     tmp_path: Path, student: Path, task: TinyTask, bank: Bank, recipe: str
 ) -> None:
     config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=2)
-    run = new_run(config)
-    with pool() as judge:
-        model = train(prepare(config, task, bank), run=run, pool=judge)
-    assert (model / "model.safetensors").is_file()
+    run = go(config)
+    assert (run.path / "model" / "model.safetensors").is_file()
     cost = run.meta.cost
     assert cost is not None
     assert cost.steps == sum(stage.steps for stage in plan(config))

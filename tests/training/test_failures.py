@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from realm.config import Config
 from realm.errors import ResourceError, TrainingError
 from realm.files import read_jsonl
 from realm.pages.completions import sample_groups
@@ -28,20 +27,11 @@ from realm.training.failures import explain
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.probe import probe
-from realm.training.recipes import train
 from realm.training.sft import ColdStartTrainer
-from tests.tiny import TinyTask, new_run, pool, save_student, tiny_bank, tiny_config, tiny_model, weights
+from tests.tiny import TinyTask, go, new_run, pool, save_student, tiny_bank, tiny_config, tiny_model, weights
 
 #: What a real allocator says.
 TOO_MUCH = 1 << 60
-
-
-def go(config: Config, *, judge: VerifierPool | None = None, resume: bool = False) -> RunFolder:
-    task = TinyTask()
-    prepared = prepare(config, task, tiny_bank(task))
-    run = new_run(config, resume=resume)
-    train(prepared, run=run, pool=judge or pool(), resume=resume)
-    return run
 
 
 def planted(
@@ -102,7 +92,7 @@ def test_a_cold_start_stops_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not (tmp_path / "run/checkpoints/sft/round-0/model").exists()
 
 
-def test_a_model_of_no_numbers_is_named(tmp_path: Path, student: Path) -> None:
+def test_a_model_of_no_numbers_is_named(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     save_student(tmp_path / "spoilt")
@@ -122,12 +112,16 @@ def _allocate_on_a_gpu(*args: Any, **kwargs: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, student: Path) -> RunFolder:
+    return go(tiny_config(tmp_path_factory.mktemp("straight"), student))
+
+
 @pytest.mark.parametrize("allocate", [_allocate, _allocate_on_a_gpu], ids=["cpu", "gpu"])
 def test_no_memory_for_the_update(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, allocate: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, straight: RunFolder, allocate: Any
 ) -> None:
     """What is told works: the run goes on with smaller micro-batches, and learns what it would have learned."""
-    straight = go(tiny_config(tmp_path / "straight", student))
     config = tiny_config(tmp_path, student)
     with monkeypatch.context() as patch:
         planted(patch, RouteTrainer, 4, allocate)

@@ -10,14 +10,12 @@ import torch
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
-from realm.bank.store import Bank
 from realm.training import frugal
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import RouteTrainer
 from realm.training.shared_prefix import take_apart
-from tests.tiny import WORDS, TinyTask, tiny_config
+from tests.tiny import WORDS, tiny_config, tiny_trainer
 from tests.training.decoders import SIZES, micro_batch
-from tests.training.test_grpo import make_trainer
 
 Make = Callable[..., RouteTrainer]
 
@@ -212,16 +210,11 @@ def test_a_mixture_of_experts_takes_the_plain_path_in_the_update_and_says_so(
 
 
 def test_a_reference_without_adapters_does_not_stand_for_the_policy(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
-    student: Path,
-    task: TinyTask,
-    bank: Bank,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, student: Path
 ) -> None:
     """Both are the same object: the reference is right, the policy with its adapters is not."""
     config = tiny_config(tmp_path, student, rl={"steps": 3, "beta": 0.1}, lora={"r": 4})
-    trainer = make_trainer(config, student, task, bank, tmp_path / "out")[0]
+    trainer = tiny_trainer(config, tmp_path / "out")
 
     def spoil_adapted(outputs: Any) -> Any:
         layer = next(module for module in trainer.model.modules() if hasattr(module, "lora_A"))

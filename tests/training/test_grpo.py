@@ -11,18 +11,14 @@ from transformers import TrainerCallback
 from trl import GRPOTrainer, SFTTrainer
 from trl.trainer.base_trainer import _BaseTrainer
 
-from realm.bank.store import Bank
-from realm.config import Config
 from realm.errors import ConfigError
-from realm.student.load import load
-from realm.training.grpo import RouteTrainer, grpo_rows, grpo_settings, make_grpo_trainer
-from realm.training.renderer import Renderer
+from realm.training.grpo import RouteTrainer, grpo_rows, grpo_settings
 from realm.training.rewards import RouteReward
 from realm.training.settings import question_order
-from tests.tiny import CONTEXT, TinyTask, pool, tiny_config
+from tests.tiny import CONTEXT, tiny_config, tiny_trainer
 
 
-class Logs(TrainerCallback):
+class Tracker(TrainerCallback):
     """What a tracker of `report_to` is sent."""
 
     def __init__(self) -> None:
@@ -32,32 +28,11 @@ class Logs(TrainerCallback):
         self.rows.append(dict(logs))
 
 
-def make_trainer(
-    config: Config, student: Path, task: TinyTask, bank: Bank | None, output: Path, k: int | None = None
-) -> tuple[RouteTrainer, Logs]:
-    model, tokenizer = load(student)
-    renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=k)
-    logs = Logs()
-    trainer = make_grpo_trainer(
-        config,
-        model=model,
-        tokenizer=tokenizer,
-        renderer=renderer,
-        reward=RouteReward(config, renderer.questions, pool()),
-        output=str(output),
-        seed=3,
-        callbacks=[logs],
-    )
-    return trainer, logs
-
-
 def test_trl_is_the_pinned_minor() -> None:
     assert trl.__version__.startswith("1.16."), "check the seams below, then change this line"
 
 
-def test_seam_generate_and_score(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, task: TinyTask, bank: Bank
-) -> None:
+def test_seam_generate_and_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
     """It takes the rows of the dataset, one per completion, at the step that generates, once per generated batch."""
     assert list(inspect.signature(GRPOTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
     seen: list[tuple[int, list[dict[str, Any]]]] = []
@@ -69,7 +44,7 @@ def test_seam_generate_and_score(
 
     monkeypatch.setattr(RouteTrainer, "_generate_and_score_completions", spy)
     config = tiny_config(tmp_path, student, rl={"num_iterations": 2, "micro_batch_size": 4, "steps": 4})
-    trainer, _ = make_trainer(config, student, task, bank, tmp_path)
+    trainer = tiny_trainer(config, tmp_path)
     trainer.train()
     assert [step for step, _ in seen] == [0, 2]
     for _, inputs in seen:
@@ -80,9 +55,7 @@ def test_seam_generate_and_score(
     assert asked == list(grpo_rows(trainer.renderer, config, 3)["question_id"]), "in the order of the rows"
 
 
-def test_seam_calculate_rewards(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, task: TinyTask, bank: Bank
-) -> None:
+def test_seam_calculate_rewards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
     """Every column of the rewritten rows reaches the reward function, in their order, with a way to log metrics."""
     seen: list[dict[str, Any]] = []
     original = RouteReward.__call__
@@ -92,7 +65,7 @@ def test_seam_calculate_rewards(
         return original(self, **columns)
 
     monkeypatch.setattr(RouteReward, "__call__", spy)
-    trainer, _ = make_trainer(tiny_config(tmp_path, student, rl={"steps": 1}), student, task, bank, tmp_path)
+    trainer = tiny_trainer(tiny_config(tmp_path, student, rl={"steps": 1}), tmp_path)
     trainer.train()
     (columns,) = seen
     assert {"prompts", "completions", "completion_ids", "question_id", "routes", "p", "tau", "dropped"} < columns.keys()
@@ -111,12 +84,7 @@ def test_seam_telemetry_and_model_card(trainer: type) -> None:
 
 
 def test_nothing_is_sent_carded_or_printed(
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    student: Path,
-    task: TinyTask,
-    bank: Bank,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path, student: Path
 ) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("telemetry")
@@ -124,7 +92,7 @@ def test_nothing_is_sent_carded_or_printed(
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", refuse)
     monkeypatch.delenv("CI", raising=False)
     config = tiny_config(tmp_path, student, rl={"steps": 2}, save_every=1)
-    trainer, _ = make_trainer(config, student, task, bank, tmp_path / "out")
+    trainer = tiny_trainer(config, tmp_path / "out")
     capfd.readouterr()
     trainer.train()
     assert capfd.readouterr().out == ""
@@ -133,10 +101,10 @@ def test_nothing_is_sent_carded_or_printed(
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
-def test_trackers_are_sent_the_reward_by_component(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
-    trainer, logs = make_trainer(tiny_config(tmp_path, student, rl={"steps": 1}), student, task, bank, tmp_path)
-    trainer.train()
-    row = logs.rows[0]
+def test_trackers_are_sent_the_reward_by_component(tmp_path: Path, student: Path) -> None:
+    tracker = Tracker()
+    tiny_trainer(tiny_config(tmp_path, student, rl={"steps": 1}), tmp_path, callbacks=[tracker]).train()
+    row = tracker.rows[0]
     wanted = {
         "p", "tau", "reward", "reward_format", "reward_answer", "reward_scores", "scoring", "accuracy",
         "routes_per_prompt", "routes_dropped", "zero_spread_groups", "parse_failures", "parse/answer_missing",
@@ -149,7 +117,7 @@ def test_trackers_are_sent_the_reward_by_component(tmp_path: Path, student: Path
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @pytest.mark.parametrize("share", ["auto", "off"])
 def test_spread_is_that_of_whole_groups(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, task: TinyTask, bank: Bank, scale: str, share: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, scale: str, share: str
 ) -> None:
     """Whatever rewards are scaled by. Rounding is no spread: the mean of six times 0.3 is not 0.3.
 
@@ -159,30 +127,30 @@ def test_spread_is_that_of_whole_groups(
     given = [[0.3] * size, [0.1] * 5 + [1.6], [0.7] * size, [0.0, 1.0] * 3]
     rl = {"steps": 1, "scale_rewards": scale, "shared_prefix": share, "num_generations": size}
     config = tiny_config(tmp_path, student, rl={**rl, "batch_size": 24, "micro_batch_size": 24})
-    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    trainer = tiny_trainer(config, tmp_path)
     monkeypatch.setattr(RouteTrainer, "_calculate_rewards", lambda self, *_: torch.tensor(given).view(-1, 1))
     trainer.train()
-    assert logs.rows[0]["zero_spread_groups"] == 0.5
+    assert trainer.state.log_history[0]["zero_spread_groups"] == 0.5
 
 
-def test_seam_metrics(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+def test_seam_metrics(tmp_path: Path, student: Path) -> None:
     """What is put into `_metrics["train"]` while a batch is made is logged with it: the success that p rests on."""
     config = tiny_config(tmp_path, student, rl={"steps": 3})
     config.fade.schedule, config.fade.probe, config.fade.memory = "adaptive", 1.0, 0.0
-    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    trainer = tiny_trainer(config, tmp_path)
     trainer.train()
-    rows = [row for row in logs.rows if "loss" in row]
+    rows = [row for row in trainer.state.log_history if "loss" in row]
     assert [row["p"] for row in rows] == [row["routes_per_prompt"] for row in rows] == [0.0] * 3, "probes only"
     assert "route_free_success" not in rows[0]
     assert [row["route_free_success"] for row in rows[1:]] == pytest.approx([row["accuracy"] for row in rows[:-1]])
-    assert make_trainer(tiny_config(tmp_path, student), student, task, bank, tmp_path)[0].feedback is None
+    assert tiny_trainer(tiny_config(tmp_path, student), tmp_path).feedback is None
 
 
 @pytest.mark.parametrize("micro", [16, 4])
-def test_nothing_is_forwarded_twice(tmp_path: Path, student: Path, task: TinyTask, bank: Bank, micro: int) -> None:
+def test_nothing_is_forwarded_twice(tmp_path: Path, student: Path, micro: int) -> None:
     """One forward per completion for the update; none for old log-probabilities, none for a reference model."""
     config = tiny_config(tmp_path, student, rl={"steps": 2, "micro_batch_size": micro})
-    trainer, _ = make_trainer(config, student, task, bank, tmp_path)
+    trainer = tiny_trainer(config, tmp_path)
     scored: list[int] = []
     original = trainer._get_per_token_logps_and_entropies
 

@@ -19,13 +19,10 @@ from realm.student.prompts import encode
 from realm.student.scoring import Scored
 from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
-from realm.training.prepare import prepare
-from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.rewards import Group
-from tests.tiny import CONTEXT, TAGS, TinyTask, new_run, pool, tiny_config, tiny_tokenizer, weights
+from tests.tiny import CONTEXT, TAGS, TinyTask, go, tiny_config, tiny_tokenizer, tiny_trainer, weights
 from tests.training.dictated import completions
-from tests.training.test_grpo import make_trainer
 
 ROUTES = (Route("r1", "2 plus 3 is odd", "1", 1), Route("r2", "2 plus 3 is even", "0", 0))
 RIGHT = "<think> 2 plus 3 is odd </think> <answer> 1 </answer>"
@@ -145,7 +142,7 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
     def make(weight: float, by: str = "sft", **rl: Any) -> RouteTrainer:
         settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
         config = tiny_config(tmp_path, student, rl=settings)
-        return make_trainer(config, student, task, bank, tmp_path / "out")[0]
+        return tiny_trainer(config, tmp_path / "out")
 
     return make
 
@@ -250,15 +247,14 @@ def test_micro_batches_add_up_to_the_batch(make: Make) -> None:
         torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-3)
 
 
-def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path) -> None:
     trained, spent = {}, {}
     for weight in (0.0, 2.0):
         folder = tmp_path / str(weight)
         folder.mkdir()
         config = tiny_config(folder, student, rl={"internalize": {"weight": weight}}, eval_questions=0)
-        run = new_run(config)
-        with pool() as judge:
-            trained[weight] = weights(train(prepare(config, task, bank), run=run, pool=judge))
+        run = go(config)
+        trained[weight] = weights(run.path / "model")
         shares = [row["internalized"] for row in read_jsonl(run.path / "metrics.jsonl")]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
         spent[weight] = read_jsonl(run.path / "metrics.jsonl")[0]["tokens"]

@@ -11,19 +11,9 @@ import torch
 
 from realm.errors import ConfigError
 from realm.files import read_jsonl
-from realm.run import RunFolder
 from realm.training.grpo import grpo_settings
-from realm.training.prepare import prepare
-from realm.training.recipes import train
 from realm.training.sft import sft_settings
-from tests.tiny import CONTEXT, TinyTask, new_run, pool, tiny_bank, tiny_config, weights
-
-
-def go(folder: Path, student: Path, **training: Any) -> RunFolder:
-    task = TinyTask()
-    run = new_run(tiny_config(folder, student, **training))
-    train(prepare(tiny_config(folder, student, **training), task, tiny_bank(task)), run=run, pool=pool())
-    return run
+from tests.tiny import CONTEXT, go, tiny_config, weights
 
 
 @pytest.mark.parametrize(
@@ -38,7 +28,8 @@ def test_micro_batches_add_up_to_the_batch(
     options: dict[str, Any] = {"recipe": "realm-r1" if stage == "sft" else "realm-zero", "eval_questions": 0}
     whole = {"sft": {"steps": 1}, "rl": {"steps": 1, "loss_type": loss_type}}
     parts = {**whole, stage: {**whole[stage], "micro_batch_size": micro}}
-    one, many = go(tmp_path / "one", student, **whole, **options), go(tmp_path / "many", student, **parts, **options)
+    one = go(tiny_config(tmp_path / "one", student, **whole, **options))
+    many = go(tiny_config(tmp_path / "many", student, **parts, **options))
     alone, apart = read_jsonl(one.path / "metrics.jsonl")[0], read_jsonl(many.path / "metrics.jsonl")[0]
     for name in ("loss", "grad_norm", "tokens"):
         assert apart[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-6), name
@@ -47,8 +38,10 @@ def test_micro_batches_add_up_to_the_batch(
 
 def test_bf16_reaches_both_stages(tmp_path: Path, student: Path) -> None:
     """Forward and backward in bf16, weights and optimizer in float32."""
-    full = go(tmp_path / "full", student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 2})
-    mixed = go(tmp_path / "mixed", student, recipe="realm-r1", rl={"steps": 2, "bf16": True}, sft={"steps": 2})
+    full = go(tiny_config(tmp_path / "full", student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 2}))
+    mixed = go(
+        tiny_config(tmp_path / "mixed", student, recipe="realm-r1", rl={"steps": 2, "bf16": True}, sft={"steps": 2})
+    )
     assert all(math.isfinite(row["loss"]) for row in read_jsonl(mixed.path / "metrics.jsonl"))
     exact, rounded = (read_jsonl(run.path / "metrics.jsonl")[0] for run in (full, mixed))
     assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2) and rounded["loss"] != exact["loss"]
@@ -59,17 +52,17 @@ def test_bf16_reaches_both_stages(tmp_path: Path, student: Path) -> None:
 
 
 def test_weights_in_bf16(tmp_path: Path, student: Path) -> None:
-    task = TinyTask()
     config = tiny_config(tmp_path, student, recipe="realm-r1", rl={"steps": 2}, sft={"steps": 1})
     config.model.dtype = "bfloat16"
-    run = new_run(config)
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
+    run = go(config)
     assert {tensor.dtype for tensor in weights(run.path / "model").values()} == {torch.bfloat16}
     assert json.loads((run.path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
 def test_optimizers(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = go(tmp_path, student, recipe="realm-r1", rl={"steps": 1, "optimizer": "adafactor"}, sft={"steps": 1})
+    run = go(
+        tiny_config(tmp_path, student, recipe="realm-r1", rl={"steps": 1, "optimizer": "adafactor"}, sft={"steps": 1})
+    )
     assert any(not torch.equal(found, weights(student)[name]) for name, found in weights(run.path / "model").items())
     there = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else there(name))

@@ -13,12 +13,12 @@ from realm.bank.store import Bank
 from realm.student.load import load
 from realm.training.prepare import Once, prepare
 from realm.training.recipes import train
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
+from tests.tiny import TinyTask, go, pool, tiny_config
 
 
 @pytest.mark.parametrize("lora", [0, 4])
 def test_everything_is_made_once_before_the_first_step(
-    tmp_path: Path, student: Path, bank: Bank, monkeypatch: pytest.MonkeyPatch, lora: int
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch, lora: int
 ) -> None:
     calls, before = Counter[str](), Counter[str]()
 
@@ -44,7 +44,7 @@ def test_everything_is_made_once_before_the_first_step(
 
     monkeypatch.setattr(Trainer, "training_step", first)
     config = tiny_config(tmp_path, student, recipe="realm-r1", lora={"r": lora}, rl={"steps": 1}, sft={"steps": 1})
-    train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
+    go(config)
     names = ("load_model", "load_tokenizer", "load_outline", "examples", "prompt_lengths")
     assert before == dict.fromkeys(names, 1)
 
@@ -66,8 +66,7 @@ def test_the_prepared_model_is_as_loaded(tmp_path: Path, student: Path, bank: Ba
 
 def test_a_model_from_which_no_stage_starts_is_let_go(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student, rl={"steps": 1})
-    run = new_run(config)
-    train(prepare(config, TinyTask(), tiny_bank(TinyTask())), run=run, pool=pool())
+    run = go(config)
     prepared = prepare(config, TinyTask(), bank)
     train(prepared, run=run, pool=pool(), resume=True)
     assert prepared.model.take() is None

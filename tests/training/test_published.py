@@ -10,10 +10,8 @@ from realm.errors import TrainingError
 from realm.files import read_jsonl
 from realm.student.load import load_model
 from realm.training import checkpoints
-from realm.training.prepare import prepare
 from realm.training.published import BOUNDS, compare, distance, scores
-from realm.training.recipes import train
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config, weights
+from tests.tiny import go, tiny_config, weights
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -47,7 +45,6 @@ def test_another_model_than_the_trained_one_stops_the_run_and_nothing_is_lost(
 ) -> None:
     """A library that writes what it did not train; once it is mended the run goes on to its end."""
     config = tiny_config(tmp_path, student, lora={"r": lora}, rl={"learning_rate": 2e-2})
-    run, task = new_run(config), TinyTask()
     load_written = checkpoints.compare
 
     def changed(trained: torch.Tensor, folder: Path, *args: Any) -> None:
@@ -59,9 +56,9 @@ def test_another_model_than_the_trained_one_stops_the_run_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "compare", changed)
         with pytest.raises(TrainingError, match="the last checkpoint is kept"):
-            train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
-    assert not (run.path / "model").exists()
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=True)
+            go(config)
+    assert not (config.run_path / "model").exists()
+    run = go(config, resume=True)
     assert weights(run.path / "model") and not list(run.path.rglob(".model*"))
     assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == list(range(1, 7))
 
@@ -80,6 +77,5 @@ def test_the_adapter_of_a_tied_head_would_be_found(
     for module in ("estimate", "prepare"):
         monkeypatch.setattr(f"realm.training.{module}.with_adapters", unchecked)
     monkeypatch.setattr("realm.training.prepare.try_adapters", unchecked)
-    task = TinyTask()
     with pytest.raises(TrainingError, match="not the one that was trained"):
-        train(prepare(config, task, tiny_bank(task)), run=new_run(config), pool=pool())
+        go(config)

@@ -13,21 +13,14 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.files import read_jsonl
 from realm.recipes import plan
-from realm.run import RunFolder
 from realm.stopping import Stopped, stoppable
 from realm.student.load import load
 from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint, seal
 from realm.training.prepare import prepare
-from realm.training.recipes import _Runner, train
+from realm.training.recipes import _Runner
 from realm.training.recorder import Event, Recorder
-from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
-
-
-def go(config: Config, bank: Bank | None, **options: Any) -> RunFolder:
-    run = new_run(config)
-    train(prepare(config, TinyTask(), bank), run=run, pool=pool(), **options)
-    return run
+from tests.tiny import TinyTask, go, new_run, pool, tiny_bank, tiny_config
 
 
 def test_plan(tmp_path: Path) -> None:
@@ -41,9 +34,9 @@ def test_plan(tmp_path: Path) -> None:
     assert stages(recipe="realm-r1", sft={"steps": 0}) == [("rl", 0, 6, 4)]
 
 
-def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path) -> None:
     events: list[Event] = []
-    run = go(tiny_config(tmp_path, student, recipe="realm-r1"), bank, progress=events.append)
+    run = go(tiny_config(tmp_path, student, recipe="realm-r1"), progress=events.append)
 
     metrics = read_jsonl(run.path / "metrics.jsonl")
     assert [(row["stage"], row["step"]) for row in metrics] == [
@@ -96,14 +89,14 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path, task: TinyTa
 
 
 def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:
-    run = go(tiny_config(tmp_path, student, recipe="grpo"), None)
+    run = go(tiny_config(tmp_path, student, recipe="grpo"), bank=None)
     assert {row["p"] for row in read_jsonl(run.path / "metrics.jsonl")} == {0.0}
     assert {row["routes_per_prompt"] for row in read_jsonl(run.path / "metrics.jsonl")} == {0.0}
     assert {row["routes"] for row in read_jsonl(run.path / "evaluations.jsonl")} == {0}
 
 
-def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, student: Path, bank: Bank) -> None:
-    run = go(tiny_config(tmp_path, student, recipe="grpo"), bank)
+def test_grpo_is_evaluated_with_routes_where_there_are_some(tmp_path: Path, student: Path) -> None:
+    run = go(tiny_config(tmp_path, student, recipe="grpo"))
     assert {row["routes"] for row in read_jsonl(run.path / "evaluations.jsonl")} == {0, 4}
 
 
@@ -140,14 +133,14 @@ def test_the_untrained_student_is_not_evaluated_where_weights_are_spread(
     assert len(asked) == 1
 
 
-def test_model_without_chat_template(tmp_path: Path, plain_student: Path, bank: Bank) -> None:
-    run = go(tiny_config(tmp_path, plain_student, recipe="realm-r1"), bank)
+def test_model_without_chat_template(tmp_path: Path, plain_student: Path) -> None:
+    run = go(tiny_config(tmp_path, plain_student, recipe="realm-r1"))
     prompt = read_jsonl(run.path / "completions.jsonl")[0]["prompt"]
     assert "<|user|>" not in prompt and prompt.endswith("judge\n\n")
 
 
-def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path, bank: Bank) -> None:
-    run = go(tiny_config(tmp_path, student, log_every=4), bank)
+def test_last_row_is_written_whatever_log_every(tmp_path: Path, student: Path) -> None:
+    run = go(tiny_config(tmp_path, student, log_every=4))
     assert [row["step"] for row in read_jsonl(run.path / "metrics.jsonl")] == [4, 6]
     assert run.meta.cost and run.meta.cost.steps == 6
 
@@ -198,7 +191,7 @@ def test_several_gpus_need_a_launcher(
 
 @pytest.mark.parametrize(("signals", "together"), [(1, True), (2, False)], ids=["agreed-on", "at-once"])
 def test_the_group_is_left_only_where_all_processes_stop(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank, signals: int, together: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, signals: int, together: bool
 ) -> None:
     """Who waits for the others after a second Ctrl-C, which may have reached this process alone, waits for ever."""
     left: list[bool] = []
@@ -213,18 +206,18 @@ def test_the_group_is_left_only_where_all_processes_stop(
     monkeypatch.setattr(Recorder, "on_step_end", sending)
     config = tiny_config(tmp_path, student)
     with pytest.raises(Stopped) as stopped, stoppable():
-        train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
+        go(config)
     assert stopped.value.together is together and left == [True] * together
 
 
 def test_a_signal_that_reached_another_process_after_its_last_step_stops_this_one_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(recipes, "agreed", lambda number, device: asked.append(number) or signal.SIGTERM)
     config = tiny_config(tmp_path, student, rl={"steps": 2})
     with pytest.raises(Stopped, match="RL step 2 is saved") as stopped:
-        train(prepare(config, TinyTask(), bank), run=new_run(config), pool=pool())
+        go(config)
     assert stopped.value.together and stopped.value.number == signal.SIGTERM and asked == [0]
     found = last_checkpoint(config.run_path / "checkpoints/rl/round-0")
     assert found is not None and found[1] == 2, "what is said is so"
@@ -253,9 +246,7 @@ def test_last_checkpoint(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-9"]
 
 
-def test_a_full_disk_is_the_users_to_mend(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, bank: Bank
-) -> None:
+def test_a_full_disk_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
     import errno
 
     def full(*args: Any, **kwargs: Any) -> None:
@@ -263,11 +254,9 @@ def test_a_full_disk_is_the_users_to_mend(
 
     config = tiny_config(tmp_path, student, recipe="grpo", rl={"steps": 1})
     monkeypatch.setattr("transformers.Trainer.save_model", full)
-    run = new_run(config)
-    with pytest.raises((ResourceError, OSError)) as caught:
-        train(prepare(config, TinyTask(), bank), run=run, pool=pool())
-    assert "No space left" in str(caught.value)
-    assert not (run.path / "model").exists()
+    with pytest.raises((ResourceError, OSError), match="No space left"):
+        go(config)
+    assert not (config.run_path / "model").exists()
 
 
 def test_tiny_bank_is_half_wrong() -> None:

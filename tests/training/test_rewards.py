@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 
-from realm.bank.store import Bank
 from realm.method.completion import REASONS
 from realm.method.routes import Route
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim
 from realm.training.rewards import RouteReward
-from tests.tiny import TinyTask, pool, tiny_config
-from tests.training.test_grpo import make_trainer
+from tests.tiny import TinyTask, pool, tiny_config, tiny_trainer
 
 ROUTES = (Route("a", "is odd", "1", 1), Route("b", "is even", "0", 0))
 
@@ -145,18 +143,12 @@ def test_where_the_verifier_fails_on_everything_nothing_is_said_of_answers(
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 def test_seam_none_is_no_reward_and_no_advantage(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
-    student: Path,
-    task: TinyTask,
-    bank: Bank,
-    scale: str,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, student: Path, scale: str
 ) -> None:
     """TRL with one reward function: the baseline is that of the other members, and a group of one has none."""
     given = [1.0, None, 0.0, 0.0, 0.5, None, None, None, None, None, None, None, 0.3, 0.3, None, 0.3]
     config = tiny_config(tmp_path, student, rl={"steps": 1, "scale_rewards": scale})
-    trainer, logs = make_trainer(config, student, task, bank, tmp_path)
+    trainer = tiny_trainer(config, tmp_path)
     monkeypatch.setattr(RouteReward, "__call__", lambda self, **_: given)
     batches = []
     original = trainer._compute_loss
@@ -167,6 +159,6 @@ def test_seam_none_is_no_reward_and_no_advantage(
     assert sum(found[:4]) == pytest.approx(0, abs=1e-5) and found[2] == found[3] < 0 < found[0]
     if scale == "none":
         assert found[0] == pytest.approx(2 / 3)
-    assert logs.rows[0]["reward"] == pytest.approx((1 + 0.5 + 0.9) / 7)
-    assert logs.rows[0]["zero_spread_groups"] == 0.75, "nothing is learned from any but the first"
+    assert trainer.state.log_history[0]["reward"] == pytest.approx((1 + 0.5 + 0.9) / 7)
+    assert trainer.state.log_history[0]["zero_spread_groups"] == 0.75, "nothing is learned from any but the first"
     assert "returned None" not in caplog.text, "TRL would print prompts and completions"

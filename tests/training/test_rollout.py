@@ -150,7 +150,7 @@ def test_draws_depend_on_seed_step_and_row_alone() -> None:
     assert len({tuple(row) for row in whole[:3]}) == 3, "members of a group differ"
 
 
-def test_each_prompt_is_read_once_and_ended_rows_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_prompt_is_read_once_and_ended_rows_leave() -> None:
     model = decoder("qwen3")
     shapes: list[tuple[int, ...]] = []
     forward = model.forward

@@ -20,24 +20,20 @@ from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.files import read_jsonl
 from realm.method.completion import parse
-from realm.run import RunFolder
 from realm.student.generate import completion_text
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, encode_text, present, prompt_text
 from realm.training.prepare import prepare
-from realm.training.recipes import train
 from realm.training.renderer import Renderer
 from realm.training.sft import examples, tokenize
-from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, new_run, pool, tiny_bank, tiny_config, tiny_tokenizer
+from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, figures, go, tiny_config, tiny_tokenizer
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in ("", "/")]
 
 
-def go(folder: Path, student: Path, bank: Bank | None = None, **training: Any) -> RunFolder:
-    config = tiny_config(folder, student, **{"recipe": "realm-r1", "rl": {"steps": 3}, **training})
-    run, task = new_run(config), TinyTask()
-    train(prepare(config, task, bank or tiny_bank(task)), run=run, pool=pool())
-    return run
+def short(folder: Path, student: Path, **training: Any) -> Path:
+    """The folder of a run of three steps of RL."""
+    return go(tiny_config(folder, student, **{"recipe": "realm-r1", "rl": {"steps": 3}, **training})).path
 
 
 def copied(student: Path, folder: Path, tokenizer: Any) -> Path:
@@ -46,13 +42,13 @@ def copied(student: Path, folder: Path, tokenizer: Any) -> Path:
     return folder
 
 
-def figures(run: RunFolder, file: str) -> list[dict[str, Any]]:
-    found = read_jsonl(run.path / file) if (run.path / file).exists() else []
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, student: Path) -> Path:
+    return short(tmp_path_factory.mktemp("plain"), student)
 
 
 @pytest.mark.parametrize("described", [False, True], ids=["plain", "tokenizer-that-describes-responses"])
-def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, described: bool) -> None:
+def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, plain: Path, described: bool) -> None:
     """The ids are the same, so everything is: the run with the tags as plain text, row for row."""
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens(
@@ -67,12 +63,11 @@ def test_tags_that_are_special_tokens_are_seen(tmp_path: Path, student: Path, de
                 "thinking": {"type": "string", "x-regex": r"^(.*?)</think>"},
             },
         }
-    special = go(tmp_path / "special", copied(student, tmp_path / "tags", tokenizer))
-    plain = go(tmp_path / "plain", student)
+    special = short(tmp_path / "special", copied(student, tmp_path / "tags", tokenizer))
     assert set(TAGS) <= set(tokenizer.all_special_tokens)
     for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
         assert figures(special, file) == figures(plain, file), file
-    assert read_jsonl(special.path / "metrics.jsonl")[-1]["parse_failures"] < 0.5
+    assert read_jsonl(special / "metrics.jsonl")[-1]["parse_failures"] < 0.5
 
 
 @pytest.mark.parametrize(
@@ -93,8 +88,8 @@ def test_generation_settings_that_do_not_count(
     """The trainer sets the padding token, and what has been changed transformers saves only where all of it counts."""
     folder = copied(student, tmp_path / "student", tiny_tokenizer())
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 1, **settings}))
-    run = go(tmp_path, folder, recipe="realm-zero", rl={"steps": 1}, eval_questions=0, lora={"r": lora})
-    found = json.loads((run.path / "model/generation_config.json").read_text())
+    run = short(tmp_path, folder, recipe="realm-zero", rl={"steps": 1}, eval_questions=0, lora={"r": lora})
+    found = json.loads((run / "model/generation_config.json").read_text())
     assert {name: found[name] for name in kept} == kept
     idle = settings.keys() - kept.keys() if not settings.get("do_sample") else set()
     assert not {name for name in idle - {"num_beams", "do_sample"} if found.get(name) is not None}
@@ -122,15 +117,15 @@ def test_a_run_s_prompts_are_the_same_on_every_day(
     tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = templated(student, tmp_path / "student", DATED)
-    today = go(tmp_path / "today", folder)
-    assert "date: '2025-01-01'" in (today.path / "config.yaml").read_text()
+    today = short(tmp_path / "today", folder)
+    assert "date: '2025-01-01'" in (today / "config.yaml").read_text()
     monkeypatch.setattr(chat_template_utils, "datetime", Tomorrow)
     asked = [{"role": "user", "content": "?"}]
     assert prompt_text(load_tokenizer(folder), asked).startswith("is 6 "), "the clock is what is held off"
-    later = go(tmp_path / "later", folder)
+    later = short(tmp_path / "later", folder)
     for file in ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl"):
         assert figures(later, file) == figures(today, file), file
-    assert {row["prompt"][:5] for row in read_jsonl(later.path / "completions.jsonl")} == {"is 3 "}
+    assert {row["prompt"][:5] for row in read_jsonl(later / "completions.jsonl")} == {"is 3 "}
     settings = Config.model_validate({"model": {"date": datetime.date(2025, 1, 5)}}).model
     assert prompt_text(load_tokenizer(folder, settings), asked).startswith("is 0 ")
 
@@ -163,15 +158,15 @@ def test_a_template_that_opens_the_thinking_is_gone_on_with(tmp_path: Path, stud
         tokenizer = load(folder)[1]
         renderer = Renderer(config, TinyTask(), bank, tokenizer, 128)
         for example in examples(config, renderer, bank, 0):
-            row = tokenize(tokenizer, example)
+            row = tokenize(tokenizer, [example])[0]
             said = tokenizer.decode(row["input_ids"]).split()
             assert said.count("<think>") == said.count("</think>") == 1, said
             assert example.completion.count("<think>") == own
             taught = [token for token in row["labels"] if token != -100]
             assert parse(completion_text(tokenizer, taught, {1}), len(example.routes)).format_ok
-    run = go(tmp_path / "run", tmp_path / "opening", sft={"steps": 20})
-    assert read_jsonl(run.path / "metrics.jsonl")[-1]["parse_failures"] < 0.5
-    assert all(row["prompt"].endswith("<think>\n") for row in read_jsonl(run.path / "completions.jsonl"))
+    run = short(tmp_path / "run", tmp_path / "opening", sft={"steps": 20})
+    assert read_jsonl(run / "metrics.jsonl")[-1]["parse_failures"] < 0.5
+    assert all(row["prompt"].endswith("<think>\n") for row in read_jsonl(run / "completions.jsonl"))
 
 
 def test_a_tokenizer_that_ends_every_text_does_not_end_prompts(tmp_path: Path, plain_student: Path) -> None:
@@ -185,8 +180,8 @@ def test_a_tokenizer_that_ends_every_text_does_not_end_prompts(tmp_path: Path, p
     assert encode_text(tokenizer, "odd <|end|>")[-1] == tokenizer.eos_token_id, "where the text itself says so"
     bare = tiny_tokenizer(chat=False)
     bare.backend_tokenizer.post_processor = TemplateProcessing(single="<|user|> $A", special_tokens=[("<|user|>", 2)])
-    ended = go(tmp_path / "ended", copied(plain_student, tmp_path / "a", tokenizer))
-    silent = go(tmp_path / "silent", copied(plain_student, tmp_path / "b", bare))
+    ended = short(tmp_path / "ended", copied(plain_student, tmp_path / "a", tokenizer))
+    silent = short(tmp_path / "silent", copied(plain_student, tmp_path / "b", bare))
     for file in ("metrics.jsonl", "evaluations.jsonl"):
         assert figures(ended, file) == figures(silent, file), file
 
@@ -212,9 +207,7 @@ def test_arguments_of_the_template(
         with pytest.raises(ConfigError, match=told):
             prepare(config, TinyTask(), bank)
         return
-    run, task = new_run(config), TinyTask()
-    train(prepare(config, task, bank), run=run, pool=pool())
-    assert all(row["prompt"].startswith("3 ") for row in read_jsonl(run.path / "completions.jsonl"))
+    assert all(row["prompt"].startswith("3 ") for row in read_jsonl(go(config).path / "completions.jsonl"))
 
 
 def own_tokenizer(folder: Path) -> Path:
@@ -231,7 +224,7 @@ def own_tokenizer(folder: Path) -> Path:
 
 
 def test_a_tokenizer_that_transformers_reads_otherwise_is_told_of(
-    tmp_path: Path, student: Path, bank: Bank, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, student: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = own_tokenizer(tmp_path / "student")
     stated = tiny_tokenizer()("3 plus 4")["input_ids"]
@@ -246,8 +239,7 @@ def test_a_tokenizer_that_transformers_reads_otherwise_is_told_of(
 
     config = tiny_config(tmp_path, folder, recipe="realm-r1", rl={"steps": 1}, sft={"steps": 1})
     config.model.tokenizer = "file"
-    run, task = new_run(config), TinyTask()
-    train(prepare(config, task, bank), run=run, pool=pool())
+    run = go(config)
     assert "transformers reads text" not in caplog.text
     assert load_tokenizer(run.path / "model", config.model)("3 plus 4")["input_ids"] == stated
 
@@ -260,7 +252,7 @@ def test_a_tokenizer_file_that_is_not_there(tmp_path: Path, student: Path) -> No
         load_tokenizer(folder, settings)
 
 
-def test_layers_that_peft_refuses(tmp_path: Path, student: Path, bank: Bank) -> None:
+def test_layers_that_peft_refuses(tmp_path: Path, bank: Bank) -> None:
     """Without targets: the message names those that can be adapted, and with them it trains."""
     folder = tmp_path / "student"
     FalconH1ForCausalLM(

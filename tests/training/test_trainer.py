@@ -18,7 +18,7 @@ from trl.trainer.grpo_config import GRPOConfig
 import realm
 from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.tasks.base import Question
-from tests.tiny import WORDING, TinyTask, save_student, tiny_bank, tiny_model, tiny_tokenizer
+from tests.tiny import WORDING, TinyTask, tiny_bank, tiny_model, tiny_tokenizer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
 
@@ -36,11 +36,6 @@ def arguments(folder: Path, **more: Any) -> GRPOConfig:
         "use_cpu": True, "seed": 3, "disable_tqdm": True,
     }  # fmt: skip
     return GRPOConfig(str(folder / "out"), **(given | more))
-
-
-@pytest.fixture
-def student(tmp_path: Path) -> Path:
-    return save_student(tmp_path / "student")
 
 
 class Seen(TrainerCallback):

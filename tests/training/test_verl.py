@@ -27,8 +27,7 @@ from realm.training.grpo import grpo_rows
 from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.verl_export import export_verl, read_exported, verl_config, without_counterpart
-from tests.tiny import CHAT_TEMPLATE, CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
-from tests.training.test_grpo import make_trainer
+from tests.tiny import CHAT_TEMPLATE, CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer, tiny_trainer
 
 HAS_VERL = importlib.util.find_spec("verl") is not None
 needs_verl = pytest.mark.skipif(not HAS_VERL, reason="verl is not installed")
@@ -199,7 +198,7 @@ REWARDS = [2.1, 0.1, 0.1, 1.1, 0.0, 0.0, 0.0, 0.0, 1.3, 1.3, 1.3, 1.3, 0.5, 0.5,
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 def test_advantages_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plugin: Any, scale: str) -> None:
     config = tiny_config(tmp_path, student, rl={"scale_rewards": scale})
-    trainer: Any = make_trainer(config, student, TinyTask(), None, tmp_path, k=0)[0]
+    trainer: Any = tiny_trainer(config, tmp_path, bank=None, k=0)
     trainer.model.train()
     trainer._calculate_rewards = lambda *_: torch.tensor(REWARDS).unsqueeze(-1)
     rows = [dict(trainer.train_dataset[number // 4]) for number in range(16)]

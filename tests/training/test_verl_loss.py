@@ -15,8 +15,7 @@ from torch.testing import assert_close
 
 from realm.config import Config
 from realm.training.verl_export import verl_config, without_counterpart
-from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_config
-from tests.training.test_grpo import make_trainer
+from tests.tiny import CONTEXT, LENGTH, tiny_config, tiny_trainer
 
 needs_verl = pytest.mark.skipif(importlib.util.find_spec("verl") is None, reason="verl is not installed")
 Batch = dict[str, torch.Tensor]
@@ -105,7 +104,7 @@ def by_verl(config: Config, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_trl(config: Config, batch: Batch, student: Path, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    trainer: Any = make_trainer(config, student, TinyTask(), None, folder, k=0)[0]
+    trainer: Any = tiny_trainer(config, folder, bank=None, k=0)
     trainer.model.train()
     size = config.training.rl.micro_batch_size
     trainer.current_gradient_accumulation_steps = 16 // size

@@ -18,13 +18,11 @@ from peft import LoraConfig, get_peft_model
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.grpo_config import GRPOConfig
 
-from realm.bank.store import Bank
 from realm.config import load_config
 from realm.errors import ConfigError
 from realm.training.grpo import grpo_settings
-from tests.tiny import CONTEXT, TinyTask, tiny_config
+from tests.tiny import CONTEXT, tiny_config, tiny_trainer
 from tests.training.decoders import decoder
-from tests.training.test_grpo import make_trainer
 
 
 def settings(folder: Path, student: Path, monkeypatch: pytest.MonkeyPatch, **rl: Any) -> GRPOConfig:
@@ -74,12 +72,12 @@ class FakeVLLM:
         return prompts, [[5, 1] for _ in prompts], [[[-1.0], [-1.0]] for _ in prompts], None
 
 
-def test_seam_one_prompt_a_group_and_weights_synced(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> None:
+def test_seam_one_prompt_a_group_and_weights_synced(tmp_path: Path, student: Path) -> None:
     """TRL asks vLLM with token ids, and in server mode with every G-th prompt only: groups must be alike and whole.
 
     Weights are sent before the first batch of every step that generates.
     """
-    trainer, _ = make_trainer(tiny_config(tmp_path, student, rl={"steps": 3}), student, task, bank, tmp_path)
+    trainer = tiny_trainer(tiny_config(tmp_path, student, rl={"steps": 3}), tmp_path)
     fake = FakeVLLM()
     trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, fake, -1
     # What vLLM sampled with, against what the trainer computes: TRL corrects for the difference.

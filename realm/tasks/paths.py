@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from realm.exchange.values import plain
+from realm.errors import DataError
+from realm.tasks.base import encodable
 
 #: The keys from the row inwards; a number is a place in a list, `*` any place.
 Path = tuple[str, ...]
@@ -24,6 +25,21 @@ class _Absent:
 
 
 absent: Final = _Absent()
+
+
+def plain(where: str, key: str, value: Any) -> str | None:
+    """A text, or a number written out; None where there is none."""
+    if value is None:
+        return None
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: expected `{key}` to be a text or a number, found {type(value).__name__}.")
+    if key != "answer" and not encodable(value):
+        raise DataError(f"{where}: `{key}` holds characters that UTF-8 cannot: {value!a:.60}.")
+    return value
 
 
 def find(value: Any, path: Path, star: int | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""The rows of a JSON or Parquet file, one after the other, with their numbers."""
+"""The rows of a JSON or Parquet file or of a data set, one after the other, with their numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from realm.errors import DataError
+from realm.tasks.hub import dataset_rows, is_hub
 from realm.tasks.json_rows import json_rows
+from realm.tasks.tables import plain_table
 
 #: The number of a row (from 1) and its content.
 Row = tuple[int, Any]
@@ -23,6 +25,9 @@ def read_file(
     `bad` is given the error of a line that is no JSON; it raises it or returns. `progress` is told how much of how
     much was read (bytes, or rows of a Parquet file). Raises `DataError` for a file that cannot be read at all.
     """
+    if is_hub(path):
+        yield from dataset_rows(path, progress or (lambda done, total: None))
+        return
     if path.suffix.lower() in _TABLES and path.exists():
         raise DataError(f"{path}: expected a JSONL or Parquet file, found {path.suffix}; convert it to one of these.")
     reader = _parquet if path.suffix.lower() == ".parquet" else json_rows
@@ -44,23 +49,10 @@ def _parquet(path: Path, bad: Callable[[DataError], None], progress: Callable[[i
             # One row group at a time: read in one go, memory grows with the file.
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(batch_size=256, row_groups=[group], use_threads=False):
-                    for content in _plain(batch).to_pylist():
+                    for content in plain_table(batch).to_pylist():
                         number += 1
                         yield number, content
                     progress(number, file.metadata.num_rows)
     except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         found = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: expected a Parquet file, cannot read it ({found}).") from error
-
-
-def _plain(batch: Any) -> Any:
-    """Dates and times as their texts: Python has none for nanoseconds, and none after the year 9999."""
-    import pyarrow
-
-    for place, field in enumerate(batch.schema):
-        if pyarrow.types.is_temporal(field.type):
-            try:
-                batch = batch.set_column(place, field.name, batch.column(place).cast(pyarrow.string()))
-            except pyarrow.ArrowNotImplementedError:
-                batch = batch.set_column(place, field.name, batch.column(place).cast(pyarrow.int64()).cast("string"))
-    return batch

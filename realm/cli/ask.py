@@ -1,0 +1,158 @@
+"""`realm ask`: a question to a trained model, or many."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realm.cli.common import resolve
+from realm.display import printable_lines
+from realm.errors import UserError
+
+if TYPE_CHECKING:
+    from realm.commands.asking import Answer
+
+#: How the two models of --base are called.
+_TRAINED, _BASE = "trained", "base"
+
+
+def ask(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="RUN|MODEL_DIR", help="Folder of a run, or a directory of a model.", show_default=False),
+    ],
+    question: Annotated[
+        str | None,
+        typer.Argument(metavar="[QUESTION]", help="Without it: one a line from stdin, to its end.", show_default=False),
+    ] = None,
+    base: Annotated[bool, typer.Option("--base", help="Ask the untrained model of the run too.")] = False,
+    routes: Annotated[
+        bool, typer.Option("--routes", help="Show it the routes of the bank, for a question that the bank knows.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("--samples", min=0, help="Sampled answers by which the confidence is told; 0: none.")
+    ] = 10,
+    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Print the prompt too, as the model saw it.")] = (
+        False
+    ),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            help="File or run whose prompt is taken, for a model that lies in no run and has no card.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a question and model.")] = False,
+) -> None:
+    """Ask a trained model, in exactly the prompt without routes that it was trained on.
+
+    Prints its thinking, its answer (of greedy decoding) and a confidence: the share of further, sampled answers that
+    the task's verifier takes for the same. That tells how far the model agrees with itself, not how often it is right.
+    """
+    place = Path(model)
+    given = resolve(config, None) if config is not None else None
+    if given is None and (place / "config.yaml").is_file():
+        resolve(place, None)  # for the number of threads, before torch is imported
+
+    from rich.console import Console
+
+    from realm.commands.asking import Student
+
+    logging.getLogger("realm").setLevel(logging.WARNING)  # how it decodes is of no interest between two questions
+    waiting = Console(stderr=True)
+    with waiting.status("loading"):
+        students = {_TRAINED: Student(model, given)}
+        if base:
+            students[_BASE] = Student(model, given, base=True)
+    failed = False
+    for text in [question] if question is not None else _lines():
+        try:
+            with waiting.status("answering"):
+                answers = {name: one.ask(text, routes=routes, samples=samples) for name, one in students.items()}
+        except UserError as error:
+            if question is not None:
+                raise
+            failed = True
+            typer.echo(f"error: {printable_lines(str(error))}", err=True)
+            if as_json:
+                typer.echo(json.dumps({"question": text, "error": str(error)}))
+            continue
+        if as_json:
+            for name, answer in answers.items():
+                typer.echo(json.dumps({"model": name, **_record(answer, show_prompt)}))
+        else:
+            _show(answers, show_prompt)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _lines() -> Iterator[str]:
+    """The questions on stdin, one a line; a terminal is told that one is awaited."""
+    stdin = typer.get_text_stream("stdin", errors="replace")
+    while True:
+        if sys.stdin.isatty():
+            typer.echo("question (Ctrl-D ends): ", nl=False, err=True)
+        line = stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _record(answer: Answer, prompt: bool) -> dict[str, object]:
+    """What `--json` tells of an answer; ASCII once it is written: what a model wrote cannot act on the terminal."""
+    found = asdict(answer)
+    return found if prompt else {name: value for name, value in found.items() if name not in ("messages", "prompt")}
+
+
+def _show(answers: dict[str, Answer], prompt: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=len(answers) > 1, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in answers:
+        table.add_column(name)
+
+    if prompt:  # in whole lines, which the columns of a table would break
+        asked = answers[_TRAINED]
+        for name, text in (*((one["role"], one["content"]) for one in asked.messages), ("prompt", asked.prompt)):
+            typer.echo(f"{name}:\n{printable_lines(text)}\n")
+
+    def add(name: str, told: Callable[[Answer], str]) -> None:
+        table.add_row(Text(name, style="bold"), *(Text(told(answer)) for answer in answers.values()))
+
+    add("thinking", lambda answer: printable_lines(answer.think))
+    if any(answer.routes for answer in answers.values()):
+        add("routes", _routes)
+    add("answer", lambda answer: "none" if answer.answer is None else printable_lines(answer.answer))
+    add("confidence", _confidence)
+    if any(answer.reasons or answer.truncated for answer in answers.values()):
+        add("note", lambda answer: ", ".join((*answer.reasons, *["cut at its largest length"] * answer.truncated)))
+    Console().print(table)
+
+
+def _routes(answer: Answer) -> str:
+    """The routes that were shown, each with its own answer and the score that it was given."""
+    scores = (*answer.scores, *[None] * len(answer.routes))
+    told = ("not judged" if score is None else f"judged {score:.2f}" for score in scores)
+    return printable_lines(
+        "\n".join(f"{route.answer}, {how}: {route.text}" for route, how in zip(answer.routes, told, strict=False))
+    )
+
+
+def _confidence(answer: Answer) -> str:
+    if answer.confidence is None:
+        return "not told"
+    same = round(answer.confidence * answer.samples)
+    return f"{answer.confidence:.0%}: {same} of {answer.samples} sampled answers are the same"

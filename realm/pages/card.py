@@ -1,0 +1,266 @@
+"""The card of a trained model: `<run>/model/README.md` in the Hub's format, and the prompt that it names for programs.
+
+Names in it are of files and banks that others wrote: they stand in code spans, where Markdown reads nothing, and in
+YAML as scalars. No question, no path and no setting of an endpoint is in it, so that it can be published as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData, metadata_load
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import Field, ValidationError, field_validator
+
+from realm.config import Config
+from realm.display import printable, printable_lines
+from realm.errors import DataError
+from realm.evaluation.evaluate import completion_limit
+from realm.files import write_atomic
+from realm.method.prompt import Wording, messages, target
+from realm.pages.table import Table, TableRow, Value
+from realm.recipes import plan
+from realm.rows.evaluation import Evaluation
+from realm.rows.run import BankStats, Meta
+from realm.run_rows import read_row, read_rows
+from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section
+from realm.student.load import is_hub_name, resolve
+from realm.student.prompts import make_wording
+from realm.tasks.base import Task
+
+#: File of the card, and the key of its front matter below which the prompt is.
+CARD, KEY = "README.md", "realm"
+UNKNOWN = "not known"
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
+_QUESTION = "{question}"
+
+
+class Surface(Section):
+    """How a trained model is asked without routes, and how its answers are compared: `realm` in the card's head.
+
+    `user` is the user message with {question} in it. Nothing in it says where a file of this machine is.
+    """
+
+    task: str = ""
+    system: str = ""
+    user: str
+    verifier: str = "exact"
+    choices: list[str] = Field([])
+    max_tokens: int = Field(512, ge=1)
+    prompt: PromptConfig = PromptConfig()
+    model: ModelSettings = ModelSettings()
+
+    @field_validator("user")
+    @classmethod
+    def _asks(cls, user: str) -> str:
+        if _QUESTION not in user:
+            raise ValueError("expected {question} in it")
+        return user
+
+    def wording(self) -> Wording:
+        """The wording that gives these messages; it knows no routes."""
+        return Wording(self.system, self.user, route="", with_routes="", without_routes="")
+
+
+def surface(config: Config, task: Task) -> Surface:
+    """The surface of a run's student."""
+    *system, user = messages(_QUESTION, (), make_wording(config, task), config.prompt.tags())
+    return Surface(
+        task=task.name,
+        system=system[0]["content"] if system else "",
+        user=user["content"],
+        verifier=task.verifier.name,
+        choices=config.task.choices if task.verifier.name == "choice" else [],
+        max_tokens=completion_limit(config),
+        prompt=config.prompt.model_copy(update={"system": None}),
+        model=config.model.model_copy(update={"path": ""}),
+    )
+
+
+def read_surface(folder: Path) -> Surface | None:
+    """What the card in a model directory says; None where there is none, or it says nothing of it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    path = folder / CARD
+    head = _head(path)
+    if KEY not in head:
+        return None
+    try:
+        return Surface.model_validate(head[KEY])
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (KEY, *found["loc"])))
+        raise DataError(f"{path}: {where}: {found['msg']}; mend it, or name a configuration with --config.") from error
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """The front matter of a README.md; empty where there is none, or none that can be read."""
+    with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
+        found = metadata_load(path)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def license_of(model: str | None) -> str:
+    """The licence that a model directory states, by the Hub's name for it where its README.md has one.
+
+    `not known` where it states none, and of what is no directory of this machine: nothing is asked of a hub.
+    """
+    if not model:
+        return UNKNOWN
+    with suppress(Exception):  # whatever is wrong with the model is told elsewhere
+        folder = Path(resolve(model))
+        head = _head(folder / CARD)
+        for name in (head.get("license"), head.get("license_name")):
+            if isinstance(name, str) and name != "other" and _LICENSE.fullmatch(name.lower()):
+                return name.lower()
+        for file in (folder / "LICENSE", folder / "LICENSE.txt", folder / "LICENSE.md"):
+            if file.is_file():
+                with file.open(encoding="utf-8", errors="replace") as lines:
+                    return f"{_code(next(line for line in lines if line.strip()).strip())} ({file.name})"
+    return UNKNOWN
+
+
+def write_card(run: Path, config: Config, task: Task, folder: Path | None = None) -> Path:
+    """Write the card of a run's model from the files of the run.
+
+    Args:
+        task: gives the prompt, and how many questions each split has.
+        folder: where it is written; None: `<run>/model`.
+
+    Raises:
+        DataError: a file of the run cannot be read.
+        ResourceError: the disk refuses.
+    """
+    path = (folder or run / "model") / CARD
+    write_atomic(path, card(run, config, task))
+    return path
+
+
+def card(run: Path, config: Config, task: Task) -> str:
+    """The text of the card."""
+    asked, template, stages = surface(config, task), _template(run / "model"), plan(config)
+    rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
+    stats, meta = read_row(run, BankStats), read_row(run, Meta)
+    base, licence = config.model.path, license_of(config.model.path)
+    data = ModelCardData(
+        base_model=base if is_hub_name(base) else None,
+        license=licence if _LICENSE.fullmatch(licence) else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["realm", "reasoning", *sorted({stage.kind for stage in stages})],
+        model_name=printable(config.run.name, 80),
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=printable(task.name, 80),
+                dataset_name=printable(task.name, 80),
+                dataset_split=printable(row.split, 80),
+                metric_type="accuracy",
+                metric_name=f"accuracy, 95 % interval {row.accuracy_low:.4f} to {row.accuracy_high:.4f}",
+                metric_value=round(row.accuracy, 4),
+            )
+            for row in rows
+            if row.stage == "final" and not row.routes
+        ],
+    )
+    data[KEY] = asked.model_dump()
+    learned = stats is not None and any(stage.k or stage.kind == "sft" for stage in stages)
+    # What is filled in is escaped by `code` and `block`: a card is Markdown, not HTML.
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    pages.filters |= {"code": _code, "block": _block}
+    text = pages.get_template("card.md").render(
+        head=data.to_yaml(),
+        config=config,
+        task=task,
+        asked=asked,
+        template=template,
+        version=f" {meta.versions.get('realm-slm', '')}".partition(" (")[0].rstrip() if meta else "",
+        base=base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name,
+        licence=licence,
+        stages=", ".join(f"{stage.kind.upper()} {stage.steps}" for stage in stages),
+        teachers=_teachers(stats, config) if stats and learned else [],
+        figures="\n".join(_figures(rows).to_markdown()),
+        form=target("its reasoning", "its answer", None, asked.prompt.tags()),
+        program=program(asked, bool(template)),
+    )
+    return f"{text}\n"
+
+
+def _teachers(stats: BankStats, config: Config) -> list[tuple[str, str, int, str]]:
+    """Name, model, number of CoTs and licence of each teacher of a bank."""
+    found = []
+    for name, wrote in sorted(stats.by_teacher.items()):
+        teacher = config.teachers.get(name)
+        model = (teacher.model if teacher else None) or ""
+        local = teacher is not None and teacher.kind == "transformers"
+        found.append((name, Path(model).name, wrote.cots, license_of(model if local else None)))
+    return found
+
+
+def _figures(rows: Sequence[Evaluation]) -> Table:
+    """Accuracies of the base on validation questions, where it was asked, and of the trained model."""
+    found: list[TableRow] = []
+    for row in rows:
+        accuracy = Value(row.accuracy, row.accuracy_low, row.accuracy_high)
+        name = "base" if row.stage == "base" else "this model"
+        found.append((None, name, [_code(row.split), str(row.routes), str(row.n), accuracy]))
+    return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
+
+
+def program(asked: Surface, chat: bool) -> str:
+    """How the model is asked with transformers alone: a program that reads nothing of this package.
+
+    Texts stand in it as literals of one line, so that none of them can end the block around it.
+
+    Args:
+        chat: the model has a chat template.
+    """
+    kind = "PreTrainedTokenizerFast" if asked.model.tokenizer == "file" else "AutoTokenizer"
+    system = f'{{"role": "system", "content": {asked.system!a}}}, ' if asked.system else ""
+    given = f", **{asked.model.template_arguments!a}" if asked.model.template_arguments else ""
+    arguments = f'messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"{given}'
+    plain = '"".join(message["content"] + "\\n\\n" for message in messages), return_tensors="pt"'
+    read = f"tokenizer.apply_chat_template(\n    {arguments}\n)" if chat else f"tokenizer(\n    {plain}\n)"
+    return f"""\
+from transformers import AutoModelForCausalLM, {kind}
+
+name = "."  # this folder, or its name on the Hub
+tokenizer = {kind}.from_pretrained(name)
+model = AutoModelForCausalLM.from_pretrained(name)
+question = "Your question."
+user = {asked.user!a}.replace("{_QUESTION}", question)
+messages = [{system}{{"role": "user", "content": user}}]
+inputs = {read}
+output = model.generate(**inputs, max_new_tokens={asked.max_tokens}, do_sample=False, repetition_penalty=1.0)
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]))
+"""
+
+
+def _template(folder: Path) -> str:
+    """The text in which the chat template of a model stands; empty where it has none."""
+    for file, mark in (("chat_template.jinja", ""), ("tokenizer_config.json", '"chat_template"')):
+        with suppress(OSError):
+            text = (folder / file).read_text(encoding="utf-8", errors="replace")
+            if mark in text:
+                return text
+    return ""
+
+
+def _code(text: str) -> str:
+    """A name as a code span: nothing in it is read as Markdown or HTML."""
+    return f"`{printable(text, 80).replace('`', chr(0x2019)).strip() or ' '}`"
+
+
+def _block(text: str) -> str:
+    """A text as a code block that it cannot end."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{printable_lines(text)}\n{fence}"

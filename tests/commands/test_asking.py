@@ -1,0 +1,164 @@
+"""`realm ask`: the prompt of training, the answer of an evaluation, and a confidence that is counted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import realm
+from realm.cli.app import app
+from realm.commands.asking import Answer, Student
+from realm.config import Config
+from realm.errors import ConfigError, DataError, ModelError
+from realm.files import read_jsonl
+from realm.student.generate import Generation
+from tests.tiny import TinyTask
+
+
+def cli(*arguments: object, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+
+
+@pytest.fixture(scope="module")
+def student(trained: Path) -> Student:
+    return Student(trained)
+
+
+def predictions(run: Path, routes: int) -> list[dict[str, Any]]:
+    return [row for row in read_jsonl(run / "predictions.jsonl") if row["routes"] == routes]
+
+
+@pytest.mark.parametrize("routes", [0, 4])
+def test_it_answers_as_in_the_evaluation(trained: Path, student: Student, routes: int) -> None:
+    for row in predictions(trained, routes)[:3]:
+        found = student.ask(row["question"], routes=routes > 0, samples=0)
+        (told,) = row["completions"]
+        assert (found.text, found.answer, list(found.scores)) == (told["text"], told["answer"], told["scores"])
+        assert [route.id for route in found.routes] == [route["id"] for route in row["shown"]]
+        assert found.confidence is None
+
+
+def test_the_prompt_is_that_of_training(trained: Path, student: Student) -> None:
+    groups = read_jsonl(trained / "completions.jsonl")
+    (alone,) = [row for row in groups if not row["routes"]][:1]
+    question = next(one for one in TinyTask().rows("train") if one.id == alone["question_id"])
+    assert student.ask(question.question, samples=0).prompt == alone["prompt"]
+
+
+def test_the_confidence_counts_answers_that_the_verifier_takes_for_the_same(
+    student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["<think> x </think> <answer> Yes </answer>"]
+    more = ["yes.", "YES", "no", ""]
+
+    def generate(*_: object, samples: int = 1, **__: object) -> list[list[Generation]]:
+        said = texts if samples == 1 else [f"<think> x </think> <answer>{one}</answer>" for one in more]
+        return [[Generation(one, 3, False) for one in said]]
+
+    monkeypatch.setattr("realm.commands.asking.generate", generate)
+    assert student.ask("3 plus 4", samples=4).confidence == 0.5
+    texts[0] = "no tags"
+    found = student.ask("3 plus 4", samples=4)
+    assert (found.answer, found.confidence, found.think) == (None, None, "no tags")
+
+
+def test_an_answer_depends_on_the_question_alone(student: Student) -> None:
+    first = student.ask("3 plus 4")
+    student.ask("1 plus 2")
+    assert student.ask("3 plus 4") == first
+    assert first.confidence is not None and 0 <= first.confidence <= 1
+
+
+def test_a_model_that_lies_elsewhere_is_asked_by_its_card(trained: Path, student: Student, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained / "model", tmp_path / "copy")
+    found = Student(copy)
+    assert found.ask("3 plus 4") == replace(student.ask("3 plus 4"))
+    with pytest.raises(ConfigError, match="lies in no run"):
+        found.ask("3 plus 4", routes=True)
+    with pytest.raises(ConfigError, match="its base is not known"):
+        Student(copy, base=True)
+    (copy / "README.md").write_text("# Mine")
+    with pytest.raises(ConfigError, match=r"copy: nothing tells the prompt .* --config"):
+        Student(copy)
+    assert Student(copy, realm.load_config(trained)).ask("3 plus 4").text == student.ask("3 plus 4").text
+
+
+def test_no_card_names_code_to_be_run(trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained / "model", tmp_path / "copy")
+    card = copy / "README.md"
+    card.write_text(card.read_text().replace("  verifier: exact", "  verifier: antigravity:nothing"))
+    assert Student(copy).ask("3 plus 4").answer
+
+
+def test_a_card_that_unfolds_without_end(trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained / "model", tmp_path / "copy")
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(30))
+    card = copy / "README.md"
+    told = card.read_text().replace("template_arguments: {}", "template_arguments: {unread: *a29}")
+    card.write_text(told.replace("---\n", f"---\n{laughs}", 1))
+    with pytest.raises(ConfigError, match="unread"):
+        Student(copy)
+
+
+def test_a_model_of_a_run_without_a_card(trained: Path, tmp_path: Path, student: Student) -> None:
+    """As earlier versions left it."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "model" / "README.md").unlink()
+    for place in (run, run / "model"):
+        assert Student(place).ask("3 plus 4") == student.ask("3 plus 4")
+
+
+def test_the_base_is_asked_in_the_same_prompt(trained: Path, config: Config) -> None:
+    found = Student(trained, base=True)
+    assert found.path == config.model.path
+    row = predictions(trained, 0)[0]
+    assert found.ask(row["question"], samples=0).prompt == Student(trained).ask(row["question"], samples=0).prompt
+
+
+def test_what_is_refused(trained: Path, student: Student, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"`3 plus 9`: is no question of the bank"):
+        student.ask("3 plus 9", routes=True)
+    with pytest.raises(ConfigError, match="empty"):
+        student.ask(" \n")
+    with pytest.raises(ModelError, match=r"question `1 1 1 .*…`: its prompt needs"):
+        student.ask("1 " * 500)
+    with pytest.raises(ModelError, match="no such model directory"):
+        Student(tmp_path / "nothing")
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["model", "checkpoints"])
+    with pytest.raises(ConfigError, match=r"run has no model yet.* --resume"):
+        Student(run)
+
+
+def test_one_question_on_the_command_line(trained: Path) -> None:
+    question = predictions(trained, 0)[0]["question"]
+    told = cli("ask", trained, question, "--base", "--routes", "--show-prompt")
+    assert told.exit_code == 0, told.output
+    for part in ("trained", "base", "thinking", "judged ", "answer", "of 10 sampled", "user:", "prompt:\n<|user|> "):
+        assert part in told.stdout
+    refused = cli("ask", trained, "3 plus 9", "--routes")
+    assert refused.exit_code == 2 and refused.output.count("\n") == 1 and "no question of the bank" in refused.output
+
+
+def test_questions_from_stdin(trained: Path) -> None:
+    told = cli("ask", trained, "--json", "--samples", 2, stdin=f"3 plus 4\n\n  \n{'1 ' * 500}\n1 plus 2")
+    assert told.exit_code == 2, "one of them was refused"
+    first, second, third = map(json.loads, told.stdout.splitlines())
+    assert (first["model"], first["question"], third["question"]) == ("trained", "3 plus 4", "1 plus 2")
+    assert "its prompt needs" in second["error"] and "prompt" not in first
+    assert cli("ask", trained, stdin="\n").exit_code == 0
+
+
+def test_what_a_model_wrote_does_not_act_on_the_terminal(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b[2J[bold]\u202ex"
+    made = Answer("q", evil, evil, 0.5, 2, (), (), evil, (), True, ({"role": "user", "content": evil},), evil)
+    monkeypatch.setattr("realm.commands.asking.Student.ask", lambda *_, **__: made)
+    for options in ((), ("--json",), ("--show-prompt",), ("--base",)):
+        told = cli("ask", trained, "q", *options)
+        assert told.exit_code == 0 and "\x1b" not in told.output and "\u202e" not in told.output
+    assert "\\x1b[2J[bold]\\u202ex" in cli("ask", trained, "q").stdout

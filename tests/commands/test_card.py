@@ -1,0 +1,133 @@
+"""The card of a trained model: what the Hub reads of it, and that it works as it is written."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import chdir, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from realm.config import Config
+from realm.errors import DataError
+from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
+from realm.pages.card import Surface, card, license_of, program, read_surface, surface
+from realm.rows.evaluation import Evaluation
+from realm.run_rows import read_rows
+from realm.student.generate import generate
+from realm.student.load import load
+from tests.tiny import LENGTH, TinyTask, save_student
+
+
+def ran(code: str, folder: Path) -> str:
+    """What a program prints that is started in a folder."""
+    with chdir(folder), redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "card", "exec"), {})
+    return printed.getvalue().strip().removesuffix("<|end|>").rstrip()
+
+
+def own(folder: Path, prompt: list[dict[str, str]]) -> str:
+    """The greedy completion of a model as an evaluation makes it."""
+    model, tokenizer = load(folder)
+    return generate(model, tokenizer, [prompt], max_new_tokens=LENGTH, batch_size=1)[0][0].text
+
+
+def test_the_program_runs_as_written(trained: Path) -> None:
+    text = (trained / "model" / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    said = own(trained / "model", [{"role": "user", "content": "3 plus 4 answer"}])
+    assert ran(code.replace("Your question.", "3 plus 4"), trained / "model") == said
+    assert ran(code, trained / "model")
+
+
+def test_a_program_without_a_chat_template_and_with_a_system_message(tmp_path: Path) -> None:
+    folder = save_student(tmp_path / "plain", chat=False)
+    asked = Surface(system="odd", user="{question} answer", max_tokens=LENGTH)
+    said = own(folder, [{"role": "system", "content": "odd"}, {"role": "user", "content": "3 plus 4 answer"}])
+    code = program(asked, chat=False).replace("Your question.", "3 plus 4")
+    assert ran(code, folder) == said
+
+
+def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
+    data = ModelCard.load(trained / "model" / "README.md").data
+    assert (data.license, data.library_name, data.pipeline_tag) == ("mit", "transformers", "text-generation")
+    final = [row for row in read_rows(trained, Evaluation) if row.stage == "final" and not row.routes]
+    assert [(one.dataset_split, one.metric_value) for one in data.eval_results] == [
+        (row.split, round(row.accuracy, 4)) for row in final
+    ]
+    assert data.base_model is None, "a directory of this machine is no name of the Hub"
+
+
+def test_a_base_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
+    other = config.changed({"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
+    text = card(trained, other, TinyTask())
+    data = ModelCard(text).data
+    assert (data.base_model, data.license) == ("owner/some-1B", None)
+    assert "`owner/some-1B`; its licence: not known" in text
+    assert "given `thinking` = `’<b>`." in text and "**{'thinking': '`<b>'}" in text
+
+
+def test_the_text_tells_how_it_was_made(trained: Path) -> None:
+    text = (trained / "model" / "README.md").read_text(encoding="utf-8")
+    for part in ("`base`; its licence: mit", "`realm-r1`", "SFT 2, RL 4", "12 `train`, 8 `validation`, 8 `test`"):
+        assert part in text
+    assert "`tiny`, 36 CoTs; its licence: not known" in text
+    assert str(trained.parent) not in text, "where it lies is nobody's business"
+
+
+def test_no_name_is_read_as_markup(trained: Path) -> None:
+    text = (trained / "model" / "README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if "<script>" in line)
+    assert re.fullmatch(r"- Teacher: `[^`]*<script>[^`]*`, 12 CoTs; .*", line)
+    assert "\x1b" not in text and "license: mit\n" in text and text.count("\n---\n") == 1
+
+
+def test_no_text_ends_the_head_or_a_block(trained: Path, config: Config) -> None:
+    hostile = "```\n---\n</code>{question}\n````x\n---\n"
+    evil = config.model_copy(deep=True)
+    evil.run.name = "a`b\n---\n<img src=x>"
+    evil.prompt.system = hostile
+    text = card(trained, evil, TinyTask())
+    data = ModelCard(text).data
+    assert data.model_name == "a`b⏎---⏎<img src=x>"
+    assert data.realm["system"] == hostile
+    assert "# `a’b⏎---⏎<img src=x>`" in text
+    inside = re.search(r"^(`{5,})text\n(.*?)\n\1$", text, re.DOTALL | re.MULTILINE)
+    assert inside is not None and inside[2] == hostile
+    assert compile(re.findall(r"```python\n(.*?)\n```\n", text, re.DOTALL)[-1], "card", "exec")
+
+
+@pytest.mark.parametrize(
+    "wording",
+    [
+        DEFAULT_WORDING,
+        replace(DEFAULT_WORDING, system="", question="{routes}\n{question} {instruction} {k} {number} {routes}"),
+        replace(DEFAULT_WORDING, without_routes="<{think}> {answer} {number}", question=" {instruction}: {question} "),
+    ],
+)
+@pytest.mark.parametrize("question", ["3 plus 4", " {k} {question} <answer> "])
+def test_the_messages_of_the_card_are_those_of_the_run(config: Config, wording: Wording, question: str) -> None:
+    task = TinyTask()
+    task.wording = wording
+    found = surface(config, task).wording()
+    assert messages(question, (), found, Tags()) == messages(question, (), wording, Tags())
+
+
+def test_a_surface_is_read_back(trained: Path, config: Config, tmp_path: Path) -> None:
+    assert read_surface(trained / "model") == surface(config, TinyTask())
+    assert read_surface(tmp_path) is None
+    (tmp_path / "README.md").write_text("---\nrealm: {user: no place for one}\n---\n")
+    with pytest.raises(DataError, match=r"README.md: realm.user: .*\{question\}"):
+        read_surface(tmp_path)
+
+
+def test_licences_that_are_none(tmp_path: Path) -> None:
+    assert license_of(None) == license_of("owner/name") == license_of(str(tmp_path)) == "not known"
+    assert license_of("desk-base") == "apache-2.0"
+    (tmp_path / "README.md").write_text("---\nlicense: '![x](y)'\n---\n")
+    assert license_of(str(tmp_path)) == "not known"
+    (tmp_path / "LICENSE").write_text("\n  `Some` <b>licence</b>\n")
+    assert license_of(str(tmp_path)) == "`’Some’ <b>licence</b>` (LICENSE)"
