@@ -65,7 +65,7 @@ class TaskConfig(Section):
     columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
         {},
         description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
-        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from; id: none is no key.",
     )
     test_size: int | None = Field(
         None,
@@ -93,17 +93,17 @@ class TaskConfig(Section):
     max_test: int | None = Field(None, ge=1, description="Use at most this many questions of every held-out split.")
     verifier_timeout: float = Field(5.0, gt=0, description="Seconds after which one verification is killed.")
 
-    @property
-    def called(self) -> str:
-        """What its user calls it: the file of the questions, or the name of the task that brings its own."""
-        return PurePath(self.path).name if self.path else self.name
-
     @model_validator(mode="after")
     def _used(self) -> TaskConfig:
         """No size where nothing is split off, so that runs that note one are the same as those that do not."""
         if self.test_size is not None and (self.name == "desk" or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def called(self) -> str:
+        """What its user calls it: the file of the questions, or the name of the task that brings its own."""
+        return PurePath(self.path).name if self.path else self.name
 
 
 class ModelSettings(Section):
