@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -98,6 +99,11 @@ class TaskConfig(Section):
         if self.test_size is not None and (self.name == "desk" or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def called(self) -> str:
+        """What its user calls it: the file of the questions, or the name of the task that brings its own."""
+        return PurePath(self.path).name if self.path else self.name
 
 
 class ModelSettings(Section):
