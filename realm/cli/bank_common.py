@@ -44,8 +44,6 @@ def settings_of(config: Path | None, overrides: list[str] | None) -> tuple[Confi
     from realm.config import load_config
     from realm.tasks.registry import load_task
 
-    if config is not None and config.is_dir():
-        config = config / "config.yaml"
     settings = load_config(config, overrides or ())
     return settings, load_task(settings) if config is not None else None
 
