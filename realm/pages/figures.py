@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
@@ -49,6 +50,12 @@ class Figure:
     drawing: Markup
     narrow: Markup | None = None
     note: str = ""
+
+
+def both(title: str, draw: Callable[..., Markup], *data: object, note: str = "", **how: Any) -> Figure:
+    """A panel for wide and for narrow screens: `draw` is called with `data`, `how` and the width of each."""
+    wide, narrow = (draw(*data, width=width, **how) for width in (WIDE, NARROW))
+    return Figure(title, wide, narrow, note)
 
 
 # Final figures -------------------------------------------------------------------------------------------------------
@@ -127,20 +134,9 @@ def training_figures(report: Report) -> list[Figure]:
         if not any(one.line for one in series):
             continue
         title = "With routes" if with_routes else "Without routes"
-        drawings = [
-            line_chart(
-                series,
-                width=width,
-                height=height,
-                summary=f"Validation accuracy over training, {title.lower()}",
-                x_title="optimizer step",
-                y_range=y_range,
-                x_range=x_range,
-                y_format=whole_percent,
-            )
-            for width, height in ((WIDE, 310), (NARROW, 260))
-        ]
-        figures.append(Figure(title, *drawings))
+        summary = f"Validation accuracy over training, {title.lower()}"
+        how: dict[str, Any] = {"summary": summary, "x_title": "optimizer step", "y_range": y_range, "x_range": x_range}
+        figures.append(both(title, line_chart, series, height=290, y_format=whole_percent, **how))
     return figures
 
 
@@ -172,35 +168,19 @@ def fade_figures(report: Report) -> list[Figure]:
     fading = [replace(one, over=index > 0) for index, one in enumerate(fading)]
     figures = []
     if fading:
+        how: dict[str, Any] = {"height": 230, "x_title": "training progress τ", "y_range": (0, 1), "x_range": (0, 1)}
         summary = "Probability p of external CoTs over training progress"
-        charts = [
-            line_chart(
-                fading,
-                width=w,
-                height=230,
-                summary=summary,
-                x_title="training progress τ",
-                y_range=(0, 1),
-                x_range=(0, 1),
-            )
-            for w in (WIDE, NARROW)
-        ]
-        figures.append(Figure("Probability p(τ) that a route is kept", *charts))
+        figures.append(both("Probability p(τ) that a route is kept", line_chart, fading, summary=summary, **how))
     if held:
         y_range = (0.0, max([value for one in held for _, value in one.raw] + [1.0]))
-        charts = [
-            line_chart(
-                held,
-                width=w,
-                height=230,
-                summary="Routes per prompt over training",
-                x_title="optimizer step",
-                y_range=y_range,
-                x_range=step_range(held),
-            )
-            for w in (WIDE, NARROW)
-        ]
-        figures.append(Figure("Routes per prompt, mean", *charts))
+        more: dict[str, Any] = {
+            "height": 230,
+            "x_title": "optimizer step",
+            "y_range": y_range,
+            "x_range": step_range(held),
+        }
+        summary = "Routes per prompt over training"
+        figures.append(both("Routes per prompt, mean", line_chart, held, summary=summary, **more))
     return figures
 
 
