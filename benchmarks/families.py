@@ -211,7 +211,7 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
                 reward = Varied(config, renderer.questions, VerifierPool("exact"))
                 trainer = make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
             else:
-                rows = [tokenize(words, example) for example in examples(config, renderer, bank, 0)]
+                rows = tokenize(words, examples(config, renderer, bank, 0))
                 trainer = make_sft_trainer(config, rows=rows, **parts)
             trainer.args.save_strategy = "no"
             trainer.train()

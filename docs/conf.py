@@ -49,7 +49,7 @@ nitpicky = True
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [
     ("py:class", r"(?!realm\.).*"),
-    ("py:class", r"realm\.(method\.schedule\.T|tasks\.base\.Task|(teacher|training)\..*)"),
+    ("py:class", r"realm\.(method\.(schedule\.T|routes\.Strategy)|tasks\.base\.Task|(teacher|training)\..*)"),
     ("py:exc", "KeyboardInterrupt"),
 ]
 

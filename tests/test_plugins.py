@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from realm.config import load_config
+from realm.analysis.answers import verifier_of
+from realm.bank.store import Bank
+from realm.cli.app import app
+from realm.commands.collecting import collect
+from realm.commands.reporting import report
+from realm.commands.training import train
+from realm.config import dump_config, load_config
 from realm.errors import ConfigError
+from realm.experiments.contents import contents
 from realm.plugins import _NAMED, _entry, _import, find, trust
 from realm.recipes import plan
+from realm.student.prompts import make_selection
+from realm.student.scoring import RewardFunction
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+from realm.teacher.guidance import Guidance
+from realm.teacher.registry import make_sources
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "plugin"
 MODULE = """
 from realm.recipes.stage import Recipe, Stage
 
@@ -110,3 +127,104 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
         load_task(load_config(None, ["task.name=josnl", *here]))
     with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
         verifier("exakt")
+
+
+EVIL = """
+from pathlib import Path
+(Path(__file__).parent / "imported").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    "key", ["training.recipe", "routes.selection", "task.verifier", "task.name", "teachers.scripted-clerk.kind"]
+)
+def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Path, key: str) -> None:
+    (package / "others_evil.py").write_text(EVIL)
+    run = tmp_path / "run"
+    run.mkdir()
+    config = load_config(None, ["task.name=jsonl", f"task.path={tmp_path / 'rows.jsonl'}"])
+    rows = [{"question": f"{number}?", "answer": "yes"} for number in range(400)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = yaml.safe_load(dump_config(config))
+    *section, last = key.split(".")
+    functools.reduce(dict.__getitem__, section, text)[last] = "others_evil:thing"
+    (run / "config.yaml").write_text(yaml.safe_dump(text))
+    (run / "meta.json").write_text('{"name": "run", "status": "done"}')
+    (run / "metrics.jsonl").write_text("")
+    for command in (["report", run], ["doctor", run]):
+        CliRunner().invoke(app, list(map(str, command)))
+    said = CliRunner().invoke(app, ["collect", str(run), "--out", str(tmp_path / "bank"), "--dry-run"])
+    if key != "routes.selection":  # a collection draws no routes
+        assert said.exit_code == 2 and key in said.stderr and "if you trust it, name it yourself" in said.stderr
+    with pytest.raises(ConfigError, match=f"{key}: others_evil:thing is no installed plug-in"):
+        made = load_config(run / "config.yaml")
+        make_selection(made)
+        make_sources(made, load_task(made), Guidance((), made.guidance))
+    assert not (package / "imported").exists()
+    assert "cannot be read" not in (run / "report.html").read_text()
+
+
+def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
+    (package / "others_evil.py").write_text(EVIL)
+    assert verifier_of({"verifier": "others_evil:thing"}).name == "exact"
+    assert not (package / "imported").exists()
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        RewardFunction("others_evil:thing")
+    assert (package / "imported").exists()
+
+
+def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
+    names = ["training.recipe=mine", "task.verifier=others_recipes:yes", "teachers={a: {kind: others_recipes:yes}}"]
+    config = load_config(None, [*names, "routes.selection=others_recipes:yes"])
+    before = contents(config)
+    keys = {"training.recipe", "task.verifier", "routes.selection", "teachers.a"}
+    assert keys <= before.keys() and keys.isdisjoint(contents(load_config()))
+    (package / "others_recipes.py").write_text(MODULE + "# changed")
+    assert all(contents(config)[key] != before[key] for key in keys)
+
+
+@pytest.fixture
+def clock(tmp_path: Path, package: Path) -> Path:
+    """The example's folder, its package installed as pip leaves one."""
+    for path in EXAMPLE.iterdir():
+        shutil.copy(path, tmp_path)
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    info = package / "realm_clock-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = (
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    shutil.copy(EXAMPLE / "realm_clock.py", package)
+    return tmp_path
+
+
+def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "realm")
+    config = load_config(
+        clock / "clock.yaml",
+        [
+            *(
+                f"run.dir={clock}",
+                f"task.path={clock / 'questions.csv'}",
+                "task.max_test=4",
+                "evaluation.bootstrap=100",
+            ),
+            *("training.sft.steps=1", "training.rl.steps=2", "training.eval_questions=0"),
+        ],
+    )
+    collect(config, out=clock / "clock" / "bank")
+    labels = [cot.label for cot in Bank.open(clock / "clock" / "bank")]
+    assert set(labels) == {0, 1} and config.fade.fade_end == 0.5
+    trained = train(config)
+    assert trained is not None and {row.n for row in trained.evaluations} == {4}
+    told = {record.getMessage().partition(":")[0] for record in caplog.records if record.name == "realm.plugins"}
+    assert told == {
+        "realm.verifiers clock",
+        "realm.teachers clockmaker",
+        "realm.selections shortest",
+        "realm.recipes brief",
+    }
+    assert "brief" in report(trained.path).read_text()

@@ -58,46 +58,48 @@ class DeskTask:
         self._rows: dict[str, list[Question]] = {}
         seen: set[str] = set()
 
-        def touches_uncommented(case: Case) -> bool:
-            return not UNCOMMENTED.isdisjoint(work_out(case, self.book).rules)
-
         def common(case: Case) -> bool:
             return not out_of_distribution(case)
 
-        accepts: dict[str, Callable[[Case], bool]] = {
-            "test": lambda case: common(case) and not touches_uncommented(case),
-            "ood": lambda case: held_out(case) and not touches_uncommented(case),
-            "uncommented": lambda case: common(case) and touches_uncommented(case),
-            "validation": lambda case: common(case) and not touches_uncommented(case),
-            "train": common,
-            "validation_ood": lambda case: held_out(case) and not touches_uncommented(case),
-            "validation_uncommented": lambda case: common(case) and touches_uncommented(case),
+        # What a case has to be, and whether its answer rests on an uncommented rule; None: either.
+        accepts: dict[str, tuple[Callable[[Case], bool], bool | None]] = {
+            "test": (common, False),
+            "ood": (held_out, False),
+            "uncommented": (common, True),
+            "validation": (common, False),
+            "train": (common, None),
+            "validation_ood": (held_out, False),
+            "validation_uncommented": (common, True),
         }
         # Held-out splits first: they must not change when someone asks for more or fewer training questions. (The last
         # two came later; drawn after the others, they changed none of them.)
-        for split, accept in accepts.items():
-            self._rows[split] = self._draw(seed, split, accept, seen)
+        for split, (accept, uncommented) in accepts.items():
+            self._rows[split] = self._draw(seed, split, accept, uncommented, seen)
         self._told = frozenset(seen)
         self._rows["train"] = self._rows["train"][:max_train]
         for split in self._rows.keys() - {"train"}:
             self._rows[split] = self._rows[split][:max_test]
 
-    def _draw(self, seed: int, split: str, accept: Callable[[Case], bool], seen: set[str]) -> list[Question]:
+    def _draw(
+        self, seed: int, split: str, accept: Callable[[Case], bool], uncommented: bool | None, seen: set[str]
+    ) -> list[Question]:
         source = rng(seed, "desk", "split", split)
+        frequency = [FREQUENCY[kind] for kind in KINDS]
         rows: list[Question] = []
         while len(rows) < SIZES[split]:
-            kind = source.choices(KINDS, [FREQUENCY[kind] for kind in KINDS])[0]
+            kind = source.choices(KINDS, frequency)[0]
             # Draw until a case of this kind fits, so that kinds with picky cases keep their frequency; a split that can
             # have no such case (no held-out condition matters to `method`, say) gives up on the kind instead.
             for _ in range(TRIES):
                 case = random_case(kind, source)
-                question = tell(case)
-                if question not in seen and answerable(case, self.book) and accept(case):
+                if not accept(case) or (question := tell(case)) in seen or not answerable(case, self.book):
+                    continue
+                solution = work_out(case, self.book)
+                if uncommented is None or uncommented != UNCOMMENTED.isdisjoint(solution.rules):
                     break
             else:
                 continue
             seen.add(question)
-            solution = work_out(case, self.book)
             row = Question(
                 id=f"{split}-{len(rows)}",
                 question=question,

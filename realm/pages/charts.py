@@ -32,6 +32,8 @@ from realm.pages.svg import (
 
 #: Most points of one line, and most of its points that answer to the mouse.
 MOST_POINTS, MOST_HOVERS = 300, 50
+#: Pixels from one tick of a narrow axis to the next at least: −40 and −20 must not touch.
+APART = 36
 _TOP, _BOTTOM, _LEFT, _LETTER = 12, 34, 40, 6.6
 #: Pixels between the markers of two lines at the same x.
 _APART = 3.0
@@ -266,7 +268,12 @@ def dot_chart(
     bottom = height - 22
     x = Scale(*domain, left + 8, width - (notes_width if notes else 16))
     parts: list[Markup] = [label(width, top - 6, notes, "tick", "end")] if notes else []
-    for tick in ticks(*domain, 4):
+    marks = next(
+        found
+        for count in (4, 3, 2, 1)
+        if len(found := ticks(*domain, count)) < 3 or x(found[1]) - x(found[0]) >= APART or count == 1
+    )
+    for tick in marks:
         parts += [line(x(tick), top, x(tick), bottom, "grid"), label(x(tick), height - 6, axis(tick), "tick", "middle")]
     if rule is not None:
         parts.append(line(x(rule), top, x(rule), bottom, "rule"))

@@ -66,7 +66,6 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "subtitle": _subtitle(found),
         "question": paragraph(found.results.question),
         "finding": _first_sentence(paragraph(found.results.finding)),
-        "fast": found.results.fast,
         "words": words(found),
         "headline_figures": headline_figures(found),
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(

@@ -55,7 +55,7 @@ def page_context(report: Report) -> dict[str, object]:
     lead, more = verdict(report)
     scores = judging.calibrations(report)
     context: dict[str, object] = {
-        "title": f"{run.name} on {run.config.task.name}" if run.config is not None else run.name,
+        "title": f"{run.name} on {run.config.task.called}" if run.config is not None else run.name,
         "subtitle": _subtitle(run),
         "lead": lead,
         "more": more,

@@ -160,10 +160,15 @@ def as_plain_text(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     `‹`, or else followed by a space. Lone surrogates, which no tokenizer reads, become `?`. All other text stays as it
     is. Tokens of one character are left alone. Linear time.
     """
-    text = text.encode("utf-8", "replace").decode()
+    return plain_text(tokenizer)(text)
+
+
+def plain_text(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
+    """`as_plain_text` for many texts: the special tokens are looked up once."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     tokens = frozenset(token for token in (*tokenizer.all_special_tokens, *added) if len(token) > 1)
-    return _beginning(tokens).sub(lambda match: "‹" if match[0] == "<" else f"{match[0]} ", text)
+    harmless = functools.partial(_beginning(tokens).sub, lambda match: "‹" if match[0] == "<" else f"{match[0]} ")
+    return lambda text: harmless(text.encode("utf-8", "replace").decode())
 
 
 def fit_prompt(
@@ -173,31 +178,33 @@ def fit_prompt(
     wording: Wording,
     tags: Tags,
     limit: int,
-) -> tuple[list[Message], tuple[Route, ...], int]:
-    """`realm.method.prompt.fit` for the tokenizer, with question and routes as plain text to it.
+) -> tuple[list[Message], tuple[Route, ...], int, list[int]]:
+    """`realm.method.prompt.fit` for the tokenizer, with question and routes as plain text to it; last the token ids.
 
     The routes that are returned are those given, unchanged. Raises `PromptTooLongError` as `fit` does.
     """
-    shown = [
-        dataclasses.replace(
-            route, text=as_plain_text(tokenizer, route.text), answer=as_plain_text(tokenizer, route.answer)
-        )
-        for route in routes
-    ]
-    text = as_plain_text(tokenizer, question.question)
-    messages, kept, dropped = fit(text, shown, wording, tags, lambda it: len(encode(tokenizer, it)), limit)
-    return messages, tuple(routes[: len(kept)]), dropped
+    harmless = plain_text(tokenizer)
+    shown = [Route(route.id, harmless(route.text), harmless(route.answer), route.label) for route in routes]
+    ids: list[int] = []
+
+    def count(conversation: list[Message]) -> int:
+        ids[:] = encode(tokenizer, conversation)
+        return len(ids)
+
+    messages, kept, dropped = fit(harmless(question.question), shown, wording, tags, count, limit)
+    return messages, tuple(routes[: len(kept)]), dropped, ids
 
 
 @dataclass(frozen=True)
 class Prompt:
     """The prompt of one question: its messages, the routes they show in order, how many of those drawn were dropped
-    because the context was too short, and the p they were faded with (0 where none was drawn)."""
+    because the context was too short, its token ids, and the p they were faded with (0 where none was drawn)."""
 
     question: Question
     messages: list[Message]
     routes: tuple[Route, ...]
     dropped: int
+    ids: list[int]
     p: float = 0.0
 
 

@@ -223,7 +223,7 @@ class _Runner:
         renderer: Renderer,
         output: str,
     ) -> ColdStartTrainer:
-        rows = [tokenize(tokenizer, example) for example in self._examples(stage, model, tokenizer, renderer)]
+        rows = tokenize(tokenizer, self._examples(stage, model, tokenizer, renderer))
         # tokens[n]: tokens of the first n examples
         tokens = [0, *accumulate(len(row["input_ids"]) for row in rows)]
         batch = self.config.training.sft.batch_size

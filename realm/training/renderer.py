@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from realm.config import Config
 from realm.method.prompt import Message, messages, plain
 from realm.method.routes import NOTHING, Draw, Route, draw
 from realm.method.schedule import Schedule, is_probe
-from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, prompt_text
+from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, plain_text, prompt_text
 from realm.tasks.base import Question, Task
 
 
@@ -93,6 +93,11 @@ class Renderer:
         """The prompt with as many of the routes as the context holds. Raises `ModelError` as `make_prompt` does."""
         question = self.questions[question_id]
         return make_prompt(self.tokenizer, question, drawn, self.wording, self.tags, self.limit)
+
+    @functools.cached_property
+    def harmless(self) -> Callable[[str], str]:
+        """What others wrote as plain text to the tokenizer (`realm.student.prompts.as_plain_text`)."""
+        return plain_text(self.tokenizer)
 
     @functools.cached_property
     def opens_thinking(self) -> bool:

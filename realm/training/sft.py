@@ -24,7 +24,7 @@ from realm.errors import DataError
 from realm.method.prompt import Message, PromptTooLongError, target
 from realm.method.routes import Draw, Route, select
 from realm.method.seeds import derive, rng
-from realm.student.prompts import as_plain_text, encode, fit_prompt, judged
+from realm.student.prompts import fit_prompt, judged
 from realm.tasks.base import Question
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
@@ -39,10 +39,11 @@ class ColdStartTrainer(Quiet, Finite, Kept, SFTTrainer):
 
 @dataclass(frozen=True)
 class Example:
-    """One SFT example before tokenisation."""
+    """One SFT example before its completion is tokenised; `prompt`: token ids of the messages."""
 
     question_id: str
     messages: list[Message]
+    prompt: list[int]
     routes: tuple[Route, ...]
     taught: CoT
     completion: str
@@ -64,7 +65,8 @@ def taught_cots(config: Config, renderer: Renderer, bank: Bank) -> dict[str, lis
         # As for routes, a CoT that is cut, empty, refused or unjudged is none, whatever the recipe.
         usable = [cot for cot in bank.cots(question_id) if cot.usable]
         wanted = [cot for cot in usable if cot.label == 1 or sft.taught == "all"]
-        fitting = [cot for cot in wanted if len(_completion_ids(renderer, cot, longest)) <= room]
+        lengths = _completion_lengths(renderer, wanted, longest)
+        fitting = [cot for cot, length in zip(wanted, lengths, strict=True) if length <= room]
         if sft.taught == "distinct":
             fitting = list({cot.text: cot for cot in reversed(fitting)}.values())
         guided = [cot for cot in fitting if cot.guided]
@@ -113,7 +115,7 @@ def _example(config: Config, renderer: Renderer, taught: Sequence[CoT], source: 
         shown = select(others, replace(renderer.selection, k=k), source)
     prompt = renderer.fit(question_id, Draw(tuple(shown), 1.0))
     completion = _completion(renderer, cot, [float(route.label) for route in judged(config, prompt.routes)])
-    return Example(question_id, prompt.messages, prompt.routes, cot, completion)
+    return Example(question_id, prompt.messages, prompt.ids, prompt.routes, cot, completion)
 
 
 def without_routes(renderer: Renderer, question: Question, cot: CoT) -> Example | None:
@@ -122,16 +124,20 @@ def without_routes(renderer: Renderer, question: Question, cot: CoT) -> Example 
     None where the prompt does not fit the context, or the completion would be longer than one may be in RL.
     """
     try:
-        messages, _, _ = fit_prompt(renderer.tokenizer, question, (), renderer.wording, renderer.tags, renderer.limit)
+        messages, _, _, ids = fit_prompt(
+            renderer.tokenizer, question, (), renderer.wording, renderer.tags, renderer.limit
+        )
     except PromptTooLongError:
         return None
-    if len(_completion_ids(renderer, cot, ())) > renderer.context - renderer.limit:
+    if _completion_lengths(renderer, [cot], ())[0] > renderer.context - renderer.limit:
         return None
-    return Example(question.id, messages, (), cot, _completion(renderer, cot, ()))
+    return Example(question.id, messages, ids, (), cot, _completion(renderer, cot, ()))
 
 
-def _completion_ids(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> list[int]:
-    return _close(renderer.tokenizer, _completion(renderer, cot, scores))
+def _completion_lengths(renderer: Renderer, cots: Sequence[CoT], scores: Sequence[float]) -> list[int]:
+    """Tokens of what is taught of each CoT, the one that ends it included."""
+    completions = [_completion(renderer, cot, scores) for cot in cots]
+    return [len(ids) + 1 for ids in _ids(renderer.tokenizer, completions)]
 
 
 def _completion(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> str:
@@ -139,25 +145,29 @@ def _completion(renderer: Renderer, cot: CoT, scores: Sequence[float]) -> str:
 
     Where the prompt has opened the thinking, the completion goes on from there.
     """
-    think, answer = (as_plain_text(renderer.tokenizer, text) for text in (cot.text, cot.answer))
-    completion = target(think, answer, scores, renderer.tags)
+    harmless = renderer.harmless
+    completion = target(harmless(cot.text), harmless(cot.answer), scores, renderer.tags)
     return completion.removeprefix(f"<{renderer.tags.think}>").lstrip() if renderer.opens_thinking else completion
 
 
-def _close(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:
-    """Token ids of a completion, ended by the token that ends it in RL."""
-    return [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+def _ids(tokenizer: PreTrainedTokenizerBase, completions: list[str]) -> list[list[int]]:
+    """Token ids of completions, still without the token that ends them."""
+    found: list[list[int]] = tokenizer(completions, add_special_tokens=False)["input_ids"] if completions else []
+    return found
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict[str, list[int]]:
-    """`input_ids` and `labels` of an example: the prompt as RL reads it, then the completion, which alone is learned.
+def tokenize(tokenizer: PreTrainedTokenizerBase, found: Sequence[Example]) -> list[dict[str, list[int]]]:
+    """`input_ids` and `labels` of examples: the prompt as RL reads it, then the completion, which alone is learned.
 
     Tokenised here rather than by SFTTrainer, which renders prompt and completion as one conversation: chat templates
-    that rewrite the thinking of an assistant's turn would teach a surface that RL never sees.
+    that rewrite the thinking of an assistant's turn would teach a surface that RL never sees. The token that ends the
+    completion is the one that ends it in RL.
     """
-    prompt = encode(tokenizer, example.messages)
-    completion = _close(tokenizer, example.completion)
-    return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}
+    rows = []
+    for example, ids in zip(found, _ids(tokenizer, [example.completion for example in found]), strict=True):
+        completion = [*ids, tokenizer.eos_token_id]
+        rows.append({"input_ids": example.prompt + completion, "labels": [-100] * len(example.prompt) + completion})
+    return rows
 
 
 def sft_settings(config: Config, *, output: str, seed: int) -> SFTConfig:

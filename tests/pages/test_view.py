@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fake_run
 import pytest
-from chromium import BROWSER, Chromium
-from test_bank_page import ATTACK, make_bank
 from typer.testing import CliRunner
 
 from realm.bank.cot import CoT
@@ -25,6 +22,9 @@ from realm.cli.app import app
 from realm.commands import viewing
 from realm.commands.viewing import Server, View
 from realm.errors import DataError, ResourceError
+from tests.pages import fake_run
+from tests.pages.chromium import BROWSER, Chromium
+from tests.pages.test_bank_page import ATTACK, make_bank
 
 
 @contextmanager
@@ -236,18 +236,34 @@ def test_the_open_page_grows_and_its_reader_stays(run: Path) -> None:
 def test_the_question_in_view_takes_in_its_new_cots(tmp_path: Path) -> None:
     bank = make_bank(tmp_path / "bank", ATTACK)
     with served(bank.path) as server, opened(server) as browser:
+        with bank.lock(), bank.writer() as writer:
+            writer.write([CoT(question, "zebra", "1", 0, teacher="z") for question in ("q9", "q20")])
+        until(browser, "[...document.getElementById('f-by').options].some((one) => one.value === '=z')")
         browser.run(
-            """(() => { document.getElementById("next").click();
-            document.querySelectorAll(".completion")[3].open = true; })()"""
+            """(() => { const field = document.getElementById("f-text"); field.value = "zebra";
+            field.dispatchEvent(new Event("input", { bubbles: true })); document.getElementById("next").click(); })()"""
         )
+        shown = "[document.querySelector('.facts').textContent, document.getElementById('count').textContent]"
+        facts, count = browser.run(shown)
+        assert facts.endswith("q20")
+        assert count == "Question 2 of 2, 2 CoTs"
+        # Another question comes before it: the reader does not move.
+        with bank.lock(), bank.writer() as writer:
+            writer.write([CoT("q3", "zebra", "1", 0, teacher="z")])
+        until(browser, f"document.getElementById('count').textContent !== {json.dumps(count)}")
+        assert browser.run(shown) == [facts, "Question 3 of 3, 3 CoTs"]
+
+        browser.run("document.getElementById('clear').click()")
+        browser.run("document.getElementById('next').click()")
+        browser.run("document.querySelectorAll('.completion')[3].open = true")
         browser.run("window.seen = document.querySelector('.facts').textContent")
         with bank.lock(), bank.writer() as writer:
             writer.write([CoT("q3", ATTACK, "ni<i>ne", None, teacher="new", reason="unreadable")])
-        until(browser, "document.querySelectorAll('.completion').length === 7")
+        until(browser, "document.querySelectorAll('.completion').length === 8")
         assert browser.run("document.querySelector('.facts').textContent === window.seen")
         opened_now = "[...document.querySelectorAll('.completion')].map((node) => node.open)"
-        assert browser.run(opened_now) == [True, False, False, True, False, False, False]
-        last = browser.run("document.querySelectorAll('.completion')[6].querySelector('summary').textContent")
+        assert browser.run(opened_now) == [True, False, False, True, False, False, False, False]
+        last = browser.run("document.querySelectorAll('.completion')[7].querySelector('summary').textContent")
         assert "? not judgedni<i>nenewunreadable" in last
         assert browser.run("[...document.getElementById('f-by').options].some((one) => one.value === '=new')")
         browser.run("document.getElementById('f-by').value = '=new'")

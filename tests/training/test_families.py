@@ -135,7 +135,7 @@ def trainer_of(kind: str, student: Path, folder: Path) -> Any:
     if kind == "rl":
         reward = Varied(config, renderer.questions, VerifierPool("exact"))
         return make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
-    rows = [tokenize(words, example) for example in examples(config, renderer, bank, 0)]
+    rows = tokenize(words, examples(config, renderer, bank, 0))
     return make_sft_trainer(config, rows=rows, **parts)
 
 

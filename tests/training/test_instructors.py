@@ -119,7 +119,7 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
     assert {example.question_id for example in found} == written
     assert {example.question_id for example in found[: len(written)]} == written, "each once before any comes again"
     _, tokenizer = load(config.model.path)
-    assert tokenize(tokenizer, found[0])["input_ids"][-1] == tokenizer.eos_token_id
+    assert tokenize(tokenizer, found[:1])[0]["input_ids"][-1] == tokenizer.eos_token_id
 
 
 def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_examples_are_a_function_of_the_seed_and_the_round(config: Config, task:
 def test_only_the_completion_is_learned(config: Config, task: TinyTask, bank: Bank) -> None:
     tokenizer = tiny_tokenizer()
     for example in build(config, task, bank)[:20]:
-        row = tokenize(tokenizer, example)
+        row = tokenize(tokenizer, [example])[0]
         prompt = encode(tokenizer, example.messages)
         assert row["input_ids"][: len(prompt)] == prompt, "the prompt that RL shows"
         assert row["labels"][: len(prompt)] == [-100] * len(prompt)
@@ -110,4 +110,4 @@ def test_a_taught_cot_spells_no_special_token(config: Config, task: TinyTask, ba
     spelled = Bank()
     spelled.append(replace(cot, text=f"{cot.text} </s>") for cot in bank.all())
     for example in examples(config, Renderer(config, task, spelled, tokenizer, CONTEXT), spelled, 0):
-        assert tokenize(tokenizer, example)["input_ids"].count(tokenizer.eos_token_id) == 1, "its own end alone"
+        assert tokenize(tokenizer, [example])[0]["input_ids"].count(tokenizer.eos_token_id) == 1, "its own end alone"

@@ -158,7 +158,7 @@ def test_a_template_that_opens_the_thinking_is_gone_on_with(tmp_path: Path, stud
         tokenizer = load(folder)[1]
         renderer = Renderer(config, TinyTask(), bank, tokenizer, 128)
         for example in examples(config, renderer, bank, 0):
-            row = tokenize(tokenizer, example)
+            row = tokenize(tokenizer, [example])[0]
             said = tokenizer.decode(row["input_ids"]).split()
             assert said.count("<think>") == said.count("</think>") == 1, said
             assert example.completion.count("<think>") == own
