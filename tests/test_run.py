@@ -135,9 +135,7 @@ def test_resume_goes_on(config: Config) -> None:
 def test_resume_refuses_other_questions_than_the_run_began_with(config: Config) -> None:
     RunFolder.create(config, questions_hash="one")
     RunFolder.create(config, questions_hash="one", resume=True)
-    with pytest.raises(
-        ConfigError, match=r"the run was begun with other questions, what task\.path names has changed"
-    ):
+    with pytest.raises(ConfigError, match=r"the run was begun with other questions, what task\.path names has changed"):
         RunFolder.create(config, questions_hash="two", resume=True)
     config.run.name = "of-before"
     RunFolder.create(config)
