@@ -20,6 +20,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def write_rows(path: Path, rows: Iterable[Any]) -> None:
+    """A JSONL file of rows: objects, or text as it is."""
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file, all of which are whole."""
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     path = Path(os.environ.get("REALM_DATA_DIR", ROOT.parent / "shared" / "data"))
@@ -41,8 +52,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
     """Writes rows (objects, or text as it is) to a JSONL file and returns its path."""
 
     def write(rows: Iterable[Any], name: str = "rows.jsonl") -> str:
-        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-        (tmp_path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        write_rows(tmp_path / name, rows)
         return str(tmp_path / name)
 
     return write

@@ -157,7 +157,8 @@ def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Pat
     if key != "routes.selection":  # a collection draws no routes
         assert said.exit_code == 2 and key in said.stderr and "if you trust it, name it yourself" in said.stderr
     with pytest.raises(ConfigError, match=f"{key}: others_evil:thing is no installed plug-in"):
-        made = load_config(run / "config.yaml")
+        (run / "meta.json").unlink()
+        made = load_config(run)
         make_selection(made)
         make_sources(made, load_task(made), Guidance((), made.guidance))
     assert not (package / "imported").exists()

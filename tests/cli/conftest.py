@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,8 +13,10 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from realm.cli.app import app
+from tests.conftest import write_rows
 
 CONTEXT = 2048
+Realm = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +89,8 @@ def work(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture
-def realm() -> Callable[..., Result]:
+def realm() -> Realm:
     """Runs `realm ARGUMENTS` in this process."""
 
     def run(*arguments: str) -> Result:
@@ -109,7 +106,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], 
 
 @pytest.fixture
 def trained(
-    work: Path, realm: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory, _trained: dict[Any, Path]
+    work: Path, realm: Realm, tmp_path_factory: pytest.TempPathFactory, _trained: dict[Any, Path]
 ) -> Callable[..., Path]:
     """The run of `realm train config.yaml ARGUMENTS --out OUT` in `work`: trained once a session, then copied."""
 

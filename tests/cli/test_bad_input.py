@@ -3,13 +3,11 @@ no traceback, and nothing written."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,8 @@ from typer.testing import Result
 from realm.bank.folder import BankFolder
 from realm.cli.common import READ
 from realm.config import field_names
-from tests.cli.conftest import question_rows, tree, write_rows
-
-Realm = Callable[..., Result]
+from tests.cli.conftest import Realm, question_rows, tree
+from tests.conftest import read_rows, write_rows
 
 
 def refused(result: Result) -> str:
@@ -241,7 +238,7 @@ def test_a_missing_model_is_told_before_a_missing_bank(work: Path, realm: Realm)
 
 def test_the_packaged_model_is_no_student_of_another_task(work: Path, realm: Realm) -> None:
     message = refused(realm("train", "config.yaml", "--model", "desk-base", "--set", "model.context=2048"))
-    assert [part for part in ("desk-base", "512", "2048", "the task jsonl", "--model DIR") if part not in message] == []
+    assert [part for part in ("desk-base", "512", "2048", "rows.jsonl", "--model DIR") if part not in message] == []
 
 
 def test_another_configuration_is_told_before_what_it_leads_to(work: Path, realm: Realm) -> None:
@@ -334,7 +331,7 @@ def test_a_full_disk_in_collect_is_told_and_the_rest_is_collected_later(work: Pa
     assert "Traceback" not in message
     assert "No space left" in message
     assert " 0 CoTs added" in done.stdout.splitlines()[-5]
-    rows = [json.loads(line) for line in (work / "all.jsonl").read_text().splitlines()]
+    rows = read_rows(work / "all.jsonl")
     assert len({row["id"] for row in rows}) == len(rows) > 800
 
 

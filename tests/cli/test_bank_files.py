@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from typer.testing import CliRunner, Result
 from realm.bank.store import Bank
 from realm.cli import bank as bank_commands
 from realm.cli.app import Commands
-from tests.cli.conftest import question_rows, write_rows
+from tests.cli.conftest import Realm, question_rows, write_rows
+from tests.conftest import read_rows
 from tests.holding import another_holds
-
-Realm = Callable[..., Result]
 
 
 @pytest.fixture
@@ -207,10 +205,10 @@ def test_labels_are_made_and_made_anew(realm: Realm) -> None:
 def test_reasons_are_counted_and_shown_harmlessly(realm: Realm) -> None:
     done(realm("import", "rows.jsonl", "bank", "--verifier", "number"))
     path = Path("bank/cots.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = read_rows(path)
     for row in rows[:3]:
         row.update(label=None, answer="1 or 2")
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(path, rows)
     told = done(realm("label", "bank"))
     assert "0 right, 0 wrong, 3 unreadable" in told
     assert "  3 of 3 whole answers (100.0%) cannot be read by the verifier and have no label, e.g. “1 or 2”: " in told

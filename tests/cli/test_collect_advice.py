@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import Result
 
 from realm.bank.store import Bank
 from realm.cli.collect_show import CollectionView
 from realm.teacher.lanes import Tally
-from tests.cli.conftest import tree
+from tests.cli.conftest import Realm, tree
+from tests.conftest import write_rows
 from tests.teacher.wire import Wire
 
-Realm = Callable[..., Result]
 THERE = ["collect", "config.yaml", "--out", "bank"]
 
 
@@ -32,7 +29,7 @@ def write(folder: Path, wire: Wire | None = None, count: int = 20, **guidance: o
     rows = [
         {"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n % 10), "tags": ["sum", "odd"]} for n in range(count)
     ]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "rows.jsonl", rows)
     teacher = {
         "kind": "openai",
         "model": "wire-model",

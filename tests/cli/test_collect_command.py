@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from typer.testing import Result
 from realm.bank.store import Bank
 from realm.cli.collect_show import CollectionView, money
 from realm.teacher.lanes import Tally
-from tests.cli.conftest import tree
+from tests.cli.conftest import Realm, tree
+from tests.conftest import write_rows
 from tests.teacher.wire import Wire
 
-Realm = Callable[..., Result]
 KEY = "sk-a-secret-of-the-user"
 
 
@@ -41,7 +40,7 @@ def here(tmp_path: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("WIRE_KEY", KEY)
     rows = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n + 1)} for n in range(12)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(tmp_path / "rows.jsonl", rows)
     (tmp_path / "rules.md").write_text("- Carry the one.\n")
     change(tmp_path, wire=wire)
     return tmp_path
@@ -174,7 +173,7 @@ def test_a_missing_price_is_said(here: Path, realm: Realm) -> None:
 
 def test_samples_are_shown_as_they_would_be_sent_and_harmless(here: Path, wire: Wire, realm: Realm) -> None:
     rows = [{"id": f"q{n}\x1b[2J", "question": f"{n} \x1b]0;owned\x07+ 1?\nSecond", "answer": "1"} for n in range(12)]
-    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(here / "rows.jsonl", rows)
     result = realm("collect", "config.yaml", "--show", "4", "--set", "bank.samples=8")
     assert result.exit_code == 0, result.output
     assert result.stdout.count(", guided by 1 comment\n") == result.stdout.count(", unguided") == 2

@@ -8,13 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
@@ -26,15 +24,11 @@ from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
-from tests.cli.conftest import tree
+from tests.cli.conftest import Realm, tree
+from tests.conftest import read_rows
 
-Realm = Callable[..., Result]
 #: Room for a CoT, one token a byte.
 LONG = ["--set", "training.rl.max_completion_length=120"]
-
-
-def rows(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_train_leaves_a_whole_run_that_evaluate_and_report_take(work: Path, realm: Realm) -> None:
@@ -45,11 +39,17 @@ def test_train_leaves_a_whole_run_that_evaluate_and_report_take(work: Path, real
         "config.yaml", "meta.json", "metrics.jsonl", "completions.jsonl", "evaluations.jsonl", "predictions.jsonl",
         "bank", "checkpoints", "model", "report.html",
     }  # fmt: skip
-    assert [(row["stage"], row["step"]) for row in rows(run / "metrics.jsonl")] == [("sft", 1), ("rl", 1), ("rl", 2)]
+    assert [(row["stage"], row["step"]) for row in read_rows(run / "metrics.jsonl")] == [
+        ("sft", 1),
+        ("rl", 1),
+        ("rl", 2),
+    ]
     assert json.loads((run / "meta.json").read_text())["status"] == "done"
     assert load_config(run / "config.yaml").run_path == Path("out/mine")
     final = [
-        (row["split"], row["routes"], row["n"]) for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"
+        (row["split"], row["routes"], row["n"])
+        for row in read_rows(run / "evaluations.jsonl")
+        if row["stage"] == "final"
     ]
     assert final == [("test", 0, 6), ("test", 2, 6)]
     assert len(Bank.open(run / "bank")) == 24 * 4
@@ -60,9 +60,9 @@ def test_train_leaves_a_whole_run_that_evaluate_and_report_take(work: Path, real
     result = realm("evaluate", "out/mine")
     assert result.exit_code == 0, result.output
     assert tree(run) == before
-    again = rows(work / "out" / "mine-evaluation" / "evaluations.jsonl")
+    again = read_rows(work / "out" / "mine-evaluation" / "evaluations.jsonl")
     assert [row["accuracy"] for row in again] == [
-        row["accuracy"] for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"
+        row["accuracy"] for row in read_rows(run / "evaluations.jsonl") if row["stage"] == "final"
     ]
     assert "out/mine/model" in result.stdout
     evaluation = work / "out" / "mine-evaluation"
@@ -90,7 +90,7 @@ def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm)
 
     assert realm("train", "config.yaml", "--resume").exit_code == 0
     assert (run / "metrics.jsonl").read_bytes() == metrics
-    assert len([row for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"]) == 2
+    assert len([row for row in read_rows(run / "evaluations.jsonl") if row["stage"] == "final"]) == 2
 
     refused = realm("train", "config.yaml", "--resume", "--set", "training.rl.learning_rate=0.5")
     assert refused.exit_code == 2
@@ -103,7 +103,7 @@ def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm)
     (work / "rows.jsonl").write_text(questions)
 
     assert realm("train", "config.yaml", "--overwrite", "--set", "training.rl.steps=1").exit_code == 0
-    assert len(rows(run / "metrics.jsonl")) == 1
+    assert len(read_rows(run / "metrics.jsonl")) == 1
 
 
 def test_one_command_starts_a_run_and_goes_on_with_it(work: Path, realm: Realm) -> None:
@@ -174,7 +174,7 @@ def test_evaluate_without_a_bank_shows_no_routes_and_says_so(
 ) -> None:
     result = realm("evaluate", "config.yaml", "--set", "bank.path=null", "--out", "done")
     assert result.exit_code == 0, result.output
-    assert [row["routes"] for row in rows(work / "done" / "evaluations.jsonl")] == [0]
+    assert [row["routes"] for row in read_rows(work / "done" / "evaluations.jsonl")] == [0]
     assert "without routes only: bank.path is not set" in caplog.text
 
 
@@ -218,7 +218,7 @@ def test_the_table_tells_of_answers_that_could_not_be_read(capsys: pytest.Captur
 def test_the_recipe_without_cots_needs_no_bank(work: Path, realm: Realm) -> None:
     result = realm("train", "config.yaml", "--set", "training.recipe=grpo", "--set", "bank.path=null")
     assert result.exit_code == 0, result.output
-    final = [row for row in rows(work / "runs" / "first" / "evaluations.jsonl") if row["stage"] == "final"]
+    final = [row for row in read_rows(work / "runs" / "first" / "evaluations.jsonl") if row["stage"] == "final"]
     assert [(row["split"], row["routes"]) for row in final] == [("test", 0)]
 
 
@@ -278,7 +278,7 @@ def test_ctrl_c_in_training_tells_the_command_that_goes_on(work: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    steps = [row["step"] for row in rows(metrics)]
+    steps = [row["step"] for row in read_rows(metrics)]
     assert steps == list(range(1, 41))
 
 

@@ -1,15 +1,11 @@
 """`realm train --estimate`, what every run says of its needs, and the refusal of what cannot fit."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
 
 from realm.training.memory import Memory
-from tests.cli.conftest import tree
-
-Realm = Callable[..., Result]
+from tests.cli.conftest import Realm, tree
 
 
 def test_estimate_prints_and_stops(work: Path, realm: Realm) -> None:

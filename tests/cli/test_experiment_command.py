@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
 
 from realm.experiments.conduct import Order
 from realm.experiments.spec import packaged
-
-Realm = Callable[..., Result]
+from tests.cli.conftest import Realm
 
 
 def test_the_list_names_every_experiment_with_its_cells(realm: Realm) -> None:

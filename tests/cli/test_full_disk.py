@@ -17,9 +17,9 @@ from typer.testing import Result
 
 from realm.training.checkpoints import last_checkpoint
 from realm.training.recorder import Recorder
+from tests.cli.conftest import Realm
 from tests.tiny import assert_same
 
-Realm = Callable[..., Result]
 Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=4", "--set", "training.eval_every=50", "--set", "training.keep_checkpoints=1"]
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +18,7 @@ from typer.testing import Result
 
 from realm.cli.launch import SHUTDOWN, launch_command, launch_here
 from realm.processes import LAUNCH
+from tests.conftest import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
@@ -104,10 +104,6 @@ def launched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def rows(folder: Path, file: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / file).read_text().splitlines()]
-
-
 @pytest.mark.slow
 def test_two_processes_make_one_run(work: Path, realm: Callable[..., Result]) -> None:
     """A whole run: trained by two, written by one, evaluated, reported; started anew in the same place, and resumed."""
@@ -121,18 +117,18 @@ def test_two_processes_make_one_run(work: Path, realm: Callable[..., Result]) ->
     assert json.loads((work / "runs/two/meta.json").read_text())["launch"] == two[-1]
     assert realm("train", "config.yaml", "--out", "runs/one").exit_code == 0
     # The main process saves the groups that it has: half of them.
-    alone = {(row["step"], row["question_id"]): row for row in rows(work / "runs/one", "completions.jsonl")}
-    for row in rows(work / "runs/two", "completions.jsonl"):
+    alone = {(row["step"], row["question_id"]): row for row in read_rows(work / "runs/one" / "completions.jsonl")}
+    for row in read_rows(work / "runs/two" / "completions.jsonl"):
         same = alone[row["step"], row["question_id"]]
         assert (row["prompt"], row["p"], row["routes"]) == (same["prompt"], same["p"], same["routes"])
-    assert len(rows(work / "runs/two", "metrics.jsonl")) == 2
+    assert len(read_rows(work / "runs/two" / "metrics.jsonl")) == 2
 
     used = launched(work, *two)
     assert used.returncode == 1 and "already used" in used.stderr
     # What the run before left must not make one process think that it is done.
     again = launched(work, *two, "--overwrite")
     assert again.returncode == 0, again.stderr
-    assert len(rows(work / "runs/two", "metrics.jsonl")) == 2
+    assert len(read_rows(work / "runs/two" / "metrics.jsonl")) == 2
     finished = launched(work, *two, "--resume")
     assert finished.returncode == 0, finished.stderr
 
@@ -177,12 +173,12 @@ def test_a_signal_to_the_launcher_saves_and_the_run_goes_on(
             time.sleep(0.05)
         launcher.send_signal(signal.SIGTERM)
         said = launcher.communicate(timeout=120)[1]
-    done = len(rows(work / "runs/first", "metrics.jsonl"))
+    done = len(read_rows(work / "runs/first" / "metrics.jsonl"))
     assert 3 <= done < 40 and said.count(f"RL step {done} is saved") == 1
     assert f"--resume --launch '{READY[0]} --num_processes 2'" in said
     assert (work / f"runs/first/checkpoints/rl/round-0/checkpoint-{done}/seal.json").is_file()
     assert json.loads((work / "runs/first/meta.json").read_text())["status"] == "interrupted"
     again = launched(work, *two, "--resume")
     assert again.returncode == 0, again.stderr
-    assert [row["step"] for row in rows(work / "runs/first", "metrics.jsonl")] == list(range(1, 41))
+    assert [row["step"] for row in read_rows(work / "runs/first" / "metrics.jsonl")] == list(range(1, 41))
     assert (work / "left.txt").read_text().split() == ["0"] * 4, "two processes, stopped and at the end"

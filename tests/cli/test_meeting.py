@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
 from realm.stopping import Request
+from tests.cli.conftest import Realm
 from tests.holding import another_holds
 from tests.launched import FORKED
 from tests.tiny import assert_same
 
-Realm = Callable[..., Result]
 STEPS = ["--set", "training.rl.steps=5", "--set", "training.save_every=2"]
 
 #: Rounds of each: a few in every test run, thirty with REALM_ROUNDS=30 (nine minutes).

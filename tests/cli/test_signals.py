@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
 from realm.training.recorder import Recorder
+from tests.cli.conftest import Realm
 from tests.tiny import assert_same, figures
 
-Realm = Callable[..., Result]
 Trained = Callable[..., Path]
 STEPS = ["--set", "training.rl.steps=6", "--set", "training.save_every=50", "--set", "training.eval_every=50"]
 

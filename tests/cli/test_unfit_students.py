@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
 
-Realm = Callable[..., Result]
+from tests.cli.conftest import Realm
+
 LORA = {"base_model_name_or_path": "Qwen/Qwen3-0.6B", "peft_type": "LORA"}
 
 

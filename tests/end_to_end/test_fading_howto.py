@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import read_rows
 from tests.end_to_end.test_howto import ROOT, commands
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.slow
@@ -36,7 +31,7 @@ def test_every_command_of_fading_runs_as_written(tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
     assert '"domain_weights": {' in found.stdout
-    adaptive, dynamic = metrics(tmp_path / "runs" / "adaptive"), metrics(tmp_path / "runs" / "dynamic")
+    adaptive, dynamic = (read_rows(tmp_path / "runs" / name / "metrics.jsonl") for name in ("adaptive", "dynamic"))
     assert all("route_free_success" in row and "domain_weights" not in row for row in adaptive[4:])
     assert all("route_free_success" not in row and sum(row["domain_weights"].values()) > 0.99 for row in dynamic)
     assert (tmp_path / "runs" / "adaptive" / "report.html").is_file()

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.conftest import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +29,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder, done.stdout
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def cell(folder: Path, arm: str) -> Path:
@@ -62,7 +59,7 @@ def test_table_has_every_model_split_and_way_with_intervals(finished: tuple[Path
         assert f"{row['mean']:.1%} ({row['low']:.1%} – {row['high']:.1%})" in printed
     # The same figures as of the evaluations themselves.
     for name in RECIPES:
-        final = [row for row in rows(cell(folder, name) / "evaluations.jsonl") if row["stage"] == "final"]
+        final = [row for row in read_rows(cell(folder, name) / "evaluations.jsonl") if row["stage"] == "final"]
         told = {row["measure"]: row for row in results["cells"] if row["arm"] == name}
         for row in final:
             one = told[f"{row['split']}/{'with' if row['routes'] else 'without'}"]
@@ -75,7 +72,7 @@ def test_same_budget_of_steps(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     results = json.loads((folder / "results.json").read_text())
     assert {cost["steps"] for cost in results["cost"]} == {results["budget"]["steps"]}
-    stages = {(row["stage"]) for row in rows(cell(folder, "realm-r1") / "metrics.jsonl")}
+    stages = {(row["stage"]) for row in read_rows(cell(folder, "realm-r1") / "metrics.jsonl")}
     assert stages == {"sft", "rl"}
 
 
@@ -83,7 +80,9 @@ def test_routes_fade_where_they_should(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     shown = {
         recipe: [
-            row["routes_per_prompt"] for row in rows(cell(folder, recipe) / "metrics.jsonl") if row["stage"] == "rl"
+            row["routes_per_prompt"]
+            for row in read_rows(cell(folder, recipe) / "metrics.jsonl")
+            if row["stage"] == "rl"
         ]
         for recipe in RECIPES
     }

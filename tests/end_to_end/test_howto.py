@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 HOWTO = ROOT / "docs" / "howto" / "bring-your-own-domain.md"
@@ -72,7 +73,7 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
 
     bank = parcels / "runs" / "parcels" / "bank"
-    cots = [json.loads(line) for line in (bank / "cots.jsonl").read_text(encoding="utf-8").splitlines()]
+    cots = read_rows(bank / "cots.jsonl")
     assert len(cots) == 150 * 8
     assert len({cot["id"] for cot in cots}) == len(cots)
     right = {guided: [cot["label"] for cot in cots if cot["guided"] == guided] for guided in (True, False)}

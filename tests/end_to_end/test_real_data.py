@@ -5,19 +5,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from realm.cli.app import app
+from tests.conftest import read_rows
 
 CONFIG = Path(__file__).parents[2] / "configs" / "gsm8k.yaml"
 CONTEXT = 700
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def make_student(folder: Path, texts: list[str]) -> Path:
@@ -55,7 +51,7 @@ def make_student(folder: Path, texts: list[str]) -> Path:
 def test_real_questions_and_routes_through_the_whole_path(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = rows(data_dir / "gsm8k_zeroeval_cots.jsonl")
+    source = read_rows(data_dir / "gsm8k_zeroeval_cots.jsonl")
     student = make_student(tmp_path / "student", [row["question"] for row in source])
     monkeypatch.setenv("REALM_DATA_DIR", str(data_dir))
     monkeypatch.chdir(tmp_path)
@@ -83,7 +79,7 @@ def test_real_questions_and_routes_through_the_whole_path(
     assert agreement["agree"] == sum(len(row["cots"]) for row in source) == 20685
     assert agreement["disagree"] == 0
 
-    metrics = rows(run / "metrics.jsonl")
+    metrics = read_rows(run / "metrics.jsonl")
     assert [(row["stage"], row["step"]) for row in metrics] == [("sft", 1), ("sft", 2), ("rl", 1), ("rl", 2)]
     first = metrics[2]
     # p is 1 at the first step of RL: what is not among the 4 routes was dropped because the context is short.
@@ -94,16 +90,16 @@ def test_real_questions_and_routes_through_the_whole_path(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
-    groups = rows(run / "completions.jsonl")
+    groups = read_rows(run / "completions.jsonl")
     for group in groups:
         prompt = tokenizer(group["prompt"], add_special_tokens=False)["input_ids"]
         assert len(prompt) + 160 <= CONTEXT
         assert {route["label"] for route in group["routes"]} <= {0, 1}
     assert any(group["routes"] for group in groups)
 
-    final = [row for row in rows(run / "evaluations.jsonl") if row["stage"] == "final"]
+    final = [row for row in read_rows(run / "evaluations.jsonl") if row["stage"] == "final"]
     assert [(row["split"], row["routes"], row["n"]) for row in final] == [("test", 0, 6), ("test", 4, 6)]
     trained = {group["question_id"] for group in groups}
-    assert trained.isdisjoint(row["question_id"] for row in rows(run / "predictions.jsonl"))
+    assert trained.isdisjoint(row["question_id"] for row in read_rows(run / "predictions.jsonl"))
     assert list(run.glob("checkpoints/rl/*/checkpoint-2"))
     assert 10_000 < (run / "report.html").stat().st_size < 5_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,7 @@ from realm.errors import DataError
 from realm.exchange.importing import import_cots
 from realm.exchange.shapes import KEYS
 from realm.tasks.workers import VerifierPool
+from tests.conftest import write_rows
 
 NAMES = [*KEYS, "id", "messages", "role", "content", "gold", "label", "x"]
 anything = st.recursive(
@@ -30,7 +30,7 @@ def test_no_row_whatever_raises_anything_but_data_errors(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(path, rows)
     for relabel in (True, False):
         with VerifierPool("exact") as exact, suppress(DataError):
             bank, _ = import_cots(path, exact, relabel=relabel, skip=True)

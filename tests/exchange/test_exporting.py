@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +16,7 @@ from realm.errors import ResourceError
 from realm.exchange.exporting import Shape, export_bank
 from realm.exchange.importing import import_cots
 from realm.tasks.base import Question
+from tests.conftest import read_rows
 
 QUESTIONS = [
     Question("q1", "One?", "1", "test", "sum", 0, ("a", "b")),
@@ -45,10 +45,6 @@ def folder(tmp_path: Path) -> BankFolder:
     return bank_of(tmp_path / "bank", COTS, QUESTIONS)
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-
-
 def back(path: Path) -> Bank:
     return import_cots(path, None, relabel=False)[0]
 
@@ -69,7 +65,7 @@ def test_the_newest_labels_go_out(folder: BankFolder, tmp_path: Path) -> None:
     with folder.lock(), folder.writer() as writer:
         writer.write_labels([(COTS[3], 1, "")])
     export_bank(folder, tmp_path / "out.jsonl", "flat")
-    assert {row["id"]: row["label"] for row in lines(tmp_path / "out.jsonl")}["own id"] == 1
+    assert {row["id"]: row["label"] for row in read_rows(tmp_path / "out.jsonl")}["own id"] == 1
 
 
 @pytest.mark.parametrize("shape", ["jsonl", "flat", "parquet", "messages"])
@@ -83,7 +79,7 @@ def test_right_ones_alone(folder: BankFolder, tmp_path: Path, shape: Shape) -> N
 
 def test_a_conversation_holds_question_and_cot_with_where_they_are_from(folder: BankFolder, tmp_path: Path) -> None:
     export_bank(folder, tmp_path / "out.jsonl", "messages")
-    first = lines(tmp_path / "out.jsonl")[0]
+    first = read_rows(tmp_path / "out.jsonl")[0]
     assert first["messages"] == [
         {"role": "user", "content": "One?"},
         {"role": "assistant", "content": "t0\u2028"},
@@ -192,7 +188,7 @@ def test_datasets_loads_it(tmp_path: Path, shape: Shape, text: str) -> None:
     questions = [Question("n", "N?", "1"), Question("q", "Q?", "1", "test", "sum", 0, ("a",))]
     out = tmp_path / "out.jsonl"
     export_bank(bank_of(tmp_path / "bank", made, questions), out, shape)
-    keys = [set(row) for row in lines(out)]
+    keys = [set(row) for row in read_rows(out)]
     assert all(found == keys[0] for found in keys)
     found = load_dataset("json", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(found) == len(keys)

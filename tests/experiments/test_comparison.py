@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from realm.experiments.comparison import accuracies, pooled_mean, subtract
+from tests.conftest import write_rows
 
 
 def test_mean_and_an_interval_without_chance() -> None:
@@ -45,7 +45,7 @@ def write_run(folder: Path, right: dict[str, bool]) -> None:
         for key, value in right.items()
     ]
     rows.append({**rows[0], "stage": "rl", "question_id": "elsewhere"})
-    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_rows(folder / "predictions.jsonl", rows)
 
 
 def test_only_the_final_evaluation_counts(tmp_path: Path) -> None:

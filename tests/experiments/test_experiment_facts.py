@@ -16,6 +16,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.results import Outcomes
 from realm.experiments.spec import Spec
 from realm.rows.experiment import Shown
+from tests.conftest import write_rows
 from tests.experiments.sample import Invented
 from tests.tiny import TinyTask, tiny_bank
 
@@ -33,7 +34,7 @@ def grid(tmp_path: Path) -> Grid:
             {"stage": "rl", **logged, "routes_per_prompt": shown, "routes_dropped": 0.5},
             {"stage": "sft", **logged},
         ]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(folder / "metrics.jsonl", rows)
         (folder / "bank_stats.json").write_text(json.dumps({"redundancy": {"mean_distance": 0.4}}))
         changes: dict[str, Any] = {"bank.path": str(tmp_path / "bank"), "routes.k": 3}
         changes |= {"routes.selection": "error_ratio", "routes.error_ratio": 0.0}

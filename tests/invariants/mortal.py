@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.launched import FORKED
+from tests.launched import forked
 
 #: Where a process kills itself: in what, the how-manieth time, and with how much of the file written.
 Death = tuple[str, int, float]
@@ -19,30 +19,16 @@ Death = tuple[str, int, float]
 
 def start(folder: Path, student: Path, death: Death | None = None, **training: Any) -> BaseProcess:
     """Train in `folder`, or go on with what is there; output goes to `folder/output`."""
-    folder.mkdir(exist_ok=True)
-    process = FORKED.Process(target=_run, args=(str(folder), str(student), death, training))
-    process.start()
-    return process
+    return forked(_run, folder, str(folder), str(student), death, training)
 
 
 def _run(folder: str, student: str, death: Death | None, training: dict[str, Any]) -> None:
-    output = os.open(f"{folder}/output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    import torch
+    from tests.tiny import go, tiny_config
 
-    from realm.training.prepare import prepare
-    from realm.training.recipes import train
-    from tests.tiny import TinyTask, new_run, pool, tiny_bank, tiny_config
-
-    torch.set_num_threads(1)
     if death is not None:
         _arrange(*death)
-    config, task = tiny_config(Path(folder), Path(student), **training), TinyTask()
-    resume = (config.run_path / "meta.json").exists()
-    run = new_run(config, resume=resume)
-    train(prepare(config, task, tiny_bank(task)), run=run, pool=pool(), resume=resume)
-    run.finish()
+    config = tiny_config(Path(folder), Path(student), **training)
+    go(config, resume=(config.run_path / "meta.json").exists()).finish()
 
 
 def _arrange(what: str, number: int, part: float) -> None:

@@ -12,6 +12,7 @@ import pytest
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
 from tests.invariants.mortal import Death, start
+from tests.launched import lived
 from tests.tiny import assert_same
 
 OPTIONS: dict[str, Any] = {"recipe": "realm-r1", "save_every": 1, "eval_questions": 2, "sft": {"steps": 2}}
@@ -27,13 +28,7 @@ class Life:
 
     def live(self, *, seconds: float | None = None, death: Death | None = None) -> bool:
         """Train until the end, or for `seconds`, or until `death`; whether it came to its end."""
-        process = start(self.folder, self.student, death, **OPTIONS)
-        process.join(seconds)
-        if process.exitcode is None:
-            process.kill()
-        process.join()
-        ended = process.exitcode == 0
-        assert ended or process.exitcode == -9, (process.exitcode, (self.folder / "output").read_text())
+        ended = lived(start(self.folder, self.student, death, **OPTIONS), self.folder, seconds)
         self.kills += not ended
         return ended
 

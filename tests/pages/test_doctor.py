@@ -21,6 +21,7 @@ from realm.pages.data import read_report
 from realm.pages.doctor import CHECKS, diagnose
 from realm.pages.doctor_case import Finding
 from realm.run import RunFolder
+from tests.conftest import read_rows
 from tests.pages.fake_run import evaluation, jsonl, predictions
 
 Row = dict[str, Any]
@@ -327,7 +328,7 @@ def test_answers_that_could_not_be_read_are_quoted_harmlessly(tmp_path: Path) ->
     # Where there was no RL the final evaluation tells, with its own examples.
     run.rows = []
     run.write(folder)
-    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    rows = read_rows(folder / "evaluations.jsonl")
     jsonl(folder / "evaluations.jsonl", [{**row, "unreadable_answers": 0.125} for row in rows])
     predicted = predictions(random.Random(0), "grpo", 1)[0]
     judged = [{**predicted["completions"][0], "answer": answer, "verdict": verdict} for answer, verdict in answers]

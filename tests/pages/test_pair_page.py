@@ -17,6 +17,7 @@ from realm.method.seeds import derive
 from realm.pages.pair import page_context, write_comparison
 from realm.pages.svg import points
 from realm.statistics.bootstrap import paired_difference
+from tests.conftest import read_rows
 from tests.pages import fake_run
 from tests.pages.chromium import Chromium
 from tests.pages.pages import ATTACK, Shape, text_of
@@ -35,7 +36,7 @@ def disagreements(a: Path, b: Path) -> Any:
 def rewrite(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change every row of a run's predictions in place; a row for which `change` gives False is left out."""
     path = run / "predictions.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(path)
     fake_run.jsonl(path, [row for row in rows if change(row) is not False])
 
 

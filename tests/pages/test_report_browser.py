@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from realm.pages import write_report
+from tests.conftest import read_rows
 from tests.pages import fake_run
 from tests.pages.chromium import Chromium
 
@@ -29,7 +30,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = fake_run.training_run(tmp_path_factory.mktemp("run") / UNBROKEN[:200], steps=120, shout=UNBROKEN + ATTACK)
     meta = {"machine": UNBROKEN, "command": UNBROKEN + ATTACK, "evaluated": UNBROKEN}
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(folder / "evaluations.jsonl")
     for row in rows:
         row["by_kind"] = {f"{UNBROKEN}{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
     fake_run.jsonl(folder / "evaluations.jsonl", rows)

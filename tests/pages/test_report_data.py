@@ -10,6 +10,7 @@ import pytest
 from realm.errors import DataError
 from realm.pages.data import read_report, read_settings
 from realm.rows.evaluation import Part
+from tests.conftest import read_rows
 from tests.pages import fake_run
 
 
@@ -40,7 +41,7 @@ def test_a_finished_run(tmp_path: Path) -> None:
     assert report.splits() == ["test", "ood", "uncommented"]
     assert report.routes() == 4
     assert report.notes == []
-    rows = [json.loads(line) for line in (tmp_path / "r" / "evaluations.jsonl").read_text("utf-8").splitlines()]
+    rows = read_rows(tmp_path / "r" / "evaluations.jsonl")
     row = next(row for row in rows if (row["stage"], row["split"], row["routes"]) == ("final", "ood", 4))
     found, gap = report.result("grpo", "ood", True), report.gap("grpo", "ood")
     assert found is not None and gap is not None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from realm.pages import write_report
+from tests.conftest import read_rows
 from tests.pages import fake_run
 from tests.pages.chromium import Chromium
 
@@ -114,7 +115,7 @@ def test_the_questions_that_changed_most_come_first(browser: Chromium, page: Pat
 
 def test_a_step_stands_for_those_before_and_after_it(browser: Chromium, tmp_path: Path) -> None:
     run = fake_run.training_run(tmp_path / "r", "grpo", steps=100, finished=False)
-    rows = [json.loads(line) for line in (run / "completions.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(run / "completions.jsonl")
     for row in rows:  # one question is sampled at every step, and learned between 40 and 60
         if row["question_id"].endswith("-0"):
             row |= {"question_id": "always", "question": "Always the same?", "gold": "1"}

@@ -20,6 +20,7 @@ from realm.pages.completions import script_json
 from realm.pages.svg import interval, percent
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
+from tests.conftest import read_rows
 from tests.pages import fake_run
 from tests.pages.pages import ATTACK, Shape, spoil
 
@@ -69,7 +70,7 @@ def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     config["model"]["path"] = config["task"]["name"] = ATTACK
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    rows = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text("utf-8").splitlines()]
+    rows = read_rows(folder / "evaluations.jsonl")
     for row in rows:
         row["by_kind"] = {f"{ATTACK}{kind}": value for kind, value in row["by_kind"].items()}
     fake_run.jsonl(folder / "evaluations.jsonl", rows)
@@ -162,7 +163,7 @@ def test_the_reward_split_is_the_files_own_or_left_out(tmp_path: Path) -> None:
     assert all(sum(item["parts"]) == pytest.approx(item["reward"]) for item in items)
     assert {item["parts"][1] for item in items} == {0.0, 1.0}
     path = folder / "completions.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(path)
     for row in rows:  # as an earlier version left them
         row["completions"] = [{key: item[key] for key in item if key != "parts"} for item in row["completions"]]
     fake_run.jsonl(path, rows)
@@ -174,10 +175,10 @@ def test_answers_that_the_verifier_could_not_read_are_told_and_marked(tmp_path: 
     assert "could not read" not in page_of(folder)
     for name, more in (("metrics", {"unreadable_answers": 0.125}), ("evaluations", {"unreadable_answers": 0.25})):
         path = folder / f"{name}.jsonl"
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = read_rows(path)
         fake_run.jsonl(path, [{**row, **more} for row in rows])
     path = folder / "completions.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(path)
     for row in rows:
         row["completions"][0] |= {"answer": "seven<b>", "verdict": "unreadable"}
     fake_run.jsonl(path, rows)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.config import Config, load_config
 from realm.method.prompt import Wording
@@ -93,6 +94,11 @@ class FakeTeacher:
 
     async def close(self) -> None:
         self.closed = True
+
+
+def rows(path: Path) -> list[CoT]:
+    """What is in the bank at `path`."""
+    return list(BankFolder.open(path).scan())
 
 
 PRICED = {"input": 1000.0, "output": 2000.0}

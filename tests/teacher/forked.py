@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.launched import FORKED
+from tests.launched import forked
 
 #: Where a process kills itself: what it writes to, the how-manieth time, and with how much of it written.
 Death = tuple[str, int, float]
@@ -17,16 +17,11 @@ Death = tuple[str, int, float]
 
 def start(arguments: list[str], folder: Path, death: Death | None = None) -> BaseProcess:
     """Run `realm ARGUMENTS` in `folder`; its output goes to `folder/output`."""
-    process = FORKED.Process(target=_run, args=(arguments, str(folder), death))
-    process.start()
-    return process
+    return forked(_run, folder, arguments, str(folder), death)
 
 
 def _run(arguments: list[str], folder: str, death: Death | None) -> None:
     os.chdir(folder)
-    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
     if death is not None:
         _arrange(*death)
     from realm.cli.app import app

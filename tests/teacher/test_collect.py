@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
+from tests.conftest import read_rows, write_rows
 from tests.holding import another_holds
 from tests.teacher.fake_teacher import PRICED, FakeTeacher, Sums, gather, make_config, right, settings
 
@@ -138,8 +138,7 @@ def test_a_cot_that_the_verifier_failed_on_has_no_label(
 def test_what_a_kill_left_unjudged_is_judged_on_resume(task: DeskTask, tmp_path: Path) -> None:
     straight = rows(fill(tmp_path / "bank", task))
     path = tmp_path / "bank" / "cots.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(line | {"label": None, "reason": ""}) + "\n" for line in lines))
+    write_rows(path, [row | {"label": None, "reason": ""} for row in read_rows(path)])
     assert rows(fill(tmp_path / "bank", task)) == straight
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +14,13 @@ from realm.errors import ConfigError
 from realm.sections import BudgetConfig
 from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.lanes import Tally
+from tests.conftest import read_rows
 from tests.teacher.fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, settings
 
 
 def sent(path: Path) -> int:
     """Requests that the ledger knows."""
-    lines = (path / "ledger.jsonl").read_text().splitlines()
-    return sum(json.loads(line)["event"] == "sent" for line in lines)
+    return sum(row["event"] == "sent" for row in read_rows(path / "ledger.jsonl"))
 
 
 def chaos(seed: int) -> Behaviour:

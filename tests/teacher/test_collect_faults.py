@@ -25,16 +25,13 @@ from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.collect import bank_info, check_same, collect
 from realm.teacher.lanes import Tally
 from realm.teacher.ledger import Ledger
-from tests.teacher.fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, right, settings
+from tests.conftest import read_rows, write_rows
+from tests.teacher.fake_teacher import PRICED, Behaviour, FakeTeacher, Sums, gather, right, rows, settings
 from tests.teacher.wire import Wire
 
 
-def rows(path: Path) -> list[CoT]:
-    return list(BankFolder.open(path).scan())
-
-
 def ledger(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "ledger.jsonl").read_text().splitlines()]
+    return read_rows(path / "ledger.jsonl")
 
 
 def failing(tries: int, reason: str = "500", *, only: str = "", **more: Any) -> Behaviour:
@@ -164,7 +161,7 @@ def collect_from(wire: Wire, folder: Path, count: int, *overrides: str) -> Tally
     """Ask about that many questions, one sample each and one at a time; goes on with a bank that is there."""
     questions = folder / "questions.jsonl"
     known = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n)} for n in range(count)]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in known))
+    write_rows(questions, known)
     teacher = {"kind": "openai", "model": "wire-model", "base_url": wire.base_url, "api_key_env": None, "price": PRICED}
     config = load_config(
         None,
@@ -428,11 +425,7 @@ def test_what_does_not_come_is_not_waited_for_longer_than_a_request_may_take(
 def test_two_thousand_samples_over_http_with_every_fifth_request_failing(tmp_path: Path) -> None:
     count, faults = 2000, 0.2
     questions = tmp_path / "rows.jsonl"
-    questions.write_text(
-        "".join(
-            json.dumps({"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n % 10)}) + "\n" for n in range(count)
-        )
-    )
+    write_rows(questions, ({"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n % 10)} for n in range(count)))
     with Wire(faults=faults, latency=0.005, seed=1, wait=0.005) as wire:
         config = load_config(
             None,

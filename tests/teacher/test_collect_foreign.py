@@ -16,6 +16,7 @@ from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.lanes import Tally
+from tests.conftest import write_rows
 from tests.teacher.foreign import serving
 
 pytestmark = [
@@ -32,7 +33,7 @@ def url(student: Path) -> Iterator[str]:
 
 def gather(folder: Path, url: str, model: str, *overrides: str) -> Tally:
     rows = [{"id": f"q{n}", "question": f"{n} plus 4", "answer": str(n + 4)} for n in range(6)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "rows.jsonl", rows)
     teacher = {"kind": "openai", "model": model, "base_url": url, "api_key_env": None}
     wording = {"system": "", "prompt": "{question} {comments} {instruction}", "sampling": {"max_tokens": 12}}
     config: Config = load_config(

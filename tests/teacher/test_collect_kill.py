@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from typer.testing import CliRunner
 from realm.bank.folder import BankFolder
 from realm.bank.store import Bank
 from realm.cli.app import app
+from tests.conftest import read_rows, write_rows
+from tests.launched import lived
 from tests.teacher.forked import Death, start
 from tests.teacher.wire import Wire, messages_hash
 
@@ -25,7 +26,7 @@ COLLECT = ["collect", "config.yaml", "--out", "bank", "--resume"]
 
 def write_config(folder: Path, wire: Wire, **collect: Any) -> None:
     rows = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n % 10)} for n in range(COUNT)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "rows.jsonl", rows)
     config = {
         "task": {"name": "jsonl", "path": "rows.jsonl", "verifier": "number", "test_size": 20},
         "teachers": {"wire": {"kind": "openai", "model": "wire-model", "base_url": wire.base_url, "api_key_env": None}},
@@ -55,13 +56,7 @@ class Collection:
 
     def live(self, *, seconds: float | None = None, death: Death | None = None) -> bool:
         """Collect until the end, or for `seconds`, or until `death`; whether it came to its end."""
-        process = start(COLLECT, self.folder, death)
-        process.join(seconds)
-        if process.exitcode is None:
-            process.kill()
-        process.join()
-        ended = process.exitcode == 0
-        assert ended or process.exitcode == -9, (process.exitcode, (self.folder / "output").read_text())
+        ended = lived(start(COLLECT, self.folder, death), self.folder, seconds)
         self.kills += not ended
         self._check()
         return ended
@@ -86,7 +81,7 @@ class Collection:
         while not self.live():
             raise AssertionError("killed by itself")
         assert content(self.folder) == straight
-        events = [json.loads(line) for line in (self.folder / "bank" / "ledger.jsonl").read_text().splitlines()]
+        events = read_rows(self.folder / "bank" / "ledger.jsonl")
         sent = sum(row["event"] == "sent" for row in events)
         asked = len(self.wire.requests) - self._first
         # Every request that the server saw is in the ledger; a few are that never reached it.

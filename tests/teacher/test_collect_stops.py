@@ -12,18 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from realm.bank.cot import CoT
-from realm.bank.folder import BankFolder
 from realm.errors import ConfigError, TeacherError
 from realm.teacher.base import Ask, Failure, Reply
 from realm.teacher.client import _out_of_files
 from realm.teacher.collect import reserve_files
 from realm.teacher.lanes import Tally
-from tests.teacher.fake_teacher import FakeTeacher, Sums, gather, right, settings
-
-
-def rows(path: Path) -> list[CoT]:
-    return list(BankFolder.open(path).scan())
+from tests.teacher.fake_teacher import FakeTeacher, Sums, gather, right, rows, settings
 
 
 def stopped(path: Path, teacher: FakeTeacher, *overrides: str, count: int = 400) -> str:
