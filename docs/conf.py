@@ -22,8 +22,8 @@ import realm
 #: The side bar, and what hangs below a page of it. Every page stands here: Sphinx names one that does not.
 NAVIGATION = {
     "README": {
-        "Start": ["docs/python", "docs/howto/bring-your-own-domain", "docs/howto/choose"],
-        "How to": ["docs/howto/*"],
+        "Start": ["docs/tutorial", "docs/python", "docs/choose"],
+        "How to": ["docs/howto/bring-your-own-domain", "docs/howto/use-and-share", "docs/howto/*"],
         "Reference": ["docs/reference/api", "docs/reference/*", "docs/step"],
         "What was found": ["docs/paper", "docs/results/README", "docs/measured/README", "docs/log"],
         "Project": ["CONTRIBUTING", "CHANGELOG", "docs/map", "realm/desk/base/README"],
@@ -49,7 +49,7 @@ nitpicky = True
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [
     ("py:class", r"(?!realm\.).*"),
-    ("py:class", r"realm\.(method\.schedule\.T|tasks\.base\.Task|(teacher|training)\..*)"),
+    ("py:class", r"realm\.(method\.(schedule\.T|routes\.Strategy)|tasks\.base\.Task|(teacher|training)\..*)"),
     ("py:exc", "KeyboardInterrupt"),
 ]
 

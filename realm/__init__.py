@@ -86,7 +86,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    if name in ("collect", "evaluate", "report", "train"):
+        found = importlib.import_module("realm.commands.python").called(found)
+    globals()[name] = found
     return found
 
 

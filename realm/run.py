@@ -13,7 +13,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -199,7 +199,7 @@ class RunFolder:
         if going_on:
             if questions_hash and (run.meta.questions_hash or questions_hash) != questions_hash:
                 raise ConfigError(
-                    f"{path}: the interrupted run has other questions, what task.path names has changed since. Put the "
+                    f"{path}: the run was begun with other questions, what task.path names has changed since. Put the "
                     "old content back (of a data set of the Hub: name its @REVISION), or start a new run.name."
                 )
             run._resume(config)
@@ -306,13 +306,28 @@ class RunFolder:
             return False
         if not (self.path / "config.yaml").is_file():
             return True  # killed before it was written
-        keys = _differences(load_config(self.path / "config.yaml"), config)
-        if keys:
-            raise ConfigError(
-                f"{self.path}: the interrupted run has another {', '.join(keys)}. "
-                "Resume with its own config.yaml, or start a new run.name."
-            )
+        if keys := _differences(load_config(self.path / "config.yaml"), config):
+            raise ConfigError(self._otherwise(keys, config))
         return True
+
+    def _otherwise(self, keys: Sequence[str], config: Config) -> str:
+        """What to do where a run was to be gone on with in another way than it began."""
+        number = 2
+        while (new := self.path.with_name(f"{self.path.name}-{number}")).exists():
+            number += 1
+        bank = self.path / "bank"
+        place = f"--out {new}" + (f" --set bank.path={bank}" if not config.bank.path and bank.is_dir() else "")
+        how = f"to start anew with it, give {place} in the place of --resume"
+        if (self.path / "model").is_dir() and "training.rl.steps" in keys:
+            # The fade and the rate of learning follow from all steps: they cannot be more behind the last one.
+            how += (
+                f"; to train the finished model further, {place} --model {self.path / 'model'} with steps and a fade "
+                "of their own (docs/howto/train-further.md)"
+            )
+        return (
+            f"{self.path}: the run was begun with another {', '.join(keys)}. To go on as it began: "
+            f"realm train {self.path} --resume; {how}."
+        )
 
     def _resume(self, config: Config) -> None:
         meta = self.meta

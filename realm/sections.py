@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -64,7 +65,7 @@ class TaskConfig(Section):
     columns: dict[Literal["question", "answer", "id", "kind", "difficulty", "tags"], str] = Field(
         {},
         description="Our key -> the file's, where it names columns otherwise: {question: Frage, answer: gold.value}; "
-        "question: a+b joins two, {question: stem+choices} shows what there is to choose from.",
+        "question: a+b joins two, {question: stem+choices} shows what there is to choose from; id: none is no key.",
     )
     test_size: int | None = Field(
         None,
@@ -98,6 +99,11 @@ class TaskConfig(Section):
         if self.test_size is not None and (self.name == "desk" or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def called(self) -> str:
+        """What its user calls it: the file of the questions, or the name of the task that brings its own."""
+        return PurePath(self.path).name if self.path else self.name
 
 
 class ModelSettings(Section):

@@ -53,3 +53,11 @@ def test_version_and_citation_agree() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == realm.__version__
     assert f"## [{realm.__version__}] - {cited['date-released']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_workflow_runs_the_check_that_anybody_can_run() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    assert [step["run"] for step in jobs["check"]["steps"] if "run" in step] == [".ci/run"]
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert used and all(re.search(r"@(release/)?v\d+$", name) for name in used), used
+    assert jobs["publish"]["permissions"] == {"id-token": "write"} and jobs["build"]["if"].startswith("startsWith(")

@@ -24,6 +24,7 @@ from realm.cli import (
     evaluate,
     experiment,
     export,
+    init,
     quickstart,
     report,
     train,
@@ -123,6 +124,7 @@ def realm(
 
 
 app.command(epilog="Example: realm quickstart --fast")(quickstart.quickstart)
+app.command(epilog="Example: realm init returns --from questions.csv")(init.init)
 app.command(epilog="Example: realm collect configs/desk.yaml --set guidance.probability=1 --out runs/guided/bank")(
     collect.collect
 )

@@ -86,9 +86,11 @@ def ask(
             if as_json:
                 typer.echo(json.dumps({"question": text, "error": str(error)}))
             continue
-        if as_json:
+        if as_json:  # in ASCII: what a model wrote cannot act on the terminal
             for name, answer in answers.items():
-                typer.echo(json.dumps({"model": name, **_record(answer, show_prompt)}))
+                told = {"model": name, **asdict(answer)}
+                left = () if show_prompt else ("messages", "prompt")
+                typer.echo(json.dumps({key: value for key, value in told.items() if key not in left}))
         else:
             _show(answers, show_prompt)
     if failed:
@@ -106,12 +108,6 @@ def _lines() -> Iterator[str]:
             return
         if line.strip():
             yield line.strip()
-
-
-def _record(answer: Answer, prompt: bool) -> dict[str, object]:
-    """What `--json` tells of an answer; ASCII once it is written: what a model wrote cannot act on the terminal."""
-    found = asdict(answer)
-    return found if prompt else {name: value for name, value in found.items() if name not in ("messages", "prompt")}
 
 
 def _show(answers: dict[str, Answer], prompt: bool) -> None:
@@ -136,7 +132,8 @@ def _show(answers: dict[str, Answer], prompt: bool) -> None:
     if any(answer.routes for answer in answers.values()):
         add("routes", _routes)
     add("answer", lambda answer: "none" if answer.answer is None else printable_lines(answer.answer))
-    add("confidence", _confidence)
+    share = "{0.confidence:.0%} of {0.samples} sampled answers are the same"
+    add("confidence", lambda answer: "not told" if answer.confidence is None else share.format(answer))
     if any(answer.reasons or answer.truncated for answer in answers.values()):
         add("note", lambda answer: ", ".join((*answer.reasons, *["cut at its largest length"] * answer.truncated)))
     Console().print(table)
@@ -149,10 +146,3 @@ def _routes(answer: Answer) -> str:
     return printable_lines(
         "\n".join(f"{route.answer}, {how}: {route.text}" for route, how in zip(answer.routes, told, strict=False))
     )
-
-
-def _confidence(answer: Answer) -> str:
-    if answer.confidence is None:
-        return "not told"
-    same = round(answer.confidence * answer.samples)
-    return f"{answer.confidence:.0%}: {same} of {answer.samples} sampled answers are the same"

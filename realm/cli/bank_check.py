@@ -37,7 +37,7 @@ def label(
     from realm.bank.unreadable import sentences
 
     folder = BankFolder.open(bank)
-    settings, task = settings_of(config, overrides)
+    settings, task = settings_of("bank label", config, overrides)
     name = _verifier(folder, settings, task, verifier)
     choices = settings.task.choices if name == "choice" else []
     with verifier_pool(name, settings, workers) as pool, progress_bar("judging") as bar:
@@ -73,7 +73,7 @@ def validate(
     from realm.errors import DataError
 
     folder = BankFolder.open(bank)
-    settings, task = settings_of(config, overrides)
+    settings, task = settings_of("bank validate", config, overrides)
     asked = {q.id: q for split in task.splits() for q in task.rows(split)} if task else {}
     training = {question.id for question in task.rows("train")} if task else None
     counted: Counter[str] = Counter()

@@ -39,14 +39,18 @@ VerifierName = Annotated[
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of the slow verifiers.")]
 
 
-def settings_of(config: Path | None, overrides: list[str] | None) -> tuple[Config, Task | None]:
-    """The configuration, and its task where a configuration (a file or the folder of a run) was named."""
+def settings_of(command: str, config: Path | None, overrides: list[str] | None) -> tuple[Config, Task | None]:
+    """The configuration, and its task where a configuration (a file or the folder of a run) was named.
+
+    Raises:
+        ConfigError: see `realm.config.load_config` and `refuse_unread`.
+    """
+    from realm.cli.common import refuse_unread
     from realm.config import load_config
     from realm.tasks.registry import load_task
 
-    if config is not None and config.is_dir():
-        config = config / "config.yaml"
     settings = load_config(config, overrides or ())
+    refuse_unread(command if config is None else f"{command} --config", overrides or (), settings)
     return settings, load_task(settings) if config is not None else None
 
 

@@ -49,7 +49,7 @@ def import_bank(
     from realm.bank.unreadable import sentences
     from realm.exchange.importing import Source, gold_reader, import_file, known_questions
 
-    settings, task = settings_of(config, overrides)
+    settings, task = settings_of("bank import", config, overrides)
     judged = settings.bank.relabel if relabel is None else relabel
     source = Source(
         file,

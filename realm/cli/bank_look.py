@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from realm.cli.live import progress_bar
-
-if TYPE_CHECKING:
-    pass
 
 BankPath = Annotated[
     Path, typer.Argument(metavar="BANK", help="A bank's folder, or a JSONL file with `cots`.", show_default=False)

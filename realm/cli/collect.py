@@ -49,7 +49,7 @@ def collect(
     Exit code 0: nothing is owed any more. 3: samples are still owed, as the budget, refusals or failures kept them from
     coming. 2: a mistake to mend, or a teacher that cannot be asked.
     """
-    resolved = resolve(config, overrides)
+    resolved = resolve(config, overrides, command="collect")
 
     from realm.bank.folder import BankFolder
     from realm.cli.collect_show import CollectionView, print_bank, print_left, print_outlook, print_plan, print_samples

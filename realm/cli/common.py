@@ -39,17 +39,80 @@ Model = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped, or start it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
+_RUN = ("run.name", "run.dir", "run.seed")
+_BANK = ("bank.path", "bank.mapping", "bank.relabel")
+_JUDGING = ("task.choices", "task.verifier_timeout")
+#: What each command reads of the configuration; without a configuration that names the task, or with it. `routes.k` and
+#: `bank.samples` go wherever one is read: they are checked against each other.
+READ = {
+    "collect": (
+        *_RUN,
+        "task",
+        "teachers",
+        "collect",
+        "guidance",
+        "bank.path",
+        "bank.samples",
+        "routes.k",
+        "model.date",
+    ),
+    "train": ("run", "task", "model", "bank", "routes", "fade", "reward", "prompt", "training", "evaluation"),
+    "evaluate": (
+        *(*_RUN, "task", "model", *_BANK, "bank.samples", "routes", "prompt", "evaluation", "training.recipe"),
+        "training.rl.max_completion_length",
+    ),
+    "bank import": ("task.name", "task.verifier", "task.bad_rows", *_JUDGING, "bank.mapping", "bank.relabel"),
+    "bank import --config": ("run.seed", "task", "bank.mapping", "bank.relabel"),
+    "bank label": _JUDGING,
+    "bank label --config": ("run.seed", "task"),
+    "bank validate": _JUDGING,
+    "bank validate --config": ("run.seed", "task"),
+}
+#: Recipes whose teachers write for the student's errors read how these are asked, too.
+_ASKING = ("teachers", "guidance", "collect")
 
-def resolve(path: Path | None, overrides: Sequence[str] | None, *, model: str | None = None) -> Config:
+
+def refuse_unread(command: str, overrides: Sequence[str], config: Config) -> None:
+    """Raise `ConfigError` for a `--set` of what the command does not read: nothing would come of it."""
+    from realm.errors import ConfigError
+
+    def has(read: Sequence[str], key: str) -> bool:
+        return any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in read)
+
+    read = READ[command]
+    if command == "train" and config.training.sft.taught in ("tailored", "contrast"):
+        read = (*read, *_ASKING)
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if has(read, key):
+            continue
+        if key == "task.verifier":
+            instead = "give --verifier, or the task's file with --config"
+        elif f"{command} --config" in READ and has(READ[f"{command} --config"], key):
+            instead = "it does so with --config FILE only, the file of the task"
+        else:
+            readers = [f"realm {name}" for name, keys in READ.items() if "--config" not in name and has(keys, key)]
+            instead = f"it is read by {' and '.join(readers)}; leave it out here"
+        raise ConfigError(f"--set {text}: realm {command} does not read {key}: {instead}.")
+
+
+def resolve(
+    path: Path | None, overrides: Sequence[str] | None, *, model: str | None = None, command: str | None = None
+) -> Config:
     """The configuration of a command: file (or run folder), `--set`, `--model`; later ones win.
 
+    Args:
+        command: one of `READ`, which refuses what it would not read; None: everything is read.
+
     Raises:
-        ConfigError: see `realm.config.load_config`.
+        ConfigError: see `realm.config.load_config` and `refuse_unread`.
     """
     from realm.commands.configuring import load_config
     from realm.sections import PACKAGED_BASE
 
     config = load_config(path, overrides or ())
+    if command is not None:
+        refuse_unread(command, overrides or (), config)
     if model is not None:
         config.model.path = model
     if config.model.path == PACKAGED_BASE:

@@ -44,6 +44,8 @@ def show_probe(prepared: Prepared, pool: VerifierPool) -> None:
     span = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
     typer.echo(
         f"time     {found.seconds:.2g} s a step of RL, measured on two short ones; {span} for {steps} steps\n"
-        f"memory   {size(found.peak)} measured in them",
+        f"memory   {size(found.peak)} measured in them, on {found.completions} of a step's "
+        f"{prepared.config.training.rl.batch_size} completions and the prompts that came: the least that the run "
+        "needs, where the peak above is the most",
         err=True,
     )

@@ -30,7 +30,7 @@ def evaluate(
     the same routes for the same configuration. Prints a table, and writes evaluations.jsonl (one summary a line) and
     predictions.jsonl (every completion with its parts), config.yaml and meta.json. Without a bank there are no routes.
     """
-    resolved = resolve(config, overrides, model=model)
+    resolved = resolve(config, overrides, model=model, command="evaluate")
     trained = config / "model" if config is not None and config.is_dir() and model is None else None
     folder = out or resolved.run_path.with_name(f"{resolved.run.name}-evaluation")
     fresh(folder / "evaluations.jsonl", overwrite)  # before the libraries, which take seconds

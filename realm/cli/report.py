@@ -14,7 +14,7 @@ def report(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN", help="Folder of a training run, of a quickstart, of an experiment, or of a bank."
+            metavar="RUN", help="Folder of a training run, of an experiment (a quickstart is one), or of a bank."
         ),
     ],
     other: Annotated[

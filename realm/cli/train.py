@@ -55,12 +55,12 @@ def train(
     Hugging Face format (model/) and report.html. Ctrl-C saves a checkpoint first; a stopped or killed run goes on with
     --resume, which also starts a run that is not there yet: one command for a job that may be queued again.
     """
-    resolved = resolve(config, overrides, model=model)
+    resolved = resolve(config, overrides, model=model, command=None if show_config else "train")
     place_run(resolved, out)
     if show_config:
         from realm.cli.show import annotate
 
-        typer.echo(annotate(resolved), nl=False)
+        typer.echo(annotate(resolved, given=config is not None), nl=False)
         return
 
     from realm.run import RunFolder

@@ -86,7 +86,8 @@ def make_scripted(wanted: Wanted) -> ScriptedTeacher:
     if not isinstance(task, DeskTask):
         raise ConfigError(
             f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
-            "name another teacher, or give bank.path a file or folder of CoTs instead."
+            "fill in the section `teachers` with one of your own (kind: openai, model, base_url), or give bank.path a "
+            "file or folder of CoTs instead."
         )
     return ScriptedTeacher(task, seed, name) if mistakes is None else ScriptedInstructor(mistakes, task, seed, name)
 

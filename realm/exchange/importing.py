@@ -433,8 +433,8 @@ def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
     covered = sum(bool(bank.routes(question.id)) for question in questions)
     if not covered:
         raise DataError(
-            f"{path}: holds no labelled CoT for any of the {len(questions)} training questions of {task.name}; "
-            "its question ids must be those of the task."
+            f"{path}: holds no labelled CoT for any of the {len(questions)} training questions of "
+            f"{config.task.called}; its question ids must be those of the task."
         )
     if covered < len(questions):
         _LOG.info("%s: CoTs for %d of %d training questions", path, covered, len(questions))

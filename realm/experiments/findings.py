@@ -245,10 +245,13 @@ def _gap(results: Results, best: str, found: Outcomes) -> list[str]:
     if len(rows) > 1:
         ends = sorted(rows.values(), key=lambda row: row.mean)
         low, high = ends[0], ends[-1]
-        text += (
-            f"; over the arms this gap goes from {points(low.mean)} ({low.arm}) to {points(high.mean)} "
-            f"points ({high.arm})"
-        )
+        if points(low.mean) == points(high.mean):
+            text += "; over the arms this gap is the same"
+        else:
+            text += (
+                f"; over the arms this gap goes from {points(low.mean)} ({low.arm}) to {points(high.mean)} "
+                f"points ({high.arm})"
+            )
     asked = [row for row in results.gap_pairs if row.split == split]
     sure = [row for row in asked if row.p_corrected < LEVEL]
     differ = (

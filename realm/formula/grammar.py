@@ -114,13 +114,10 @@ class _Grammar(Expressions):
         kind = ""
         if self._is(",", ";", "\ue000"):
             kind = self._next().text
-        if self._now.kind == "word" and self._now.text.casefold() in ("and", "or") and not self._is_last():
+        if self._now.kind == "word" and self._now.text.casefold() in ("and", "or") and self._ahead().kind != "stop":
             kind = self._next().text.casefold()
             self._take(",")
         return kind
-
-    def _is_last(self) -> bool:
-        return self._ahead().kind == "stop"
 
     def collection(self) -> Value:
         self._deeper()
@@ -140,7 +137,7 @@ class _Grammar(Expressions):
             return items[0]
         for separator in (";", "or"):
             # Several solutions of several unknowns each: x = 1, y = 2; x = 3, y = 4
-            if separator in separators and set(separators) - {separator} and any(map(_names_value, items)):
+            if separator in separators and set(separators) - {separator} and any(item[0] == "assign" for item in items):
                 groups: list[list[Value]] = [[items[0]]]
                 for item, sign in zip(items[1:], separators, strict=True):
                     if sign == separator:
@@ -425,10 +422,6 @@ def _without_degrees(value: Value) -> tuple[Value, bool]:
     if value[0] == "neg" and value[1][0] == "deg":
         return ("neg", value[1][1]), True
     return value, False
-
-
-def _names_value(item: Value) -> bool:
-    return bool(item[0] == "assign")
 
 
 def _is_name(value: Value) -> bool:

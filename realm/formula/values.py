@@ -184,10 +184,6 @@ class _Evaluation:
     def _is_noise(self, number: Any, size: Any) -> bool:
         return abs(number) <= size * self._mp.mpf(10) ** -_NOISE
 
-    def _small(self, number: Any) -> None:
-        if abs(number) > _LARGEST:
-            raise NoScalarError("too large to compare")
-
     def _power(self, base: Value, exponent: Value) -> _Sized:
         mp = self._mp
         (one, size), (two, size_two) = self.of(base), self.of(exponent)
@@ -226,8 +222,8 @@ class _Evaluation:
         numbers = [number for number, _ in found]
         size = max(size for _, size in found)
         x = numbers[0]
-        if name not in _RELATIVE and name not in ("ln", "log"):
-            self._small(size)
+        if name not in _RELATIVE and name not in ("ln", "log") and abs(size) > _LARGEST:
+            raise NoScalarError("too large to compare")
         try:
             if name in ("floor", "ceil"):
                 near = mp.nint(mp.re(x))

@@ -7,7 +7,7 @@ from typing import Any
 
 from realm.display import printable
 from realm.pages.charts import Dot, Row, dot_chart, whole_percent
-from realm.pages.figures import NARROW, WIDE, Figure
+from realm.pages.figures import Figure, both
 from realm.pages.svg import interval, padded, percent
 
 #: Rows of one chart; of more groups the largest are shown.
@@ -32,21 +32,11 @@ def error_figures(found: Mapping[str, Any]) -> list[Figure]:
     domain = padded([edge for edge in edges if edge is not None], floor=0.0, ceiling=1.0, step=0.1)
     figures = []
     for title, lines in rows.items():
-        drawings = [
-            dot_chart(
-                lines,
-                width=width,
-                summary=f"Error ratio {title.lower()}",
-                domain=domain,
-                axis=whole_percent,
-                rule=found["error_ratio"],
-                rule_name="all",
-                notes="CoTs",
-            )
-            for width in (WIDE, NARROW)
-        ]
         left_out = len(named[title]) - len(shown[title])
-        figures.append(Figure(f"{title}{f' (the {MOST} largest; {left_out} more)' if left_out > 0 else ''}", *drawings))
+        more = f" (the {MOST} largest; {left_out} more)" if left_out > 0 else ""
+        summary, rule = f"Error ratio {title.lower()}", found["error_ratio"]
+        how = {"domain": domain, "axis": whole_percent, "rule": rule, "rule_name": "all", "notes": "CoTs"}
+        figures.append(both(f"{title}{more}", dot_chart, lines, summary=summary, **how))
     return figures
 
 
@@ -85,13 +75,9 @@ def agreement_figures(patterns: Mapping[str, Any]) -> list[Figure]:
             row for part, caption in sets[name].items() if test for row in [_agreement_row(caption, test[part])] if row
         ]
         if rows:
-            wide, narrow = (
-                dot_chart(
-                    rows, width=width, summary=title, domain=(0.0, 1.0), axis=whole_percent, notes="found", joined=True
-                )
-                for width in (WIDE, NARROW)
-            )
-            figures.append(Figure(title, wide, narrow, note="solid: found, hollow: by independent errors"))
+            how = {"domain": (0.0, 1.0), "axis": whole_percent, "notes": "found", "joined": True}
+            note = "solid: found, hollow: by independent errors"
+            figures.append(both(title, dot_chart, rows, summary=title, note=note, **how))
     return figures
 
 

@@ -32,6 +32,7 @@ from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section
 from realm.student.load import is_hub_name, resolve
 from realm.student.prompts import make_wording
 from realm.tasks.base import Task
+from realm.tasks.hub import HUB
 
 #: File of the card, and the key of its front matter below which the prompt is.
 CARD, KEY = "README.md", "realm"
@@ -150,7 +151,9 @@ def card(run: Path, config: Config, task: Task) -> str:
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
     stats, meta = read_row(run, BankStats), read_row(run, Meta)
     base, licence = config.model.path, license_of(config.model.path)
+    read = (re.match(rf"{HUB}([\w.-]+/[\w.-]+)", path or "") for path in (config.task.path, config.task.test_path))
     data = ModelCardData(
+        datasets=sorted({found[1] for found in read if found and not Path(found[1]).exists()}) or None,
         base_model=base if is_hub_name(base) else None,
         license=licence if _LICENSE.fullmatch(licence) else None,
         library_name="transformers",
@@ -173,9 +176,9 @@ def card(run: Path, config: Config, task: Task) -> str:
     )
     data[KEY] = asked.model_dump()
     learned = stats is not None and any(stage.k or stage.kind == "sft" for stage in stages)
-    # What is filled in is escaped by `code` and `block`: a card is Markdown, not HTML.
+    # What is filled in is escaped by `code`, `block` and `literal`: a card is Markdown, not HTML.
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    pages.filters |= {"code": _code, "block": _block}
+    pages.filters |= {"code": _code, "block": _block, "literal": ascii}
     text = pages.get_template("card.md").render(
         head=data.to_yaml(),
         config=config,
@@ -189,7 +192,6 @@ def card(run: Path, config: Config, task: Task) -> str:
         teachers=_teachers(stats, config) if stats and learned else [],
         figures="\n".join(_figures(rows).to_markdown()),
         form=target("its reasoning", "its answer", None, asked.prompt.tags()),
-        program=program(asked, bool(template)),
     )
     return f"{text}\n"
 
@@ -213,35 +215,6 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
         name = "base" if row.stage == "base" else "this model"
         found.append((None, name, [_code(row.split), str(row.routes), str(row.n), accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
-
-
-def program(asked: Surface, chat: bool) -> str:
-    """How the model is asked with transformers alone: a program that reads nothing of this package.
-
-    Texts stand in it as literals of one line, so that none of them can end the block around it.
-
-    Args:
-        chat: the model has a chat template.
-    """
-    kind = "PreTrainedTokenizerFast" if asked.model.tokenizer == "file" else "AutoTokenizer"
-    system = f'{{"role": "system", "content": {asked.system!a}}}, ' if asked.system else ""
-    given = f", **{asked.model.template_arguments!a}" if asked.model.template_arguments else ""
-    arguments = f'messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"{given}'
-    plain = '"".join(message["content"] + "\\n\\n" for message in messages), return_tensors="pt"'
-    read = f"tokenizer.apply_chat_template(\n    {arguments}\n)" if chat else f"tokenizer(\n    {plain}\n)"
-    return f"""\
-from transformers import AutoModelForCausalLM, {kind}
-
-name = "."  # this folder, or its name on the Hub
-tokenizer = {kind}.from_pretrained(name)
-model = AutoModelForCausalLM.from_pretrained(name)
-question = "Your question."
-user = {asked.user!a}.replace("{_QUESTION}", question)
-messages = [{system}{{"role": "user", "content": user}}]
-inputs = {read}
-output = model.generate(**inputs, max_new_tokens={asked.max_tokens}, do_sample=False, repetition_penalty=1.0)
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]))
-"""
 
 
 def _template(folder: Path) -> str:

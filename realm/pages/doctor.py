@@ -18,11 +18,13 @@ from realm.pages.doctor_case import MIN_ROWS, Case, Finding, Weight
 
 #: In the order in which findings of one weight are told.
 CHECKS: tuple[Callable[[Case], Finding | None], ...] = (
-    state.failed, state.unfinished, state.not_a_number, course.never_right, course.truncated, course.parse_failures,
-    state.verifier, state.unreadable, course.fade, course.no_spread, course.entropy, course.divergence, course.too_fast,
-    course.early_peak, course.copies, state.dropped, state.bank_unreadable, state.bank, state.autonomy,
-    course.length,
+    state.failed, state.unfinished, state.not_a_number, course.nothing_read, course.never_right, course.truncated,
+    course.parse_failures, state.verifier, state.unreadable, course.fade, course.no_spread, course.entropy,
+    course.divergence, course.too_fast, course.early_peak, course.copies, state.dropped,
+    state.bank_unreadable, state.bank, state.autonomy, course.length,
 )  # fmt: skip
+#: What follows where nothing was read at all.
+_FOLLOWS = ("never_right", "truncated", "parse_failures", "unreadable", "no_spread")
 _WEIGHTS: tuple[Weight, ...] = ("broken", "harmful", "hint")
 
 
@@ -42,6 +44,8 @@ def diagnose(report: Report, now: float | None = None) -> list[Diagnosis]:
 
 def _examine(case: Case) -> Diagnosis:
     findings = [found for check in CHECKS if (found := check(case)) is not None]
+    if any(finding.check == "nothing_read" for finding in findings):
+        findings = [finding for finding in findings if finding.check not in _FOLLOWS]
     findings.sort(key=lambda finding: _WEIGHTS.index(finding.weight))
     notes = []
     if case.run.meta.evaluated is not None:

@@ -5,13 +5,39 @@ from __future__ import annotations
 import math
 from statistics import fmean, pvariance
 
+from realm.bank.unreadable import quoted
 from realm.pages.data import Result
 from realm.pages.doctor_case import MIN_ROWS, Case, Finding
+from realm.rows.training import Sampled
+from realm.run_rows import read_rows
 
 
 def _never_right(case: Case) -> bool:
     found = case.values("accuracy")
     return len(found) >= MIN_ROWS and max(found) == 0.0
+
+
+def nothing_read(case: Case) -> Finding | None:
+    """Hardly an answer was read, and no group held two rewards: nothing was learned, however short the run."""
+    read = [fmean(found) for name in ("parse_failures", "unreadable_answers") if (found := case.values(name))]
+    equal = case.values("zero_spread_groups")
+    if not read or not equal or max(read) < 0.95 or fmean(equal) < 0.95 or max(case.values("accuracy"), default=0.0):
+        return None
+    cut = fmean(case.values("truncated") or [0.0])
+    wrote = next((item.text for row in read_rows(case.run.folder, Sampled, []) for item in row.completions), "")
+    length = case.told("training.rl.max_completion_length")
+    room = f" {cut:.0%} of the completions were cut: give them room first, {length}."
+    sft = "more of it" if case.run.stage_steps("sft") else "training.recipe realm-r1"
+    return Finding(
+        "nothing_read",
+        "broken",
+        f"{max(read):.0%} of the answers could not be read, and in {fmean(equal):.0%} of the groups all rewards were "
+        f"equal: RL has taught nothing.{f' The student writes, e.g., {quoted(wrote)}.' if wrote.strip() else ''}",
+        f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')}), or show an "
+        f"example of it in prompt.system; a stronger model.path may know it already.{room if cut >= 0.05 else ''}",
+        ("training.recipe", "training.sft.steps", "prompt.system", "training.rl.max_completion_length", "model.path"),
+        {"unread": max(read), "zero_spread_groups": fmean(equal), "truncated": cut},
+    )
 
 
 def never_right(case: Case) -> Finding | None:

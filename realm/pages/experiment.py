@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from realm.display import printable
 from realm.pages import experiment_tables as tables
-from realm.pages.experiment_data import MOST_KINDS, Experiment, read_experiment
+from realm.pages.experiment_data import MOST_KINDS, Experiment, paragraph, read_experiment, shown
 from realm.pages.experiment_figures import (
     bank_figures,
     curve_figures,
@@ -54,17 +54,18 @@ def write_experiment_figure(results: Results, stem: Path) -> tuple[Path, Path]:
     """Write the one picture of an experiment as `<stem>.svg` and `<stem>.png`; arguments and errors as of the page."""
     found = read_experiment(results)
     note = "hollow is without routes, solid with routes; bars are 95 % intervals, small dots single seeds"
-    return save(standalone(*sheet_figures(found), note="bars are 95 % intervals" if found.banks else note), stem)
+    return save(
+        standalone(*sheet_figures(found), note="bars are 95 % intervals" if found.results.banks else note), stem
+    )
 
 
 def page_context(found: Experiment) -> dict[str, Any]:
     """Everything that the template fills in."""
     context: dict[str, Any] = {
-        "title": found.title,
+        "title": printable(found.results.title, 200),
         "subtitle": _subtitle(found),
-        "question": found.question,
-        "finding": _first_sentence(found.finding),
-        "fast": found.results.fast,
+        "question": paragraph(found.results.question),
+        "finding": _first_sentence(paragraph(found.results.finding)),
         "words": words(found),
         "headline_figures": headline_figures(found),
         "key": Markup("Blue {} is without routes, orange {} with routes.").format(
@@ -119,8 +120,7 @@ def _first_sentence(text: str) -> tuple[str, str]:
 
 
 def _subtitle(found: Experiment) -> str:
-    cut = f"the first {len(found.arms)} of " if found.all_arms > len(found.arms) else ""
-    parts = [f"realm experiment {found.name}", f"{cut}{found.all_arms} arms"]
+    parts = [f"realm experiment {shown(found.results.name)}", f"{len(found.arms)} arms"]
     parts.append("one seed" if found.seeds == 1 else f"{found.seeds} seeds")
     return " · ".join(parts)
 

@@ -100,7 +100,7 @@ def _arm_dots(found: Experiment, arm: str, measure: Measure) -> list[Dot]:
 
 def sheet_figures(found: Experiment) -> list[Figure]:
     """What one picture shows of an experiment: a panel for every split, or of banks the gain beside the gap."""
-    if found.banks:
+    if found.results.banks:
         return bank_figures(found)
     figures = []
     for split in dict.fromkeys(one.split for one in found.measures):
@@ -161,10 +161,10 @@ def _how(routes: bool) -> str:
 
 def curve_figures(found: Experiment) -> list[Figure]:
     """Accuracy over training, a panel per arm on common axes: every seed faint, their mean on top."""
-    if not found.curves:
+    if not found.results.curves:
         return []
-    steps = [step for curve in found.curves for step, _ in curve.points]
-    y_range = share_domain([accuracy for curve in found.curves for _, accuracy in curve.points])
+    steps = [step for curve in found.results.curves for step, _ in curve.points]
+    y_range = share_domain([accuracy for curve in found.results.curves for _, accuracy in curve.points])
     figures = []
     for arm in found.arms:
         series = [one for routes in (False, True) if (one := _course(found, arm, routes))]
@@ -185,7 +185,7 @@ def curve_figures(found: Experiment) -> list[Figure]:
 
 
 def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
-    curves = [curve for curve in found.curves if curve.arm == arm and curve.measure == _how(routes)]
+    curves = [curve for curve in found.results.curves if curve.arm == arm and curve.measure == _how(routes)]
     at: dict[float, list[float]] = {}
     for curve in curves:
         for step, accuracy in curve.points:
@@ -209,10 +209,10 @@ def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
 
 def pair_figures(found: Experiment) -> list[Figure]:
     """The differences between arms, a panel per measure on a common scale, with the corrected p of each."""
-    domain = common_domain([edge for pair in found.pairs for edge in (pair.low, pair.high)])
+    domain = common_domain([edge for pair in found.results.pairs for edge in (pair.low, pair.high)])
     figures = []
     for measure in found.measures:
-        pairs = [pair for pair in found.pairs if pair.measure == measure.name]
+        pairs = [pair for pair in found.results.pairs if pair.measure == measure.name]
         effects = [_effect(found, pair, measure.routes) for pair in pairs]
         if effects:
             figures.append(forest(measure.label, effects, domain, f"Differences, {measure.label}"))
@@ -232,11 +232,11 @@ def _effect(found: Experiment, pair: Pair | GapPair, routes: bool) -> Effect:
 
 def gap_pair_figures(found: Experiment) -> list[Figure]:
     """The differences between the autonomy gaps of arms, a panel per split on a common scale."""
-    edges = [edge for pair in found.gap_pairs for edge in (pair.low, pair.high)]
+    edges = [edge for pair in found.results.gap_pairs for edge in (pair.low, pair.high)]
     domain = common_domain(edges, most=2.0)
     figures = []
-    for split in sorted({pair.measure for pair in found.gap_pairs}, key=split_order):
-        effects = [_effect(found, pair, True) for pair in found.gap_pairs if pair.measure == split]
+    for split in sorted({pair.measure for pair in found.results.gap_pairs}, key=split_order):
+        effects = [_effect(found, pair, True) for pair in found.results.gap_pairs if pair.measure == split]
         title = split_title(shown(split))
         figures.append(forest(title, effects, domain, f"Differences of autonomy gaps, {title}"))
     return figures
@@ -244,9 +244,9 @@ def gap_pair_figures(found: Experiment) -> list[Figure]:
 
 def bank_figures(found: Experiment) -> list[Figure]:
     """Of the kind `bound`: the gap of every bank, the smallest on top, and the gain of wrong routes beside it."""
-    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline.name}
+    gains = {(pair.arm, pair.against): pair for pair in found.results.pairs if pair.measure == found.headline.name}
     gaps, effects = [], []
-    for row in sorted(found.banks, key=lambda row: row.gap):
+    for row in sorted(found.results.banks, key=lambda row: row.gap):
         gain = gains.get(row.pair)
         if gain is not None:
             gaps.append(Effect(shown(row.name), WITHOUT, row.gap, row.low, row.high))
@@ -258,12 +258,12 @@ def bank_figures(found: Experiment) -> list[Figure]:
 
 def gap_figures(found: Experiment) -> list[Figure]:
     """The autonomy gap of every arm, a panel per split on a common scale."""
-    domain = common_domain([edge for gap in found.gaps for edge in (gap.mean, gap.low, gap.high)])
+    domain = common_domain([edge for gap in found.results.gaps for edge in (gap.mean, gap.low, gap.high)])
     figures = []
-    for split in sorted({gap.split for gap in found.gaps}, key=split_order):
+    for split in sorted({gap.split for gap in found.results.gaps}, key=split_order):
         effects = [
             Effect(shown(gap.arm), arm_style(found, gap.arm, True), gap.mean, gap.low, gap.high)
-            for gap in found.gaps
+            for gap in found.results.gaps
             if gap.split == split
         ]
         title = split_title(shown(split))

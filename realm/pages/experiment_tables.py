@@ -38,12 +38,14 @@ def _outcome(cell: Accuracy | None) -> Cell:
 
 def pair_table(found: Experiment) -> Table | None:
     """The differences asked for, a column for every measure."""
-    return _differences(found, found.pairs, {one.name: one.label for one in found.measures})
+    return _differences(found, found.results.pairs, {one.name: one.label for one in found.measures})
 
 
 def gap_pair_table(found: Experiment) -> Table | None:
     """The differences between the autonomy gaps of arms, a column for every split."""
-    return _differences(found, found.gap_pairs, {pair.measure: shown(pair.measure) for pair in found.gap_pairs})
+    return _differences(
+        found, found.results.gap_pairs, {pair.measure: shown(pair.measure) for pair in found.results.gap_pairs}
+    )
 
 
 def _differences(found: Experiment, pairs: Sequence[Pair | GapPair], columns: Mapping[str, str]) -> Table | None:
@@ -67,10 +69,10 @@ def _difference(pair: Pair | GapPair) -> Value:
 def gap_table(found: Experiment) -> Table | None:
     """The autonomy gap of every arm, bold where its interval leaves out zero."""
     rows: dict[str, dict[str, Cell]] = {}
-    for gap in found.gaps:
+    for gap in found.results.gaps:
         apart = gap.low > 0 or gap.high < 0
         rows.setdefault(gap.arm, {})[gap.split] = Value(gap.mean, gap.low, gap.high, signed=True, bold=apart)
-    return _by_column(found, rows, dict.fromkeys(gap.split for gap in found.gaps))
+    return _by_column(found, rows, dict.fromkeys(gap.split for gap in found.results.gaps))
 
 
 def _by_column(found: Experiment, rows: Mapping[str, Mapping[str, Cell]], columns: Iterable[str]) -> Table | None:
@@ -91,14 +93,14 @@ def kind_table(found: Experiment, most: int | None = None) -> Table | None:
 
 def judging_table(found: Experiment) -> Table | None:
     """How every arm reads the routes it is shown."""
-    splits = dict.fromkeys(row.split for row in found.judging)
+    splits = dict.fromkeys(row.split for row in found.results.judging)
     names: dict[str, Callable[[Judging], Cell]] = {
         "same_err": _same_err,
         "scoring accuracy": lambda row: _share(row.scoring_accuracy),
         "AUROC": lambda row: decimals(row.auroc),
     }
     rows: dict[str, dict[str, Judging]] = {}
-    for row in found.judging:
+    for row in found.results.judging:
         rows.setdefault(row.arm, {})[row.split] = row
     columns = [f"{title}, {shown(split)}" for title in names for split in splits]
     cells = {
@@ -120,9 +122,9 @@ def _same_err(row: Judging) -> Cell:
 def training_table(found: Experiment) -> Table | None:
     """Validation accuracy at the start, at its best and at the end, and the step at which it is shown to be below."""
     rows: dict[str, dict[str, Course]] = {}
-    for row in found.training:
+    for row in found.results.training:
         rows.setdefault(row.arm, {})[row.measure] = row
-    ways = dict.fromkeys(row.measure for row in found.training)
+    ways = dict.fromkeys(row.measure for row in found.results.training)
     columns = [f"{part}, {shown(way)}" for way in ways for part in ("start", "best", "end", "falls from")]
     cells = {arm: [cell for way in ways for cell in _course(each.get(way))] for arm, each in rows.items()}
     return _table(found, columns, cells)
@@ -140,16 +142,16 @@ def _course(row: Course | None) -> list[Cell]:
 def shown_table(found: Experiment) -> Table | None:
     """What the RL prompts of every arm showed."""
     rows: dict[str, list[Cell]] = {
-        row.arm: [decimals(row.routes), Value(row.wrong), decimals(row.dropped)] for row in found.shown
+        row.arm: [decimals(row.routes), Value(row.wrong), decimals(row.dropped)] for row in found.results.shown
     }
     return _table(found, ["routes", "wrong", "dropped"], rows)
 
 
 def banks_table(found: Experiment) -> Table | None:
     """The banks of an experiment of the kind `bound`, each with the gain of its wrong routes."""
-    gains = {(pair.arm, pair.against): pair for pair in found.pairs if pair.measure == found.headline.name}
+    gains = {(pair.arm, pair.against): pair for pair in found.results.pairs if pair.measure == found.headline.name}
     rows: list[TableRow] = []
-    for row in found.banks:
+    for row in found.results.banks:
         gain = gains.get(row.pair)
         cells: list[Cell] = [
             Value(row.teacher),
@@ -171,7 +173,7 @@ def cost_table(found: Experiment) -> Table | None:
     """What each arm used, as the mean over its seeds."""
     rows: dict[str, list[Cell]] = {}
     for arm in found.arms:
-        costs = [row for row in found.cost if row.arm == arm]
+        costs = [row for row in found.results.cost if row.arm == arm]
         if costs:
             seconds = _mean(costs, "seconds")
             time = "" if seconds is None else duration(seconds)
@@ -192,7 +194,8 @@ def cost_by_seed(found: Experiment) -> Table | None:
     """What each training used."""
     keys = (*_COSTS, "seconds")
     rows: list[TableRow] = [
-        (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key)) for key in keys)]) for row in found.cost
+        (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key)) for key in keys)])
+        for row in found.results.cost
     ]
     return Table(["", "seed", *(key.replace("_", " ") for key in keys)], [("", rows)]) if rows else None
 
@@ -200,9 +203,8 @@ def cost_by_seed(found: Experiment) -> Table | None:
 def settings_table(found: Experiment) -> Table | None:
     """What each arm sets; the columns are the settings in which arms differ."""
     keys = dict.fromkeys(key for chosen in found.arms.values() for key in chosen)
-    rows = {arm: [_setting(chosen[key]) if key in chosen else "" for key in keys] for arm, chosen in found.arms.items()}
+    texts = {
+        arm: {key: v if isinstance(v, str) else repr(v) for key, v in found.arms[arm].items()} for arm in found.arms
+    }
+    rows = {arm: [printable(each.get(key, ""), _MOST_VALUE) for key in keys] for arm, each in texts.items()}
     return _table(found, map(shown, keys), rows) if keys else None
-
-
-def _setting(value: object) -> str:
-    return printable(value if isinstance(value, str) else repr(value), _MOST_VALUE)

@@ -110,7 +110,8 @@ def _block(figure: Figure) -> tuple[float, float, Markup]:
     if figure.note:
         texts.append(label(0, _LINE * (len(texts) + 0.6), figure.note, "tick"))
     top = _LINE * len(texts) + 4
-    inner = element("g", Markup(_inner(figure.drawing)), transform=f"translate(0 {top})")
+    inside = figure.drawing[figure.drawing.index(">") + 1 : figure.drawing.rindex("</svg>")]
+    inner = element("g", Markup(inside), transform=f"translate(0 {top})")
     return width, top + height, Markup("").join([*texts, inner])
 
 
@@ -119,11 +120,6 @@ def _outside(drawing: str) -> tuple[float, float, str]:
     found = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]* aria-label="([^"]*)"', drawing)
     assert found is not None
     return float(found[1]), float(found[2]), html.unescape(found[3])
-
-
-def _inner(drawing: str) -> str:
-    """What is inside the outermost element."""
-    return drawing[drawing.index(">") + 1 : drawing.rindex("</svg>")]
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from markupsafe import Markup
 
@@ -16,7 +17,6 @@ from realm.pages.charts import (
     line_chart,
     plain_number,
     said,
-    said_gain,
     share_domain,
     smooth,
     thin,
@@ -30,12 +30,11 @@ from realm.pages.data import (
     split_title,
 )
 from realm.pages.palette import style_of
-from realm.pages.svg import MINUS, padded, percent
+from realm.pages.svg import padded
 
 #: Rows shown of a chart or table whose number the data decide.
 MOST_KINDS = 24
 WIDE, NARROW = 530, 348
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,12 @@ class Figure:
     drawing: Markup
     narrow: Markup | None = None
     note: str = ""
+
+
+def both(title: str, draw: Callable[..., Markup], *data: object, note: str = "", **how: Any) -> Figure:
+    """A panel for wide and for narrow screens: `draw` is called with `data`, `how` and the width of each."""
+    wide, narrow = (draw(*data, width=width, **how) for width in (WIDE, NARROW))
+    return Figure(title, wide, narrow, note)
 
 
 # Final figures -------------------------------------------------------------------------------------------------------
@@ -127,20 +132,9 @@ def training_figures(report: Report) -> list[Figure]:
         if not any(one.line for one in series):
             continue
         title = "With routes" if with_routes else "Without routes"
-        drawings = [
-            line_chart(
-                series,
-                width=width,
-                height=height,
-                summary=f"Validation accuracy over training, {title.lower()}",
-                x_title="optimizer step",
-                y_range=y_range,
-                x_range=x_range,
-                y_format=whole_percent,
-            )
-            for width, height in ((WIDE, 310), (NARROW, 260))
-        ]
-        figures.append(Figure(title, *drawings))
+        summary = f"Validation accuracy over training, {title.lower()}"
+        how: dict[str, Any] = {"summary": summary, "x_title": "optimizer step", "y_range": y_range, "x_range": x_range}
+        figures.append(both(title, line_chart, series, height=290, y_format=whole_percent, **how))
     return figures
 
 
@@ -172,35 +166,19 @@ def fade_figures(report: Report) -> list[Figure]:
     fading = [replace(one, over=index > 0) for index, one in enumerate(fading)]
     figures = []
     if fading:
+        how: dict[str, Any] = {"height": 230, "x_title": "training progress τ", "y_range": (0, 1), "x_range": (0, 1)}
         summary = "Probability p of external CoTs over training progress"
-        charts = [
-            line_chart(
-                fading,
-                width=w,
-                height=230,
-                summary=summary,
-                x_title="training progress τ",
-                y_range=(0, 1),
-                x_range=(0, 1),
-            )
-            for w in (WIDE, NARROW)
-        ]
-        figures.append(Figure("Probability p(τ) that a route is kept", *charts))
+        figures.append(both("Probability p(τ) that a route is kept", line_chart, fading, summary=summary, **how))
     if held:
         y_range = (0.0, max([value for one in held for _, value in one.raw] + [1.0]))
-        charts = [
-            line_chart(
-                held,
-                width=w,
-                height=230,
-                summary="Routes per prompt over training",
-                x_title="optimizer step",
-                y_range=y_range,
-                x_range=step_range(held),
-            )
-            for w in (WIDE, NARROW)
-        ]
-        figures.append(Figure("Routes per prompt, mean", *charts))
+        more: dict[str, Any] = {
+            "height": 230,
+            "x_title": "optimizer step",
+            "y_range": y_range,
+            "x_range": step_range(held),
+        }
+        summary = "Routes per prompt over training"
+        figures.append(both("Routes per prompt, mean", line_chart, held, summary=summary, **more))
     return figures
 
 
@@ -278,37 +256,3 @@ def _step(top: float) -> float:
         if top <= 8 * step:
             return step
     return top / 4
-
-
-def kind_figures(run: Run) -> list[Figure]:
-    """Gain over the base by kind of question, on the validation questions without routes."""
-    course = [row for _, row in validation_course(run, False)]
-    if len(course) < 2 or course[0].stage != "base" or not course[0].by_kind or not course[-1].by_kind:
-        return []
-    base, trained, style = course[0].by_kind, course[-1].by_kind, style_of(run.name, [run.name])
-    title = f"Validation, {run.name}"
-    kinds = sorted(base, key=lambda kind: (-base[kind].n, kind))[:MOST_KINDS]
-    rows, edges = [], [0.0]
-    for kind in kinds:
-        n, before = base[kind].n, base[kind].accuracy
-        dots = []
-        if kind in trained:
-            after = trained[kind].accuracy
-            half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
-            gain = after - before
-            edges += [gain - half, gain + half]
-            hover = said_gain(run.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
-            dots.append(Dot(style, gain, gain - half, gain + half, True, hover))
-        rows.append(Row(kind or "no kind", dots, note=str(n)))
-    drawing = dot_chart(
-        rows,
-        width=NARROW,
-        summary=f"Gain over the base by kind of question, {title}",
-        domain=padded(edges, floor=-1.0, ceiling=1.0, step=0.1),
-        axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
-        rule=0.0,
-        notes="questions",
-        dodge=True,
-    )
-    more = f" (the {len(kinds)} largest of {len(base)} kinds)" if len(base) > len(kinds) else ""
-    return [Figure(title + more, drawing)]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markupsafe import Markup
-
 from realm.pages.calibration import Bin, Calibration, calibrate, judged_routes
 from realm.pages.charts import Point, Series, line_chart, said, whole_percent
 from realm.pages.data import Report, split_order, split_title
-from realm.pages.figures import NARROW, WIDE, Figure, rl_rows, smoothed, step_range, validation_course
+from realm.pages.figures import NARROW, Figure, both, rl_rows, smoothed, step_range, validation_course
 from realm.pages.palette import style_of
 from realm.pages.svg import interval, percent
-from realm.pages.table import Table, TableRow
-from realm.pages.tables import cell
+from realm.pages.table import Cell, Count, Noted, Table, TableRow
+from realm.text import between
 
 #: By split, every model's (name, calibration).
 Calibrations = dict[str, list[tuple[str, Calibration]]]
@@ -66,12 +64,12 @@ def calibration_table(found: Calibrations, names: Sequence[str]) -> Table:
     for split, models in found.items():
         rows: list[TableRow] = []
         for name, one in models:
-            cells: list[Markup | str] = [
-                cell(f"{one.brier:.3f}", f"{one.brier_low:.3f} to {one.brier_high:.3f}"),
+            cells: list[Cell] = [
+                Noted(f"{one.brier:.3f}", between(one.brier_low, one.brier_high, "{:.3f}".format)),
                 "none" if one.auroc is None else f"{one.auroc:.3f}",
                 percent(one.accuracy),
                 "none" if one.error is None else f"{one.error:.3f}",
-                f"{one.n:,}".replace(",", "\u202f"),
+                Count(one.n),
                 str(one.missing),
             ]
             rows.append((style_of(name, names), name, cells))
@@ -103,10 +101,11 @@ def copying_figures(report: Report) -> list[Figure]:
     for title, series in panels:
         if not series:
             continue
-        drawings = [
-            line_chart(
+        figures.append(
+            both(
+                title,
+                line_chart,
                 series,
-                width=width,
                 height=240,
                 summary=f"same_err over training. {title}",
                 x_title="optimizer step",
@@ -114,7 +113,5 @@ def copying_figures(report: Report) -> list[Figure]:
                 x_range=step_range(series),
                 y_format=whole_percent,
             )
-            for width in (WIDE, NARROW)
-        ]
-        figures.append(Figure(title, *drawings))
+        )
     return figures

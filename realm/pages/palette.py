@@ -12,7 +12,9 @@ A colour has two shades on each ground. Lines and markers keep Okabe and Ito's v
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from realm.recipes import RECIPES
@@ -27,18 +29,14 @@ class Shades(NamedTuple):
     dark_name: str
 
 
+_DATA = tomllib.loads((Path(__file__).parent / "palette.toml").read_text(encoding="utf-8"))
 #: The colours by their names.
-COLOURS = {
-    "black": Shades("#000000", "#000000", "#e6e9ec", "#e6e9ec"),
-    "sky": Shades("#4b9dcb", "#3a7a9e", "#56b4e9", "#56b4e9"),
-    "vermillion": Shades("#d55e00", "#c05500", "#d55e00", "#e2833a"),
-    "green": Shades("#009e73", "#008561", "#009e73", "#2fb58e"),
-    "purple": Shades("#cc79a7", "#a16084", "#cc79a7", "#cc79a7"),
-    "yellow": Shades("#9e962c", "#7d7722", "#f0e442", "#f0e442"),
-    "grey": Shades("#949494", "#747474", "#999999", "#a6a6a6"),
-    "blue": Shades("#0072b2", "#0072b2", "#2f8fc6", "#4ba1d3"),
-    "orange": Shades("#c68900", "#9c6c00", "#e69f00", "#e69f00"),
-}
+COLOURS = {name: Shades(*shades) for name, shades in _DATA["colours"].items()}
+#: Grounds, inks and rules of the pages, light and dark.
+LIGHT: dict[str, str] = _DATA["light"]
+DARK: dict[str, str] = _DATA["dark"]
+#: Corners (x, y) of every marker but the circle, for one of radius 1.
+CORNERS: dict[str, list[tuple[float, float]]] = _DATA["corners"]
 
 
 class Style(NamedTuple):
@@ -86,26 +84,6 @@ LOOKS = (
     *(style for _, style in _VARIANTS),
     *_OTHERS,
 )
-
-#: Grounds, inks and rules of the pages, light and dark.
-LIGHT = {
-    "bg": "#ffffff",
-    "ink": "#1b1e22",
-    "soft": "#5c646d",
-    "faint": "#e3e6ea",
-    "grid": "#eceef1",
-    "panel": "#f6f7f9",
-    "rule": "#8a929b",
-}
-DARK = {
-    "bg": "#14171a",
-    "ink": "#e6e9ec",
-    "soft": "#a0a8b1",
-    "faint": "#30363c",
-    "grid": "#262b30",
-    "panel": "#1c2024",
-    "rule": "#7c858e",
-}
 
 
 def recipe_of(name: str) -> str | None:

@@ -8,33 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from realm.pages.palette import LOOKS
+from realm.pages.palette import CORNERS, LOOKS
 
 MINUS, DASH = "\u2212", "\u2013"
-#: Corners of every marker but the circle, for one of radius 1.
-_CORNERS: dict[str, Sequence[tuple[float, float]]] = {
-    "square": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
-    "triangle": ((0.0, -1.15), (1.1, 0.8), (-1.1, 0.8)),
-    "diamond": ((0.0, -1.3), (1.2, 0.0), (0.0, 1.3), (-1.2, 0.0)),
-    "down": ((0.0, 1.15), (1.1, -0.8), (-1.1, -0.8)),
-    "bar": ((-0.45, -1.2), (0.45, -1.2), (0.45, 1.2), (-0.45, 1.2)),
-    "flat": ((-1.2, -0.45), (1.2, -0.45), (1.2, 0.45), (-1.2, 0.45)),
-    "left": ((-1.15, 0.0), (0.8, -1.1), (0.8, 1.1)),
-    "right": ((1.15, 0.0), (-0.8, -1.1), (-0.8, 1.1)),
-    "hexagon": ((-0.5, -0.95), (0.5, -0.95), (1.05, 0.0), (0.5, 0.95), (-0.5, 0.95), (-1.05, 0.0)),
-    "pentagon": ((0.0, -1.15), (1.1, -0.35), (0.7, 0.95), (-0.7, 0.95), (-1.1, -0.35)),
-    "bowtie": ((-1.15, -1.0), (0.0, -0.3), (1.15, -1.0), (1.15, 1.0), (0.0, 0.3), (-1.15, 1.0)),
-    "hourglass": ((-1.0, -1.15), (1.0, -1.15), (0.3, 0.0), (1.0, 1.15), (-1.0, 1.15), (-0.3, 0.0)),
-    "star": ((0.0, -1.4), (0.4, -0.4), (1.4, 0.0), (0.4, 0.4), (0.0, 1.4), (-0.4, 0.4), (-1.4, 0.0), (-0.4, -0.4)),
-    "plus": (
-        (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4),
-        (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4),
-    ),
-    "times": (
-        (-0.6, -1.15), (0.0, -0.55), (0.6, -1.15), (1.15, -0.6), (0.55, 0.0), (1.15, 0.6),
-        (0.6, 1.15), (0.0, 0.55), (-0.6, 1.15), (-1.15, 0.6), (-0.55, 0.0), (-1.15, -0.6),
-    ),
-}  # fmt: skip
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -102,7 +78,7 @@ def marker(style: int, x: float, y: float, *, solid: bool, size: float = 4.5, ti
     hover = element("title", title) if title else Markup("")
     if shape == "circle":
         return element("circle", hover, cx=x, cy=y, r=r, class_=kind)
-    points = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in _CORNERS[shape])
+    points = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in CORNERS[shape])
     return element("polygon", hover, points=points, class_=kind)
 
 

@@ -122,7 +122,9 @@ class Table:
     def to_markdown(self) -> list[str]:
         """Lines of a table of Markdown."""
         rows = [[name, *map(_markdown, cells)] for _, rows in self.bodies for _, name, cells in rows]
-        head, *lines = (f"| {' | '.join(map(_one_line, row))} |" for row in (self.columns, *rows))
+        # Kinds and names may hold what ends a cell or a line.
+        texts = [[" ".join(text.replace("|", "\\|").split()) for text in row] for row in (self.columns, *rows)]
+        head, *lines = (f"| {' | '.join(row)} |" for row in texts)
         return [head, "|---" * len(self.columns) + "|", *lines]
 
     def to_rich(self, title: str | None = None, headings: str = "") -> RichTable:
@@ -144,8 +146,3 @@ class Table:
 
 def _markdown(cell: Cell) -> str:
     return cell if isinstance(cell, str) else cell.markdown
-
-
-def _one_line(text: str) -> str:
-    """The text of a cell: kinds and names may hold what ends one."""
-    return " ".join(text.replace("|", "\\|").split())

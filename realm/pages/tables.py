@@ -15,20 +15,14 @@ from realm.pages.data import (
 )
 from realm.pages.figures import MOST_KINDS, validation_course
 from realm.pages.palette import style_of
-from realm.pages.svg import element, interval, marker, percent, points, svg
-from realm.pages.table import Table, TableRow
+from realm.pages.svg import marker, percent, svg
+from realm.pages.table import Cell, Count, Table, TableRow, Value
 from realm.text import duration
 
 
 def swatch(style: int, solid: bool = True) -> Markup:
     """A model's marker, to stand before its name in a text or a table."""
     return svg(14, 14, "", marker(style, 7.0, 7.0, solid=solid, size=4.2))
-
-
-def cell(value: str, below: str = "") -> Markup:
-    """A value with something smaller below it."""
-    small = element("small", below) if below else ""
-    return Markup("").join([element("span", value), small])
 
 
 def final_tables(report: Report) -> list[Table]:
@@ -43,9 +37,7 @@ def final_tables(report: Report) -> list[Table]:
             without, shown = report.result(name, split, False), report.result(name, split, True)
             if without is None and shown is None:
                 continue
-            cells = [
-                cell(percent(row.accuracy), interval(*row.interval)) if row else MISSING for row in (without, shown)
-            ]
+            cells = [Value(row.accuracy, *row.interval) if row else MISSING for row in (without, shown)]
             rows.append((style_of(name, names), name, [*cells, _gap(report.gap(name, split))]))
         found.append(Table(columns, [("", rows)]))
     return found
@@ -54,11 +46,8 @@ def final_tables(report: Report) -> list[Table]:
 MISSING = Markup('<span class="missing">none</span>')
 
 
-def _gap(found: tuple[float, float | None, float | None] | None) -> Markup:
-    if found is None:
-        return MISSING
-    gap, low, high = found
-    return cell(points(gap), f"{points(low)} to {points(high)}" if low is not None and high is not None else "")
+def _gap(found: tuple[float, float | None, float | None] | None) -> Cell:
+    return MISSING if found is None else Value(*found, signed=True)
 
 
 MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -97,11 +86,11 @@ def training_table(report: Report) -> Table | None:
     """The values of the two accuracy charts."""
     bodies = []
     for run in report.runs:
-        found: dict[tuple[str, int, int], list[Markup | str]] = {}
+        found: dict[tuple[str, int, int], list[Cell]] = {}
         for with_routes in (False, True):
             for _, row in validation_course(run, with_routes):
                 cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
-                cells[with_routes] = cell(percent(row.accuracy), interval(*row.interval))
+                cells[with_routes] = Value(row.accuracy, *row.interval)
         rows = [(None, _when(key), cells) for key, cells in found.items()]
         bodies.append((run.name, rows))
     return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
@@ -151,7 +140,7 @@ def cost_table(report: Report) -> Table | None:
     return Table(["", "Steps", "Completions", "Tokens", "Time"], [("", rows)]) if rows else None
 
 
-def _stages(run: Run) -> Iterator[tuple[str, list[str]]]:
+def _stages(run: Run) -> Iterator[tuple[str, list[Cell]]]:
     """Name and cells of every stage; `seconds` of metrics.jsonl run on through the stages."""
     last = {(row.round, row.stage): row for row in run.metrics}
     rl = run.config.training.rl if run.config is not None else None
@@ -159,11 +148,6 @@ def _stages(run: Run) -> Iterator[tuple[str, list[str]]]:
     for row in last.values():
         place = f", round {row.round + 1}" if row.round else ""
         sampled = -(-row.step // rl.num_iterations) * rl.batch_size if row.stage == "rl" and rl is not None else None
-        used = [count(row.step), count(sampled), count(row.tokens), duration(row.seconds - before)]
-        yield f"{run.name}, {row.stage.upper()}{place}", used
+        counts = [Count(value) if value is not None else "" for value in (row.step, sampled, row.tokens)]
+        yield f"{run.name}, {row.stage.upper()}{place}", [*counts, duration(row.seconds - before)]
         before = row.seconds
-
-
-def count(value: float | None) -> str:
-    """A count with its thousands set apart; empty where there is none."""
-    return "" if value is None else f"{value:,.0f}".replace(",", "\u202f")

@@ -343,9 +343,9 @@ def context_length(model: PreTrainedModel, config: Config) -> int:
     if allowed is None and wanted is None:
         raise ModelError(f"{config.model.path}: the model does not tell its context length; set model.context.")
     if allowed is not None and wanted is not None and wanted > allowed:
-        path, task = config.model.path, config.task.name
-        foreign = path == PACKAGED_BASE and task != "desk"
-        hint = f"; the desk's model, it knows nothing of the task {task}: give --model DIR" if foreign else ""
+        path, task = config.model.path, config.task
+        foreign = path == PACKAGED_BASE and task.name != "desk"
+        hint = f"; the desk's model, it knows nothing of {task.called}: give --model DIR" if foreign else ""
         raise ModelError(
             f"model.context: expected at most the model's {allowed} tokens, found {wanted} (model.path: {path}{hint})."
         )

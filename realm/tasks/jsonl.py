@@ -41,6 +41,8 @@ _TEST_MAX, _VALIDATION_MAX = 200, 100
 _FEW, _EACH, _SHORT = 5, 10, 40
 #: Rows whose columns are named where one is missing.
 _MANY = 100
+#: In `task.columns`: there is no such key.
+NONE = "none"
 _LOG = logging.getLogger(__name__)
 
 
@@ -64,9 +66,9 @@ def read_rows(path: str | Path, columns: Mapping[str, str] = MappingProxyType({}
     path = Path(path)
     lines: dict[str, int] = {}
     try:
-        for number, content in _contents(path, columns):
+        for number, content in contents(path, columns):
             if columns and isinstance(content, dict):
-                content = _renamed(content, f"{path}:{number}", columns)
+                content = renamed(content, f"{path}:{number}", columns)
             row = _named(path, number, content, lines)
             if row.id in lines:
                 raise DataError(
@@ -82,8 +84,8 @@ def read_rows(path: str | Path, columns: Mapping[str, str] = MappingProxyType({}
         raise DataError(f"{path}: expected one question a row, the file holds none.")
 
 
-def _contents(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
-    """The line and the content of each row."""
+def contents(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
+    """The line and the content of each row of a file or a data set, as it is; errors as of `read_rows`."""
 
     def refuse(error: DataError) -> None:
         raise error
@@ -93,10 +95,11 @@ def _contents(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, Any
     return read_file(path, refuse)
 
 
-def _renamed(content: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    """The row with what lies at the file's keys under ours."""
+def renamed(content: dict[str, Any], where: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row with what lies at the file's keys under ours; `none` is no key."""
     keys = list(map(str, content))
-    found = {name: taken(content, where, place_of(text, keys)) for name, text in columns.items()}
+    named = {name: text for name, text in columns.items() if text != NONE or NONE in keys}
+    found = {name: taken(content, where, place_of(text, keys)) for name, text in named.items()}
     others = {key: value for key, value in content.items() if key not in columns}
     return others | {name: value for name, value in found.items() if value is not absent}
 
@@ -260,7 +263,7 @@ def _questions(
 def _check_columns(config: TaskConfig, path: str, rows: Sequence[Row]) -> None:
     """Raise `DataError` where no row has a question, an answer or another column that is named."""
     for name in dict.fromkeys(["question", "answer", *config.columns]):
-        if any(name in row.content for row in rows):
+        if config.columns.get(name) == NONE or any(name in row.content for row in rows):
             continue
         named = f" ({name}, as task.columns has it)" if name in config.columns else ""
         keys = dict.fromkeys(str(key) for row in rows[:_MANY] for key in row.content if key not in config.columns)

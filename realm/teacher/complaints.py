@@ -186,7 +186,7 @@ def _read(error: dict[str, Any] | str, depth: int = 0) -> Complaint:
     codes = list(_codes(error))
     inner = error.get("innererror")  # Azure
     codes += _codes(inner) if isinstance(inner, dict) else []
-    numbers = [number for code in codes if (number := _status(code)) is not None]
+    numbers = [int(code) for code in codes if re.fullmatch(r"[45]\d\d", code, re.ASCII)]
     param = error.get("param")
     complaint = Complaint(
         said[:READ],
@@ -213,7 +213,3 @@ def _codes(error: Mapping[str, Any]) -> Iterator[str]:
         value = error.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= 100:
             yield str(value)
-
-
-def _status(code: str) -> int | None:
-    return int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else None

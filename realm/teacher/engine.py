@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from realm.bank.cot import CoT, comment_hash, digest
 from realm.bank.writer import BankWriter
 from realm.errors import TeacherError
-from realm.teacher.arrived import Arrived
 from realm.teacher.base import Failure, Reply
 from realm.teacher.labelling import Judge
 from realm.teacher.lanes import Lane, Tally, Try
@@ -36,6 +37,40 @@ BACKLOG = 4096
 TICK = 0.5
 
 Watch = Callable[[Tally], None]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An answer that is not on disk yet; `number` is its request's in the ledger."""
+
+    lane: Lane
+    job: Job
+    number: int
+    reply: Reply
+    used: Use
+    seconds: float | None
+
+    def cot(self) -> CoT:
+        """Its row in the bank, not judged yet."""
+        job, reply = self.job, self.reply
+        return CoT(
+            question_id=job.question.id,
+            text=reply.text,
+            answer=reply.answer,
+            label=None,
+            teacher=self.lane.source.name,
+            guided=bool(job.comments),
+            comments=tuple(map(comment_hash, job.comments)),
+            sample=job.number,
+            id=job.key,
+            problem=reply.problem,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            seconds=self.seconds,
+            params=self.lane.params,
+            prompt=digest(job.messages),
+            meta=json.dumps(reply.meta, sort_keys=True) if reply.meta else "",
+        )
 
 
 class Engine:

@@ -196,9 +196,9 @@ class Lane:
         all_for, them = ("one question", "it") if len(self.failed) == 1 else (f"{len(self.failed)} questions", "them")
         longer = "raise collect.timeout, or " if any("timeout" in reasons for reasons in self.failed.values()) else ""
         return (
-            f". All of them were for {all_for}: {told}. Everything else was answered, so the fault is likely there "
-            f"and not with the endpoint. What came is kept, and training can use it. For the rest --resume: {longer}"
-            f"take {them} out of the file of questions first"
+            f". All of them were for {all_for}: {told}. Everything else was answered, so that the fault is likely "
+            "there and not with the endpoint. What came is kept, and training can use it. For the rest --resume: "
+            f"{longer}take {them} out of the file of questions first"
         )
 
     def due(self) -> float | None:

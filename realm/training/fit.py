@@ -92,7 +92,8 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
         f"fixed    {' · '.join(fixed)}",
         f"update   {size(found.update)} for {found.rows} x ({lengths.longest} + {lengths.completion}) tokens",
         *([f"rollout  {rollout}"] if has(config, "rl") else []),
-        f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}",
+        f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}, estimated for the "
+        "longest prompts, none of them shared",
         f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "
         f"{found.tokens_per_step * steps:,} over {steps} steps",
     ]

@@ -212,7 +212,7 @@ def _ask(
     """The instructors' replies to the errors, those of an earlier start among them, in an order of their own."""
     if not mistakes:
         if not (folder / "cost.json").is_file():
-            _write_cost(folder, 0, 0)
+            write_atomic(folder / "cost.json", json.dumps({"requests": 0, "teacher_tokens": 0}) + "\n")
         return []
     guidance = make_guidance(config, task)
     every = {id_: mistake for file in folder.glob("errors-*.jsonl") for id_, mistake in _mistakes(task, file).items()}
@@ -242,10 +242,6 @@ def _ask(
     write_atomic(folder / "cost.json", json.dumps({"requests": tally.spent.requests, "teacher_tokens": tokens}) + "\n")
     # They came in any order; what is taught is a function of what they are.
     return sorted(found, key=lambda cot: cot.id)
-
-
-def _write_cost(folder: Path, requests: int, tokens: int) -> None:
-    write_atomic(folder / "cost.json", json.dumps({"requests": requests, "teacher_tokens": tokens}) + "\n")
 
 
 def _teachable(renderer: Renderer, task: Task, replies: Sequence[CoT]) -> list[Row]:

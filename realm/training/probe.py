@@ -23,10 +23,12 @@ from realm.training.settings import hushed
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of one whole step of RL, and bytes the process gained over what it had before the model was loaded."""
+    """Seconds of one whole step of RL; bytes the process gained over what it had before the model was loaded, in steps
+    of so many completions."""
 
     seconds: float
     peak: int
+    completions: int
 
 
 class _Clock(TrainerCallback):
@@ -94,7 +96,7 @@ def _probe(prepared: Prepared, pool: VerifierPool) -> Probe:
         )
         trainer.train()
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _gained(prepared.resident)
-    return Probe(clock.steps[-1] * rl.batch_size / batch, peak)
+    return Probe(clock.steps[-1] * rl.batch_size / batch, peak, batch)
 
 
 def _gained(before: int) -> int:

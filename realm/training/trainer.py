@@ -18,12 +18,13 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from realm.bank.cot import digest
 from realm.bank.store import Bank
-from realm.errors import ConfigError, DataError, ModelError
+from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.method.prompt import Wording
 from realm.plugins import trust
 from realm.student.generate import completion_text, end_tokens
 from realm.student.load import context_length, load_model, load_tokenizer
 from realm.student.prompts import present
+from realm.student.sampling import NotFiniteError
 from realm.tasks.base import Question
 from realm.tasks.jsonl import JsonlTask
 from realm.tasks.registry import wording_of
@@ -156,6 +157,22 @@ class ReaLMTrainer(RouteTrainer):
             callbacks=[*(callbacks or ()), *([] if feedback is None else [feedback])],
             **more,
         )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any trainer.
+
+        Raises:
+            TrainingError: a loss, a gradient or a probability is no finite number; the update was not made.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except NotFiniteError as error:
+            raise TrainingError(
+                f"RL step {self.state.global_step + 1}: {error} is not a finite number. The update was not made; the "
+                f"checkpoints below {self.args.output_dir} are good.\nThe same settings would come here again: lower "
+                f"args.learning_rate ({self.args.learning_rate:g}) or args.max_grad_norm "
+                f"({self.args.max_grad_norm:g}), or train a model of float32 with bf16=False and fp16=False."
+            ) from error
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As of any trainer; another dataset than the constructor's has the same columns."""

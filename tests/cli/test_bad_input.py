@@ -11,8 +11,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import Result
 
+from realm.bank.folder import BankFolder
+from realm.cli.common import READ
+from realm.config import field_names
 from tests.cli.conftest import Realm, question_rows, tree
 from tests.conftest import read_rows, write_rows
 
@@ -79,6 +83,35 @@ SETTINGS = {
     "no such tracker": (["--set", "run.report_to=[clouds]"], ["run.report_to", "clouds", "install"]),
     "unset variable": (["--set", "task.path=${REALM_NOWHERE}/x"], ["REALM_NOWHERE", "not set"]),
 }
+
+
+#: A command, a `--set` that nothing would come of there, and what is said of it.
+UNREAD = [
+    (("bank", "label", "bank"), "task.verifier=number", "task.verifier: give --verifier, or the task's file with"),
+    (("bank", "label", "bank"), "task.max_train=3", "it does so with --config FILE only"),
+    (("bank", "label", "bank", "--config", "config.yaml"), "routes.k=2", "realm train and realm evaluate; leave it"),
+    (("bank", "validate", "bank"), "training.rl.steps=2", "it is read by realm train; leave it out here"),
+    (("bank", "import", "rows.jsonl", "new"), "task.max_train=3", "it does so with --config FILE only"),
+    (("collect", "config.yaml"), "training.rl.steps=2", "realm collect does not read training.rl.steps"),
+    (("collect", "config.yaml"), "model.path=x", "it is read by realm train and realm evaluate"),
+    (("train", "config.yaml"), "guidance.probability=1", "it is read by realm collect; leave it out here"),
+    (("evaluate", "config.yaml"), "training.rl.temperature=2", "it is read by realm train; leave it out here"),
+]
+
+
+@pytest.mark.parametrize(("command", "override", "said"), UNREAD)
+def test_a_setting_that_a_command_does_not_read_is_refused(
+    work: Path, realm: Realm, command: tuple[str, ...], override: str, said: str
+) -> None:
+    BankFolder.create(work / "bank", {"verifier": "exact"})
+    message = refused(realm(*command, "--set", override))
+    assert f"--set {override}: realm " in message and said in message
+
+
+def test_every_setting_is_read_by_a_command() -> None:
+    everything = [key for keys in READ.values() for key in keys]
+    for name in field_names():
+        assert any(f"{name}.".startswith(f"{key}.") for key in everything), name
 
 
 @pytest.fixture
@@ -205,14 +238,18 @@ def test_a_missing_model_is_told_before_a_missing_bank(work: Path, realm: Realm)
 
 def test_the_packaged_model_is_no_student_of_another_task(work: Path, realm: Realm) -> None:
     message = refused(realm("train", "config.yaml", "--model", "desk-base", "--set", "model.context=2048"))
-    assert [part for part in ("desk-base", "512", "2048", "the task jsonl", "--model DIR") if part not in message] == []
+    assert [part for part in ("desk-base", "512", "2048", "rows.jsonl", "--model DIR") if part not in message] == []
 
 
 def test_another_configuration_is_told_before_what_it_leads_to(work: Path, realm: Realm) -> None:
     assert realm("train", "config.yaml").exit_code == 0
     before = tree(work)
     message = refused(realm("train", "config.yaml", "--resume", "--set", "routes.k=5"))
-    assert "the interrupted run has another routes.k" in message
+    run = yaml.safe_load((work / "config.yaml").read_text())["run"]["name"]
+    assert message == (
+        f"error: runs/{run}: the run was begun with another routes.k. To go on as it began: realm train runs/{run} "
+        f"--resume; to start anew with it, give --out runs/{run}-2 in the place of --resume.\n"
+    )
     assert tree(work) == before
 
 

@@ -63,6 +63,9 @@ def test_without_a_file_the_desk_is_configured() -> None:
     result = CliRunner().invoke(app, ["train", "--show-config"])
     assert result.exit_code == 0
     assert re.search(r"^  name: desk\b", result.stdout, re.MULTILINE)
+    assert "the values of the embedded desk, as no CONFIG was given" in result.stdout.splitlines()[0]
+    assert re.search(r"^    steps: 160  # Optimizer steps; .* default: 200$", result.stdout, re.MULTILINE)
+    assert re.search(r"^  k: 4  # Routes per prompt before fading\.$", result.stdout, re.MULTILINE), "the default"
 
 
 def test_the_shipped_configurations_are_valid(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from huggingface_hub import ModelCard
 from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
-from realm.pages.card import Surface, card, license_of, program, read_surface, surface
+from realm.pages.card import card, license_of, read_surface, surface
 from realm.rows.evaluation import Evaluation
 from realm.run_rows import read_rows
 from realm.student.generate import generate
@@ -43,12 +44,15 @@ def test_the_program_runs_as_written(trained: Path) -> None:
     assert ran(code, trained / "model")
 
 
-def test_a_program_without_a_chat_template_and_with_a_system_message(tmp_path: Path) -> None:
-    folder = save_student(tmp_path / "plain", chat=False)
-    asked = Surface(system="odd", user="{question} answer", max_tokens=LENGTH)
+def test_a_program_without_a_chat_template_and_with_a_system_message(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["model", "checkpoints"])
+    folder = save_student(run / "model", chat=False)
     said = own(folder, [{"role": "system", "content": "odd"}, {"role": "user", "content": "3 plus 4 answer"}])
-    code = program(asked, chat=False).replace("Your question.", "3 plus 4")
-    assert ran(code, folder) == said
+    text = card(run, config.changed({"prompt.system": "odd"}), TinyTask())
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert ran(code.replace("Your question.", "3 plus 4"), folder) == said
 
 
 def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
@@ -61,11 +65,12 @@ def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
     assert data.base_model is None, "a directory of this machine is no name of the Hub"
 
 
-def test_a_base_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
-    other = config.changed({"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
+def test_what_is_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
+    given = {"task.path": "hf:owner/data/main:train[:9]", "task.test_path": str(trained)}
+    other = config.changed(given | {"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
     text = card(trained, other, TinyTask())
     data = ModelCard(text).data
-    assert (data.base_model, data.license) == ("owner/some-1B", None)
+    assert (data.base_model, data.license, data.datasets) == ("owner/some-1B", None, ["owner/data"])
     assert "`owner/some-1B`; its licence: not known" in text
     assert "given `thinking` = `’<b>`." in text and "**{'thinking': '`<b>'}" in text
 

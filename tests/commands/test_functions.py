@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import realm
-from realm.errors import ResourceError
+from realm.errors import ConfigError, ResourceError
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,20 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
     page = realm.report(trained.path, out=tmp_path / "page.html")
     assert page == tmp_path / "page.html"
     assert page.is_file()
-    with pytest.raises(ResourceError, match="--overwrite"):
+    with pytest.raises(ResourceError, match=r"Choose another run.name or run.dir, or give overwrite=True \(or resume="):
         realm.train(config)
-    with pytest.raises(ResourceError, match="--overwrite"):
+    with pytest.raises(ResourceError, match="Choose another place with out, or give overwrite=True"):
         realm.evaluate(config, trained.model, out=tmp_path / "again")
-    with pytest.raises(ResourceError, match="--resume"):
+    with pytest.raises(ResourceError, match="Give resume=True, overwrite=True or another out"):
         realm.collect(config)
+    with pytest.raises(ConfigError) as caught:
+        realm.train(config.changed({"routes.k": 2}), resume=True)
+    folder, bank = config.run_path, config.run_path / "bank"
+    assert str(caught.value) == (
+        f"{folder}: the run was begun with another routes.k. To go on as it began: realm train {folder} --resume; to "
+        f"start anew with it, give run.dir={folder.parent} run.name=desk-2 bank.path={bank} in the configuration in "
+        "the place of resume=True."
+    )
 
 
 def test_a_collection_where_a_loop_runs_already(config: realm.Config, tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_gaps_that_are_not_shown_to_differ() -> None:
     assert "shown to differ" not in finding(gap_pairs=[])
 
 
+def test_equal_gaps_go_from_nothing_to_nothing() -> None:
+    gaps = [gap.__dict__ | {"mean": 0.453} for gap in results().gaps]
+    text = finding(gaps=gaps)
+    assert "over the arms this gap is the same" in text and "goes from" not in text
+
+
 @pytest.mark.parametrize(
     ("p", "words"),
     [

@@ -107,6 +107,20 @@ def test_a_healthy_run_has_nothing_to_say(tmp_path: Path) -> None:
     assert result.output == "realm-zero: nothing stands out.\n"
 
 
+@pytest.mark.parametrize("rows", [2, STEPS])
+def test_a_run_whose_answers_nobody_could_read_is_told_so_first(tmp_path: Path, rows: int) -> None:
+    run = Healthy()
+    run.every(parse_failures=1.0, zero_spread_groups=1.0, accuracy=0.0, truncated=0.5, parse={"answer_missing": 1.0})
+    run.rows = run.rows[:rows]
+    first = findings(run, tmp_path)[0]
+    assert (first.check, first.weight) == ("nothing_read", "broken")
+    assert first.says.startswith(
+        "100% of the answers could not be read, and in 100% of the groups all rewards were equal"
+    )
+    for setting in ("training.recipe realm-r1", "prompt.system", "training.rl.max_completion_length"):
+        assert setting in first.advice
+
+
 def _plant(**figures: Any) -> Callable[[Healthy], None]:
     return lambda run: run.every(**figures)
 
@@ -153,6 +167,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "failed": (_failed, "out of memory", ""),
     "unfinished": (_interrupted, "RL step 60 of 60", "training.save_every"),
     "not_a_number": (_nan, "RL step 41", "training.rl.learning_rate"),
+    "nothing_read": (_plant(accuracy=0.0, zero_spread_groups=1.0, parse_failures=1.0), "100%", "prompt.system"),
     "never_right": (_plant(accuracy=0.0, zero_spread_groups=1.0), "60 rows", "task.verifier"),
     "truncated": (_plant(truncated=0.25), "25%", "training.rl.max_completion_length"),
     "parse_failures": (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
-from realm.pages.charts import Dot, Point, Row, Series, dot_chart, line_chart, smooth, thin
+from realm.pages.charts import APART, Dot, Point, Row, Series, dot_chart, line_chart, smooth, thin
+from realm.pages.forest import Effect, forest
 from realm.pages.palette import STYLES, style_of
 from realm.pages.svg import MINUS, Scale, element, interval, marker, padded, percent, points, spread, ticks
 
@@ -61,6 +63,15 @@ def test_figures_in_words() -> None:
     assert [points(value) for value in (0.229, -0.015, 0.0, -0.0001)] == ["+22.9", "−1.5", "0.0", "0.0"]
     assert interval(0.67, 0.751) == "67.0–75.1"
     assert interval(None, 0.5) == ""
+
+
+def test_ticks_of_a_narrow_panel_of_differences_stand_apart() -> None:
+    name = "realm-r1-with-a-long-name"
+    effect = Effect(f"{name} {MINUS} sft+grpo-likewise", 0, -0.2, -0.45, 0.25, more="p 0.003")
+    drawing = str(forest("t", [effect], (-0.5, 0.3), "s").drawing)
+    where = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*class="grid"', drawing)]
+    assert len(where) >= 2
+    assert min(later - sooner for sooner, later in pairwise(where)) >= APART
 
 
 def test_every_recipe_has_its_own_colour_and_marker() -> None:

@@ -133,7 +133,7 @@ def test_a_step_stands_for_those_before_and_after_it(browser: Chromium, tmp_path
 def test_the_address_holds_what_was_chosen(browser: Chromium, page: Path) -> None:
     browser.show(page, 1280)
     assert browser.run("location.hash") == ""
-    choose(browser, recipe="=realm-r1", correct="wrong", text="case")
+    choose(browser, correct="wrong", text="case")
     browser.run('document.getElementById("next").click()')
     until(browser, 'location.hash.includes("at=1")')
     address, shown = browser.run("location.href"), count(browser)
@@ -145,9 +145,9 @@ def test_the_address_holds_what_was_chosen(browser: Chromium, page: Path) -> Non
     until(browser, f'document.getElementById("count").textContent === {json.dumps(shown)}')
     assert browser.run('document.querySelector(".facts").textContent') == facts
     # What no option offers is passed over, and so is a place beyond the last.
-    browser.run('location.hash = "#browse?recipe=%3Dnone&correct=wrong&kind=<b>&at=99999"')
+    browser.run('location.hash = "#browse?step=%3Dnone&correct=wrong&kind=<b>&at=99999"')
     until(browser, 'document.getElementById("f-text").value === ""')
-    assert browser.run('document.getElementById("f-recipe").value') == ""
+    assert browser.run('document.getElementById("f-step").value') == ""
     assert browser.run('document.getElementById("f-correct").value') == "wrong"
     assert browser.run('document.getElementById("next").disabled')
     browser.run('document.getElementById("clear").click()')

@@ -86,6 +86,14 @@ def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"<title>(.*?)</title>", page)[0]
 
 
+def test_a_page_is_titled_by_the_file_that_its_user_knows(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=80)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config["task"] = {"name": "jsonl", "path": "my/herbarium.csv"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert re.search(r"<title>[\w-]+ on herbarium\.csv", page_of(folder))
+
+
 def test_the_policy_admits_the_one_script_and_no_network(tmp_path: Path) -> None:
     page = page_of(fake_run.training_run(tmp_path / "r", steps=80))
     script = Shape(page).scripts[1]

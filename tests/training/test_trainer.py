@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 
 import realm
-from realm.errors import ConfigError, DataError, ModelError
+from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.tasks.base import Question
 from tests.tiny import WORDING, TinyTask, tiny_bank, tiny_model, tiny_tokenizer
 
@@ -67,6 +67,16 @@ def test_routes_fade_and_the_student_is_saved(student: Path, tmp_path: Path) -> 
     assert any(row["grad_norm"] > 0 for row in rows)
     trainer.save_model(str(tmp_path / "model"))
     assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_a_loss_that_is_no_number_is_told_with_what_to_change(student: Path, tmp_path: Path) -> None:
+    trainer = made(student, tmp_path)
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(float("nan"))
+    with pytest.raises(
+        TrainingError, match=r"is not a finite number\. The update was not made(.|\n)*args\.learning_rate \(0\.002\)"
+    ):
+        trainer.train()
 
 
 def test_a_model_and_a_tokenizer_in_memory_and_epochs_for_steps(tmp_path: Path) -> None:
