@@ -98,7 +98,8 @@ class Config(Section):
             raise ValueError("teachers needs at least one with a share above 0")
         prices = {name: (teacher.price.input, teacher.price.output) for name, teacher in asked.items()}
         for name, teacher in asked.items():
-            if self.collect.budget.cost is not None and teacher.kind == "openai" and None in prices[name]:
+            costs = teacher.kind not in ("scripted", "transformers")
+            if self.collect.budget.cost is not None and costs and None in prices[name]:
                 raise ValueError(f"collect.budget.cost needs both prices of every teacher; {name} lacks one")
         found = {asked[name].price.currency for name, pair in prices.items() if pair != (None, None)}
         if len(found) > 1:
@@ -229,7 +230,7 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file (or the defaults), apply `KEY=VALUE` overrides and validate.
+    """Read a YAML file, that of a run's folder, or the defaults, apply `KEY=VALUE` overrides and validate.
 
     What overrides name, and a file that is not a run's own, may be imported as a plug-in (`realm.plugins.trust`).
 
@@ -239,9 +240,11 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     tree: dict[str, Any] = {}
     where = "configuration"
     if path is not None:
+        folder = Path(path).is_dir()
+        path = Path(path) / "config.yaml" if folder else Path(path)
         where = str(path)
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(f"{path}: cannot read the configuration ({reason}).") from error
@@ -252,7 +255,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
-        if not Path(path).with_name("meta.json").exists():  # a run's file may be anybody's
+        if not folder and not path.with_name("meta.json").exists():  # a run's file may be anybody's
             trust(tree)
     trust([_value(text) for text in overrides])
     before = _recipe(tree)

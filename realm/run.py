@@ -199,7 +199,7 @@ class RunFolder:
         if going_on:
             if questions_hash and (run.meta.questions_hash or questions_hash) != questions_hash:
                 raise ConfigError(
-                    f"{path}: the interrupted run has other questions, what task.path names has changed since. Put the "
+                    f"{path}: the run was begun with other questions, what task.path names has changed since. Put the "
                     "old content back (of a data set of the Hub: name its @REVISION), or start a new run.name."
                 )
             run._resume(config)

@@ -72,10 +72,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     _entry.cache_clear()
+    named = set(_NAMED)
     yield folder
     _entry.cache_clear()
     _import.cache_clear()
-    _NAMED.clear()
+    _NAMED.intersection_update(named)
     sys.modules.pop("others_recipes", None)
 
 
@@ -157,7 +158,8 @@ def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Pat
     if key != "routes.selection":  # a collection draws no routes
         assert said.exit_code == 2 and key in said.stderr and "if you trust it, name it yourself" in said.stderr
     with pytest.raises(ConfigError, match=f"{key}: others_evil:thing is no installed plug-in"):
-        made = load_config(run / "config.yaml")
+        (run / "meta.json").unlink()
+        made = load_config(run)
         make_selection(made)
         make_sources(made, load_task(made), Guidance((), made.guidance))
     assert not (package / "imported").exists()

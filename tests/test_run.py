@@ -17,6 +17,7 @@ from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, read_jsonl, to_line, write_atomic, writing
 from realm.rows.training import Step
 from realm.run import RunFolder, versions
+from realm.sections import TaskConfig
 
 
 @pytest.fixture
@@ -134,13 +135,21 @@ def test_resume_goes_on(config: Config) -> None:
 def test_resume_refuses_other_questions_than_the_run_began_with(config: Config) -> None:
     RunFolder.create(config, questions_hash="one")
     RunFolder.create(config, questions_hash="one", resume=True)
-    with pytest.raises(
-        ConfigError, match=r"the interrupted run has other questions, what task\.path names has changed"
-    ):
+    with pytest.raises(ConfigError, match=r"the run was begun with other questions, what task\.path names has changed"):
         RunFolder.create(config, questions_hash="two", resume=True)
     config.run.name = "of-before"
     RunFolder.create(config)
     RunFolder.create(config, questions_hash="two", resume=True)
+
+
+def test_a_run_that_noted_the_size_of_its_test_keeps_it(config: Config) -> None:
+    config.task = TaskConfig(name="jsonl", path="rows.jsonl", test_size=200)
+    run = RunFolder.create(config)
+    assert load_config(run.path / "config.yaml").task.test_size == 200
+    RunFolder.create(config, resume=True)
+    config.task = TaskConfig(name="jsonl", path="rows.jsonl")
+    with pytest.raises(ConfigError, match=r"another task\.test_size\. To go on as it began"):
+        RunFolder.create(config, resume=True)
 
 
 def test_resume_refuses_another_configuration(config: Config) -> None:

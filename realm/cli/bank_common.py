@@ -49,8 +49,6 @@ def settings_of(command: str, config: Path | None, overrides: list[str] | None) 
     from realm.config import load_config
     from realm.tasks.registry import load_task
 
-    if config is not None and config.is_dir():
-        config = config / "config.yaml"
     settings = load_config(config, overrides or ())
     refuse_unread(command if config is None else f"{command} --config", overrides or (), settings)
     return settings, load_task(settings) if config is not None else None

@@ -62,7 +62,7 @@ def _print_splits(task: Task, plan: Plan, estimates: list[Estimate]) -> None:
         typer.echo(f"  {printable(split)}: {_number(size)} question{'s' * (size != 1)}, {owed}")
     kept = [split for split in task.splits() if split in asked and split in ("train", "validation")]
     spared = [split for split in task.splits() if split in asked and split not in kept]
-    if spared and kept and any(estimate.source.settings.kind != "scripted" for estimate in estimates):
+    if spared and kept and any(estimate.source.teacher.costs != "nothing" for estimate in estimates):
         names = printable(" and ".join(spared))
         typer.echo(
             f"  without {names} (--set 'collect.splits=[{', '.join(kept)}]') that is {_owed(estimates, spared)} less; "

@@ -32,13 +32,13 @@ def quickstart(
 
     from rich.console import Console
 
-    from realm.commands.configuring import config_path
+    from realm.commands.configuring import DESK_CONFIG
     from realm.experiments.quickstart import run_quickstart
     from realm.stopping import stoppable
 
     with stoppable():
         run_quickstart(
-            config_path(config),
+            config or DESK_CONFIG,
             overrides or (),
             out or resolved.run_path,
             fast=fast,

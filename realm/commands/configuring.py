@@ -14,13 +14,6 @@ from realm.run import RunFolder
 DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
 
 
-def config_path(path: Path | None) -> Path:
-    """The file of a configuration: that of the desk, of a run folder, or the one that is given."""
-    if path is None:
-        return DESK_CONFIG
-    return path / "config.yaml" if path.is_dir() else path
-
-
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """The configuration that a command of these arguments has.
 
@@ -33,7 +26,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     """
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: expected a list of KEY=VALUE, found the text {overrides!r:.60}.")
-    return config.load_config(config_path(None if path is None else Path(path)), overrides)
+    return config.load_config(DESK_CONFIG if path is None else path, overrides)
 
 
 def run_above(path: Path) -> Path | None:

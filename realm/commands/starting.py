@@ -42,7 +42,9 @@ _PAIRS = ({"yes", "no"}, {"true", "false"}, {"ja", "nein"}, {"oui", "non"}, {"s�
 _FEW, _LETTERS, _SHORT, _EACH = 10, 26, 40, 10
 #: Share of the golds that a verifier of values has to read to be proposed.
 _ENOUGH = 0.9
-_FORMULA = re.compile(r"[\\^_={}()/+*√π]|\d[a-z]|\d,\s*\d")
+#: What tells a formula from other text, and a Python literal from a formula.
+_FORMULA = re.compile(r"\\[a-z]+|[√π]|(?:\d|\b[a-z])\s*[\^=*/+]|[\^=*/+]\s*\d|\(\s*-?\d+\s*,")
+_LITERAL = re.compile(r"""\s*(?:b?['"]|[\[{]|\(\)|(?:True|False|None)\s*$)""")
 #: Tokens of our instructions around a question and its routes, and routes that are shown.
 _AROUND, _ROUTES = 300, 4
 
@@ -225,21 +227,29 @@ def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list
     told = ", ".join(f"{printable(key, 20)} {counts.total()}" for key, counts in sorted(spelled.items())[:_LETTERS])
     if set(spelled) in _PAIRS:
         return "choice", choices, f"two answers ({told})", _read("choice", choices, questions, golds)
-    numbers = _read("number", [], questions, golds)
-    if sum(numbers) >= _ENOUGH * len(there):
-        return "number", [], "numbers", numbers
+    # Quotes, brackets and names may stand beside a number, so that what is more than one is looked for first.
+    literal = 2 * sum(bool(_LITERAL.match(gold)) for gold in there) > len(there)
+    if literal and (found := _suiting("python", questions, golds)):
+        return "python", [], "Python literals", found
+    if found := _suiting("number", questions, golds):
+        return "number", [], "numbers", found
     most = _LETTERS if all(len(key) == 1 for key in spelled) else _FEW
     short = all(len(choice) <= _SHORT for choice in choices)
     if 2 <= len(choices) <= most and short and len(there) >= _EACH * len(choices) and "${" not in "".join(choices):
         with suppress(ConfigError):  # they differ by case or punctuation alone
             why = f"a few answers again and again ({told})"
             return "choice", choices, why, _read("choice", choices, questions, golds)
-    if sum(bool(_FORMULA.search(gold)) for gold in there) > len(there) / 4:
-        formulas = _read("math", [], questions, golds)
-        if sum(formulas) >= _ENOUGH * len(there):
-            return "math", [], "formulas", formulas
+    formula = 2 * sum(bool(_FORMULA.search(gold)) for gold in there) > len(there)
+    if formula and (found := _suiting("math", questions, golds)):
+        return "math", [], "formulas", found
     why = "neither numbers nor formulas nor a few answers: compared as texts, case and quotes aside"
     return "exact", [], why, _read("exact", [], questions, golds)
+
+
+def _suiting(name: str, questions: Sequence[str], golds: Sequence[str]) -> list[bool]:
+    """Whether the verifier reads each gold, where it reads enough of them; else nothing."""
+    found = _read(name, [], questions, golds)
+    return found if sum(found) >= _ENOUGH * sum(map(bool, golds)) and any(found) else []
 
 
 def _read(name: str, choices: Sequence[str], questions: Sequence[str], golds: Sequence[str]) -> list[bool]:

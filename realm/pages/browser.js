@@ -55,7 +55,7 @@ const browse = () => {
   const plain = (needle) => {
     const kept = [];
     for (const group of groups) {
-      if (!same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
+      if (!same(filters.recipe, group.recipe) || !same(filters.step, group.when) || !same(filters.kind, group.kind)) continue;
       const indices = found(group, needle).filter((index) => wanted(group.completions[index]));
       if (indices.length) kept.push({ group, sides: [{ group, indices }], change: null });
     }
@@ -197,7 +197,7 @@ const browse = () => {
   };
   const find = () => {
     const needle = filters.text.value.trim().toLowerCase();
-    for (const name of ["step", "correct", "reason"]) filters[name].disabled = comparing();
+    for (const name of ["recipe", "step", "correct", "reason"]) filters[name].disabled = comparing();
     matches = comparing() ? changed(needle) : plain(needle);
   };
   const refresh = (at = 0) => {
@@ -232,6 +232,7 @@ const browse = () => {
     const state = new URLSearchParams(location.hash.slice("#browse?".length));
     for (const name of NAMES) {
       filters[name].value = state.get(name) || "";
+      if (name === "recipe") offerSteps();
       if (filters[name].selectedIndex < 0) filters[name].value = "";
     }
     refresh(Number.parseInt(state.get("at") || "0", 10) || 0);

@@ -250,7 +250,6 @@ def dot_chart(
     rule_name: str = "",
     notes: str = "",
     notes_width: int = 40,
-    dodge: bool = False,
     joined: bool = False,
 ) -> Markup:
     """Rows of dots with interval whiskers on one horizontal axis.
@@ -258,14 +257,12 @@ def dot_chart(
     Args:
         rule: where a vertical line crosses all rows (zero, or a mean), named `rule_name`.
         notes: heads the notes at the right end of the rows, which take `notes_width` pixels.
-        dodge: the dots of a row stand under each other.
         joined: a line links the first and the last dot of a row.
     """
     longest = max((len(row.caption) for row in rows), default=0)
     left = min(12 + _LETTER * longest, width * 0.42)
     fits = round((left - 12) / _LETTER)
-    per_row = max((len(row.dots) for row in rows), default=1)
-    step = max(24, 8 + 9 * per_row) if dodge else 34
+    step = 34
     top = 18 if rule_name or notes else 6
     height = top + step * len(rows) + 24
     bottom = height - 22
@@ -297,7 +294,7 @@ def dot_chart(
             parts.append(
                 line(x(row.dots[0].value), middle, x(row.dots[-1].value), middle, f"join c{row.dots[0].style}")
             )
-        parts += _dots(row, x, middle, dodge)
+        parts += _dots(row, x, middle)
     return svg(width, height, summary, *parts)
 
 
@@ -308,28 +305,27 @@ def _caption(caption: str, fits: int) -> list[str]:
     return [name if len(name) <= fits else f"{name[: fits - 1]}…" for name in names]
 
 
-def _dots(row: Row, x: Scale, middle: float, dodge: bool) -> Iterator[Markup]:
+def _dots(row: Row, x: Scale, middle: float) -> Iterator[Markup]:
     """The dots of a row: the faint ones under the row's middle, then the whiskers, the markers on top."""
     for dot in row.dots:
         if dot.faint:
             hover = element("title", dot.title)
             yield element("circle", hover, cx=x(dot.value), cy=middle + 9, r=2.2, class_=f"seed c{dot.style}")
-    spaced = _spaced([dot for dot in row.dots if not dot.faint], dodge)
+    spaced = _spaced([dot for dot in row.dots if not dot.faint])
     for dot, shift in spaced:
         if dot.low is not None and dot.high is not None:
             yield line(x(dot.low), middle + shift, x(dot.high), middle + shift, f"whisker c{dot.style}", dot.title)
     for dot, shift in spaced:
-        size = 3.6 if dodge else 4.5
-        yield marker(dot.style, x(dot.value), middle + shift, solid=dot.solid, size=size, title=dot.title)
+        yield marker(dot.style, x(dot.value), middle + shift, solid=dot.solid, size=4.5, title=dot.title)
 
 
-def _spaced(dots: Sequence[Dot], dodge: bool) -> list[tuple[Dot, float]]:
+def _spaced(dots: Sequence[Dot]) -> list[tuple[Dot, float]]:
     """The dots of a row with their offsets from its middle: whiskers that overlap on one line would hide each other."""
     edges = sorted(
         (dot.value if dot.low is None else dot.low, dot.value if dot.high is None else dot.high) for dot in dots
     )
     apart = all(before[1] < after[0] for before, after in pairwise(edges))
-    gap = 9.0 if dodge else 0.0 if apart else 6.0
+    gap = 0.0 if apart else 6.0
     return [(dot, gap * (place - (len(dots) - 1) / 2)) for place, dot in enumerate(dots)]
 
 

@@ -17,7 +17,6 @@ from realm.pages.charts import (
     line_chart,
     plain_number,
     said,
-    said_gain,
     share_domain,
     smooth,
     thin,
@@ -31,12 +30,11 @@ from realm.pages.data import (
     split_title,
 )
 from realm.pages.palette import style_of
-from realm.pages.svg import MINUS, padded, percent
+from realm.pages.svg import padded
 
 #: Rows shown of a chart or table whose number the data decide.
 MOST_KINDS = 24
 WIDE, NARROW = 530, 348
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -258,37 +256,3 @@ def _step(top: float) -> float:
         if top <= 8 * step:
             return step
     return top / 4
-
-
-def kind_figures(run: Run) -> list[Figure]:
-    """Gain over the base by kind of question, on the validation questions without routes."""
-    course = [row for _, row in validation_course(run, False)]
-    if len(course) < 2 or course[0].stage != "base" or not course[0].by_kind or not course[-1].by_kind:
-        return []
-    base, trained, style = course[0].by_kind, course[-1].by_kind, style_of(run.name, [run.name])
-    title = f"Validation, {run.name}"
-    kinds = sorted(base, key=lambda kind: (-base[kind].n, kind))[:MOST_KINDS]
-    rows, edges = [], [0.0]
-    for kind in kinds:
-        n, before = base[kind].n, base[kind].accuracy
-        dots = []
-        if kind in trained:
-            after = trained[kind].accuracy
-            half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
-            gain = after - before
-            edges += [gain - half, gain + half]
-            hover = said_gain(run.name, gain, kind, f"{percent(before)} → {percent(after)}", f"n = {n}")
-            dots.append(Dot(style, gain, gain - half, gain + half, True, hover))
-        rows.append(Row(kind or "no kind", dots, note=str(n)))
-    drawing = dot_chart(
-        rows,
-        width=NARROW,
-        summary=f"Gain over the base by kind of question, {title}",
-        domain=padded(edges, floor=-1.0, ceiling=1.0, step=0.1),
-        axis=lambda value: f"{100 * value:+.0f}".replace("-", MINUS).replace("+0", "0"),
-        rule=0.0,
-        notes="questions",
-        dodge=True,
-    )
-    more = f" (the {len(kinds)} largest of {len(base)} kinds)" if len(base) > len(kinds) else ""
-    return [Figure(title + more, drawing)]

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realm.pages.charts import Dot, Row, dot_chart, said_gain
-from realm.pages.data import Report, recipe_order, split_order, split_title
-from realm.pages.figures import NARROW, Figure
+from realm.pages.data import Report, Run, recipe_order, split_order, split_title
+from realm.pages.figures import MOST_KINDS, NARROW, Figure, validation_course
 from realm.pages.palette import style_of
 from realm.pages.svg import MINUS, padded, points
 
+#: Half of a 95 % interval in standard errors.
+_Z = 1.96
 #: Pixels of the figures at the right end of a row.
 _NOTES = 92
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One difference of two accuracies in [-1, 1] with its 95 % interval; `more` is said beside it on hover."""
+    """One difference of two accuracies in [-1, 1] with its 95 % interval; `more` is said beside it and on hover."""
 
     caption: str
     style: int
@@ -27,8 +29,8 @@ class Effect:
     more: str = ""
 
 
-def forest(title: str, effects: Sequence[Effect], domain: tuple[float, float], summary: str) -> Figure:
-    """A row for every difference, with its figures at the right."""
+def forest(title: str, effects: Sequence[Effect], domain: tuple[float, float], summary: str, more: str = "p") -> Figure:
+    """A row for every difference, with its figures at the right; `more`: what `Effect.more` is called."""
     rows = []
     for one in effects:
         interval = f"{points(one.low)} to {points(one.high)}"
@@ -42,7 +44,7 @@ def forest(title: str, effects: Sequence[Effect], domain: tuple[float, float], s
         domain=domain,
         axis=signed,
         rule=0.0,
-        notes="points, p" if any(one.more for one in effects) else "points",
+        notes=f"points, {more}" if any(one.more for one in effects) else "points",
         notes_width=_NOTES,
     )
     return Figure(title, drawing)
@@ -73,3 +75,22 @@ def difference_figures(report: Report) -> list[Figure]:
         effect = Effect(pair, style_of(row.name, names), row.difference, row.low, row.high)
         found.setdefault(f"{split_title(row.split)}, {how}", []).append(effect)
     return [forest(title, effects, domain, f"Differences, {title}") for title, effects in found.items()]
+
+
+def kind_figures(run: Run) -> list[Figure]:
+    """Gain over the base by kind of question, on the validation questions without routes."""
+    course = [row for _, row in validation_course(run, False)]
+    if len(course) < 2 or course[0].stage != "base" or not course[0].by_kind or not course[-1].by_kind:
+        return []
+    base, trained = course[0].by_kind, course[-1].by_kind
+    kinds = sorted(base, key=lambda kind: (-base[kind].n, kind))[:MOST_KINDS]
+    effects = []
+    for kind in (kind for kind in kinds if kind in trained):
+        n, before, after = base[kind].n, base[kind].accuracy, trained[kind].accuracy
+        half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
+        gain, style = after - before, style_of(run.name, [run.name])
+        effects.append(Effect(kind or "no kind", style, gain, gain - half, gain + half, f"of {n}"))
+    domain = common_domain([edge for one in effects for edge in (one.low, one.high)])
+    cut = f" (the {len(kinds)} largest of {len(base)} kinds)" if len(base) > len(kinds) else ""
+    title = f"Validation, {run.name}"
+    return [forest(title + cut, effects, domain, f"Gain over the base by kind of question, {title}", "questions")]

@@ -11,6 +11,7 @@ from realm.pages import judging, tables, unread
 from realm.pages.bank import bank_section
 from realm.pages.completions import browser_data, script_json
 from realm.pages.data import Report, Run, read_report
+from realm.pages.forest import kind_figures
 from realm.pages.templates import Page
 from realm.pages.verdict import verdict
 
@@ -64,7 +65,7 @@ def page_context(report: Report) -> dict[str, object]:
         "training_figures": drawn.training_figures(report),
         "training_table": tables.training_table(report),
         "cold_start": bool(run.stage_steps("sft")),
-        "kind_figures": drawn.kind_figures(run),
+        "kind_figures": kind_figures(run),
         "fade_figures": drawn.fade_figures(report),
         "reward_figures": drawn.reward_figures(report),
         "calibration_figures": judging.calibration_figures(scores, names),

@@ -238,7 +238,7 @@ def test_a_missing_model_is_told_before_a_missing_bank(work: Path, realm: Realm)
 
 def test_the_packaged_model_is_no_student_of_another_task(work: Path, realm: Realm) -> None:
     message = refused(realm("train", "config.yaml", "--model", "desk-base", "--set", "model.context=2048"))
-    assert [part for part in ("desk-base", "512", "2048", "the task jsonl", "--model DIR") if part not in message] == []
+    assert [part for part in ("desk-base", "512", "2048", "rows.jsonl", "--model DIR") if part not in message] == []
 
 
 def test_another_configuration_is_told_before_what_it_leads_to(work: Path, realm: Realm) -> None:

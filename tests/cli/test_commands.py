@@ -96,6 +96,12 @@ def test_a_used_name_is_refused_resumed_or_overwritten(work: Path, realm: Realm)
     assert refused.exit_code == 2
     assert "training.rl.learning_rate" in refused.stderr
 
+    questions = (work / "rows.jsonl").read_text()
+    (work / "rows.jsonl").write_text(questions.replace('"0 + 1?"', '"0 + 1 is what?"'))
+    refused = realm("train", "config.yaml", "--resume")
+    assert refused.exit_code == 2 and "the run was begun with other questions" in refused.stderr
+    (work / "rows.jsonl").write_text(questions)
+
     assert realm("train", "config.yaml", "--overwrite", "--set", "training.rl.steps=1").exit_code == 0
     assert len(read_rows(run / "metrics.jsonl")) == 1
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from realm.cli.app import app
 from realm.commands.configuring import load_config
-from realm.commands.starting import _FORMULA, Started, init
+from realm.commands.starting import _FORMULA, _LITERAL, Started, init
 from realm.config import Config
 from realm.errors import DataError, ResourceError, UserError
 from realm.tasks.registry import load_task
@@ -77,6 +77,8 @@ PROPOSED: list[Any] = [
         "choice",
         ["ask", "keep", "refund"],
     ),
+    (lambda: table(made("question", "answer", lambda n: f"['a', {n}]")), {}, "python", []),
+    (lambda: table(made("question", "answer", lambda n: f"and/or (a) [b] {chr(97 + n % 26)}{n}")), {}, "exact", []),
     pytest.param(
         lambda: table(made("question", "answer", lambda n: f"\\frac{{{n}}}{{7}}")),
         {},
@@ -224,7 +226,9 @@ def test_names_and_answers_come_back_as_they_were(text: str) -> None:
 @given(name=st.text(min_size=1, max_size=8), ends=st.lists(st.text(max_size=6), min_size=2, max_size=2))
 def test_any_names_and_answers_come_back(name: str, ends: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     golds = [f"a{ends[0]}", f"b{ends[1]}"]
-    assume(not any(map(_FORMULA.search, golds)))  # whose verifier takes a process
+    assume(
+        not any(map(_FORMULA.search, golds)) and not any(map(_LITERAL.match, golds))
+    )  # whose verifier takes a process
     check_round_trip(name, golds, tmp_path_factory.mktemp("any"))
 
 
