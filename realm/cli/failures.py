@@ -34,6 +34,8 @@ def resource_message(error: BaseException) -> str | None:
                 f"a file may not grow as large as it must{place} (ulimit -f, or the file system's limit).\n"
                 "Raise that limit, or write elsewhere (--out, --set run.dir=DIR); a stopped run goes on with --resume."
             )
+        if code == errno.ENAMETOOLONG:
+            return f"the name is too long{place[:80]}… ({reason}); choose a shorter one."
         if code in _FORBIDDEN_CODES and place:
             return f"no permission{place} ({reason}).\nChoose another place: --out, --set run.dir=DIR."
         seen = seen.__cause__ or seen.__context__

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ _ENOUGH = 0.9
 #: What tells a formula from other text, and a Python literal from a formula.
 _FORMULA = re.compile(r"\\[a-z]+|[√π]|(?:\d|\b[a-z])\s*[\^=*/+]|[\^=*/+]\s*\d|\(\s*-?\d+\s*,")
 _LITERAL = re.compile(r"""\s*(?:b?['"]|[\[{]|\(\)|(?:True|False|None)\s*$)""")
+#: A column that no file has.
+_ABSENT = "\0"
 #: Tokens of our instructions around a question and its routes, and routes that are shown.
 _AROUND, _ROUTES = 300, 4
 
@@ -92,7 +95,8 @@ def init(folder: str | Path, source: str, *, question: str | None = None, answer
     if folder.exists() and not folder.is_dir():
         raise ResourceError(f"{folder}: expected a folder, found a file; choose another one.")
     try:
-        raw = [content for _, content in contents(Path(source), {"tags": NONE, "difficulty": NONE})]
+        # As they are: a column may be called as the key that is none.
+        raw = [content for _, content in contents(Path(source), {"tags": _ABSENT, "difficulty": _ABSENT})]
     except OSError as error:
         raise DataError(f"{source}: cannot read it ({error.strerror or error}); check the path.") from error
     rows = [content for content in raw if isinstance(content, dict)]
@@ -138,7 +142,9 @@ def _columns(source: str, rows: Rows, question: str | None, answer: str | None) 
         if lost := [path[0] for path in paths if path[0] not in keys]:
             raise DataError(f"{source}: there is no column {lost[0]!a} ({option}); the columns are {_listed(keys)}.")
     texts = [key for key in keys if _mostly(rows, key, str)]
-    values = [key for key in keys if _mostly(rows, key, (str, int, float, list)) and not _numbers_rows(rows, key)]
+    values = [
+        key for key in keys if _mostly(rows, key, (str, int, float, Decimal, list)) and not _numbers_rows(rows, key)
+    ]
     asked = question or _guess(source, "question", [key for key in texts if key != answer], _wordy(rows, texts))
     used = {path[0] for path in place_of(asked, keys)}
     left = [key for key in values if key not in used]
@@ -189,7 +195,7 @@ def _with_choices(source: str, rows: Rows, asked: str, gold: str) -> str:
         return asked
     found = rows[0][beside]
     listed = found.get("text", list(found.values())) if isinstance(found, dict) else found
-    if all(str(line) in str(rows[0].get(asked)) for line in listed):
+    if not isinstance(listed, list) or all(str(line) in str(rows[0].get(asked)) for line in listed):
         return asked
     if all(isinstance(row.get(gold), int) for row in rows):
         raise DataError(
@@ -327,12 +333,21 @@ def _yaml(
 def _scalar(value: Any) -> str:
     """One value on one line."""
     plain, escaped = (
-        str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=shown, sort_keys=False, width=10**9))
+        str(yaml.dump(value, Dumper=_OneLine, default_flow_style=True, allow_unicode=shown, sort_keys=False, width=1e9))
         for shown in (True, False)
     )
     # What would act on a terminal stays an escape.
     text = plain if plain.strip("\n.").replace("\n", "").isprintable() else escaped
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+class _OneLine(yaml.SafeDumper):
+    """YAML whose texts are one line each, as a comment needs them."""
+
+
+_OneLine.add_representer(
+    str, lambda to, text: to.represent_scalar("tag:yaml.org,2002:str", text, '"' if "\n" in text else None)
+)
 
 
 def _listed(keys: Sequence[str]) -> str:

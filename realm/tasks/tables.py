@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +34,9 @@ def csv_rows(path: Path, columns: Mapping[str, str] = MappingProxyType({})) -> I
             reader = csv.DictReader(file, strict=True, delimiter=apart)
             if not reader.fieldnames:
                 raise DataError(f"{path}:1: expected a header with the columns question and answer, found nothing.")
+            twice = [name for name, times in Counter(reader.fieldnames).items() if times > 1 and name.strip()]
+            if twice:
+                raise DataError(f"{path}:1: the header has {twice[0]!a} twice; give each column a name of its own.")
             for cells in reader:
                 if None in cells or None in cells.values():
                     raise DataError(
@@ -56,7 +60,7 @@ def _content(path: Path, line: int, cells: dict[str, str], columns: Mapping[str,
     if difficulty in content:
         try:
             content[difficulty] = int(content[difficulty])
-        except ValueError:
+        except (ValueError, TypeError):  # the latter of a column that is that of the tags, too
             found = content[difficulty]
             raise DataError(f"{path}:{line}: `{difficulty}` must be an integer, found {found!r:.60}.") from None
     return content

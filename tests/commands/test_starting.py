@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -166,6 +168,7 @@ def written(name: str, text: str) -> str:
     [
         (lambda: "none.csv", r"none\.csv: cannot read it"),
         (lambda: written("q.csv", ""), "found nothing"),
+        (lambda: written("q.csv", "question,answer,answer\na b c?,1,2\n"), "the header has 'answer' twice"),
         (lambda: written("q.jsonl", ""), "expected rows with columns, found none"),
         (lambda: written("q.jsonl", "[1, 2]\n"), "another kind of rows"),
         (lambda: written("q.jsonl", "{"), "cut off or not JSON"),
@@ -209,6 +212,27 @@ def test_answers_that_are_missing_or_unreadable_are_told_and_left_out() -> None:
     assert (config.task.verifier, config.task.bad_rows, found.read) == ("number", "skip", 38)
     assert "2 of 40 rows have no answer that it reads" in found.config.read_text()
     assert sum(len(load_task(config).rows(split)) for split in ("train", "validation", "test")) == 38
+
+
+def test_a_line_break_in_the_name_of_the_folder_leaves_yaml() -> None:
+    found = init("a\nb", table(made("question", "answer", str)))
+    assert load_config(found.config).run.name == "a\nb"
+    guided = next(line for line in found.config.read_text().splitlines() if line.startswith("# guidance"))
+    assert yaml.safe_load(guided[2:])["guidance"]["comments"] == "a\nb/rules.md"
+
+
+def test_a_name_too_long_for_the_disk_is_one_line() -> None:
+    told = realm("init", "x" * 300, "--from", table(made("question", "answer", str)))
+    assert told.exit_code == 2 and "the name is too long" in told.stderr and told.stderr.count("\n") == 1
+
+
+def test_odd_columns_are_only_columns() -> None:
+    table([row | {"none": "a;b"} for row in made("question", "answer", str)])
+    assert load_task(load_config(init("one", "q.csv").config)).rows("train")[0].tags == ()
+    source = parquet([row | {"day": "x"} for row in made("question", "answer", Decimal)])
+    assert load_config(init("two", source).config).task.columns == {}
+    for beside in ({"text": None}, {"text": 5}):
+        init(f"three{beside['text']}", lines(made("question", "answer", str, choices=lambda n, beside=beside: beside)))
 
 
 NASTY = [
