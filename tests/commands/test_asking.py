@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import realm
 from realm.cli.app import app
+from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
@@ -162,6 +163,9 @@ def test_questions_from_stdin(trained: Path) -> None:
     assert (first["model"], first["question"], third["question"]) == ("trained", "3 plus 4", "1 plus 2")
     assert "its prompt needs" in second["error"] and "prompt" not in first
     assert cli("ask", trained, stdin="\n").exit_code == 0
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match="stdin is closed"):
+        patch.setattr("sys.stdin", None)  # as Python leaves it for `<&-`
+        list(_lines())
 
 
 def test_what_a_model_wrote_does_not_act_on_the_terminal(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
