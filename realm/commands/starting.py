@@ -64,7 +64,8 @@ Each list item is one rule. Words in square brackets behind a heading are the ta
 
 @dataclass(frozen=True)
 class Started:
-    """What was proposed: the files written, which column is which, and how many of the golds the verifier reads."""
+    """What was proposed: the files written, which column is which, how many of the golds the verifier reads, and why
+    it was chosen."""
 
     config: Path
     rules: Path
@@ -72,6 +73,7 @@ class Started:
     columns: Mapping[str, str]
     rows: int
     read: int
+    why: str = ""
 
 
 def init(folder: str | Path, source: str, *, question: str | None = None, answer: str | None = None) -> Started:
@@ -131,7 +133,7 @@ def init(folder: str | Path, source: str, *, question: str | None = None, answer
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(rules, _RULES.format(name=printable(name)))
     write_atomic(config, text)
-    return Started(config, rules, loaded, {"question": "question", "answer": "answer"} | columns, len(rows), read)
+    return Started(config, rules, loaded, {"question": "question", "answer": "answer"} | columns, len(rows), read, why)
 
 
 def _columns(source: str, rows: Rows, question: str | None, answer: str | None) -> dict[str, str]:
@@ -249,6 +251,12 @@ def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list
     if formula and (found := _suiting("math", questions, golds)):
         return "math", [], "formulas", found
     why = "neither numbers nor formulas nor a few answers: compared as texts, case and quotes aside"
+    numbers = _read("number", [], questions, golds)
+    if 2 * sum(numbers) > len(there):
+        why = (
+            f"compared as texts, since `number` reads only {sum(numbers)} of {len(there)}, not {_example(golds, numbers)}: "
+            "write all as numbers, such as 1234.5, and choose it"
+        )
     return "exact", [], why, _read("exact", [], questions, golds)
 
 
