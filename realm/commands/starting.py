@@ -254,8 +254,8 @@ def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list
     numbers = _read("number", [], questions, golds)
     if 2 * sum(numbers) > len(there):
         why = (
-            f"compared as texts, since `number` reads only {sum(numbers)} of {len(there)}, not {_example(golds, numbers)}: "
-            "write all as numbers, such as 1234.5, and choose it"
+            f"compared as texts, since `number` reads only {sum(numbers)} of {len(there)}, not "
+            f"{_example(golds, numbers)}: write all as numbers, such as 1234.5, and choose it"
         )
     return "exact", [], why, _read("exact", [], questions, golds)
 
