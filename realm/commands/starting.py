@@ -20,7 +20,7 @@ from realm.display import printable
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.exchange.common import QUESTION_NAMES
 from realm.files import write_atomic, writing
-from realm.tasks.base import Task
+from realm.tasks.base import Task, normal
 from realm.tasks.hub import is_hub
 from realm.tasks.jsonl import NONE, answer_text, contents, renamed
 from realm.tasks.paths import CHOICE_NAMES, place_of
@@ -65,7 +65,7 @@ Each list item is one rule. Words in square brackets behind a heading are the ta
 @dataclass(frozen=True)
 class Started:
     """What was proposed: the files written, which column is which, how many of the golds the verifier reads, and why
-    it was chosen."""
+    it was chosen; and how many rows ask what an earlier one asks, how many of these with another answer."""
 
     config: Path
     rules: Path
@@ -74,6 +74,8 @@ class Started:
     rows: int
     read: int
     why: str = ""
+    repeated: int = 0
+    contradicted: int = 0
 
 
 def init(folder: str | Path, source: str, *, question: str | None = None, answer: str | None = None) -> Started:
@@ -133,7 +135,16 @@ def init(folder: str | Path, source: str, *, question: str | None = None, answer
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(rules, _RULES.format(name=printable(name)))
     write_atomic(config, text)
-    return Started(config, rules, loaded, {"question": "question", "answer": "answer"} | columns, len(rows), read, why)
+    return Started(
+        config,
+        rules,
+        loaded,
+        {"question": "question", "answer": "answer"} | columns,
+        len(rows),
+        read,
+        why,
+        *_repeated(questions, golds),
+    )
 
 
 def _columns(source: str, rows: Rows, question: str | None, answer: str | None) -> dict[str, str]:
@@ -222,6 +233,13 @@ def _gold(row: Mapping[str, Any]) -> str:
         return answer_text(row)
     except ValueError:
         return ""
+
+
+def _repeated(questions: Sequence[str], golds: Sequence[str]) -> tuple[int, int]:
+    """How many rows ask what an earlier one asks, and how many of these with another gold."""
+    first: dict[str, str] = {}
+    again = [first.setdefault(normal(asked), gold) != gold for asked, gold in zip(questions, golds, strict=True)]
+    return len(questions) - len(first), sum(again)
 
 
 def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list[str], str, list[bool]]:

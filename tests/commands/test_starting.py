@@ -223,6 +223,13 @@ def test_numbers_that_are_not_all_written_as_such_are_told() -> None:
     assert "`number` reads only 32 of 40, not e.g. '0,00': write all as numbers" in told.stdout
 
 
+def test_rows_that_repeat_a_question_are_told() -> None:
+    rows = made("question", "answer", str)
+    assert "repeat" not in realm("init", "once", "--from", table(rows)).stdout
+    told = realm("init", "twice", "--from", table([*rows, rows[3], {**rows[4], "answer": "77"}])).stdout
+    assert "  2 rows repeat the question of another, 1 of them with another answer: take them out" in told
+
+
 def test_a_line_break_in_the_name_of_the_folder_leaves_yaml() -> None:
     found = init("a\nb", table(made("question", "answer", str)))
     assert load_config(found.config).run.name == "a\nb"
