@@ -161,7 +161,8 @@ def _columns(source: str, rows: Rows, question: str | None, answer: str | None) 
     asked = question or _guess(source, "question", [key for key in texts if key != answer], _wordy(rows, texts))
     used = {path[0] for path in place_of(asked, keys)}
     left = [key for key in values if key not in used]
-    gold = answer or _guess(source, "answer", left, left)
+    filled = [key for key in left if sum(row.get(key) not in (None, "") for row in rows) >= _ENOUGH * len(rows)]
+    gold = answer or _guess(source, "answer", left, filled)
     if question is None:
         asked = _with_choices(source, rows, asked, gold)
     found = {name: key for name, key in (("question", asked), ("answer", gold)) if name != key}

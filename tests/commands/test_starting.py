@@ -223,6 +223,13 @@ def test_numbers_that_are_not_all_written_as_such_are_told() -> None:
     assert "`number` reads only 32 of 40, not e.g. '0,00': write all as numbers" in told.stdout
 
 
+def test_a_column_with_gaps_is_not_the_answer_where_another_has_none() -> None:
+    rows = made("question", "verdict?", lambda n: ["yes", "no"][n % 2], remark=lambda n: ["", "seen", "late"][n % 3])
+    assert load_config(init("domain", table(rows)).config).task.columns == {"answer": "verdict?"}
+    gaps = made("question", "remark", lambda n: ["", "a", "b"][n % 3])
+    assert load_config(init("other", table(gaps)).config).task.columns == {"answer": "remark"}
+
+
 def test_rows_that_repeat_a_question_are_told() -> None:
     rows = made("question", "answer", str)
     assert "repeat" not in realm("init", "once", "--from", table(rows)).stdout
