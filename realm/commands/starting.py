@@ -20,7 +20,7 @@ from realm.display import printable
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.exchange.common import QUESTION_NAMES
 from realm.files import write_atomic, writing
-from realm.tasks.base import Task
+from realm.tasks.base import Task, normal
 from realm.tasks.hub import is_hub
 from realm.tasks.jsonl import NONE, answer_text, contents, renamed
 from realm.tasks.paths import CHOICE_NAMES, place_of
@@ -64,7 +64,8 @@ Each list item is one rule. Words in square brackets behind a heading are the ta
 
 @dataclass(frozen=True)
 class Started:
-    """What was proposed: the files written, which column is which, and how many of the golds the verifier reads."""
+    """What was proposed: the files written, which column is which, how many of the golds the verifier reads, and why
+    it was chosen; and how many rows ask what an earlier one asks, how many of these with another answer."""
 
     config: Path
     rules: Path
@@ -72,6 +73,9 @@ class Started:
     columns: Mapping[str, str]
     rows: int
     read: int
+    why: str = ""
+    repeated: int = 0
+    contradicted: int = 0
 
 
 def init(folder: str | Path, source: str, *, question: str | None = None, answer: str | None = None) -> Started:
@@ -131,7 +135,16 @@ def init(folder: str | Path, source: str, *, question: str | None = None, answer
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(rules, _RULES.format(name=printable(name)))
     write_atomic(config, text)
-    return Started(config, rules, loaded, {"question": "question", "answer": "answer"} | columns, len(rows), read)
+    return Started(
+        config,
+        rules,
+        loaded,
+        {"question": "question", "answer": "answer"} | columns,
+        len(rows),
+        read,
+        why,
+        *_repeated(questions, golds),
+    )
 
 
 def _columns(source: str, rows: Rows, question: str | None, answer: str | None) -> dict[str, str]:
@@ -148,7 +161,8 @@ def _columns(source: str, rows: Rows, question: str | None, answer: str | None) 
     asked = question or _guess(source, "question", [key for key in texts if key != answer], _wordy(rows, texts))
     used = {path[0] for path in place_of(asked, keys)}
     left = [key for key in values if key not in used]
-    gold = answer or _guess(source, "answer", left, left)
+    filled = [key for key in left if sum(row.get(key) not in (None, "") for row in rows) >= _ENOUGH * len(rows)]
+    gold = answer or _guess(source, "answer", left, filled)
     if question is None:
         asked = _with_choices(source, rows, asked, gold)
     found = {name: key for name, key in (("question", asked), ("answer", gold)) if name != key}
@@ -222,6 +236,13 @@ def _gold(row: Mapping[str, Any]) -> str:
         return ""
 
 
+def _repeated(questions: Sequence[str], golds: Sequence[str]) -> tuple[int, int]:
+    """How many rows ask what an earlier one asks, and how many of these with another gold."""
+    first: dict[str, str] = {}
+    again = [first.setdefault(normal(asked), gold) != gold for asked, gold in zip(questions, golds, strict=True)]
+    return len(questions) - len(first), sum(again)
+
+
 def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list[str], str, list[bool]]:
     """The verifier that suits the golds, its choices, why, and whether it reads each gold."""
     there = [gold for gold in golds if gold]
@@ -249,6 +270,12 @@ def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list
     if formula and (found := _suiting("math", questions, golds)):
         return "math", [], "formulas", found
     why = "neither numbers nor formulas nor a few answers: compared as texts, case and quotes aside"
+    numbers = _read("number", [], questions, golds)
+    if 2 * sum(numbers) > len(there):
+        why = (
+            f"compared as texts, since `number` reads only {sum(numbers)} of {len(there)}, not "
+            f"{_example(golds, numbers)}: write all as numbers, such as 1234.5, and choose it"
+        )
     return "exact", [], why, _read("exact", [], questions, golds)
 
 

@@ -214,6 +214,29 @@ def test_answers_that_are_missing_or_unreadable_are_told_and_left_out() -> None:
     assert sum(len(load_task(config).rows(split)) for split in ("train", "validation", "test")) == 38
 
 
+def test_numbers_that_are_not_all_written_as_such_are_told() -> None:
+    told = realm(
+        "init", "domain", "--from", table(made("question", "answer", lambda n: f"{n},00" if n % 5 else str(n)))
+    )
+    assert "verifier exact: reads 40 of 40 golds; neither numbers" in told.stdout
+    told = realm("init", "other", "--from", table(made("question", "answer", lambda n: f"{n}" if n % 5 else f"{n},00")))
+    assert "`number` reads only 32 of 40, not e.g. '0,00': write all as numbers" in told.stdout
+
+
+def test_a_column_with_gaps_is_not_the_answer_where_another_has_none() -> None:
+    rows = made("question", "verdict?", lambda n: ["yes", "no"][n % 2], remark=lambda n: ["", "seen", "late"][n % 3])
+    assert load_config(init("domain", table(rows)).config).task.columns == {"answer": "verdict?"}
+    gaps = made("question", "remark", lambda n: ["", "a", "b"][n % 3])
+    assert load_config(init("other", table(gaps)).config).task.columns == {"answer": "remark"}
+
+
+def test_rows_that_repeat_a_question_are_told() -> None:
+    rows = made("question", "answer", str)
+    assert "repeat" not in realm("init", "once", "--from", table(rows)).stdout
+    told = realm("init", "twice", "--from", table([*rows, rows[3], {**rows[4], "answer": "77"}])).stdout
+    assert "  2 rows repeat the question of another, 1 of them with another answer: take them out" in told
+
+
 def test_a_line_break_in_the_name_of_the_folder_leaves_yaml() -> None:
     found = init("a\nb", table(made("question", "answer", str)))
     assert load_config(found.config).run.name == "a\nb"
