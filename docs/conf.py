@@ -24,7 +24,7 @@ NAVIGATION = {
     "README": {
         "Start": ["docs/tutorial", "docs/python", "docs/choose"],
         "How to": ["docs/howto/bring-your-own-domain", "docs/howto/use-and-share", "docs/howto/*"],
-        "Reference": ["docs/reference/api", "docs/reference/*", "docs/step"],
+        "Reference": ["docs/reference/api", "docs/reference/*", "docs/step", "examples/*/README"],
         "What was found": ["docs/paper", "docs/results/README", "docs/measured/README", "docs/log"],
         "Project": ["CONTRIBUTING", "CHANGELOG", "docs/map", "realm/desk/base/README"],
     },
@@ -35,7 +35,7 @@ NAVIGATION = {
 project = "realm"
 version = release = realm.__version__
 root_doc = "README"
-include_patterns = ["*.md", "docs/**.md", "realm/desk/base/README.md"]
+include_patterns = ["*.md", "docs/**.md", "realm/desk/base/README.md", "examples/*/README.md"]
 exclude_patterns = [".*", "build", "dist", "runs", "data"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_heading_anchors = 4
@@ -45,6 +45,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 nitpicky = True
+smartquotes = False  # --resume is no dash
 # What signatures name beside the classes of docs/reference/api.md: other libraries, whose pages would have to be asked
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [

@@ -72,10 +72,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     _entry.cache_clear()
+    named = set(_NAMED)
     yield folder
     _entry.cache_clear()
     _import.cache_clear()
-    _NAMED.clear()
+    _NAMED.intersection_update(named)
     sys.modules.pop("others_recipes", None)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realm.cli.common import resolve
-from realm.display import printable_lines
+from realm.display import printable, printable_lines
 from realm.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -68,11 +68,16 @@ def ask(
     from realm.commands.asking import Student
 
     logging.getLogger("realm").setLevel(logging.WARNING)  # how it decodes is of no interest between two questions
+    tasks = logging.getLogger("realm.tasks")
+    tasks.setLevel(logging.ERROR)  # nor what the training had to say of its questions
     waiting = Console(stderr=True)
-    with waiting.status("loading"):
-        students = {_TRAINED: Student(model, given)}
-        if base:
-            students[_BASE] = Student(model, given, base=True)
+    try:
+        with waiting.status("loading"):
+            students = {_TRAINED: Student(model, given)}
+            if base:
+                students[_BASE] = Student(model, given, base=True)
+    finally:
+        tasks.setLevel(logging.NOTSET)
     failed = False
     for text in [question] if question is not None else _lines():
         try:
@@ -92,6 +97,8 @@ def ask(
                 left = () if show_prompt else ("messages", "prompt")
                 typer.echo(json.dumps({key: value for key, value in told.items() if key not in left}))
         else:
+            if question is None and not sys.stdin.isatty():
+                typer.echo(f"\n{printable(text, 400)}")  # nobody has typed it on this screen
             _show(answers, show_prompt)
     if failed:
         raise typer.Exit(2)

@@ -35,7 +35,8 @@ def print_plan(folder: Path, task: Task, plan: Plan, estimates: list[Estimate], 
     owed = sum(estimate.samples for estimate in estimates)
     there = f"{_number(plan.size - owed)} are there, " if owed < plan.size else ""
     typer.echo(
-        f"{folder}: {_number(len(plan.questions))} questions, {plan.samples} CoTs each: {there}{_number(owed)} are owed"
+        f"{folder}: {_number(len(plan.questions))} questions, {plan.samples} CoTs each (bank.samples): {there}"
+        f"{_number(owed)} are owed"
     )
     for estimate in estimates:
         _print_estimate(estimate)

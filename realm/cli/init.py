@@ -44,7 +44,15 @@ def init(
     sizes = ", ".join(f"{split} {len(task.rows(split))}" for split in task.splits())
     choices = f" ({', '.join(task.labels)})" if task.labels else ""
     typer.echo(printable(f"{found.config}: {found.rows} rows of {source}, {read}"))
-    typer.echo(printable(f"  verifier {task.verifier.name}{choices}: reads {found.read} of {found.rows} golds"))
+    typer.echo(
+        printable(f"  verifier {task.verifier.name}{choices}: reads {found.read} of {found.rows} golds; {found.why}")
+    )
     typer.echo(printable(f"  splits: {sizes}"))
+    if found.repeated:
+        others = f", {found.contradicted} of them with another answer" if found.contradicted else ""
+        typer.echo(
+            f"  {found.repeated} rows repeat the question of another{others}: take them out, else each is asked, paid "
+            "for and counted"
+        )
     typer.echo(printable(f"{found.rules}: a page for your experts' rules"))
     typer.echo(f"Next: fill in `teachers` in the YAML file, then {printable(next_command(found))}")

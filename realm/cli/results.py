@@ -37,6 +37,14 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
         style="dim",
         highlight=False,
     )
+    short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
+    if short is not None and short.routes_dropped:
+        shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"
+        console.print(
+            f"{shown} shown, {short.routes_dropped:.2g} left out ({short.split}, {short.routes} routes): the context "
+            "has no room. Raise model.context, or lower evaluation.max_completion_length or routes.k.",
+            highlight=False,
+        )
     worst = max(summaries, key=lambda row: row.unreadable_answers or 0.0, default=None)
     if worst is not None and worst.unreadable_answers:
         where = f"{worst.split}, {worst.routes} routes"

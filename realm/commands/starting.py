@@ -20,7 +20,7 @@ from realm.display import printable
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.exchange.common import QUESTION_NAMES
 from realm.files import write_atomic, writing
-from realm.tasks.base import Task
+from realm.tasks.base import Task, normal
 from realm.tasks.hub import is_hub
 from realm.tasks.jsonl import NONE, answer_text, contents, renamed
 from realm.tasks.paths import CHOICE_NAMES, place_of
@@ -43,7 +43,9 @@ _PAIRS = ({"yes", "no"}, {"true", "false"}, {"ja", "nein"}, {"oui", "non"}, {"s�
 _FEW, _LETTERS, _SHORT, _EACH = 10, 26, 40, 10
 #: Share of the golds that a verifier of values has to read to be proposed.
 _ENOUGH = 0.9
-_FORMULA = re.compile(r"[\\^_={}()/+*√π]|\d[a-z]|\d,\s*\d")
+#: What tells a formula from other text, and a Python literal from a formula.
+_FORMULA = re.compile(r"\\[a-z]+|[√π]|(?:\d|\b[a-z])\s*[\^=*/+]|[\^=*/+]\s*\d|\(\s*-?\d+\s*,")
+_LITERAL = re.compile(r"""\s*(?:b?['"]|[\[{]|\(\)|(?:True|False|None)\s*$)""")
 #: A column that no file has.
 _ABSENT = "\0"
 #: Tokens of our instructions around a question and its routes, and routes that are shown.
@@ -62,7 +64,8 @@ Each list item is one rule. Words in square brackets behind a heading are the ta
 
 @dataclass(frozen=True)
 class Started:
-    """What was proposed: the files written, which column is which, and how many of the golds the verifier reads."""
+    """What was proposed: the files written, which column is which, how many of the golds the verifier reads, and why
+    it was chosen; and how many rows ask what an earlier one asks, how many of these with another answer."""
 
     config: Path
     rules: Path
@@ -70,6 +73,9 @@ class Started:
     columns: Mapping[str, str]
     rows: int
     read: int
+    why: str = ""
+    repeated: int = 0
+    contradicted: int = 0
 
 
 def init(folder: str | Path, source: str, *, question: str | None = None, answer: str | None = None) -> Started:
@@ -129,7 +135,16 @@ def init(folder: str | Path, source: str, *, question: str | None = None, answer
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(rules, _RULES.format(name=printable(name)))
     write_atomic(config, text)
-    return Started(config, rules, loaded, {"question": "question", "answer": "answer"} | columns, len(rows), read)
+    return Started(
+        config,
+        rules,
+        loaded,
+        {"question": "question", "answer": "answer"} | columns,
+        len(rows),
+        read,
+        why,
+        *_repeated(questions, golds),
+    )
 
 
 def _columns(source: str, rows: Rows, question: str | None, answer: str | None) -> dict[str, str]:
@@ -146,7 +161,8 @@ def _columns(source: str, rows: Rows, question: str | None, answer: str | None) 
     asked = question or _guess(source, "question", [key for key in texts if key != answer], _wordy(rows, texts))
     used = {path[0] for path in place_of(asked, keys)}
     left = [key for key in values if key not in used]
-    gold = answer or _guess(source, "answer", left, left)
+    filled = [key for key in left if sum(row.get(key) not in (None, "") for row in rows) >= _ENOUGH * len(rows)]
+    gold = answer or _guess(source, "answer", left, filled)
     if question is None:
         asked = _with_choices(source, rows, asked, gold)
     found = {name: key for name, key in (("question", asked), ("answer", gold)) if name != key}
@@ -220,6 +236,13 @@ def _gold(row: Mapping[str, Any]) -> str:
         return ""
 
 
+def _repeated(questions: Sequence[str], golds: Sequence[str]) -> tuple[int, int]:
+    """How many rows ask what an earlier one asks, and how many of these with another gold."""
+    first: dict[str, str] = {}
+    again = [first.setdefault(normal(asked), gold) != gold for asked, gold in zip(questions, golds, strict=True)]
+    return len(questions) - len(first), sum(again)
+
+
 def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list[str], str, list[bool]]:
     """The verifier that suits the golds, its choices, why, and whether it reads each gold."""
     there = [gold for gold in golds if gold]
@@ -231,21 +254,35 @@ def _verifier(questions: Sequence[str], golds: Sequence[str]) -> tuple[str, list
     told = ", ".join(f"{printable(key, 20)} {counts.total()}" for key, counts in sorted(spelled.items())[:_LETTERS])
     if set(spelled) in _PAIRS:
         return "choice", choices, f"two answers ({told})", _read("choice", choices, questions, golds)
-    numbers = _read("number", [], questions, golds)
-    if sum(numbers) >= _ENOUGH * len(there):
-        return "number", [], "numbers", numbers
+    # Quotes, brackets and names may stand beside a number, so that what is more than one is looked for first.
+    literal = 2 * sum(bool(_LITERAL.match(gold)) for gold in there) > len(there)
+    if literal and (found := _suiting("python", questions, golds)):
+        return "python", [], "Python literals", found
+    if found := _suiting("number", questions, golds):
+        return "number", [], "numbers", found
     most = _LETTERS if all(len(key) == 1 for key in spelled) else _FEW
     short = all(len(choice) <= _SHORT for choice in choices)
     if 2 <= len(choices) <= most and short and len(there) >= _EACH * len(choices) and "${" not in "".join(choices):
         with suppress(ConfigError):  # they differ by case or punctuation alone
             why = f"a few answers again and again ({told})"
             return "choice", choices, why, _read("choice", choices, questions, golds)
-    if sum(bool(_FORMULA.search(gold)) for gold in there) > len(there) / 4:
-        formulas = _read("math", [], questions, golds)
-        if sum(formulas) >= _ENOUGH * len(there):
-            return "math", [], "formulas", formulas
+    formula = 2 * sum(bool(_FORMULA.search(gold)) for gold in there) > len(there)
+    if formula and (found := _suiting("math", questions, golds)):
+        return "math", [], "formulas", found
     why = "neither numbers nor formulas nor a few answers: compared as texts, case and quotes aside"
+    numbers = _read("number", [], questions, golds)
+    if 2 * sum(numbers) > len(there):
+        why = (
+            f"compared as texts, since `number` reads only {sum(numbers)} of {len(there)}, not "
+            f"{_example(golds, numbers)}: write all as numbers, such as 1234.5, and choose it"
+        )
     return "exact", [], why, _read("exact", [], questions, golds)
+
+
+def _suiting(name: str, questions: Sequence[str], golds: Sequence[str]) -> list[bool]:
+    """Whether the verifier reads each gold, where it reads enough of them; else nothing."""
+    found = _read(name, [], questions, golds)
+    return found if sum(found) >= _ENOUGH * sum(map(bool, golds)) and any(found) else []
 
 
 def _read(name: str, choices: Sequence[str], questions: Sequence[str], golds: Sequence[str]) -> list[bool]:

@@ -213,6 +213,8 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
     for row in rows:
         accuracy = Value(row.accuracy, row.accuracy_low, row.accuracy_high)
         name = "base" if row.stage == "base" else "this model"
+        if row.routes_dropped and not row.routes_per_prompt:
+            continue  # no route had room, so that nothing was measured with them
         found.append((None, name, [_code(row.split), str(row.routes), str(row.n), accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
 

@@ -136,7 +136,7 @@ def dropped(case: Case) -> Finding | None:
         return None
     return Finding(
         "dropped",
-        "hint",
+        "hint" if lost < shown else "harmful" if shown else "broken",
         f"{lost / (lost + shown):.0%} of the drawn routes were left out of prompts because the context is too short.",
         f"Raise {case.told('model.context')} (null: what the model allows), or lower "
         f"{case.told('training.rl.max_completion_length')} or {case.told('routes.k')}.",

@@ -135,7 +135,8 @@ class Table:
         found = RichTable(title=title, title_justify="left")
         first = 1 if headings else 0
         for place, column in enumerate((headings, *self.columns)[1 - first :]):
-            found.add_column(column, justify="left" if place <= first else "right", no_wrap=True)
+            # Where it gets narrow a name is broken, a figure never.
+            found.add_column(column, justify="left" if place <= first else "right", no_wrap=place > first)
         for heading, rows in self.bodies:
             for place, (_, name, cells) in enumerate(rows):
                 texts = (cell.plain if isinstance(cell, Value) else str(cell) for cell in cells)

@@ -20,6 +20,8 @@ def _gap(report: Report, name: str, split: str) -> list[str]:
     shown, gap = report.result(name, split, True), report.gap(name, split)
     if shown is None or gap is None:
         return []
+    if shown.routes_dropped and not shown.routes_per_prompt:
+        return [f"No prompt had room for any of the {shown.routes} routes: what they add was not measured."]
     interval_ = f" ({points(gap[1])} to {points(gap[2])})" if gap[1] is not None and gap[2] is not None else ""
     return [
         f"With {shown.routes} routes in the prompt {name} answers {percent(shown.accuracy)} rightly: an autonomy gap "

@@ -183,7 +183,7 @@ def _difference(scores: torch.Tensor, plain: torch.Tensor, *, strict: bool) -> s
         fine = largest <= TOLERANCE
     else:
         fine = largest <= COARSE_TOLERANCE or (not strict and mean <= COARSE_MEAN)
-    _LOG.info("scores differ by %.1e of the largest from those without a cache", largest)
+    _LOG.debug("scores differ by %.1e of the largest from those without a cache", largest)
     return None if fine else f"scores differ by {largest:.1e} of the largest"
 
 

@@ -311,7 +311,11 @@ def _without(train: list[Question], held_out: list[Question], split: str) -> lis
     texts = {normal(question.question) for question in held_out}
     kept = [question for question in train if normal(question.question) not in texts]
     if len(kept) < len(train):
-        _LOG.warning("left out %d training questions that are %s questions too", len(train) - len(kept), split)
+        first = next(question for question in train if normal(question.question) in texts)
+        _LOG.warning(
+            "left out %d of %d training questions: they are %s questions too, e.g. %s",
+            len(train) - len(kept), len(train), split, printable(repr(first.question), 80),
+        )  # fmt: skip
     shared = {question.id for question in kept} & {question.id for question in held_out}
     if shared:
         raise DataError(f"task.test_path: the id {min(shared)!r} is that of a training question too; give it another.")

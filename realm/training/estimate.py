@@ -51,11 +51,14 @@ class Outline:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens: the longest and the mean prompt of a sample with every route shown, and what a completion may have."""
+    """Tokens: the longest and the mean prompt of a sample with every route shown, and what a completion may have; and
+    the routes of the sample, those that its prompts hold and those that they have no room for."""
 
     longest: int
     mean: float
     completion: int
+    routes: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,13 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
     ids = list(renderer.questions)[:SAMPLE]
     shown = [renderer.render(id_, 0, 0.0, schedule=ALWAYS) for id_ in ids]
     tokens = [len(encode(renderer.tokenizer, found.messages)) for found in shown]
-    return Lengths(max(tokens), fmean(tokens), config.training.rl.max_completion_length)
+    return Lengths(
+        max(tokens),
+        fmean(tokens),
+        config.training.rl.max_completion_length,
+        sum(len(found.routes) for found in shown),
+        sum(found.dropped for found in shown),
+    )
 
 
 def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:

@@ -97,6 +97,13 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
         f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "
         f"{found.tokens_per_step * steps:,} over {steps} steps",
     ]
+    if lengths.dropped:
+        drawn = lengths.routes + lengths.dropped
+        lines.append(
+            f"routes   {lengths.dropped:,} of {drawn:,} in a sample of prompts do not fit and are left out"
+            f"{'; the student will see none' if not lengths.routes else ''}: raise model.context (null: what the model "
+            "allows), or lower training.rl.max_completion_length or routes.k"
+        )
     if there.limit is not None and found.peak > there.limit:
         lines.append(f"this may not fit; by this estimate less is needed so: {LESS_IN_A_STEP} {LESS_FIXED}")
     return lines

@@ -133,13 +133,6 @@ def test_an_id_is_taken_once(bank: Bank) -> None:
     assert Bank.open(bank.path).all() == COTS
 
 
-def test_hostile_text_survives(tmp_path: Path) -> None:
-    text = 'a\nb\r\u2028\x00</think> "\ud800" 日本'
-    bank = Bank.create(tmp_path / "bank")
-    bank.append([CoT("q", text, text, 1)])
-    assert Bank.open(tmp_path / "bank").cots("q")[0].text == text
-
-
 def test_a_bank_is_never_overwritten(bank: Bank) -> None:
     assert bank.path is not None
     with pytest.raises(ResourceError, match="holds a bank already"):
@@ -147,22 +140,13 @@ def test_a_bank_is_never_overwritten(bank: Bank) -> None:
     assert Bank.open(bank.path).all() == COTS
 
 
-def test_folders_that_hold_no_bank(tmp_path: Path, bank: Bank) -> None:
+def test_folders_that_hold_no_bank(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none: expected a bank \(bank\.json"):
         Bank.open(tmp_path / "none")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "cots.jsonl").write_text("")
     with pytest.raises(DataError, match="half: expected a bank"):
         Bank.open(tmp_path / "half")
-    assert bank.path is not None
-    for text, message in [
-        ("{", "expected a bank"),
-        ("[]", "found None"),
-        ('{"format": 1}', "expected a bank of format 2, found 1"),
-    ]:
-        (bank.path / "bank.json").write_text(text)
-        with pytest.raises(DataError, match=message):
-            Bank.open(bank.path)
 
 
 def test_a_disk_that_cannot_be_written_is_a_resource_error(tmp_path: Path, bank: Bank) -> None:

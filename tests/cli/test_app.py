@@ -119,7 +119,7 @@ def test_other_errors_are_ours_and_keep_their_traceback(error: Exception) -> Non
 def test_our_errors_print_a_traceback_and_exit_with_1() -> None:
     program = (
         "import realm.cli.show\nfrom realm.cli.app import main\n"
-        "def broken(config): raise RuntimeError('ours')\n"
+        "def broken(*_, **__): raise RuntimeError('ours')\n"
         "realm.cli.show.annotate = broken\nmain()"
     )
     done = subprocess.run(
@@ -134,7 +134,7 @@ def test_ctrl_c_at_the_real_command() -> None:
     """A SIGINT in the middle of a command: one line, 130, no traceback."""
     program = (
         "import realm.cli.show, time\nfrom realm.cli.app import main\n"
-        "def slow(config):\n    print('at work', flush=True)\n    time.sleep(60)\n"
+        "def slow(*_, **__):\n    print('at work', flush=True)\n    time.sleep(60)\n"
         "realm.cli.show.annotate = slow\nmain()"
     )
     process = subprocess.Popen(

@@ -81,7 +81,7 @@ def refused(result: Result) -> str:
 def test_it_fills_a_bank_and_says_what_it_cost(here: Path, wire: Wire, realm: Realm) -> None:
     result = realm("collect", "config.yaml", "--out", "bank")
     assert result.exit_code == 0, result.output
-    assert "bank: 12 questions, 2 CoTs each: 24 are owed" in result.stdout
+    assert "bank: 12 questions, 2 CoTs each (bank.samples): 24 are owed" in result.stdout
     assert "big (wire-model): 24 requests" in result.stdout
     assert "answers: at most 2 400, of max_tokens 100 (there are none yet to estimate from)" in result.stdout
     assert "bank: 24 CoTs added, 24 in all for 12 questions" in result.stdout

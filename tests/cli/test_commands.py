@@ -202,14 +202,18 @@ def test_the_table_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
     assert cells.split() == ["uncommented", "4", "1000", "100.0", "[100.0,", "100.0]", "100.0", "–", "12.5", "123"]
 
 
-def test_the_table_tells_of_answers_that_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_tells_of_answers_not_read_and_routes_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     row = Evaluation(
         stage="final", step=1, split="test", routes=4, n=10, accuracy=1.0, accuracy_low=1.0, accuracy_high=1.0,
         parse_failures=0.0, completion_tokens=9.0,
     )  # fmt: skip
     print_results("old", [row])
     print_results("none", [replace(row, unreadable_answers=0.0)])
-    assert "could not read" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "could not read" not in out and "no room" not in out
+    print_results("short", [replace(row, routes_per_prompt=0.0, routes_dropped=4.0)])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "No route was shown, 4 left out (test, 4 routes): the context has no room" in told
     print_results("some", [replace(row, unreadable_answers=0.25, unreadable_examples=("“[b]x”",))])
     told = " ".join(capsys.readouterr().out.split())
     assert "could not read up to 25.0 % of the answers (test, 4 routes), e.g. “[b]x”" in told

@@ -8,7 +8,6 @@ import pytest
 
 from realm.commands.training import train
 from realm.config import Config
-from realm.plugins import trust
 from realm.sections import TaskConfig
 from tests.tiny import TinyTask, save_student, tiny_bank, tiny_config
 
@@ -32,8 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
         cots[0] = cots[0].__class__(**{**vars(cots[0]), "teacher": HOSTILE})
     bank.save(folder / "bank")
     made = tiny_config(folder, student, recipe="realm-r1", rl={"steps": 4}, sft={"steps": 2})
-    trust(task := f"{__name__}:tiny_task")
-    return made.changed({"fade.fade_end": 0.5, "task.name": task, "bank.path": str(folder / "bank")})
+    return made.changed({"fade.fade_end": 0.5, "task.name": f"{__name__}:tiny_task", "bank.path": str(folder / "bank")})
 
 
 @pytest.fixture(scope="session")

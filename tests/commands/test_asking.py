@@ -163,6 +163,9 @@ def test_questions_from_stdin(trained: Path) -> None:
     assert (first["model"], first["question"], third["question"]) == ("trained", "3 plus 4", "1 plus 2")
     assert "its prompt needs" in second["error"] and "prompt" not in first
     assert cli("ask", trained, stdin="\n").exit_code == 0
+    plain = cli("ask", trained, "--samples", 0, stdin="3 plus 4\n1 plus\x1b 2").stdout
+    assert "\n3 plus 4\nthinking" in plain and "\n1 plus\\x1b 2\nthinking" in plain, "each answer below its question"
+    assert "3 plus 4" not in cli("ask", trained, "3 plus 4", "--samples", 0).stdout.partition("thinking")[0]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match="stdin is closed"):
         patch.setattr("sys.stdin", None)  # as Python leaves it for `<&-`
         list(_lines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from contextlib import chdir, redirect_stdout
@@ -82,6 +83,17 @@ def test_the_text_tells_how_it_was_made(trained: Path) -> None:
         assert part in text
     assert "`tiny`, 36 CoTs; its licence: not known" in text
     assert str(trained.parent) not in text, "where it lies is nobody's business"
+
+
+def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config: Config, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    assert "| this model | `test` | 4 |" in card(run, config, TinyTask())
+    file = run / "evaluations.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    none = {"routes_per_prompt": 0.0, "routes_dropped": 4.0}
+    file.write_text("".join(json.dumps(row | (none if row["routes"] else {})) + "\n" for row in rows))
+    text = card(run, config, TinyTask())
+    assert "| this model | `test` | 0 |" in text and "| this model | `test` | 4 |" not in text
 
 
 def test_no_name_is_read_as_markup(trained: Path) -> None:

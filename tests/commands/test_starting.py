@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from realm.cli.app import app
 from realm.commands.configuring import load_config
-from realm.commands.starting import _FORMULA, Started, init
+from realm.commands.starting import _FORMULA, _LITERAL, Started, init
 from realm.config import Config
 from realm.errors import DataError, ResourceError, UserError
 from realm.tasks.registry import load_task
@@ -79,6 +79,8 @@ PROPOSED: list[Any] = [
         "choice",
         ["ask", "keep", "refund"],
     ),
+    (lambda: table(made("question", "answer", lambda n: f"['a', {n}]")), {}, "python", []),
+    (lambda: table(made("question", "answer", lambda n: f"and/or (a) [b] {chr(97 + n % 26)}{n}")), {}, "exact", []),
     pytest.param(
         lambda: table(made("question", "answer", lambda n: f"\\frac{{{n}}}{{7}}")),
         {},
@@ -212,6 +214,29 @@ def test_answers_that_are_missing_or_unreadable_are_told_and_left_out() -> None:
     assert sum(len(load_task(config).rows(split)) for split in ("train", "validation", "test")) == 38
 
 
+def test_numbers_that_are_not_all_written_as_such_are_told() -> None:
+    told = realm(
+        "init", "domain", "--from", table(made("question", "answer", lambda n: f"{n},00" if n % 5 else str(n)))
+    )
+    assert "verifier exact: reads 40 of 40 golds; neither numbers" in told.stdout
+    told = realm("init", "other", "--from", table(made("question", "answer", lambda n: f"{n}" if n % 5 else f"{n},00")))
+    assert "`number` reads only 32 of 40, not e.g. '0,00': write all as numbers" in told.stdout
+
+
+def test_a_column_with_gaps_is_not_the_answer_where_another_has_none() -> None:
+    rows = made("question", "verdict?", lambda n: ["yes", "no"][n % 2], remark=lambda n: ["", "seen", "late"][n % 3])
+    assert load_config(init("domain", table(rows)).config).task.columns == {"answer": "verdict?"}
+    gaps = made("question", "remark", lambda n: ["", "a", "b"][n % 3])
+    assert load_config(init("other", table(gaps)).config).task.columns == {"answer": "remark"}
+
+
+def test_rows_that_repeat_a_question_are_told() -> None:
+    rows = made("question", "answer", str)
+    assert "repeat" not in realm("init", "once", "--from", table(rows)).stdout
+    told = realm("init", "twice", "--from", table([*rows, rows[3], {**rows[4], "answer": "77"}])).stdout
+    assert "  2 rows repeat the question of another, 1 of them with another answer: take them out" in told
+
+
 def test_a_line_break_in_the_name_of_the_folder_leaves_yaml() -> None:
     found = init("a\nb", table(made("question", "answer", str)))
     assert load_config(found.config).run.name == "a\nb"
@@ -248,7 +273,9 @@ def test_names_and_answers_come_back_as_they_were(text: str) -> None:
 @given(name=st.text(min_size=1, max_size=8), ends=st.lists(st.text(max_size=6), min_size=2, max_size=2))
 def test_any_names_and_answers_come_back(name: str, ends: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     golds = [f"a{ends[0]}", f"b{ends[1]}"]
-    assume(not any(map(_FORMULA.search, golds)))  # whose verifier takes a process
+    assume(
+        not any(map(_FORMULA.search, golds)) and not any(map(_LITERAL.match, golds))
+    )  # whose verifier takes a process
     check_round_trip(name, golds, tmp_path_factory.mktemp("any"))
 
 

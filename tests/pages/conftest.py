@@ -1,4 +1,4 @@
-"""Headless Chromium, started once for all pages."""
+"""Headless Chromium, started once a file: what tests of other processes count is not disturbed by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.pages.chromium import BROWSER, Chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _chromium() -> Iterator[Chromium]:
     if BROWSER is None:
         pytest.skip("no Chromium found (chromium, chromium-browser or google-chrome)")

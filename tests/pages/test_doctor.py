@@ -255,6 +255,14 @@ def test_a_kl_without_a_reference_and_a_baseline_without_routes_are_not_blamed(t
     assert not any("KL" in note for note in diagnosis.notes)
 
 
+@pytest.mark.parametrize(("shown", "weight"), [(1.0, "harmful"), (0.0, "broken")])
+def test_routes_that_hardly_fit_are_no_mere_hint(tmp_path: Path, shown: float, weight: str) -> None:
+    run = Healthy()
+    run.every(routes_per_prompt=shown, routes_dropped=2.0)
+    (found,) = (one for one in findings(run, tmp_path) if one.check == "dropped")
+    assert found.weight == weight
+
+
 def test_noise_is_no_finding(tmp_path: Path) -> None:
     run, source = Healthy(), random.Random(1)
     run.every(

@@ -42,3 +42,11 @@ def test_a_table_in_a_terminal_has_its_headings_once() -> None:
     assert text.count("test") == text.count("ood") == 1
     assert text.count("50.0% (25.0% – 75.0%)") == 4
     assert "[b]grpo[/]" in text  # a name is no markup
+
+
+def test_a_narrow_terminal_breaks_names_and_no_figure() -> None:
+    rows = [(None, "what two wrong ones have in common " * 2, [Value(0.5, 0.25, 0.75)])]
+    console = Console(width=60, record=True, quiet=False)
+    console.print(Table(["", "value (95 % interval)"], [("", rows)]).to_rich())
+    text = console.export_text()
+    assert "…" not in text and "50.0% (25.0% – 75.0%)" in text and "value (95 % interval)" in text

@@ -226,6 +226,13 @@ def test_prompts_are_measured_with_their_routes(tmp_path: Path, student: Path) -
     shown = prompt_lengths(config, Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT))
     alone = prompt_lengths(config, Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT, k=0))
     assert shown.longest >= shown.mean > alone.mean + 4 * 8
+    room = Memory(None, "GPU")
+    assert (alone.routes, alone.dropped, shown.dropped) == (0, 0, 0) and shown.routes > 0
+    assert "routes" not in {line.split()[0] for line in describe(config, outline(config), shown, room)}
+    tight = prompt_lengths(config, Renderer(config, task, tiny_bank(task), tokenizer, alone.longest + alone.completion))
+    assert (tight.routes, tight.dropped) == (0, shown.routes)
+    said = describe(config, outline(config), tight, room)[-1]
+    assert f"{shown.routes} of {shown.routes}" in said and "the student will see none" in said
     config.fade.p_start = 0.0
     faded = Renderer(config, task, tiny_bank(task), tokenizer, CONTEXT)
     assert prompt_lengths(config, faded) == shown, "a later step may show what the first does not"
