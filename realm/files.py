@@ -198,5 +198,5 @@ def fresh(file: Path, overwrite: bool) -> None:
     Raises:
         ResourceError: `file` exists and `overwrite` is not set.
     """
-    if file.exists() and not overwrite:
+    if (file.exists() or file.is_symlink()) and not overwrite:
         raise ResourceError(f"{file}: is there already. Choose another place with --out, or give --overwrite.")

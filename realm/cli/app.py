@@ -25,6 +25,7 @@ from realm.cli import (
     experiment,
     export,
     init,
+    model,
     quickstart,
     report,
     train,
@@ -139,6 +140,7 @@ app.command(epilog="Example: realm report runs/desk --out desk.html")(report.rep
 app.command(epilog="Example: realm view runs/desk --open")(view.view)
 app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)
 app.add_typer(bank.app, name="bank")
+app.add_typer(model.app, name="model")
 app.add_typer(export.app, name="export")
 app.add_typer(desk.app, name="desk")
 

@@ -14,7 +14,7 @@ import typer
 
 from realm.cli.common import resolve
 from realm.display import printable, printable_lines
-from realm.errors import UserError
+from realm.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from realm.commands.asking import Answer
@@ -106,6 +106,8 @@ def ask(
 
 def _lines() -> Iterator[str]:
     """The questions on stdin, one a line; a terminal is told that one is awaited."""
+    if sys.stdin is None:
+        raise ConfigError("stdin is closed; give the question behind the run.")
     stdin = typer.get_text_stream("stdin", errors="replace")
     while True:
         if sys.stdin.isatty():

@@ -117,10 +117,10 @@ class Student:
         Raises:
             UserError: the question is empty, does not fit into the context, or is none of the bank's.
         """
-        if not question.strip():
+        if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty.")
-        if samples < 0:
-            raise ConfigError(f"samples: expected 0 or more, found {samples}.")
+        if not isinstance(samples, int) or samples < 0:
+            raise ConfigError(f"samples: expected a whole number, 0 or more, found {samples!r}.")
         name = f"`{printable(question.strip(), 60)}`"
         asked, task, bank = self._with_routes(question, name) if routes else (Question(name, question, ""), None, None)
         (prompt,) = evaluation_prompts(

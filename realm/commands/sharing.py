@@ -46,12 +46,16 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
     if not model.is_dir():
         raise ConfigError(f"{run}: the run has no model yet; go on with it: realm train {run} --resume")
     find(model)
-    if folder.resolve() == model.resolve():
-        raise ConfigError(f"{folder}: is the model itself; choose another folder.")
+    place, own = folder.resolve(), (run.resolve(), model.resolve())
+    if place in own or own[1] in place.parents:
+        raise ConfigError(f"{folder}: is the run itself, or of its model; choose another folder.")
+    for file in model.glob("*.safetensors"):
+        if file.is_symlink():
+            raise ConfigError(f"{file}: is a link, which is not followed; put the file itself there.")
     found = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(filter(_shared, folder.iterdir()))
+        there = sorted(file for file in folder.iterdir() if _SHARED.fullmatch(file.name) and not file.is_dir())
         for old in there:  # a README.md may be of anything
             fresh(old, overwrite)
         for old in there:  # of another model, which would be read together with this one
@@ -76,9 +80,16 @@ def _without_places(file: Path) -> None:
     """Take settings that name a place out of a JSON file; any other is left as it is."""
     with suppress(ValueError, RecursionError):
         settings: Any = json.loads(file.read_text(encoding="utf-8"))
-        kept = {name: value for name, value in settings.items() if name not in _PLACES}
-        if len(kept) < len(settings):
+        kept = _kept(settings)
+        if kept != settings:
             write_atomic(file, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+
+
+def _kept(settings: Any) -> Any:
+    """Settings, and those within them, without the places."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: _kept(value) for name, value in settings.items() if name not in _PLACES}
 
 
 def check_name(name: str) -> None:

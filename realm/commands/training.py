@@ -13,7 +13,7 @@ from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.pages import write_report
-from realm.pages.card import write_card
+from realm.pages.card import CARD, write_card
 from realm.processes import main_process, rank
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
@@ -129,7 +129,8 @@ def train(
                     step=last.steps,
                     progress=shown,
                 )
-            write_card(run.path, config, prepared.task)
+            if not (run.path / "model" / CARD).is_file():  # one that is there is of this model, and maybe edited
+                write_card(run.path, config, prepared.task)
         except BaseException as error:
             with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
                 if isinstance(error, KeyboardInterrupt):

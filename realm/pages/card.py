@@ -37,7 +37,7 @@ from realm.tasks.hub import HUB
 #: File of the card, and the key of its front matter below which the prompt is.
 CARD, KEY = "README.md", "realm"
 UNKNOWN = "not known"
-_LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
+LICENSE_ID = re.compile(r"[a-z0-9][a-z0-9.\-]{0,40}")
 _QUESTION = "{question}"
 
 
@@ -120,12 +120,12 @@ def license_of(model: str | None) -> str:
         folder = Path(resolve(model))
         head = _head(folder / CARD)
         for name in (head.get("license"), head.get("license_name")):
-            if isinstance(name, str) and name != "other" and _LICENSE.fullmatch(name.lower()):
+            if isinstance(name, str) and name != "other" and LICENSE_ID.fullmatch(name.lower()):
                 return name.lower()
         for file in (folder / "LICENSE", folder / "LICENSE.txt", folder / "LICENSE.md"):
             if file.is_file():
                 with file.open(encoding="utf-8", errors="replace") as lines:
-                    return f"{_code(next(line for line in lines if line.strip()).strip())} ({file.name})"
+                    return f"{code(next(line for line in lines if line.strip()).strip())} ({file.name})"
     return UNKNOWN
 
 
@@ -155,7 +155,7 @@ def card(run: Path, config: Config, task: Task) -> str:
     data = ModelCardData(
         datasets=sorted({found[1] for found in read if found and not Path(found[1]).exists()}) or None,
         base_model=base if is_hub_name(base) else None,
-        license=licence if _LICENSE.fullmatch(licence) else None,
+        license=licence if LICENSE_ID.fullmatch(licence) else None,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["realm", "reasoning", *sorted({stage.kind for stage in stages})],
@@ -178,7 +178,7 @@ def card(run: Path, config: Config, task: Task) -> str:
     learned = stats is not None and any(stage.k or stage.kind == "sft" for stage in stages)
     # What is filled in is escaped by `code`, `block` and `literal`: a card is Markdown, not HTML.
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    pages.filters |= {"code": _code, "block": _block, "literal": ascii}
+    pages.filters |= {"code": code, "block": _block, "literal": ascii}
     text = pages.get_template("card.md").render(
         head=data.to_yaml(),
         config=config,
@@ -215,7 +215,7 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
         name = "base" if row.stage == "base" else "this model"
         if row.routes_dropped and not row.routes_per_prompt:
             continue  # no route had room, so that nothing was measured with them
-        found.append((None, name, [_code(row.split), str(row.routes), str(row.n), accuracy]))
+        found.append((None, name, [code(row.split), str(row.routes), str(row.n), accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
 
 
@@ -229,7 +229,7 @@ def _template(folder: Path) -> str:
     return ""
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A name as a code span: nothing in it is read as Markdown or HTML."""
     return f"`{printable(text, 80).replace('`', chr(0x2019)).strip() or ' '}`"
 

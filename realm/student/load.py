@@ -37,8 +37,8 @@ _NOT_TEXT = re.compile("vision|image|video|audio|speech|vq")
 #: Any of these makes a directory hold a tokenizer.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _GGUF = (
-    "found a GGUF file, which llama.cpp runs and nobody trains; give the folder of the model that it was made from "
-    "(config.json and *.safetensors)."
+    "found a GGUF file, which llama.cpp runs and nobody trains; make a directory of it with realm model import "
+    "FILE.gguf DIR, or better give that of the model that it was made from."
 )
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -112,10 +112,10 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             (see `refuse_settings`, `refuse_model`).
     """
     name = find(path)
-    with _loading(path, "model"):
+    with loading(path, "model"):
         settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
     refuse_settings(path, settings)
-    with _loading(path, "model"):
+    with loading(path, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
@@ -228,7 +228,7 @@ def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
         ModelError: no such directory, no or broken config.json.
     """
     name = find(path)
-    with _loading(path, "model"), torch.device("meta"):
+    with loading(path, "model"), torch.device("meta"):
         settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
             settings, dtype=getattr(torch, dtype), trust_remote_code=False
@@ -264,7 +264,7 @@ def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> P
     if as_stated and not file.is_file():
         raise ModelError(f"{path}: model.tokenizer is file, and there is no tokenizer.json; set it to auto.")
     kind: Any = PreTrainedTokenizerFast if as_stated else AutoTokenizer
-    with _loading(path, "tokenizer"):
+    with loading(path, "tokenizer"):
         tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(name, trust_remote_code=False)
         if tokenizer.chat_template:
             tokenizer.get_chat_template()  # of several templates without a default none is found
@@ -368,7 +368,7 @@ def prompt_limit(model: PreTrainedModel, config: Config, max_new_tokens: int) ->
 
 
 @contextmanager
-def _loading(path: str | Path, part: str) -> Iterator[None]:
+def loading(path: str | Path, part: str) -> Iterator[None]:
     """Turn loading errors into a `ModelError`, and keep the library's progress bars out of ours."""
     shown: Any = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -250,11 +250,12 @@ def evaluation_prompts(
         ModelError: a question does not fit even without routes; the message names it.
     """
     wording, tags = make_wording(config, task), config.prompt.tags()
-    selection = dataclasses.replace(make_selection(config), schedule=ALWAYS)
+    # Where none are shown, how they are selected may be a plug-in that is not at hand.
+    selection = bank_routes and dataclasses.replace(make_selection(config), schedule=ALWAYS)
     prompts = []
     for question in questions:
         drawn = NOTHING
-        if bank_routes is not None:
+        if bank_routes and selection:
             drawn = draw(bank_routes(question.id), selection, seed=seed, question_id=question.id, step=STEP)
         prompts.append(make_prompt(tokenizer, question, drawn, wording, tags, limit))
     return prompts

@@ -82,7 +82,7 @@ def test_told_in_one_line_before_a_folder_is_made(
 def test_a_gguf_file_given_by_its_name(work: Path, realm: Realm) -> None:
     (work / "q4.gguf").write_bytes(b"GGUF")
     result = realm("train", "config.yaml", "--model", "./q4.gguf")
-    assert result.exit_code == 2 and "found a GGUF file" in result.stderr
+    assert result.exit_code == 2 and "realm model import FILE.gguf DIR" in " ".join(result.stderr.split())
 
 
 def test_weights_of_float16_are_evaluated_and_take_adapters(work: Path, realm: Realm) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import realm
 from realm.cli.app import app
+from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
@@ -96,6 +97,14 @@ def test_no_card_names_code_to_be_run(trained: Path, tmp_path: Path) -> None:
     assert Student(copy).ask("3 plus 4").answer
 
 
+def test_a_plug_in_that_selects_routes_is_not_wanted_where_none_are_shown(
+    trained: Path, config: Config, student: Student
+) -> None:
+    other = config.model_copy(deep=True)
+    other.routes.selection = "nobodys:selection"
+    assert Student(trained, other).ask("3 plus 4").text == student.ask("3 plus 4").text
+
+
 def test_a_card_that_unfolds_without_end(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained / "model", tmp_path / "copy")
     laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(30))
@@ -126,6 +135,8 @@ def test_what_is_refused(trained: Path, student: Student, tmp_path: Path) -> Non
         student.ask("3 plus 9", routes=True)
     with pytest.raises(ConfigError, match="empty"):
         student.ask(" \n")
+    with pytest.raises(ConfigError, match="samples: expected a whole number, 0 or more, found '3'"):
+        student.ask("3 plus 4", samples="3")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"question `1 1 1 .*…`: its prompt needs"):
         student.ask("1 " * 500)
     with pytest.raises(ModelError, match="no such model directory"):
@@ -155,6 +166,9 @@ def test_questions_from_stdin(trained: Path) -> None:
     plain = cli("ask", trained, "--samples", 0, stdin="3 plus 4\n1 plus\x1b 2").stdout
     assert "\n3 plus 4\nthinking" in plain and "\n1 plus\\x1b 2\nthinking" in plain, "each answer below its question"
     assert "3 plus 4" not in cli("ask", trained, "3 plus 4", "--samples", 0).stdout.partition("thinking")[0]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConfigError, match="stdin is closed"):
+        patch.setattr("sys.stdin", None)  # as Python leaves it for `<&-`
+        list(_lines())
 
 
 def test_what_a_model_wrote_does_not_act_on_the_terminal(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from realm.commands.training import train
 from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
@@ -139,6 +140,19 @@ def test_a_surface_is_read_back(trained: Path, config: Config, tmp_path: Path) -
     (tmp_path / "README.md").write_text("---\nrealm: {user: no place for one}\n---\n")
     with pytest.raises(DataError, match=r"README.md: realm.user: .*\{question\}"):
         read_surface(tmp_path)
+
+
+def test_an_edited_card_survives_a_resume_and_a_missing_one_is_written(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / trained.name)
+    own = config.changed({"run.dir": str(tmp_path)})
+    (run / "model" / "README.md").write_text("# Mine")
+    train(own, resume=True)
+    assert (run / "model" / "README.md").read_text() == "# Mine"
+    (run / "model" / "README.md").unlink()
+    train(own, resume=True)
+    assert (run / "model" / "README.md").read_text() == (trained / "model" / "README.md").read_text()
 
 
 def test_licences_that_are_none(tmp_path: Path) -> None:

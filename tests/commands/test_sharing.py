@@ -31,7 +31,9 @@ def run(trained: Path, tmp_path: Path) -> Path:
         (run / "model" / name).write_text("secret")
     (run / "model" / "tokenizer.model").symlink_to("/etc/hostname")
     settings = json.loads((run / "model" / "config.json").read_text())
-    (run / "model" / "config.json").write_text(json.dumps({**settings, "_name_or_path": str(run)}))
+    (run / "model" / "config.json").write_text(
+        json.dumps({**settings, "_name_or_path": str(run), "part": {"_name_or_path": str(run)}})
+    )
     return run
 
 
@@ -61,7 +63,24 @@ def test_a_folder_that_is_used(run: Path, tmp_path: Path) -> None:
     (tmp_path / "project" / "README.md").write_text("# Of something else")
     assert "README.md: is there already" in cli(run, tmp_path / "project").output
     assert [file.name for file in (tmp_path / "project").iterdir()] == ["README.md"]
-    assert "is the model itself" in cli(run, run / "model").output
+    for place in (run, run / "model", run / "model" / "deep"):
+        assert "is the run itself, or of its model" in cli(run, place).output
+
+
+def test_no_link_is_followed_there_or_here(run: Path, tmp_path: Path) -> None:
+    mine, out = tmp_path / "mine.json", tmp_path / "out"
+    mine.write_text("mine")
+    out.mkdir()
+    (out / "config.json").symlink_to(mine)
+    refused = cli(run, out)
+    assert refused.exit_code == 2 and "config.json: is there already" in refused.output
+    assert cli(run, out, "--overwrite").exit_code == 0
+    assert mine.read_text() == "mine" and not (out / "config.json").is_symlink()
+    (run / "model" / "model.safetensors").rename(tmp_path / "elsewhere")
+    (run / "model" / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    refused = cli(run, tmp_path / "other")
+    assert refused.exit_code == 2 and "model.safetensors: is a link" in refused.output
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_card_of_ones_own_stays_and_a_missing_one_is_written(run: Path, trained: Path, tmp_path: Path) -> None:
