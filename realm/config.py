@@ -194,9 +194,9 @@ def _hint(key: str) -> str:
     sections = sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
     # The last part, where it is a known one in another section, says more than the look of the whole.
     same_last = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    near = difflib.get_close_matches(key, same_last, 1, 0.0) or difflib.get_close_matches(key, known + sections, 1, 0.5)
+    near = difflib.get_close_matches(key, same_last, 3, 0.0) or difflib.get_close_matches(key, known + sections, 1, 0.5)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {' or '.join(near)}?"
     return f"the sections are {', '.join(Config.model_fields)}"
 
 

@@ -19,6 +19,8 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
     [
         ("training.rl.step=3", "unknown key training.rl.step; did you mean training.rl.steps?"),
         ("k=3", "unknown key k; did you mean routes.k?"),
+        ("training.steps=3", "did you mean training.rl.steps or training.sft.steps?"),
+        ("collect.samples=3", "did you mean evaluation.samples or bank.samples?"),
         ("rutes.k=3", "--set rutes.k=3: unknown key rutes; did you mean routes?"),
         ("foo=3", "unknown key foo; the sections are run, task, model,"),
         ("fade.p_start=1.5", "fade.p_start: Input should be less than or equal to 1, found 1.5."),
