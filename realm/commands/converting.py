@@ -182,7 +182,8 @@ def _model(
     if frequencies is not None and _stretch_as_llama3(settings, torch.tensor(frequencies.data)):
         tensors = [tensor for tensor in tensors if tensor is not frequencies]
     stretched = said.get(f"{said['general.architecture']}.rope.scaling.type", "none")
-    if stretched != "none" and set(re.findall(r"rope_type': '(\w+)", str(settings.rope_parameters))) <= {"default"}:
+    rope = str(getattr(settings, "rope_parameters", None))
+    if stretched != "none" and set(re.findall(r"rope_type': '(\w+)", rope)) <= {"default"}:
         raise ModelError(
             f"{file}: its positions are stretched ({stretched}), which transformers {transformers.__version__} leaves "
             f"out of this file; the model would misread long texts. {_ELSE}"
@@ -220,7 +221,9 @@ def _stretch_as_llama3(settings: Any, factors: torch.Tensor) -> bool:
 
     A file holds them as a tensor, which transformers leaves out; a configuration says how they are computed.
     """
-    theta = settings.rope_parameters.get("rope_theta")
+    if settings.model_type != "llama":
+        return False
+    theta = settings.rope_parameters["rope_theta"]
     sizes = {"hidden_size": settings.hidden_size, "num_attention_heads": settings.num_attention_heads}
     for factor in (8.0, 32.0):  # 3.1 and 3.3; 3.2
         rope = {
