@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
-from realm.errors import UserError
+from realm.errors import ConfigError, UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +37,9 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = args[0] if args else kwargs.get("config")
+        if function.__code__.co_varnames[0] == "config" and isinstance(given, str | PathLike):
+            raise ConfigError(f"config: expected a Config, found the text {given!r}; read it by realm.load_config.")
         try:
             return function(*args, **kwargs)
         except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,9 @@ def test_a_collection_where_a_loop_runs_already(config: realm.Config, tmp_path: 
         return realm.collect(config, out=tmp_path / "bank")[1].left
 
     assert asyncio.run(cell()) == 0
+
+
+@pytest.mark.parametrize("function", [realm.collect, realm.train, realm.evaluate])
+def test_the_name_of_a_file_is_no_configuration(function: Callable[..., object]) -> None:
+    with pytest.raises(ConfigError, match=r"'mine\.yaml'; read it by realm\.load_config"):
+        function("mine.yaml")
