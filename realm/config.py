@@ -115,13 +115,23 @@ class Config(Section):
         return functools.reduce(getattr, key.split("."), self)
 
     def changed(self, changes: Mapping[str, Any]) -> Config:
-        """A copy with other values of these dotted keys; a plug-in that they name is the caller's own choice."""
+        """A copy with other values of these dotted keys; a plug-in that they name is the caller's own choice.
+
+        Raises:
+            ConfigError: a key is unknown, or a value is out of range.
+        """
         trust(changes)
         tree = self.model_dump()
         for key, value in changes.items():
-            *section, last = key.split(".")
-            functools.reduce(operator.getitem, section, tree)[last] = value
-        return Config.model_validate(tree)
+            *section, last = str(key).split(".")
+            try:
+                functools.reduce(operator.getitem, section, tree)[last] = value
+            except (KeyError, TypeError) as error:
+                raise ConfigError(f"changes: unknown key {key}; {_hint(str(key))}") from error
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as error:
+            raise _explain(error, "changes", ()) from error
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -184,9 +194,9 @@ def _hint(key: str) -> str:
     sections = sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
     # The last part, where it is a known one in another section, says more than the look of the whole.
     same_last = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    near = difflib.get_close_matches(key, same_last, 1, 0.0) or difflib.get_close_matches(key, known + sections, 1, 0.5)
+    near = difflib.get_close_matches(key, same_last, 3, 0.0) or difflib.get_close_matches(key, known + sections, 1, 0.5)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {' or '.join(near)}?"
     return f"the sections are {', '.join(Config.model_fields)}"
 
 

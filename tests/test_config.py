@@ -19,6 +19,8 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
     [
         ("training.rl.step=3", "unknown key training.rl.step; did you mean training.rl.steps?"),
         ("k=3", "unknown key k; did you mean routes.k?"),
+        ("training.steps=3", "did you mean training.rl.steps or training.sft.steps?"),
+        ("collect.samples=3", "did you mean evaluation.samples or bank.samples?"),
         ("rutes.k=3", "--set rutes.k=3: unknown key rutes; did you mean routes?"),
         ("foo=3", "unknown key foo; the sections are run, task, model,"),
         ("fade.p_start=1.5", "fade.p_start: Input should be less than or equal to 1, found 1.5."),
@@ -179,3 +181,18 @@ def test_a_mapping_that_holds_itself_is_read_once() -> None:
     assert found["task"]["task"]["choices"] == ["yes", "no"]
     assert read_yaml("") is None
     assert read_yaml("arms: {a: {set: {task.choices: [yes]}}}") == {"arms": {"a": {"set": {"task.choices": ["yes"]}}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("training.rl.stepz", 1, "changes: unknown key training.rl.stepz; did you mean training.rl.steps?"),
+        ("training.nope.steps", 1, "changes: unknown key training.nope.steps; did you mean"),
+        ("training.rl.steps.x", 1, "changes: unknown key training.rl.steps.x"),
+        ("training.rl.steps", -1, "changes: training.rl.steps: Input should be greater"),
+    ],
+)
+def test_a_change_that_cannot_be_is_one_line(key: str, value: object, said: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        load_config().changed({key: value})
+    assert str(found.value).startswith(said) and "\n" not in str(found.value)

@@ -87,7 +87,8 @@ def refuse_unread(command: str, overrides: Sequence[str], config: Config) -> Non
         if has(read, key):
             continue
         if key == "task.verifier":
-            instead = "give --verifier, or the task's file with --config"
+            also = "" if command == "bank validate" else ", or give --verifier"
+            instead = f"name the task's file with --config{also}"
         elif f"{command} --config" in READ and has(READ[f"{command} --config"], key):
             instead = "it does so with --config FILE only, the file of the task"
         else:

@@ -31,11 +31,14 @@ def init(
 
     DIR gets a YAML file to fill in and a page for your experts' rules. Nothing is overwritten.
     """
+    from rich.console import Console
+
     from realm.commands.starting import init as start
     from realm.commands.starting import next_command
     from realm.display import printable
 
-    found = start(folder, source, question=question, answer=answer)
+    with Console(stderr=True).status("looking at the questions"):
+        found = start(folder, source, question=question, answer=answer)
     task = found.task
     read = f"question from {found.columns['question']}, answer from {found.columns['answer']}"
     sizes = ", ".join(f"{split} {len(task.rows(split))}" for split in task.splits())

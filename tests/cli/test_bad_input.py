@@ -87,7 +87,8 @@ SETTINGS = {
 
 #: A command, a `--set` that nothing would come of there, and what is said of it.
 UNREAD = [
-    (("bank", "label", "bank"), "task.verifier=number", "task.verifier: give --verifier, or the task's file with"),
+    (("bank", "label", "bank"), "task.verifier=number", "name the task's file with --config, or give --verifier."),
+    (("bank", "validate", "bank"), "task.verifier=number", "task.verifier: name the task's file with --config."),
     (("bank", "label", "bank"), "task.max_train=3", "it does so with --config FILE only"),
     (("bank", "label", "bank", "--config", "config.yaml"), "routes.k=2", "realm train and realm evaluate; leave it"),
     (("bank", "validate", "bank"), "training.rl.steps=2", "it is read by realm train; leave it out here"),
