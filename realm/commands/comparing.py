@@ -77,7 +77,13 @@ def compare(
         )
         for row, part in zip(report.differences, parts, strict=True)
     ]
-    return found, [note for note in report.notes if not note.endswith(" yet.")]  # that an evaluation is no training
+    notes = [note for note in report.notes if not note.endswith(" yet.")]  # that an evaluation is no training
+    for row in (row for one in found for row in one.results if row is not None):
+        if row.routes_dropped and not row.routes_per_prompt:
+            notes.append(
+                f"{row.name}, {row.split}: no prompt had room for any of {row.routes} routes, so none was shown."
+            )
+    return found, notes
 
 
 def _stored(one: str | Path) -> Path | None:

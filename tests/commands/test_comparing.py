@@ -49,6 +49,17 @@ def accuracies(run: Path, routes: int) -> dict[str, float]:
     return {row["question_id"]: row["completions"][0]["correct"] for row in rows if row["routes"] == routes}
 
 
+def test_routes_that_had_no_room_are_told(trained: Path, base: Path, tmp_path: Path) -> None:
+    short = changed(base, tmp_path / "short", lambda row: None)
+    rows = [
+        row | {"routes_per_prompt": 0.0, "routes_dropped": row["routes"]}
+        for row in read_jsonl(short / "evaluations.jsonl")
+    ]
+    (short / "evaluations.jsonl").write_text("".join(map(to_line, rows)))
+    [note] = compare(trained, short)[1]
+    assert "no prompt had room for any of 4 routes" in note
+
+
 def test_stored_evaluations_are_used(trained: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "evaluate", None)
     found, notes = compare(trained, base)
