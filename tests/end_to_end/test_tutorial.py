@@ -1,7 +1,8 @@
-"""docs/tutorial.md does what it says, every command as it is written; and so does the notebook."""
+"""docs/tutorial.md and the README do what they say, every command as it is written; and so does the notebook."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
@@ -12,7 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.conftest import write_rows
 from tests.end_to_end.test_howto import ROOT, commands, free_port
 
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
@@ -50,6 +53,69 @@ def test_every_command_of_the_tutorial_runs_as_written(tmp_path: Path) -> None:
     assert asked["answer"] is None or asked["answer"] in served
     assert (parcels / "published" / "README.md").is_file()
     assert (parcels / "runs" / "tutorial" / "report.html").is_file()
+
+
+def section(title: str) -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.slow
+def test_what_the_readme_types_runs(tmp_path: Path) -> None:
+    """Its own domain from questions to an answer, and its screen of Python, with a tiny student instead of Qwen."""
+    parcels, student, port = ROOT / "examples" / "parcels", tmp_path / "student", free_port()
+    shutil.copy(parcels / "questions.csv", tmp_path)
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    run(sys.executable, str(parcels / "tiny_student.py"), "questions.csv", "student")
+    [block] = commands(section("Your own domain"))
+    first, dry_run, *rest = [line.split("  #")[0].strip() for line in block.splitlines()]
+    run("bash", "-c", first)
+    file = tmp_path / "my-task" / "my-task.yaml"
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # What its user fills in.
+    settings["teachers"] = {
+        "big": {"kind": "openai", "model": "practice", "base_url": f"http://127.0.0.1:{port}/v1", "api_key_env": None}
+    }
+    settings["model"] = {"path": "student", "context": 2048}
+    settings["bank"], settings["routes"] = {"samples": 2}, {"k": 2}
+    settings["task"] |= {"max_test": 8}
+    settings["training"] = {
+        "eval_questions": 0,
+        "sft": {"steps": 2, "batch_size": 4, "micro_batch_size": 4},
+        "rl": {"steps": 1, "batch_size": 8, "micro_batch_size": 8, "max_completion_length": 96},
+    }
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    endpoint = subprocess.Popen([sys.executable, str(parcels / "practice_endpoint.py"), "--port", str(port)])
+    try:
+        assert "248 are owed" in run("bash", "-c", dry_run)
+        run("bash", "-c", dry_run.removesuffix(" --dry-run"))
+    finally:
+        endpoint.kill()
+        endpoint.wait()
+    for line in rest:
+        run("bash", "-c", line)
+
+    [screen] = re.findall(r"^```python\n(.*?)^```", section("From Python"), re.MULTILINE | re.DOTALL)
+    with (tmp_path / "questions.csv").open(encoding="utf-8") as table:
+        write_rows(tmp_path / "questions.jsonl", list(csv.DictReader(table)))
+    for there, here in (
+        ("Qwen/Qwen2.5-0.5B-Instruct", str(student)),
+        ("max_steps=200", "max_steps=1, bf16=False, use_cpu=True, max_completion_length=8, report_to=[]"),
+    ):
+        assert there in screen
+        screen = screen.replace(there, here)
+    run(sys.executable, "-c", screen)
 
 
 def cells(kind: str) -> list[dict[str, object]]:
