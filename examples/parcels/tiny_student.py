@@ -2,7 +2,7 @@
 
     python tiny_student.py questions.csv student
 
-It is far too small and too ignorant to learn the task. For your own work name a real model instead, e.g.
+It is far too small and too ignorant to learn the task well. For your own work name a real model instead, e.g.
 `--model Qwen/Qwen2.5-1.5B-Instruct` or a local directory.
 """
 
