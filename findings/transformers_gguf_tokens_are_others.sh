@@ -9,8 +9,7 @@
 # <|endoftext|> to vocabularies that have none, such as Llama 3's: its id lies behind the model's last embedding, and
 # len(tokenizer) is no longer the model's.
 # Why it matters: tables, indented code and aligned sums are read in tokens that the model has never seen so, and
-# what is trained on them no longer fits llama.cpp, to which the model goes back. A text with <|endoftext|> in it ends
-# in an index error, on a GPU in a failed assertion.
+# what is trained on them no longer fits llama.cpp, to which the model goes back.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
