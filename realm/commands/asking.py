@@ -86,6 +86,10 @@ class Student:
         self._alone = config is None and run is None  # with its card
         if self._alone and told is None:
             find(str(place))
+            if not folder.exists():  # a name that the Hub may know, of a model without a run
+                raise ConfigError(
+                    f"{folder}: there is no such folder; give a run, or a model of the Hub with --config."
+                )
             raise ConfigError(
                 f"{folder}: nothing tells the prompt that this model was trained on: it lies in no run, and its "
                 "README.md has no section `realm`. Name a configuration with --config."

@@ -85,6 +85,8 @@ def test_a_model_that_lies_elsewhere_is_asked_by_its_card(trained: Path, student
     with pytest.raises(ConfigError, match="its base is not known"):
         Student(copy, base=True)
     (copy / "README.md").write_text("# Mine")
+    with pytest.raises(ConfigError, match="nowhere: there is no such folder"):
+        Student("nowhere")
     with pytest.raises(ConfigError, match=r"copy: nothing tells the prompt .* --config"):
         Student(copy)
     assert Student(copy, realm.load_config(trained)).ask("3 plus 4").text == student.ask("3 plus 4").text
