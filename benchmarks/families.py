@@ -50,6 +50,7 @@ from realm.method.prompt import Wording
 from realm.student.decode import decode
 from realm.student.generate import generate
 from realm.student.load import load, refuse_settings
+from realm.student.renderer import Renderer
 from realm.student.sampling import greedy
 from realm.student.ways import taken
 from realm.tasks.base import Comment, Question
@@ -57,7 +58,6 @@ from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
 from realm.training.checkpoints import publish
 from realm.training.grpo import RouteTrainer, make_grpo_trainer
-from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
 from realm.training.sft import examples, make_sft_trainer, tokenize

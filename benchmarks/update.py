@@ -35,9 +35,9 @@ from common import (
 from realm.bank.store import Bank
 from realm.config import load_config
 from realm.student.load import load_tokenizer
+from realm.student.renderer import Renderer
 from realm.tasks.registry import load_task
 from realm.training.estimate import prompt_lengths
-from realm.training.renderer import Renderer
 
 COLUMNS = {
     "P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f", "of bound": ".0%",

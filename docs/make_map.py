@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: From the lowest room to the highest.
 ORDER = (
     "method", "statistics", "recipes", "rows", "realm", "formula", "tasks", "bank", "exchange", "student", "analysis",
-    "teacher", "evaluation", "desk", "training", "pages", "experiments", "commands", "cli",
+    "teacher", "evaluation", "desk", "traces", "training", "pages", "experiments", "commands", "cli",
 )  # fmt: skip
 PAGE = ROOT / "docs" / "map.md"
 

@@ -98,7 +98,7 @@ print(round(loss, 4))""",
 )
 
 FOOT = """
-In a run the same functions are called by `training/renderer.py` (prompt), `training/grpo.py` (the step),
+In a run the same functions are called by `student/renderer.py` (prompt), `training/grpo.py` (the step),
 `student/scoring.py` (parse, verdict, reward) and TRL's `GRPOTrainer` (advantages and loss), which forwards each prompt
 once a group ([engine](measured/engine.md)).
 """

@@ -18,18 +18,24 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
+import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 #: What the user has named, among it every `package.module:attribute` that may be imported.
 _NAMED: set[str] = set()
+
+
+def shelf(package: str) -> dict[str, str]:
+    """The functions of a package that has a file for each, by name, for `find`; nothing is imported."""
+    place = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    return {one.name: f"{package}.{one.name}:{one.name}" for one in pkgutil.iter_modules([str(place)])}
 
 
 def trust(named: Any) -> None:
@@ -41,7 +47,7 @@ def trust(named: Any) -> None:
             _NAMED.add(one)
         elif isinstance(one, Mapping | list) and id(one) not in seen:
             seen.add(id(one))  # a mapping of YAML may hold itself
-            found += one.values() if isinstance(one, Mapping) else one
+            found += [*one, *one.values()] if isinstance(one, Mapping) else one
 
 
 def find(point: str, name: str, own: Mapping[str, T | str], kind: type[T] | None = None) -> T:
@@ -59,7 +65,7 @@ def find(point: str, name: str, own: Mapping[str, T | str], kind: type[T] | None
     found: Any
     if name in own:
         found = own[name]
-        return resolve_name(found) if isinstance(found, str) else found
+        return pkgutil.resolve_name(found) if isinstance(found, str) else found
     found = _import(_entry(point, name, tuple(own)))
     if not (callable(found) if kind is None else isinstance(found, kind)):
         raise ValueError(f"{name} is {type(found).__name__}, expected {kind.__name__ if kind else 'a function'}")

@@ -234,8 +234,8 @@ def killed_at(stage: str, round_: int, step: int) -> Any:
 def tiny_trainer(config: Config, output: Path, *, k: int | None = None, **more: Any) -> RouteTrainer:
     """A trainer of the RL that a configuration names; `more`: `bank`, where it is another or none, and `callbacks`."""
     from realm.student.load import load
+    from realm.student.renderer import Renderer
     from realm.training.grpo import make_grpo_trainer
-    from realm.training.renderer import Renderer
     from realm.training.rewards import RouteReward
 
     model, tokenizer = load(config.model.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 
 
 def derive(seed: int, *parts: str | int) -> int:
@@ -21,3 +22,13 @@ def derive(seed: int, *parts: str | int) -> int:
 def rng(seed: int, *parts: str | int) -> random.Random:
     """A generator of its own for the draw named by `parts`; see `derive`."""
     return random.Random(derive(seed, *parts))
+
+
+def question_order(ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` question ids: the questions in a new shuffled order each time all have been asked."""
+    order: list[str] = []
+    lap = 0
+    while len(order) < count:
+        order += rng(seed, "order", lap).sample(list(ids), len(ids))
+        lap += 1
+    return order[:count]

@@ -8,7 +8,7 @@ function of (seed, prompt, sample) alone, so that results do not depend on the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,12 +29,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Generation:
-    """One completion: its text (see `completion_text`), its length in tokens (the end token included), and whether it
-    was cut off by the limit before it ended."""
+    """One completion: its text (see `completion_text`), its length in tokens (the end token included), whether it was
+    cut off by the limit before it ended, and its token ids."""
 
     text: str
     tokens: int
     truncated: bool
+    ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -68,27 +69,56 @@ def generate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[list[Generation]]:
+    """`generate_from` for conversations; see `realm.method.prompt.messages`.
+
+    Raises:
+        ModelError: the chat template refuses a conversation; or see `generate_from`.
+    """
+    return generate_from(
+        model,
+        tokenizer,
+        [encode(tokenizer, messages) for messages in prompts],
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        samples=samples,
+        temperature=temperature,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def generate_from(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    samples: int = 1,
+    temperature: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[list[Generation]]:
     """`samples` completions for each prompt, in the order of the prompts.
 
     The model's mode is restored, and no global random state and nothing of the tokenizer is touched.
 
     Args:
-        prompts: conversations; see `realm.method.prompt.messages`. They must leave `max_new_tokens` of the context.
+        ids: token ids of the prompts, none empty. They must leave `max_new_tokens` of the context.
         batch_size: completions that are generated side by side.
         temperature: of sampling; None is greedy.
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
 
     Raises:
-        ModelError: the chat template refuses a conversation, or a probability is no number.
+        ModelError: a probability is no number.
         ResourceError: the batch does not fit into the accelerator's memory.
     """
-    ids = [encode(tokenizer, messages) for messages in prompts]
     # Longest first: a batch that is too large for the memory fails at once, and like lengths need little padding.
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     width = max(1, batch_size // samples)
-    results: list[list[Generation]] = [[] for _ in prompts]
+    results: list[list[Generation]] = [[] for _ in ids]
     training = model.training
     model.eval()
     try:
@@ -107,7 +137,7 @@ def generate(
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends
                 text = completion_text(tokenizer, found, ends)
-                results[chosen[row // samples]].append(Generation(text, len(found), not ended))
+                results[chosen[row // samples]].append(Generation(text, len(found), not ended, tuple(found)))
             if progress is not None:
                 progress(min(start + width, len(order)), len(order))
     except torch.OutOfMemoryError as error:

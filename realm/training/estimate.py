@@ -18,9 +18,9 @@ from realm.method.schedule import ALWAYS
 from realm.recipes import plan
 from realm.student.load import load_outline
 from realm.student.prompts import encode
+from realm.student.renderer import Renderer
 from realm.training.adapters import with_adapters
 from realm.training.group import sharded
-from realm.training.renderer import Renderer
 from realm.training.settings import hushed
 
 #: Questions whose prompts are rendered to learn how long prompts are.

@@ -24,11 +24,10 @@ from realm.errors import ResourceError
 from realm.files import write_atomic
 from realm.method.domains import domain_weights
 from realm.method.schedule import moving_average
-from realm.method.seeds import derive, rng
+from realm.method.seeds import derive, question_order, rng
 from realm.processes import main_process
 from realm.tasks.base import Question
 from realm.training.rewards import Group
-from realm.training.settings import question_order
 
 logger = logging.getLogger(__name__)
 

@@ -34,16 +34,17 @@ from trl.trainer.grpo_config import GRPOConfig
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.schedule import Schedule
+from realm.method.seeds import question_order
 from realm.student.generate import completion_text, end_tokens
 from realm.student.prompts import Prompt, encode_text, prompt_text
+from realm.student.renderer import Renderer, as_prompt
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
-from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
-from realm.training.settings import Quiet, accumulation, common_arguments, question_order
+from realm.training.settings import Quiet, accumulation, common_arguments
 
 #: The fade of an evaluation.
 _NO_HELP = Schedule(kind="constant", p_start=0.0)

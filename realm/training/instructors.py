@@ -39,10 +39,11 @@ from realm.config import Config
 from realm.errors import DataError
 from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.completion import parse
-from realm.method.seeds import derive, rng
+from realm.method.seeds import derive, question_order, rng
 from realm.processes import main_process
 from realm.student.generate import generate
 from realm.student.prompts import encode, evaluation_prompts
+from realm.student.renderer import Renderer
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
 from realm.tasks.workers import VerifierPool, verify_once
@@ -51,8 +52,6 @@ from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
 from realm.training.group import wait_for_all
-from realm.training.renderer import Renderer
-from realm.training.settings import question_order
 from realm.training.sft import Example, without_routes
 
 _LOG = logging.getLogger(__name__)

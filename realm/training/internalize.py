@@ -33,10 +33,10 @@ from realm.method.prompt import Tags
 from realm.sections import InternalizeSettings
 from realm.student.generate import completion_text
 from realm.student.prompts import encode
+from realm.student.renderer import Renderer
 from realm.student.scoring import Scored
 from realm.student.ways import known
 from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.renderer import Renderer
 from realm.training.rewards import Group
 from realm.training.shared_prefix import causal_model
 

@@ -26,6 +26,7 @@ from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
+from realm.student.renderer import Renderer
 from realm.tasks.base import Task
 from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
@@ -34,7 +35,6 @@ from realm.training.fit import refuse_what_cannot_fit
 from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
-from realm.training.renderer import Renderer
 from realm.training.settings import accumulation, hushed
 from realm.training.sft import Example, examples
 from realm.training.trial import try_out

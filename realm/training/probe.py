@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from realm.student.renderer import Renderer
 from realm.tasks.workers import VerifierPool
 from realm.training.failures import explain
 from realm.training.grpo import make_grpo_trainer
 from realm.training.prepare import Prepared
-from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
 

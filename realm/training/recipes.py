@@ -27,6 +27,7 @@ from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.student.load import context_length, load, load_tokenizer
+from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.training.adapters import below_adapters
@@ -37,7 +38,6 @@ from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.instructors import sampled, tailored
 from realm.training.prepare import Prepared, by_instructors, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
-from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed, untouched_randomness
 from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize

@@ -8,7 +8,7 @@ import math
 import os
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.method.seeds import derive, rng
+from realm.method.seeds import derive
 
 
 def _not_unscored(record: logging.LogRecord) -> bool:
@@ -138,13 +138,3 @@ def accumulation(batch: int, micro: int, section: str) -> int:
             f"micro_batch_size ({micro}) x processes ({processes})."
         )
     return batch // (micro * processes)
-
-
-def question_order(ids: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` question ids: the questions in a new shuffled order each time all have been asked."""
-    order: list[str] = []
-    lap = 0
-    while len(order) < count:
-        order += rng(seed, "order", lap).sample(list(ids), len(ids))
-        lap += 1
-    return order[:count]

@@ -23,14 +23,14 @@ from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import Message, PromptTooLongError, target
 from realm.method.routes import Draw, Route, select
-from realm.method.seeds import derive, rng
+from realm.method.seeds import derive, question_order, rng
 from realm.student.prompts import fit_prompt, judged
+from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
-from realm.training.renderer import Renderer
-from realm.training.settings import Quiet, accumulation, common_arguments, question_order
+from realm.training.settings import Quiet, accumulation, common_arguments
 
 
 class ColdStartTrainer(Quiet, Finite, Kept, SFTTrainer):

@@ -24,6 +24,7 @@ from realm.plugins import trust
 from realm.student.generate import completion_text, end_tokens
 from realm.student.load import context_length, load_model, load_tokenizer
 from realm.student.prompts import present
+from realm.student.renderer import Renderer
 from realm.student.sampling import NotFiniteError
 from realm.tasks.base import Question
 from realm.tasks.jsonl import JsonlTask
@@ -32,7 +33,6 @@ from realm.tasks.workers import VerifierPool
 from realm.training.feedback import make_feedback
 from realm.training.given import Section, check_model, configuration, dtype_of, read_questions, with_ids
 from realm.training.grpo import RouteTrainer
-from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 
 _LOG = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config, load_config
+from realm.method.seeds import question_order
 from realm.student.prompts import judged, present
+from realm.student.renderer import Renderer
 from realm.student.scoring import RewardFunction
 from realm.tasks.base import Question
-from realm.training.renderer import Renderer
-from realm.training.settings import question_order
 from realm.training.verl_export import Exported, ExportedTask, generations, groups_per_step, read_exported
 
 

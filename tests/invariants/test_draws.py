@@ -69,7 +69,7 @@ def test_members_of_a_group_share_one_prompt(tmp_path: Path, student: Path, monk
 
 DRAW = """
 from tests.tiny import *
-from realm.training.renderer import Renderer
+from realm.student.renderer import Renderer
 task = TinyTask()
 renderer = Renderer(tiny_config(".", "."), task, tiny_bank(task), tiny_tokenizer(), CONTEXT)
 print([renderer.render(q.id, s, s / 6).messages for q in task.rows("train") for s in range(6)])

@@ -10,8 +10,8 @@ from trl import GRPOTrainer
 
 from realm.config import Config
 from realm.student.load import load
+from realm.student.renderer import Renderer, as_prompt
 from realm.training.grpo import grpo_rows, grpo_settings
-from realm.training.renderer import Renderer, as_prompt
 from realm.training.rewards import RouteReward
 from tests.tiny import CONTEXT, TinyTask, pool, tiny_config, tiny_trainer
 

@@ -17,8 +17,8 @@ from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
 from realm.sections import TrainingConfig
+from realm.student.renderer import Renderer
 from realm.training.prepare import prepare
-from realm.training.renderer import Renderer
 from realm.training.sft import Example, examples
 from tests.tiny import CONTEXT, TinyTask, go, tiny_config, tiny_tokenizer
 

@@ -11,6 +11,7 @@ import torch
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.student.load import load
+from realm.student.renderer import Renderer
 from realm.training import memory as memory_module
 from realm.training import probe as probing
 from realm.training.adapters import with_adapters
@@ -19,7 +20,6 @@ from realm.training.fit import describe, refuse_what_cannot_fit, refuse_what_har
 from realm.training.memory import Memory, group_limits, memory
 from realm.training.prepare import prepare
 from realm.training.probe import probe
-from realm.training.renderer import Renderer
 from tests.launched import launch
 from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_model, tiny_tokenizer
 

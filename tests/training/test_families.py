@@ -18,10 +18,10 @@ from realm.errors import ModelError
 from realm.student import ways
 from realm.student.decode import decode
 from realm.student.load import load, load_model
+from realm.student.renderer import Renderer
 from realm.student.sampling import greedy
 from realm.tasks.workers import VerifierPool
 from realm.training.grpo import make_grpo_trainer
-from realm.training.renderer import Renderer
 from realm.training.sft import examples, make_sft_trainer, tokenize
 from realm.training.trial import try_out
 

@@ -23,6 +23,7 @@ from realm.method.completion import parse
 from realm.method.prompt import messages
 from realm.sections import TeacherConfig
 from realm.student.load import context_length, load
+from realm.student.renderer import Renderer
 from realm.tasks.base import Comment, Question
 from realm.tasks.workers import VerifierPool
 from realm.teacher.base import Ask, Reply
@@ -30,7 +31,6 @@ from realm.teacher.instructing import Written
 from realm.teacher.plan import Source
 from realm.training import instructors
 from realm.training.instructors import sampled, tailored
-from realm.training.renderer import Renderer
 from realm.training.sft import Example, tokenize
 from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 

@@ -16,10 +16,10 @@ from realm.method.reward import Reward
 from realm.method.routes import Route
 from realm.sections import InternalizeSettings
 from realm.student.prompts import encode
+from realm.student.renderer import Renderer
 from realm.student.scoring import Scored
 from realm.training.grpo import RouteTrainer
 from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
-from realm.training.renderer import Renderer
 from realm.training.rewards import Group
 from tests.tiny import CONTEXT, TAGS, TinyTask, go, tiny_config, tiny_tokenizer, tiny_trainer, weights
 from tests.training.dictated import completions

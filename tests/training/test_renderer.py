@@ -8,7 +8,7 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ModelError
 from realm.student.prompts import encode
-from realm.training.renderer import Renderer, as_prompt
+from realm.student.renderer import Renderer, as_prompt
 from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 

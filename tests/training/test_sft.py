@@ -8,7 +8,7 @@ from realm.config import Config
 from realm.errors import DataError
 from realm.method.completion import parse
 from realm.student.prompts import encode
-from realm.training.renderer import Renderer
+from realm.student.renderer import Renderer
 from realm.training.sft import Example, examples, tokenize
 from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 

@@ -23,8 +23,8 @@ from realm.method.completion import parse
 from realm.student.generate import completion_text
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, encode_text, present, prompt_text
+from realm.student.renderer import Renderer
 from realm.training.prepare import prepare
-from realm.training.renderer import Renderer
 from realm.training.sft import examples, tokenize
 from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, figures, go, tiny_config, tiny_tokenizer
 

@@ -23,8 +23,8 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, prompt_text
+from realm.student.renderer import Renderer
 from realm.training.grpo import grpo_rows
-from realm.training.renderer import Renderer
 from realm.training.rewards import RouteReward
 from realm.training.verl_export import export_verl, read_exported, verl_config, without_counterpart
 from tests.tiny import CHAT_TEMPLATE, CONTEXT, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer, tiny_trainer

@@ -89,9 +89,12 @@ class Renderer:
         drawn = draw(self.routes(question_id), selection, tau=tau, success=success or 0.0, **named)
         return self.fit(question_id, drawn)
 
-    def fit(self, question_id: str, drawn: Draw = NOTHING) -> Prompt:
-        """The prompt with as many of the routes as the context holds. Raises `ModelError` as `make_prompt` does."""
-        question = self.questions[question_id]
+    def fit(self, question: str | Question, drawn: Draw = NOTHING) -> Prompt:
+        """The prompt of a question, or of a training question's id, with as many of the routes as the context holds.
+
+        Raises `ModelError` as `make_prompt` does.
+        """
+        question = self.questions[question] if isinstance(question, str) else question
         return make_prompt(self.tokenizer, question, drawn, self.wording, self.tags, self.limit)
 
     @functools.cached_property

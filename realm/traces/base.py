@@ -1,0 +1,241 @@
+"""What is taught, on its way from the bank to a batch: traces, the weights of their tokens, pairs of CoTs.
+
+Three points of plug-ins (`realm.plugins`) work on it, each a function that takes options of its own by keyword:
+
+    step     traces in, traces out: a source, a filter, a transform, a mixer           training.sft.traces, in order
+    weigh    a weight, or a soft target, for each token that is taught                 training.sft.weigh
+    miner    pairs of a preferred and a rejected CoT                                   training.pairs.miner
+
+Each gets a `Given`: everything is made when it is asked for, and every draw is a function of the run's seed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.method.routes import Route
+from realm.method.seeds import rng
+from realm.student.generate import Generation, generate_from
+from realm.student.renderer import Renderer
+from realm.tasks.base import Question, Task
+from realm.tasks.workers import VerifierPool
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters [start, stop) of a CoT's text, and what each of their tokens counts in the loss."""
+
+    start: int
+    stop: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One CoT as it may be taught.
+
+    Attributes:
+        question: the task's, or one that somebody wrote; routes are shown beside the task's own only.
+        turn: traces of one turn take it together, one of them by lot each time; empty: those of the question.
+        instruction: stands behind the question, where this is asked for in another way than usual.
+        weight: of all its tokens; `spans` multiply it.
+        tags: whatever steps want to know of it later.
+    """
+
+    question: Question
+    cot: CoT
+    turn: str = ""
+    instruction: str = ""
+    weight: float = 1.0
+    spans: tuple[Span, ...] = ()
+    tags: Mapping[str, str | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Soft:
+    """Targets of one completion that are distributions: at place i of it, tokens `ids[i]` with `probabilities[i]`.
+
+    Places with no ids are not learned; `weights`, one a place, as those of hard targets.
+    """
+
+    ids: Sequence[Sequence[int]]
+    probabilities: Sequence[Sequence[float]]
+    weights: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """A trace as it is taught: token ids of its prompt and of its completion, the end token included."""
+
+    trace: Trace
+    prompt: list[int]
+    completion: list[int]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A CoT that is preferred to another one, both of one question."""
+
+    question: Question
+    chosen: CoT
+    rejected: CoT
+
+
+@dataclass
+class Spent:
+    """What sampling and asking took: completions, tokens through the student, tokens that teachers wrote, seconds."""
+
+    completions: int = 0
+    tokens: int = 0
+    teacher_tokens: int = 0
+    seconds: float = 0.0
+
+
+class LaterError(Exception):
+    """Something is asked for that is there only when the stage begins."""
+
+
+class Voice:
+    """A model that writes and scores; what that takes is counted.
+
+    Args:
+        batch_size: completions that are written, or rows that are scored, side by side.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, spent: Spent
+    ) -> None:
+        self.model, self.tokenizer, self.batch_size, self.spent = model, tokenizer, batch_size, spent
+
+    def write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        length: int,
+        samples: int = 1,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> list[list[Generation]]:
+        """`samples` completions of each prompt, which may end with the beginning of one.
+
+        Args:
+            prompts: token ids.
+            length: tokens that a completion may have.
+            temperature: of sampling; None is greedy.
+        """
+        began = time.monotonic()
+        found = generate_from(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=length,
+            batch_size=self.batch_size,
+            samples=samples,
+            temperature=temperature,
+            seed=seed,
+        )
+        self.spent.completions += len(prompts) * samples
+        self.spent.tokens += sum(map(len, prompts)) + sum(one.tokens for row in found for one in row)
+        self.spent.seconds += time.monotonic() - began
+        return found
+
+    def scores(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[torch.Tensor]:
+        """For each row of (prompt, completion) ids the (completion, V) log-probabilities of the token at each place."""
+        from realm.student.log_probs import log_probs
+
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            began = time.monotonic()
+            found = log_probs(self.model, part, int(pad))
+            self.spent.tokens += sum(len(prompt) + len(completion) for prompt, completion in part)
+            self.spent.seconds += time.monotonic() - began
+            yield from found
+
+
+class Students(Protocol):
+    """Gives the student as a voice: as the stage finds it, or the untrained one."""
+
+    def __call__(self, which: Literal["now", "base"], spent: Spent) -> Voice: ...
+
+
+def _later(which: str, spent: Spent) -> Voice:
+    raise LaterError
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every step, weigh and miner gets.
+
+    Attributes:
+        renderer: of the stage: its seed, its routes, the prompts.
+        round: of the stage, from 0.
+        bank: the CoTs; None where there is none.
+        pool: verifies answers (`realm.tasks.workers.verify_once`).
+        spent: what was used, to be added to where a voice does not.
+    """
+
+    config: Config
+    task: Task
+    bank: Bank | None
+    renderer: Renderer
+    pool: VerifierPool | None = None
+    round: int = 0
+    students: Students = _later
+    place: Path | None = None
+    spent: Spent = field(default_factory=Spent)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.renderer.tokenizer
+
+    @property
+    def room(self) -> int:
+        """Tokens that a completion may have."""
+        return self.config.training.rl.max_completion_length
+
+    @property
+    def folder(self) -> Path:
+        """Where what was paid for is left, so that it is not paid for twice; may not be there yet."""
+        if self.place is None:
+            raise LaterError
+        return self.place
+
+    @property
+    def verifier(self) -> VerifierPool:
+        if self.pool is None:
+            raise LaterError
+        return self.pool
+
+    def rng(self, *name: str | int) -> random.Random:
+        """A source of chance of that name, as a function of the run's seed and the round."""
+        return rng(self.renderer.seed, "traces", self.round, *name)
+
+    def student(self, which: Literal["now", "base"] = "now") -> Voice:
+        """The student as the stage finds it, or the untrained one; not there while a run is prepared (`LaterError`)."""
+        return self.students(which, self.spent)
+
+    def routes(self, question: Question) -> list[Route]:
+        """Every route of the bank for a question."""
+        return self.renderer.routes(question.id)
+
+
+#: Traces in, traces out; a source adds to what it is given. Options by keyword.
+Step = Callable[..., Iterable[Trace]]
+#: (rows, given) -> for each row a weight a token of its completion, or soft targets. Options by keyword.
+Weigh = Callable[..., Iterable[Sequence[float] | Soft]]
+#: given -> pairs. Options by keyword.
+Miner = Callable[..., Iterable[Pair]]
+Options = Mapping[str, Any]

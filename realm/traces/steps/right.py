@@ -1,0 +1,11 @@
+"""`right`: the traces whose answer is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from realm.traces.base import Given, Trace
+
+
+def right(traces: Sequence[Trace], given: Given) -> Iterable[Trace]:
+    return [trace for trace in traces if trace.cot.label == 1]
