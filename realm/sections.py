@@ -32,8 +32,9 @@ TEACHERS = {
     "openai": "realm.teacher.endpoint:make_endpoint",
     "transformers": "realm.teacher.local:make_local",
 }
-#: Steps of `training.sft.traces`, weights of `training.sft.weigh`: functions of this package by name.
-STEPS, WEIGHS = shelf("realm.traces.steps"), shelf("realm.traces.weighs")
+#: Steps of `training.sft.traces`, weights of `training.sft.weigh`, miners of `training.pairs.miner`: functions of this
+#: package by name.
+STEPS, WEIGHS, MINERS = (shelf(f"realm.traces.{name}") for name in ("steps", "weighs", "miners"))
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
 
@@ -60,9 +61,10 @@ def _entry(point: str, own: dict[str, str]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-#: A step of `training.sft.traces`, a weigh: a name, or a name with its options.
+#: A step of `training.sft.traces`, a weigh, a miner: a name, or a name with its options.
 Step = Annotated[Any, _entry("steps", STEPS)]
 Weigh = Annotated[Any, _entry("weighs", WEIGHS)]
+Miner = Annotated[Any, _entry("miners", MINERS)]
 
 
 def reads_bank(entries: Sequence[Any]) -> bool:
@@ -519,7 +521,11 @@ class LoRASettings(Section):
 class PairsSettings(Section):
     """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
 
-    miner: Any = Field("bank", description="What finds the pairs.")
+    miner: Miner = Field(
+        "bank",
+        description="What finds the pairs: a name, or a name with its options, as {rollout: {samples: 4}} (see "
+        f"realm/traces/miners): {', '.join(MINERS)}; or package.module:attribute.",
+    )
     loss: Literal["dpo", "kto", "orpo"] = Field(
         "dpo",
         description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "

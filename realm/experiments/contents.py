@@ -11,7 +11,7 @@ from realm.config import Config
 from realm.method.routes import STRATEGIES
 from realm.plugins import files
 from realm.recipes import RECIPES
-from realm.sections import PACKAGED_BASE, TEACHERS
+from realm.sections import MINERS, PACKAGED_BASE, TEACHERS, named
 from realm.tasks.registry import TASKS
 from realm.tasks.verify import VERIFIERS
 
@@ -43,6 +43,7 @@ def contents(config: Config) -> dict[str, str]:
         "task.verifier": files("verifiers", config.task.verifier, VERIFIERS),
         "routes.selection": files("selections", config.routes.selection, STRATEGIES),
         "training.recipe": files("recipes", config.training.recipe, RECIPES),
+        "training.pairs.miner": files("miners", named(config.training.pairs.miner)[0], MINERS),
         **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
     }
     return {
