@@ -9,22 +9,27 @@ declares in its pyproject.toml:
 and `my_package.recipes:MINE` may stand for itself where Python finds that module, by PYTHONPATH for instance, and the
 user has named it (`trust`): the files of a run or of a bank, which may be anybody's, have nothing imported. There are
 `realm.recipes` (a `realm.recipes.stage.Recipe`) and functions: `realm.tasks` (`TASKS` in `realm.tasks.registry`),
-`realm.verifiers` (`VERIFIERS` in `realm.tasks.verify`), `realm.teachers` (`realm.teacher.base.Wanted`) and
-`realm.selections` (`realm.method.routes.Strategy`).
+`realm.verifiers` (`VERIFIERS` in `realm.tasks.verify`), `realm.teachers` (`realm.teacher.base.Wanted`),
+`realm.selections` (`realm.method.routes.Strategy`), `realm.schedules` (`realm.method.schedule.Kind`) and `realm.rules`
+(`realm.method.reward.Rule`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import logging
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
+
+from realm.errors import ConfigError
+from realm.method.outside import OutsideError
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -71,6 +76,23 @@ def find(point: str, name: str, own: Mapping[str, T | str], kind: type[T] | None
         raise ValueError(f"{name} is {type(found).__name__}, expected {kind.__name__ if kind else 'a function'}")
     plugin: T = found
     return plugin
+
+
+def take(point: str, name: str, own: Mapping[str, Any], where: str) -> Any:
+    """As `find`, of the configuration's key `where`, with a `ConfigError`."""
+    try:
+        return find(point, name, own)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}, found {name!r}.") from error
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """What a plug-in gives the method, and may not, is a `ConfigError`."""
+    try:
+        yield
+    except OutsideError as error:
+        raise ConfigError(f"{error}.") from error
 
 
 def check(point: str, name: str, own: Mapping[str, Any]) -> str:

@@ -18,9 +18,9 @@ from pydantic import (
 )
 
 from realm.method.prompt import Tags
-from realm.method.reward import Rule, Weights
+from realm.method.reward import RULES, Weights
 from realm.method.routes import STRATEGIES
-from realm.method.schedule import Granularity, Kind, Schedule
+from realm.method.schedule import SCHEDULES, Granularity, Kind, Schedule
 from realm.plugins import check
 from realm.recipes import RECIPES, recipe
 
@@ -261,8 +261,10 @@ class RoutesConfig(Section):
 class FadeConfig(Section):
     """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
 
-    schedule: Kind = Field(
-        "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
+    schedule: Annotated[str, AfterValidator(lambda name: check("schedules", name, SCHEDULES))] = Field(
+        "cosine",
+        description=f"How p falls: {', '.join(SCHEDULES)} (below the cosine by as much as the student succeeds without "
+        "routes), or package.module:attribute.",
     )
     p_start: Probability = Field(1.0, description="p at the start.")
     p_end: Probability = Field(0.0, description="p at the end.")
@@ -288,15 +290,13 @@ class FadeConfig(Section):
         0.1, description="`adaptive`: share of prompts without any route, so that success is known while p is high."
     )
 
-    def made(self) -> Schedule:
-        """The schedule that these settings are; raises `ValueError` where they are none."""
-        return Schedule(
-            self.schedule, self.p_start, self.p_end, self.hold, self.fade_end, self.stairs, self.floor, self.target
-        )
+    def made(self, kind: str | Kind) -> Schedule:
+        """The schedule of that kind that these settings are; raises `ValueError` where they are none."""
+        return Schedule(kind, self.p_start, self.p_end, self.hold, self.fade_end, self.stairs, self.floor, self.target)
 
     @model_validator(mode="after")
     def _one(self) -> FadeConfig:
-        self.made()
+        self.made("constant")
         return self
 
 
@@ -306,7 +306,10 @@ class RewardConfig(Section):
     format: float = Field(0.1, ge=0, description="For a completion of the asked form.")
     answer: float = Field(1.0, ge=0, description="For a right answer.")
     scores: float = Field(0.5, ge=0, description="For scores that tell the routes' labels; only with a right answer.")
-    rule: Rule = Field("l1", description="How well scores tell labels (`scoring`).")
+    rule: Annotated[str, AfterValidator(lambda name: check("rules", name, RULES))] = Field(
+        "l1",
+        description=f"How well scores tell labels (`scoring`): {', '.join(RULES)}, or package.module:attribute.",
+    )
 
     def weights(self) -> Weights:
         """The weights of the parts."""

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from realm.config import Config
+from realm.method.reward import RULES
 from realm.method.routes import STRATEGIES
+from realm.method.schedule import SCHEDULES
 from realm.plugins import files
 from realm.recipes import RECIPES
 from realm.sections import PACKAGED_BASE, TEACHERS
@@ -42,6 +44,8 @@ def contents(config: Config) -> dict[str, str]:
         "task.name": files("tasks", config.task.name, TASKS),
         "task.verifier": files("verifiers", config.task.verifier, VERIFIERS),
         "routes.selection": files("selections", config.routes.selection, STRATEGIES),
+        "fade.schedule": files("schedules", config.fade.schedule, SCHEDULES),
+        "reward.rule": files("rules", config.reward.rule, RULES),
         "training.recipe": files("recipes", config.training.recipe, RECIPES),
         **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
     }
