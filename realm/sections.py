@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,11 @@ TEACHERS = {
 }
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
+
+
+def plugin(point: str) -> AfterValidator:
+    """A name of a point of plug-ins (`realm.plugins`); nothing is imported."""
+    return AfterValidator(functools.partial(check, point))
 
 
 class Section(BaseModel):
@@ -158,7 +164,7 @@ class PriceConfig(Section):
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
 
-    kind: Annotated[str, AfterValidator(lambda name: check("teachers", name, TEACHERS))] = Field(
+    kind: Annotated[str, plugin("teachers")] = Field(
         "scripted",
         description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model), or "
         "package.module:attribute.",
@@ -251,7 +257,7 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Annotated[str, AfterValidator(lambda name: check("selections", name, STRATEGIES))] = Field(
+    selection: Annotated[str, plugin("selections")] = Field(
         "random", description=f"How k of the N are chosen: {', '.join(STRATEGIES)}, or package.module:attribute."
     )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
@@ -261,7 +267,7 @@ class RoutesConfig(Section):
 class FadeConfig(Section):
     """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
 
-    schedule: Annotated[str, AfterValidator(lambda name: check("schedules", name, SCHEDULES))] = Field(
+    schedule: Annotated[str, plugin("schedules")] = Field(
         "cosine",
         description=f"How p falls: {', '.join(SCHEDULES)} (below the cosine by as much as the student succeeds without "
         "routes), or package.module:attribute.",
@@ -306,7 +312,7 @@ class RewardConfig(Section):
     format: float = Field(0.1, ge=0, description="For a completion of the asked form.")
     answer: float = Field(1.0, ge=0, description="For a right answer.")
     scores: float = Field(0.5, ge=0, description="For scores that tell the routes' labels; only with a right answer.")
-    rule: Annotated[str, AfterValidator(lambda name: check("rules", name, RULES))] = Field(
+    rule: Annotated[str, plugin("rules")] = Field(
         "l1",
         description=f"How well scores tell labels (`scoring`): {', '.join(RULES)}, or package.module:attribute.",
     )

@@ -120,11 +120,10 @@ def test_what_is_not_there_is_said_in_one_line(package: Path, name: str, told: s
 
 
 def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
-    assert find("verifiers", "one", {"one": len}) is len
     trust(["others_recipes:stages", "others_recipes:NUMBER"])
-    assert find("verifiers", "others_recipes:stages", {"one": len}).__name__ == "stages"
+    assert find("verifiers", "others_recipes:stages").__name__ == "stages"
     with pytest.raises(ValueError, match="is int, expected a function"):
-        find("verifiers", "others_recipes:NUMBER", {"one": len})
+        find("verifiers", "others_recipes:NUMBER")
 
 
 def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path) -> None:
@@ -219,7 +218,7 @@ def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     named = {"routes.selection", "fade.schedule", "reward.rule"}
     config = load_config(None, [*names, *(f"{key}=others_recipes:yes" for key in named)])
     before = contents(config)
-    keys = {"training.recipe", "task.verifier", "teachers.a", *named}
+    keys = {"training.recipe", "task.verifier", "teachers.a.kind", *named}
     assert keys <= before.keys() and keys.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
     assert all(contents(config)[key] != before[key] for key in keys)

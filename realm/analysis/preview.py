@@ -84,7 +84,7 @@ def preview(
         name = cots[0].question_id
         shown = []
         for strategy in strategies:
-            by = replace(selection, strategy=take("selections", strategy, STRATEGIES, "--strategy"))
+            by = replace(selection, strategy=take("selections", strategy, "--strategy"))
             with outside():
                 chosen = draw(routes, by, seed=seed, question_id=name, step=0).routes
             shown.append(Shown(strategy, chosen, mean_distance([route.text for route in chosen])))

@@ -29,7 +29,8 @@ def recipe(name: str) -> Recipe:
     Raises:
         ValueError: see `find`.
     """
-    return find("recipes", name, RECIPES, Recipe)
+    found: Recipe = find("recipes", name)
+    return found
 
 
 def known(name: str) -> Recipe | None:

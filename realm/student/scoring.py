@@ -12,7 +12,7 @@ from typing import Any
 from realm.errors import ConfigError, DataError
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
-from realm.method.reward import RULES, Reward, Rule, Weights, reward
+from realm.method.reward import Reward, Rule, Weights, reward
 from realm.plugins import outside, take, trust
 from realm.student.judging import unreadable
 from realm.tasks.jsonl import answer_text
@@ -65,7 +65,7 @@ class Judge:
         self, pool: VerifierPool, *, tags: Tags | None = None, weights: Weights | None = None, rule: str | Rule = "l1"
     ) -> None:
         self.pool, self.tags, self.weights, self.rule = pool, tags or Tags(), weights or Weights(), rule
-        self._rule = rule if callable(rule) else take("rules", str(rule), RULES, "reward.rule")
+        self._rule = rule if callable(rule) else take("rules", str(rule))
         self._lock = threading.Lock()
 
     def __call__(self, texts: Sequence[str], asked: Sequence[Asked]) -> list[Scored]:

@@ -40,7 +40,7 @@ def load_task(config: Config) -> Task:
     that cannot be told apart.
     """
     settings = config.task
-    make: Callable[[TaskConfig, int], Task] = take("tasks", settings.name, TASKS, "task.name")
+    make: Callable[[TaskConfig, int], Task] = take("tasks", settings.name)
     task = make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
     trust(task.verifier.name)  # the processes that judge find it by this name
     return task

@@ -198,5 +198,5 @@ def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
 
     Raises `ConfigError` for a name that is none, or for choices that cannot be told apart.
     """
-    make: Callable[[Sequence[str]], Verifier] = take("verifiers", name, VERIFIERS, "task.verifier")
+    make: Callable[[Sequence[str]], Verifier] = take("verifiers", name)
     return make(choices)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from realm.config import Config
 from realm.plugins import take
-from realm.sections import TEACHERS, TeacherConfig
+from realm.sections import TeacherConfig
 from realm.tasks.base import Task
 from realm.tasks.hints import answer_hint
 from realm.teacher.base import Teacher, Wanted
@@ -62,7 +62,7 @@ def _make_teacher(
     guided: bool,
     mistakes: Mapping[str, Mistake] | None,
 ) -> Teacher:
-    make: Callable[[Wanted], Teacher] = take("teachers", settings.kind, TEACHERS, f"teachers.{name}.kind")
+    make: Callable[[Wanted], Teacher] = take("teachers", settings.kind, f"teachers.{name}.kind")
 
     def wording() -> TeacherWording:
         hint = answer_hint(task.verifier.name, config.task.choices)
