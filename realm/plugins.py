@@ -7,8 +7,8 @@ declares in its pyproject.toml:
     mine = "my_package.recipes:MINE"
 
 and `my_package.recipes:MINE` may stand for itself where Python finds that module, by PYTHONPATH for instance, and the
-user has named it (`trust`): the files of a run or of a bank, which may be anybody's, have nothing imported. `POINTS` are
-the groups, and docs/reference/plugins.md says what is expected of each.
+user has named it (`trust`): the files of a run or of a bank, which may be anybody's, have nothing imported. `POINTS`
+are the groups; docs/reference/plugins.md says what is expected of each.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
     Attributes:
         key: of the configuration, dotted, `NAME` being any name; there stands a name, or one with its options ({name:
-            {…}}), or a list of these.
+            {…}}), or a list of these. Empty: only a recipe names it (`realm.recipes.stage.Stage.kind`).
         own: where the package's own are by name: a mapping, or a package with a file for each. A value that is a text
             says where it is, and is imported when it is wanted.
         kind: where the class of all of them is; empty: they are functions.
@@ -62,6 +62,9 @@ POINTS = {
     "schedules": Point("fade.schedule", "realm.method.schedule:SCHEDULES"),
     "rules": Point("reward.rule", "realm.method.reward:RULES"),
     "recipes": Point("training.recipe", "realm.recipes:RECIPES", "realm.recipes.stage:Recipe"),
+    "steps": Point("training.sft.traces", "realm.traces.steps"),
+    "weighs": Point("training.sft.weigh", "realm.traces.weighs"),
+    "stages": Point("", "realm.training.stages:KINDS"),
 }
 
 
@@ -129,9 +132,24 @@ def check(point: str, name: str) -> str:
     return name
 
 
+def entry(value: Any) -> tuple[str, dict[str, Any]]:
+    """The name and the options of what stands at a point's key: `right`, or `{mix: {share: 0.2}}`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, options = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
+    options = {} if options is None else options
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("expected a name, or one name with its options, as {mix: {share: 0.2}}")
+    return name, {str(key): value for key, value in options.items()}
+
+
 def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(key, point, name) of all that a whole configuration, as nested mappings, names."""
     for point, (key, *_) in POINTS.items():
+        if not key:
+            continue
         places = {"": config}
         for part in key.split("."):
             places = {
@@ -140,8 +158,8 @@ def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 for one in (held if part == "NAME" else [part])
             }
         for at, held in places.items():
-            for entry in held if isinstance(held, list) else [held] if held else []:
-                yield at, point, entry if isinstance(entry, str) else next(iter(entry))
+            for one in held if isinstance(held, list) else [held] if held else []:
+                yield at, point, entry(one)[0]
 
 
 def files(point: str, name: str) -> list[Path]:

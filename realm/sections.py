@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import functools
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from realm.method.prompt import Tags
 from realm.method.reward import RULES, Weights
 from realm.method.routes import STRATEGIES
 from realm.method.schedule import SCHEDULES, Granularity, Kind, Schedule
-from realm.plugins import check
+from realm.plugins import POINTS, check, entry
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -37,8 +37,20 @@ PACKAGED_BASE = "desk-base"
 
 
 def plugin(point: str) -> AfterValidator:
-    """A name of a point of plug-ins (`realm.plugins`); nothing is imported."""
-    return AfterValidator(functools.partial(check, point))
+    """A name of a point of plug-ins (`realm.plugins`), or one with its options; nothing is imported."""
+
+    def checked(value: Any) -> Any:
+        name, options = entry(value)
+        check(point, name)
+        return {name: options} if options else name
+
+    return AfterValidator(checked)
+
+
+def reads_bank(steps: Sequence[Any]) -> bool:
+    """Whether steps draw on CoTs of the bank. What a plug-in draws on is not known: it adds that to what is spent."""
+    found = map(entry, steps)
+    return any(name == "bank" or options.get("routes") or options.get("contrast") for name, options in found)
 
 
 class Section(BaseModel):
@@ -359,12 +371,35 @@ class SFTSettings(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
-    taught: Literal["positive", "distinct", "all", "tailored", "contrast"] = Field(
-        "positive",
-        description="Which CoTs: right ones, right ones that differ, all; or written for the student's errors.",
+    traces: list[Annotated[Any, plugin("steps")]] = Field(
+        ["bank", "right", "fits", "guided_first"],
+        min_length=1,
+        description="What is taught, step by step: a name, or a name with its options, as {mix: {share: 0.2}} (see "
+        f"realm/traces/steps): {', '.join(POINTS['steps'].table)}; or package.module:attribute.",
     )
-    guided_first: bool = Field(True, description="Prefer guided positive CoTs as targets where there are some.")
+    weigh: Annotated[Any, plugin("weighs")] | None = Field(
+        None,
+        description="What each token counts in the loss: null: all the same; or a name, or a name with its options "
+        f"(see realm/traces/weighs): {', '.join(POINTS['weighs'].table)}; or package.module:attribute.",
+    )
     empty_share: Probability = Field(0.5, description="Share of examples without any route.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """`taught` and `guided_first`, which configurations of earlier versions have, are steps now."""
+        if not isinstance(values, dict) or "traces" in values or not {"taught", "guided_first"} & set(values):
+            return values
+        taught, first = values.get("taught", "positive"), values.get("guided_first", True)
+        steps = {
+            "positive": ["bank", "right", "fits", *(["guided_first"] if first else [])],
+            "distinct": ["bank", "right", "fits", "distinct"],
+            "all": ["bank", "fits"],
+            "tailored": ["tailored"],
+            "contrast": [{"tailored": {"contrast": True}}],
+        }
+        kept = {key: value for key, value in values.items() if key not in ("taught", "guided_first")}
+        return {**kept, "traces": steps[taught]} if taught in steps else values
 
 
 class InternalizeSettings(Section):

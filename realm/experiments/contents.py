@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from realm.config import Config
-from realm.plugins import files, named
+from realm.plugins import entry, files, named
+from realm.recipes import plan
 from realm.sections import PACKAGED_BASE
 
 _PACKAGED = Path(__file__).parent.parent / "desk" / "base"
@@ -37,6 +38,9 @@ def contents(config: Config) -> dict[str, str]:
     plugins: dict[str, list[Path]] = {}
     for key, point, name in named(config.model_dump()):
         plugins.setdefault(key, []).extend(files(point, name))
+    for stage in plan(config):
+        for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
+            plugins.setdefault("training.recipe", []).extend(files(point, name))
     return {
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),
