@@ -15,6 +15,7 @@ from realm.bank.cot import CoT
 from realm.method.prompt import Message, PromptTooLongError, target
 from realm.method.routes import Draw, Route, select
 from realm.method.seeds import derive, question_order, rng
+from realm.plugins import outside
 from realm.student.prompts import fit_prompt, judged
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
@@ -102,7 +103,8 @@ def example(turn: Sequence[Trace], given: Given, source: random.Random) -> Examp
         others = [route for route in renderer.routes(trace.question.id) if route.id != trace.cot.id]
         # A synthesizer reads k routes at inference too; elsewhere routes fade, so that any number may come.
         k = source.randint(1, renderer.selection.k) if config.prompt.judge else renderer.selection.k
-        shown = select(others, replace(renderer.selection, k=k), source)
+        with outside():
+            shown = select(others, replace(renderer.selection, k=k), source)
     prompt = renderer.fit(asked(trace), Draw(tuple(shown), 1.0))
     scores = [float(route.label) for route in judged(config, prompt.routes)]
     return Example(trace, prompt.messages, prompt.ids, prompt.routes, completion(renderer, trace.cot, scores))
