@@ -15,7 +15,6 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
@@ -27,13 +26,15 @@ from realm.method.seeds import derive, question_order, rng
 from realm.student.prompts import fit_prompt, judged
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
+from realm.traces.base import Target
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.weighted import Weighted
 
 
-class ColdStartTrainer(Quiet, Finite, Kept, SFTTrainer):
+class ColdStartTrainer(Quiet, Finite, Kept, Weighted):
     """SFTTrainer without telemetry, model cards and printing, that stops before an update by what is no number."""
 
 
@@ -199,13 +200,14 @@ def make_sft_trainer(
     *,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[dict[str, list[int]]],
+    rows: Sequence[dict[str, Any]],
     output: str,
     seed: int,
     callbacks: list[TrainerCallback],
+    targets: Sequence[Target] = (),
 ) -> ColdStartTrainer:
-    """The trainer of one cold start on tokenised `rows` (see `tokenize`); checkpoints go below `output`."""
-    arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks}
+    """The trainer of one cold start on `rows` (see `training_rows`, as of `targets`); checkpoints go below `output`."""
+    arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks, "targets": targets}
     trainer = ColdStartTrainer(
         model=model,
         args=sft_settings(config, output=output, seed=seed),
