@@ -82,11 +82,15 @@ Target = Sequence[float] | Soft
 
 @dataclass(frozen=True)
 class Tokenized:
-    """A trace as it is taught: token ids of its prompt and of its completion, the end token included."""
+    """A trace as it is taught: token ids of its prompt and of its completion, the end token included.
+
+    `text`: the completion's, without its end.
+    """
 
     trace: Trace
     prompt: list[int]
     completion: list[int]
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,8 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from realm.student.ways import known
 from realm.traces.base import Soft, Target, Tokenized
+from realm.traces.weights import weights_of
 from realm.training.adapters import below_adapters
-
-
-def weights_of(target: Target) -> Sequence[float]:
-    """What each place of a completion counts in the loss."""
-    return target.weights if isinstance(target, Soft) else target
 
 
 def training_rows(

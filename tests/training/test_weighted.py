@@ -39,11 +39,12 @@ def random_weights(seed: int = 0) -> list[list[float]]:
 
 
 def soft(model: Any, rows: Sequence[Tokenized], most: int) -> list[Soft]:
-    """What the model itself expects at each place, its most likely tokens."""
+    """What the model itself expects at each place, its most likely tokens, by turns fewer and fewer."""
     found = []
     for scores in log_probs(model, [(row.prompt, row.completion) for row in rows], 0):
         top = scores.exp().topk(most)
-        found.append(Soft(top.indices.tolist(), top.values.tolist(), [1.0] * len(scores)))
+        ids, probabilities = ([row[: most - i % most] for i, row in enumerate(part.tolist())] for part in reversed(top))
+        found.append(Soft(ids, probabilities, [1.0] * len(scores)))
     return found
 
 
@@ -125,7 +126,7 @@ def test_soft_targets_are_distributions(student: Path, tmp_path: Path, most: int
     loss, norm = one_step(student, tmp_path, soft(model, rows, most))
     assert loss > 0.01 and norm < 1e-4
     found = soft(model, rows, most)
-    alike = [Soft(one.ids, [[1 / most] * most for _ in one.ids], one.weights) for one in found]
+    alike = [Soft(one.ids, [[1 / most] * len(ids) for ids in one.ids], one.weights) for one in found]
     split = one_step(student, tmp_path, alike, micro_batch_size=2)
     assert split[1] > 0.01
     assert one_step(student, tmp_path, alike) == pytest.approx(split, rel=1e-4)
