@@ -11,18 +11,30 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from realm.config import Config
 from realm.errors import DataError, ModelError
 from realm.files import write_atomic, writing
+from realm.method.routes import draw
+from realm.method.schedule import ALWAYS
 from realm.processes import main_process
+from realm.sections import WEIGHS
+from realm.student.prompts import STEP, make_selection
 from realm.traces.base import Given, LaterError, Soft, Spent, Target, Tokenized, Weigh
-from realm.traces.examples import place_in_completion
+from realm.traces.examples import asked, place_in_completion
+from realm.traces.pipeline import bound
 
 
-def targets(rows: Sequence[Tokenized], given: Given, weigh: Weigh | None, kept: Path) -> list[Target]:
+def find_weigh(config: Config) -> Weigh | None:
+    """The configured weigh, with its options; raises `ConfigError` as `realm.traces.pipeline.bound` does."""
+    entry = config.training.sft.weigh
+    return bound("weighs", entry, WEIGHS, "training.sft.weigh") if entry else None
+
+
+def weigh(rows: Sequence[Tokenized], given: Given, by: Weigh | None, kept: Path) -> list[Target]:
     """Weights or soft targets for the completion of each row; equal rows are weighed once.
 
     Args:
-        weigh: with its options; None: none.
+        by: see `find_weigh`.
         kept: file for what a weigh gives that asks the student, made by the main process and read by the others and
             by a resumed run, whose student is another one by then.
 
@@ -31,7 +43,7 @@ def targets(rows: Sequence[Tokenized], given: Given, weigh: Weigh | None, kept: 
     """
     distinct = {(id(row.trace), tuple(row.prompt)): row for row in rows}
     some = list(distinct.values())
-    found = [*repeat(None, len(some))] if weigh is None else _weighed(some, given, weigh, kept)
+    found = [*repeat(None, len(some))] if by is None else _weighed(some, given, by, kept)
     weighed = [_combined(own_weights(row, given), target) for row, target in zip(some, found, strict=True)]
     if not any(weight for target in weighed for weight in weights_of(target)):
         raise DataError(
@@ -72,14 +84,22 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
     return weights
 
 
-def _weighed(rows: Sequence[Tokenized], given: Given, weigh: Weigh, kept: Path) -> list[Target]:
+def reading_routes(row: Tokenized, given: Given) -> list[int]:
+    """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
+    shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
+    selection = replace(make_selection(given.config), schedule=ALWAYS)
+    drawn = draw(shown, selection, seed=given.renderer.seed, question_id=row.trace.question.id, step=STEP)
+    return given.renderer.fit(asked(row.trace), drawn).ids
+
+
+def _weighed(rows: Sequence[Tokenized], given: Given, by: Weigh, kept: Path) -> list[Target]:
     try:
-        return _checked(weigh(rows, replace(given, students=Given.students, pool=None, place=None)), rows)
+        return _checked(by(rows, replace(given, students=Given.students, pool=None, place=None)), rows)
     except LaterError:
         pass
     if main_process() and not kept.is_file():
         given = replace(given, spent=Spent())
-        found = _checked(weigh(rows, given), rows)
+        found = _checked(by(rows, given), rows)
         lines = [asdict(one) if isinstance(one, Soft) else list(one) for one in found]
         with writing(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -21,12 +21,14 @@ from realm.training.adapters import below_adapters
 
 
 def training_rows(
-    found: Sequence[Tokenized], targets: Sequence[Target]
+    found: Sequence[Tokenized], targets: Sequence[Target] | None = None
 ) -> tuple[list[dict[str, Any]], Sequence[Target]]:
     """The rows of SFTTrainer, and the targets that these name by their place, `target`; none where labels say it all.
 
-    Labels are -100 where nothing is learned: in the prompt, and where the weight is 0.
+    Labels are -100 where nothing is learned: in the prompt, and where the weight is 0. Without targets all tokens of
+    the completions count alike.
     """
+    targets = [[1.0] * len(row.completion) for row in found] if targets is None else targets
     rows: list[dict[str, Any]] = []
     for row, target in zip(found, targets, strict=True):
         labels = [token if weight else -100 for token, weight in zip(row.completion, weights_of(target), strict=True)]

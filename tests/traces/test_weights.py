@@ -20,7 +20,7 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.traces.base import Given, Soft, Span, Tokenized, Trace
 from realm.traces.examples import examples, tokenize
-from realm.traces.weights import own_weights, targets
+from realm.traces.weights import own_weights, weigh
 from tests.tiny import CONTEXT, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
 QUESTION = Question("q00", "0 plus 0", "0", kind="sum")
@@ -96,18 +96,18 @@ def rows(config: Config) -> tuple[list[Tokenized], Given]:
 def test_a_weigh_sees_each_row_once_and_multiplies(rows: tuple[list[Tokenized], Given], tmp_path: Path) -> None:
     seen: list[Tokenized] = []
 
-    def weigh(found: Sequence[Tokenized], given: Given) -> Iterator[Any]:
+    def by(found: Sequence[Tokenized], given: Given) -> Iterator[Any]:
         for row in found:
             seen.append(row)
             length = len(row.completion)
             yield Soft([[4]] * (length - 1) + [[]], [[1.0]] * (length - 1) + [[]], [3.0] * length)
 
-    found = targets(*rows, weigh, tmp_path / "kept.json")
+    found = weigh(*rows, by, tmp_path / "kept.json")
     assert len(seen) == 3 and not (tmp_path / "kept.json").exists(), "it asks no student"
     for row, target in zip(rows[0], found, strict=True):
         assert isinstance(target, Soft)
         assert target.weights == [3 * row.trace.weight] * (len(row.completion) - 1) + [0.0], "no ids, no weight"
-    plain = targets(*rows, None, tmp_path / "kept.json")
+    plain = weigh(*rows, None, tmp_path / "kept.json")
     assert plain == [[row.trace.weight] * len(row.completion) for row in rows[0]]
 
 
@@ -119,13 +119,13 @@ def test_what_a_student_gave_is_kept(rows: tuple[list[Tokenized], Given], tmp_pa
         spent.tokens += 5
         return None
 
-    def weigh(found: Sequence[Tokenized], given: Given) -> Iterable[Any]:
+    def by(found: Sequence[Tokenized], given: Given) -> Iterable[Any]:
         given.student("base")
         return [[float(place + 1) for place, _ in enumerate(row.completion)] for row in found]
 
     ready, kept = replace(rows[1], students=students), tmp_path / "traces" / "kept.json"
-    first = targets(rows[0], ready, weigh, kept)
-    assert first == targets(rows[0], ready, weigh, kept) and asked == ["base"]
+    first = weigh(rows[0], ready, by, kept)
+    assert first == weigh(rows[0], ready, by, kept) and asked == ["base"]
     assert json.loads(kept.read_text())["spent"]["tokens"] == 5 and ready.spent.tokens == 0
 
 
@@ -141,10 +141,10 @@ def test_what_a_student_gave_is_kept(rows: tuple[list[Tokenized], Given], tmp_pa
 def test_what_cannot_be_weights_is_refused(
     rows: tuple[list[Tokenized], Given], tmp_path: Path, wrong: Any, message: str
 ) -> None:
-    def weigh(found: Sequence[Tokenized], given: Given) -> Iterable[Any]:
+    def by(found: Sequence[Tokenized], given: Given) -> Iterable[Any]:
         return [wrong(len(row.completion)) for row in found]
 
     with pytest.raises(DataError, match=message):
-        targets(*rows, weigh, tmp_path / "kept.json")
+        weigh(*rows, by, tmp_path / "kept.json")
     with pytest.raises(DataError, match="one weight for each token"):
-        targets(*rows, lambda found, given: [], tmp_path / "kept.json")
+        weigh(*rows, lambda found, given: [], tmp_path / "kept.json")
