@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realm.bank.cot import CoT
-from realm.method.prompt import Message, PromptTooLongError, target
+from realm.method.prompt import Message, PromptTooLongError, escape, target, without_answer
 from realm.method.routes import Draw, Route, select
 from realm.method.seeds import derive, question_order, rng
 from realm.plugins import outside
@@ -120,6 +120,19 @@ def completion(renderer: Renderer, cot: CoT, scores: Sequence[float] = ()) -> st
     return found.removeprefix(f"<{renderer.tags.think}>").lstrip() if renderer.opens_thinking else found
 
 
+def place_in_completion(renderer: Renderer, cot: CoT, place: int) -> int:
+    """Where a character of a CoT's text is in its completion, in which tags and special tokens are written otherwise.
+
+    What is not taught, such as the last line that states the answer, is where the thinking ends. A place within a tag
+    or a special token may be a few characters off.
+    """
+    harmless, tags = renderer.harmless, renderer.tags
+    taught = escape(without_answer(harmless(cot.text), harmless(cot.answer)).strip(), tags)
+    before = escape(harmless(cot.text[:place]).lstrip(), tags)
+    opening = "" if renderer.opens_thinking else f"<{tags.think}> "
+    return len(opening) + min(len(before), len(taught))
+
+
 def token_ids(renderer: Renderer, completions: list[str]) -> list[list[int]]:
     """Token ids of completions, still without the token that ends them."""
     tokenizer: Any = renderer.tokenizer
@@ -135,4 +148,4 @@ def tokenize(renderer: Renderer, found: Sequence[Example]) -> list[Tokenized]:
     """
     end = renderer.tokenizer.eos_token_id
     rows = zip(found, token_ids(renderer, [one.completion for one in found]), strict=True)
-    return [Tokenized(one.trace, one.prompt, [*ids, end]) for one, ids in rows]
+    return [Tokenized(one.trace, one.prompt, [*ids, end], one.completion) for one, ids in rows]
