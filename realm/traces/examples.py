@@ -68,6 +68,21 @@ def fitting(traces: Sequence[Trace], given: Given) -> list[Trace]:
     ]
 
 
+def lengths(traces: Sequence[Trace], given: Given) -> list[int]:
+    """Tokens of each one's completion without scores, the one that ends it included."""
+    return [len(ids) + 1 for ids in token_ids(given.renderer, [completion(given.renderer, one.cot) for one in traces])]
+
+
+def alone(traces: Sequence[Trace], given: Given) -> list[Tokenized]:
+    """Token ids of the traces as they are taught where no route is shown."""
+    prompts = [given.renderer.fit(asked(trace)) for trace in traces]
+    found = [
+        Example(trace, prompt.messages, prompt.ids, (), completion(given.renderer, trace.cot))
+        for trace, prompt in zip(traces, prompts, strict=True)
+    ]
+    return tokenize(given.renderer, found)
+
+
 def _prompt_fits(trace: Trace, renderer: Renderer) -> bool:
     if renderer.questions.get(trace.question.id) == trace.question and not trace.instruction:
         return True  # `Renderer.check` has looked at it
@@ -116,6 +131,12 @@ def completion(renderer: Renderer, cot: CoT, scores: Sequence[float] = ()) -> st
     harmless = renderer.harmless
     found = target(harmless(cot.text), harmless(cot.answer), scores, renderer.tags)
     return found.removeprefix(f"<{renderer.tags.think}>").lstrip() if renderer.opens_thinking else found
+
+
+def opening(renderer: Renderer, cot: CoT) -> str:
+    """The completion that teaches a CoT, up to its answer."""
+    text, tag = completion(renderer, cot), f"<{renderer.tags.answer}>"
+    return text[: text.rindex(tag) + len(tag)]
 
 
 def token_ids(renderer: Renderer, completions: list[str]) -> list[list[int]]:

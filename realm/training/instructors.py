@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,25 +38,27 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
 from realm.files import read_jsonl, to_line, write_atomic, writing
-from realm.method.completion import parse
 from realm.method.seeds import derive, question_order, rng
 from realm.processes import main_process
-from realm.student.generate import generate
-from realm.student.prompts import encode, evaluation_prompts
+from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
-from realm.tasks.workers import VerifierPool, verify_once
+from realm.tasks.workers import VerifierPool
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
+from realm.traces.base import Spent, Voice
+from realm.traces.sampling import answers
 from realm.training.group import wait_for_all
 from realm.training.sft import Example, without_routes
 
 _LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+#: What sampled-<round>.json counts of `Spent`.
+_COUNTED = ("completions", "tokens", "seconds")
 
 
 def tailored(
@@ -130,49 +132,28 @@ def _errors(
 
     What the verifier could not finish with is no error.
     """
-    began = time.monotonic()
     questions = task.rows("train")
     asked = rng(seed, "questions").sample(questions, min(config.training.instructors.questions, len(questions)))
     prompts = evaluation_prompts(asked, None, task, config, tokenizer, renderer.limit, seed)
     device = model.device
     model.to("cuda" if torch.cuda.is_available() else device)  # type: ignore[arg-type]
-    completions = generate(
-        model,
-        tokenizer,
-        [prompt.messages for prompt in prompts],
-        max_new_tokens=config.training.rl.max_completion_length,
-        batch_size=config.evaluation.batch_size,
-        temperature=config.training.rl.temperature,
-        seed=derive(seed, "completions"),
-    )
+    spent = Spent()
+    voice = Voice(model, tokenizer, batch_size=config.evaluation.batch_size, spent=spent)
+    temperature = config.training.rl.temperature
+    found = answers(voice, prompts, config, pool, temperature=temperature, seed=derive(seed, "completions"))
     model.to(device)  # type: ignore[arg-type]
-    parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
-    verdicts = verify_once(
-        pool,
-        [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
-    )
     wrong = [
-        {"id": question.id, "response": item.think, "answer": item.answer or ""}
-        for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
-        if not verdict.correct and verdict.reason in ("", UNREADABLE)
+        {"id": one.prompt.question.id, "response": one.read.think, "answer": one.read.answer or ""}
+        for one in found
+        if not one.verdict.correct and one.verdict.reason in ("", UNREADABLE)
     ]
-    read = sum(len(encode(tokenizer, prompt.messages)) for prompt in prompts)
-    tokens = read + sum(found.tokens for (found,) in completions)
-    return wrong, {"completions": len(asked), "tokens": tokens, "seconds": round(time.monotonic() - began, 3)}
-
-
-class Spent(NamedTuple):
-    """What sampling the student took: completions, tokens through it, seconds."""
-
-    completions: int
-    tokens: int
-    seconds: float
+    return wrong, {name: round(getattr(spent, name), 3) for name in _COUNTED}
 
 
 def sampled(folder: Path) -> Spent:
     """What sampling the student took in all rounds of a folder."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("sampled-*.json"))]
-    return Spent(*(sum(row[name] for row in rows) for name in Spent._fields))
+    return Spent(**{name: sum(row[name] for row in rows) for name in _COUNTED})
 
 
 def _right_responses(config: Config, bank: Bank, questions: Sequence[str], seed: int) -> dict[str, str]:

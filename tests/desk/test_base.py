@@ -102,7 +102,7 @@ def test_a_width_or_a_tokenizer_that_cannot_be_is_refused(tmp_path: Path) -> Non
             build_base(tmp_path / "base", width=width, steps=1)
     assert not (tmp_path / "base").exists()
     build_tokenizer(1, examples=50).save_pretrained(tmp_path)
-    with pytest.raises(ResourceError, match="expected the tokenizer of .* byte for byte"):
+    with pytest.raises(ResourceError, match=r"expected the tokenizer of .* byte for byte"):
         same_tokenizer(tmp_path)
 
 

@@ -29,6 +29,7 @@ from realm.tasks.workers import VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.instructing import Written
 from realm.teacher.plan import Source
+from realm.traces.base import Spent
 from realm.training import instructors
 from realm.training.instructors import sampled, tailored
 from realm.training.sft import Example, tokenize
@@ -134,7 +135,7 @@ def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, t
         assert spent.completions == (round_ + 1) * config.training.instructors.questions
         assert spent.tokens > 2 * spent.completions
         assert spent.seconds > 0
-    assert sampled(tmp_path / "nowhere") == (0, 0, 0)
+    assert sampled(tmp_path / "nowhere") == Spent()
 
 
 def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
