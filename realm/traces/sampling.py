@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realm.config import Config
 from realm.method.completion import Completion, parse
 from realm.student.generate import Generation
 from realm.student.prompts import Prompt, judged
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import VerifierPool, verify_once
+from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace, Voice
 from realm.traces.examples import asked, opening, token_ids
 
@@ -28,25 +27,23 @@ class Answered:
 def answers(
     voice: Voice,
     prompts: Sequence[Prompt],
-    config: Config,
-    pool: VerifierPool,
+    given: Given,
     *,
     samples: int = 1,
     temperature: float | None = None,
     seed: int = 0,
 ) -> list[Answered]:
     """`samples` completions of each prompt, those of one behind each other; temperature None is greedy."""
-    length, tags = config.training.rl.max_completion_length, config.prompt.tags()
     rows = voice.write(
-        [prompt.ids for prompt in prompts], length=length, samples=samples, temperature=temperature, seed=seed
+        [prompt.ids for prompt in prompts], length=given.room, samples=samples, temperature=temperature, seed=seed
     )
     found = [
-        (prompt, one, parse(one.text, len(judged(config, prompt.routes)), tags))
+        (prompt, one, parse(one.text, len(judged(given.config, prompt.routes)), given.renderer.tags))
         for prompt, row in zip(prompts, rows, strict=True)
         for one in row
     ]
     claims = [(read.answer, prompt.question.answer, prompt.question.question) for prompt, _, read in found]
-    return [Answered(*item, verdict) for item, verdict in zip(found, verify_once(pool, claims), strict=True)]
+    return [Answered(*item, verdict) for item, verdict in zip(found, verify_once(given.verifier, claims), strict=True)]
 
 
 #: Tokens that an answer may have beyond those of the longest gold.

@@ -57,7 +57,7 @@ def student(
         prompts.append(given.renderer.fit(question, drawn))
     if routes and not any(prompt.routes for prompt in prompts):
         raise DataError("student: routes is true, but the bank shows none for any question; collect CoTs, or leave it.")
-    found = answers(voice, prompts, given.config, given.verifier, samples=samples, temperature=temperature, seed=seed)
+    found = answers(voice, prompts, given, samples=samples, temperature=temperature, seed=seed)
     own = [_trace(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
     yield from _agreed(own) if agreed else own
 
