@@ -44,7 +44,7 @@ def test_the_planted_beginning_is_found_in_few_answers() -> None:
         return f" {question.answer if enough else 'x'} </answer>"
 
     have, voice = given(asked, says)
-    wrong = trace(asked[2], "Wrong. All of it. Yes.", "x", sample=1)
+    wrong = trace(asked[2], " ".join(["It says so."] * 30), "x", sample=1)
     found = list(prune([*traces, wrong], have))
     assert found[-1] is wrong
     for before, after in zip(traces, found, strict=False):

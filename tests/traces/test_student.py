@@ -90,7 +90,7 @@ def test_with_routes_it_reads_those_of_the_bank_and_may_not_speak_of_them() -> N
     found = list(student([], have, samples=3, routes=True))
     assert [one.cot.text for one in found] == ["fine"] * 5
     assert all(prompt.count("</route>") == have.config.routes.k for prompt in voice.calls[0])
-    with pytest.raises(DataError, match="routes is true"):
+    with pytest.raises(DataError, match="the bank has none for any question"):
         list(student([], given(questions(5))[0], routes=True))
 
 

@@ -44,6 +44,8 @@ def student(
     agreed: bool = False,
 ) -> Iterable[Trace]:
     yield from traces
+    if routes and not any(map(given.routes, given.renderer.questions.values())):
+        raise DataError("student: routes: it is to read routes, but the bank has none for any question; collect CoTs.")
     voice = given.student(which)
     first = sum(trace.cot.teacher == TEACHER for trace in traces)  # a second entry draws, and counts, anew
     source = given.rng("student", first)
@@ -55,8 +57,6 @@ def student(
         shown = given.routes(question) if routes else []
         drawn = draw(shown, selection, seed=seed, question_id=question.id, step=STEP) if shown else NOTHING
         prompts.append(given.renderer.fit(question, drawn))
-    if routes and not any(prompt.routes for prompt in prompts):
-        raise DataError("student: routes is true, but the bank shows none for any question; collect CoTs, or leave it.")
     found = answers(voice, prompts, given, samples=samples, temperature=temperature, seed=seed)
     own = [_trace(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
     yield from _agreed(own) if agreed else own
