@@ -62,6 +62,7 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
     parts = [FAST_NOTE] if results.fast else []
     parts.append(_best(results, best))
     parts += _differences(results)
+    parts += _true_sums(results)
     if results.axis:
         parts.append(_axis(results.axis, best, against_best(found, best)))
     if tell == "curves":
@@ -108,6 +109,21 @@ def _differences(results: Results) -> list[str]:
     for measure in results.also:
         told = _told([row for row in results.pairs if row.measure == measure])
         parts += [f"On {labels[measure]}:", *told] if told else []
+    return parts
+
+
+def _true_sums(results: Results) -> list[str]:
+    """Of every measure that is asked for: the most, the untrained model's, and which differences are shown."""
+    parts = []
+    for measure in dict.fromkeys(row.measure for row in results.sums):
+        rows = {row.arm: row for row in results.sums if row.measure == measure}
+        trained = [row for arm, row in rows.items() if arm != UNTRAINED]
+        label = next(row.label for row in results.measures if row.name == measure)
+        has = "has the largest share," if len(trained) > 1 else "has"
+        each = [f"{row.arm} {has} {_percent(row)}" for row in sorted(trained, key=lambda row: -row.mean)[:1]]
+        each += [f"the untrained model has {_percent(rows[UNTRAINED])}"] if UNTRAINED in rows else []
+        parts.append(f"True sums, of those stated on {label}: {'; '.join(each)}.")
+        parts += _told([row for row in results.sum_pairs if row.measure == measure])
     return parts
 
 

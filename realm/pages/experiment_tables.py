@@ -18,9 +18,10 @@ _MOST_VALUE = 200
 
 
 def _table(found: Experiment, columns: Iterable[str], rows: Mapping[str, Sequence[Cell]]) -> Table | None:
-    """A row for every arm, by its name; None without any."""
+    """A row for every arm, by its name; None without any, or without columns."""
     made: list[TableRow] = [(own_style(found, arm), shown(arm), cells) for arm, cells in rows.items()]
-    return Table(["", *columns], [("", made)]) if made else None
+    head = ["", *columns]
+    return Table(head, [("", made)]) if made and len(head) > 1 else None
 
 
 def accuracy_table(found: Experiment) -> Table | None:
@@ -89,6 +90,17 @@ def kind_table(found: Experiment, most: int | None = None) -> Table | None:
         means = [found.kinds.get((arm, kind)) for kind in kinds]
         rows[arm] = ["" if mean is None else Heat(mean) for mean in means]
     return _table(found, [shown(kind) or "no kind" for kind in kinds], rows)
+
+
+def operator_table(found: Experiment) -> Table | None:
+    """True sums by operator, of all seeds, and how many are stated."""
+    labels = {one.name: one.label for one in found.measures}
+    columns = dict.fromkeys((row.measure, row.operator) for row in found.results.operators if row.measure in labels)
+    rows: dict[str, dict[tuple[str, str], Cell]] = {}
+    for row in found.results.operators:
+        rows.setdefault(row.arm, {})[row.measure, row.operator] = Value(row.true, after=f" of {row.n}")
+    cells = {arm: [each.get(column, "") for column in columns] for arm, each in rows.items()}
+    return _table(found, [f"{shown(operator)}, {labels[measure]}" for measure, operator in columns], cells)
 
 
 def judging_table(found: Experiment) -> Table | None:

@@ -109,6 +109,17 @@ class OfKind(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfOperator(Record):
+    """Equations with one operator that the completions of an arm state, of all seeds: how many, and true ones."""
+
+    arm: str
+    measure: str
+    operator: str
+    n: Count
+    true: Share
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judging(Record):
     """How an arm reads the routes it is shown, means over the seeds; None where a seed has no figure."""
 
@@ -233,6 +244,9 @@ class Results(Row):
     gaps: tuple[Gap, ...] = ()
     gap_pairs: tuple[GapPair, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    sums: tuple[Accuracy, ...] = ()
+    sum_pairs: tuple[Pair, ...] = ()
+    operators: tuple[OfOperator, ...] = ()
     axis: Scale | None = None
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()

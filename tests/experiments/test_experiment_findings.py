@@ -171,6 +171,21 @@ def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
     assert "On test, with routes:" not in finding(pairs=pairs)
 
 
+def test_true_sums_have_a_sentence_of_their_own() -> None:
+    cells: Any = record(results())["cells"]
+    sums = [
+        row | {"mean": row["mean"] + 0.2, "low": 0.0, "high": 1.0} for row in cells if row["measure"] == "test/with"
+    ]
+    pairs = [pair("mid", "low", "test/with", -0.1, 0.01), pair("high", "low", "test/with", 0.01, 0.5)]
+    text = finding(sums=[row for row in sums if row["arm"] != "mid"], sum_pairs=pairs)
+    assert (
+        "True sums, of those stated on test, with routes: low has the largest share, 100.0 % (0.0 to 100.0); the "
+        "untrained model has 70.0 % (0.0 to 100.0). Of 2 differences 1 is shown (p < 0.05 after correction): mid − low "
+        "-10.0 points (-15.0 to -5.0)."
+    ) in text
+    assert "True sums" not in finding()
+
+
 def test_what_the_prompts_could_not_show_is_told() -> None:
     arms = [{"name": name, "set": {"routes.error_ratio": 0.0} if name == "low" else {}} for name in Invented().arms]
     shown = [
