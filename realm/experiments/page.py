@@ -111,8 +111,9 @@ def _sections(results: Results) -> list[Section]:
         ),
         Section(
             "What each training took",
-            f"Tokens through the student; seconds of training{' on one thread' if results.threads == 1 else ''}, "
-            "without evaluation.",
+            "Student tokens in training are those that a training puts through the student; what was sampled to make "
+            "what is taught comes besides, and what teachers wrote; seconds of training"
+            f"{' on one thread' if results.threads == 1 else ''}, without evaluation.",
             tables.cost_by_seed(found),
         ),
     ]

@@ -154,7 +154,8 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         machine="; ".join(dict.fromkeys(meta.machine for meta in metas)),
         versions=_versions([meta.versions for meta in metas]),
         budget=_budget(grid),
-        arms=tuple(Arm(name=arm, set_=_settings(spec, arm)) for arm in found.arms),
+        equal_budget=spec.equal_budget,
+        arms=tuple(_arm(spec, arm) for arm in found.arms),
         measures=tuple(_measure(key) for key in found.measures),
         headline=measure_name(found.headline),
         also=tuple(measure_name(key) for key in found.also),
@@ -198,11 +199,12 @@ def _budget(grid: Grid) -> dict[str, int | str]:
     }
 
 
-def _settings(spec: Spec, arm: str) -> dict[str, Any]:
+def _arm(spec: Spec, arm: str) -> Arm:
     if arm == UNTRAINED:
-        return {}
+        return Arm(name=arm)
     settings = spec.arms[arm]
-    return {**(spec.banks[settings.bank] if settings.bank else {}), **settings.set}
+    bank = spec.banks[settings.bank] if settings.bank else {}
+    return Arm(name=arm, set_={**bank, **settings.set}, group=settings.group)
 
 
 def _measure(key: Key) -> Measure:
@@ -334,6 +336,9 @@ def _costs(grid: Grid) -> list[Took]:
             if cost is None:
                 raise DataError(f"{cell.trained}: meta.json holds no cost; the run has not come to its end.")
             figures = {name: getattr(cost, name) for name in _COST}
+            if cost.stages:
+                figures["sampled"] = cost.completions - sum(stage.completions for stage in cost.stages)
+                figures["sampled_tokens"] = cost.tokens - sum(stage.tokens for stage in cost.stages)
             rows.append(Took(arm=cell.arm, seed=cell.seed, **figures))
     return rows
 

@@ -53,6 +53,7 @@ class Arm(Part):
     """One way to train, compared with the others."""
 
     bank: str | None = Field(None, description="One of `banks`; without it, that of `base`.")
+    group: str = Field("", max_length=60, description="Arms of one group stand together in tables, below its name.")
     set: Overrides = Field({}, description="What this arm changes.")
 
 
@@ -78,6 +79,12 @@ class Spec(Part):
     one_budget: bool = Field(
         False,
         description="The optimizer steps of RL are those of every arm in all: its cold start's are taken from them.",
+    )
+    equal_budget: float | None = Field(
+        None,
+        ge=0,
+        description="Arms (those of a group) should take equal optimizer steps and, within this share, as many student "
+        "tokens in training; the finding says where they do not.",
     )
     untrained: bool = Field(True, description="Evaluate the untrained model too, as the arm `base`.")
     banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")

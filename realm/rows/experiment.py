@@ -23,6 +23,7 @@ class Arm(Record):
 
     name: Annotated[str, Field(min_length=1)]
     set_: Annotated[dict[str, Any], Field(alias="set")] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +134,30 @@ class Judging(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Took(Record):
-    """What one training took; seconds without evaluation, over all resumes."""
+    """What one training took; seconds without evaluation, over all resumes.
+
+    `sampled` of the completions, and `sampled_tokens` of the student's tokens, went into what is taught.
+    """
 
     arm: str
     seed: int
     steps: Count
     completions: Count
     tokens: Tokens
+    sampled: Count = 0
+    sampled_tokens: Tokens = 0
     teacher_tokens: Tokens | None = None
     seconds: Seconds
+
+    @property
+    def rl_completions(self) -> int:
+        """Completions sampled in RL."""
+        return self.completions - self.sampled
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens through the student in its training."""
+        return self.tokens - self.sampled_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +252,7 @@ class Results(Row):
     machine: str
     versions: dict[str, str] = field(default_factory=dict)
     budget: dict[str, Count | str]
+    equal_budget: float | None = None
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
     headline: str

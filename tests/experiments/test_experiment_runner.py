@@ -292,8 +292,9 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
-        "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "sums",
-        "sum_pairs", "operators", "axis", "kinds", "judging", "cost", "curves", "training", "shown", "banks", "finding",
+        "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "axis", "kinds", "judging", "cost", "curves",
+        "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)
@@ -301,7 +302,7 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
     assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]
     assert found["measures"][1]["label"] == "ood, with routes"
-    assert found["arms"][1] == {"name": "plain", "set": {"training.recipe": "grpo"}}
+    assert found["arms"][1] == {"name": "plain", "set": {"training.recipe": "grpo"}, "group": ""}
     for cell in found["cells"]:
         assert cell["mean"] == pytest.approx(sum(cell["seeds"].values()) / 2)
         assert cell["low"] <= cell["mean"] <= cell["high"]
@@ -311,7 +312,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert found["gaps"] == []  # no split has both
     assert {row["kind"] for row in found["kinds"]} == {"bin"}
     figures = {"steps": 8, "completions": 96, "tokens": 1000, "teacher_tokens": None, "seconds": 1.0}
-    assert found["cost"][0] == {"arm": "plain", "seed": 0, **figures}
+    assert found["cost"][0] == {"arm": "plain", "seed": 0, **figures, "sampled": 0, "sampled_tokens": 0}
+    assert found["cost"][1] == {"arm": "r1", "seed": 0, **figures, "sampled": 16, "sampled_tokens": 100}
     # Steps are counted on over the stages.
     assert found["curves"][0] == {
         "arm": "plain", "seed": 0, "measure": "without", "points": [[0, 0.5], [4, 0.5], [8, 0.5]],
