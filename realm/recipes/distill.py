@@ -7,12 +7,11 @@ ones where a question has such, without any route in the prompt.
 from __future__ import annotations
 
 from realm.recipes import sft
-from realm.recipes.stage import Look, Recipe
+from realm.recipes.stage import Recipe
 
 RECIPE = Recipe(
     "distill",
     sft.stages,
     {"training.sft.empty_share": 1.0},
     shows_routes=False,
-    look=Look("purple", "up"),
 )
