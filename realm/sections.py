@@ -190,7 +190,9 @@ class TeacherConfig(Section):
     sampling: SamplingConfig = SamplingConfig()
     system: str | None = Field(None, description="System message instead of our own; an empty one sends none.")
     prompt: str | None = Field(
-        None, description="User message instead of our own, with {question}, {comments} and {instruction}."
+        None,
+        description="User message instead of our own, with {question}, {comments} and {instruction}; {gold} tells the "
+        "teacher the answer, for CoTs to teach (collect.splits: [train]).",
     )
     shows: Literal["both", "reasoning", "answer"] = Field(
         "both",
