@@ -56,11 +56,14 @@ from realm.student.ways import taken
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+from realm.traces.base import Given
+from realm.traces.examples import examples, tokenize
+from realm.traces.pipeline import run_steps
 from realm.training.checkpoints import publish
 from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
-from realm.training.sft import examples, make_sft_trainer, tokenize
+from realm.training.sft import make_sft_trainer, rows
 from realm.training.trial import try_out
 
 RESULTS = ROOT / "benchmarks" / "results" / "families.jsonl"
@@ -211,8 +214,10 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
                 reward = Varied(config, renderer.questions, VerifierPool("exact"))
                 trainer = make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
             else:
-                rows = tokenize(words, examples(config, renderer, bank, 0))
-                trainer = make_sft_trainer(config, rows=rows, **parts)
+                given = Given(config, task, bank, renderer)
+                count = config.training.sft.steps * config.training.sft.batch_size
+                found = examples(run_steps(config.training.sft.traces, given), given, count)
+                trainer = make_sft_trainer(config, rows=rows(tokenize(renderer, found)), **parts)
             trainer.args.save_strategy = "no"
             trainer.train()
             row[row["stage"]] = rl_ways(trainer) if rl else "trained"

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from realm.errors import ConfigError
 from realm.plugins import trust
 from realm.recipes import known, recipe
+from realm.recipes.stage import Stage
 from realm.sections import (
     BankConfig,
     CollectConfig,
@@ -37,6 +38,7 @@ from realm.sections import (
     TaskConfig,
     TeacherConfig,
     TrainingConfig,
+    reads_bank,
 )
 from realm.written import read_yaml
 
@@ -69,7 +71,13 @@ class Config(Section):
         """What a recipe fixes (see `realm.recipes`) holds whatever else is configured."""
         fixed = known(self.training.recipe)
         for key, value in fixed.settings.items() if fixed else ():
-            if self.get(key) != value:
+            try:
+                different = self.get(key) != value
+            except AttributeError as error:
+                raise ValueError(
+                    f"the recipe {self.training.recipe} fixes {key}, which is no key; {_hint(key)}"
+                ) from error
+            if different:
                 section, _, last = key.rpartition(".")
                 setattr(self.get(section), last, value)
         return self
@@ -132,6 +140,12 @@ class Config(Section):
             return Config.model_validate(tree)
         except ValidationError as error:
             raise _explain(error, "changes", ()) from error
+
+
+def needs_bank(config: Config, stage: Stage) -> bool:
+    """Whether a stage shows or teaches CoTs of the bank."""
+    steps = stage.traces or (config.training.sft.traces if stage.kind == "sft" else ())
+    return bool(stage.k) or reads_bank(steps)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

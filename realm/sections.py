@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from realm.method.prompt import Tags
 from realm.method.reward import Rule, Weights
 from realm.method.routes import STRATEGIES
 from realm.method.schedule import Granularity, Kind, Schedule
-from realm.plugins import check
+from realm.plugins import check, shelf
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -31,8 +32,43 @@ TEACHERS = {
     "openai": "realm.teacher.endpoint:make_endpoint",
     "transformers": "realm.teacher.local:make_local",
 }
+#: Steps of `training.sft.traces`, weights of `training.sft.weigh`: functions of this package by name.
+STEPS, WEIGHS = shelf("realm.traces.steps"), shelf("realm.traces.weighs")
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
+
+
+def named(entry: Any) -> tuple[str, dict[str, Any]]:
+    """The name of an entry, and its options: `right`, or `{mix: {share: 0.2}}`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, options = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
+    options = {} if options is None else options
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("expected a name, or one name with its options, as {mix: {share: 0.2}}")
+    return name, {str(key): value for key, value in options.items()}
+
+
+def _entry(point: str, own: dict[str, str]) -> AfterValidator:
+    def checked(entry: Any) -> Any:
+        name, options = named(entry)
+        check(point, name, own)
+        return {name: options} if options else name
+
+    return AfterValidator(checked)
+
+
+#: A step of `training.sft.traces`, a weigh: a name, or a name with its options.
+Step = Annotated[Any, _entry("steps", STEPS)]
+Weigh = Annotated[Any, _entry("weighs", WEIGHS)]
+
+
+def reads_bank(entries: Sequence[Any]) -> bool:
+    """Whether steps draw on CoTs of the bank. What a plug-in draws on is not known: it adds that to what is spent."""
+    found = map(named, entries)
+    return any(name == "bank" or options.get("routes") or options.get("contrast") for name, options in found)
 
 
 class Section(BaseModel):
@@ -350,12 +386,35 @@ class SFTSettings(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
-    taught: Literal["positive", "distinct", "all", "tailored", "contrast"] = Field(
-        "positive",
-        description="Which CoTs: right ones, right ones that differ, all; or written for the student's errors.",
+    traces: list[Step] = Field(
+        ["bank", "right", "fits", "guided_first"],
+        min_length=1,
+        description="What is taught, step by step: a name, or a name with its options, as {mix: {share: 0.2}} (see "
+        f"realm/traces/steps): {', '.join(STEPS)}; or package.module:attribute.",
     )
-    guided_first: bool = Field(True, description="Prefer guided positive CoTs as targets where there are some.")
+    weigh: Weigh | None = Field(
+        None,
+        description="What each token counts in the loss: null: all the same; or a name, or a name with its options "
+        f"(see realm/traces/weighs): {', '.join(WEIGHS)}; or package.module:attribute.",
+    )
     empty_share: Probability = Field(0.5, description="Share of examples without any route.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """`taught` and `guided_first`, which configurations of earlier versions have, are steps now."""
+        if not isinstance(values, dict) or "traces" in values or not {"taught", "guided_first"} & set(values):
+            return values
+        taught, first = values.get("taught", "positive"), values.get("guided_first", True)
+        steps = {
+            "positive": ["bank", "right", "fits", *(["guided_first"] if first else [])],
+            "distinct": ["bank", "right", "fits", "distinct"],
+            "all": ["bank", "fits"],
+            "tailored": ["tailored"],
+            "contrast": [{"tailored": {"contrast": True}}],
+        }
+        kept = {key: value for key, value in values.items() if key not in ("taught", "guided_first")}
+        return {**kept, "traces": steps[taught]} if taught in steps else values
 
 
 class InternalizeSettings(Section):

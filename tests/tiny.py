@@ -23,6 +23,9 @@ from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
 
 if TYPE_CHECKING:
+    from realm.student.renderer import Renderer
+    from realm.tasks.base import Task
+    from realm.traces.examples import Example
     from realm.training.grpo import RouteTrainer
 
 CONTEXT = 128
@@ -215,6 +218,17 @@ def go(
     run = new_run(config, resume=resume)
     train(prepared, run=run, pool=judge or pool(), resume=resume, **more)
     return run
+
+
+def sft_examples(config: Config, renderer: Renderer, task: Task, bank: Bank, round_: int = 0) -> list[Example]:
+    """What SFT teaches of a bank, in the order of training."""
+    from realm.traces.base import Given
+    from realm.traces.examples import examples
+    from realm.traces.pipeline import run_steps
+
+    given = Given(config, task, bank, renderer, round=round_)
+    sft = config.training.sft
+    return examples(run_steps(sft.traces, given), given, sft.steps * sft.batch_size)
 
 
 class Killed(BaseException):

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from realm.bank.store import Bank
-from realm.config import Config
+from realm.config import Config, needs_bank
 from realm.exchange.importing import open_bank
 from realm.files import writing
 from realm.recipes import plan
@@ -24,7 +24,7 @@ def open_run_bank(config: Config, task: Task, pool: VerifierPool, *, resume: boo
 
     A resumed run goes on with its own copy of an imported file, whatever became of the file.
     """
-    if not has_bank(config) and all(stage.kind == "rl" and not stage.k for stage in plan(config)):
+    if not has_bank(config) and not any(needs_bank(config, stage) for stage in plan(config)):
         return None
     if resume and config.bank.path and Path(config.bank.path).suffix == ".jsonl" and _imported(config.run_path):
         config = config.model_copy(update={"bank": config.bank.model_copy(update={"path": None})})

@@ -27,11 +27,11 @@ _EVALUATION, _SFT_STEP = 0.15, 0.1
 def training_progress(config: Config, folder: Path) -> tuple[str, float, float | None]:
     """How far a training run has come: stage and step in words, share done in [0, 1], its last reward."""
     stages = plan(config)
-    costs = [stage.steps * (_SFT_STEP if stage.kind == "sft" else 1.0) for stage in stages]
+    costs = [stage.steps * (1.0 if stage.kind == "rl" else _SFT_STEP) for stage in stages]
     metrics: list[Place] = [*RunFolder(folder).read(Step)]
-    last = metrics[-1] if metrics else Place(stage=stages[0].kind, step=0)
+    last = metrics[-1] if metrics else Place(stage=stages[0].rows, step=0)
     where = last.stage, last.round
-    place = next((n for n, stage in enumerate(stages) if (stage.kind, stage.round) == where), 0)
+    place = next((n for n, stage in enumerate(stages) if (stage.rows, stage.round) == where), 0)
     steps = stages[place].steps
     ended = place == len(stages) - 1 and last.step >= steps
     words = f"{'evaluation' if ended else last.stage} {last.step}/{steps}"

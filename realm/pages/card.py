@@ -17,7 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData, metadata_load
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field, ValidationError, field_validator
 
-from realm.config import Config
+from realm.config import Config, needs_bank
 from realm.display import printable, printable_lines
 from realm.errors import DataError
 from realm.evaluation.evaluate import completion_limit
@@ -175,7 +175,7 @@ def card(run: Path, config: Config, task: Task) -> str:
         ],
     )
     data[KEY] = asked.model_dump()
-    learned = stats is not None and any(stage.k or stage.kind == "sft" for stage in stages)
+    learned = stats is not None and any(needs_bank(config, stage) for stage in stages)
     # What is filled in is escaped by `code`, `block` and `literal`: a card is Markdown, not HTML.
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
     pages.filters |= {"code": code, "block": _block, "literal": ascii}

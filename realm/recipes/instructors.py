@@ -3,7 +3,7 @@
 The paper (LLMs-as-Instructors): the student is tested, an instructor reads its errors and writes tailored training
 data, the student is fine-tuned on them, and so on. Here it learns from the error alone. Our choices: each of
 `training.rounds` is such a turn, of questions drawn by lot; how the teacher is asked, and what is done where no error
-is found, is in `realm.training.instructors`.
+is found, is in `realm.traces.instructors`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def stages(config: Config) -> list[Stage]:
 RECIPE = Recipe(
     "instructors",
     stages,
-    {"training.sft.taught": "tailored", "training.sft.empty_share": 1.0},
+    {"training.sft.traces": ["tailored"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("orange", "hexagon"),
 )

@@ -13,7 +13,7 @@ from realm.recipes.stage import Look, Recipe
 RECIPE = Recipe(
     "instructors-contrast",
     instructors.stages,
-    {**instructors.RECIPE.settings, "training.sft.taught": "contrast"},
+    {**instructors.RECIPE.settings, "training.sft.traces": [{"tailored": {"contrast": True}}]},
     shows_routes=False,
     look=Look("orange", "flat", broken=True),
 )

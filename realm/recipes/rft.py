@@ -3,7 +3,7 @@
 The paper: sample many CoTs, keep those whose answer is right, drop those that reason alike, fine-tune. There the
 student samples; here the CoTs are the bank's, the same that every other recipe sees. Our choices: CoTs are alike where
 question and text are equal; and as the paper knows no comments of experts, guided CoTs are not preferred, as the cold
-start of realm-r1 and sft+grpo prefers them (`training.sft.guided_first`). What RL adds to being taught those alone is
+start of realm-r1 and sft+grpo prefers them (the step `guided_first`). What RL adds to being taught those alone is
 seen beside the arm `sft-right` of `realm experiment baselines`.
 """
 
@@ -15,7 +15,7 @@ from realm.recipes.stage import Look, Recipe
 RECIPE = Recipe(
     "rft",
     sft.stages,
-    {"training.sft.taught": "distinct", "training.sft.empty_share": 1.0},
+    {"training.sft.traces": ["bank", "right", "fits", "distinct"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("yellow", "bar"),
 )

@@ -24,7 +24,7 @@ def stages(config: Config) -> list[Stage]:
 RECIPE = Recipe(
     "sft",
     stages,
-    {"training.sft.taught": "all", "training.sft.empty_share": 1.0},
+    {"training.sft.traces": ["bank", "fits"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("purple", "down"),
 )

@@ -13,12 +13,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its kind, its round (from 0), its optimizer steps, its routes per prompt before fading."""
+    """One stage of a run.
 
-    kind: Literal["sft", "rl"]
+    Attributes:
+        kind: `sft`, `rl`, or another that `realm.training.stages` finds.
+        round: from 0.
+        steps: of the optimizer.
+        k: routes per prompt before fading.
+        fresh: it starts from the configured model, not from the one that the stage before left; what writes for it is
+            that one all the same.
+        traces: its steps instead of `training.sft.traces`.
+    """
+
+    kind: str
     round: int
     steps: int
     k: int
+    fresh: bool = False
+    traces: tuple[Any, ...] = ()
+
+    @property
+    def rows(self) -> Literal["sft", "rl"]:
+        """What the rows are that it leaves."""
+        return "rl" if self.kind == "rl" else "sft"
 
     def folder(self, run: Path) -> Path:
         """Where its checkpoints are, and its model if another stage follows."""

@@ -25,7 +25,7 @@ RECIPE = Recipe(
     stages,
     {
         "prompt.judge": False,
-        "training.sft.taught": "positive",
+        "training.sft.traces": ["bank", "right", "fits", "guided_first"],
         "training.sft.empty_share": 0.0,
     },
     look=Look("blue", "right"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -93,7 +94,7 @@ class Pair:
     rejected: CoT
 
 
-@dataclass
+@dataclass(eq=False)
 class Spent:
     """What sampling and asking took: completions, tokens through the student, tokens that teachers wrote, seconds."""
 
@@ -105,6 +106,19 @@ class Spent:
 
 class LaterError(Exception):
     """Something is asked for that is there only when the stage begins."""
+
+
+@contextmanager
+def _on_accelerator(model: Any) -> Iterator[None]:
+    """A model that is not in training yet lies on the CPU, even where there is a GPU."""
+    import torch
+
+    device = model.device
+    model.to("cuda" if torch.cuda.is_available() else device)
+    try:
+        yield
+    finally:
+        model.to(device)
 
 
 class Voice:
@@ -136,16 +150,17 @@ class Voice:
             temperature: of sampling; None is greedy.
         """
         began = time.monotonic()
-        found = generate_from(
-            self.model,
-            self.tokenizer,
-            prompts,
-            max_new_tokens=length,
-            batch_size=self.batch_size,
-            samples=samples,
-            temperature=temperature,
-            seed=seed,
-        )
+        with _on_accelerator(self.model):
+            found = generate_from(
+                self.model,
+                self.tokenizer,
+                prompts,
+                max_new_tokens=length,
+                batch_size=self.batch_size,
+                samples=samples,
+                temperature=temperature,
+                seed=seed,
+            )
         self.spent.completions += len(prompts) * samples
         self.spent.tokens += sum(map(len, prompts)) + sum(one.tokens for row in found for one in row)
         self.spent.seconds += time.monotonic() - began
@@ -159,7 +174,8 @@ class Voice:
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
             began = time.monotonic()
-            found = log_probs(self.model, part, int(pad))
+            with _on_accelerator(self.model):
+                found = log_probs(self.model, part, int(pad))
             self.spent.tokens += sum(len(prompt) + len(completion) for prompt, completion in part)
             self.spent.seconds += time.monotonic() - began
             yield from found
@@ -208,7 +224,7 @@ class Given:
 
     @property
     def folder(self) -> Path:
-        """Where what was paid for is left, so that it is not paid for twice; may not be there yet."""
+        """That of the run, where what was paid for is left below a name of its own, so that it is paid for once."""
         if self.place is None:
             raise LaterError
         return self.place

@@ -45,6 +45,7 @@ from realm.training.feedback import Feedback, make_feedback
 from realm.training.internalize import InternalizingTrainer
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.stages import Job
 
 #: The fade of an evaluation.
 _NO_HELP = Schedule(kind="constant", p_start=0.0)
@@ -208,6 +209,21 @@ def grpo_rows(renderer: Renderer, config: Config, seed: int) -> Dataset:
     count = generations * (rl.batch_size // rl.num_generations)
     ids = question_order(list(renderer.questions), count, seed)
     return Dataset.from_dict({"prompt": [""] * count, "question_id": ids})
+
+
+def make_rl(job: Job) -> RouteTrainer:
+    """The trainer of one stage of RL; its checkpoints go below `job.output`."""
+    reward = RouteReward(job.config, job.renderer.questions, job.pool)
+    return make_grpo_trainer(
+        job.config,
+        model=job.model,
+        tokenizer=job.tokenizer,
+        renderer=job.renderer,
+        reward=reward,
+        output=job.output,
+        seed=job.renderer.seed,
+        callbacks=[job.record(reward=reward)],
+    )
 
 
 def make_grpo_trainer(

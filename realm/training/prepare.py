@@ -10,8 +10,8 @@ import copy
 import importlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import psutil
 import torch
@@ -19,15 +19,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from realm.bank.store import Bank
-from realm.config import Config
+from realm.config import Config, needs_bank
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.method.seeds import derive
+from realm.once import Once
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
 from realm.tasks.base import Task
+from realm.traces.base import Given, LaterError
+from realm.traces.examples import Example, examples
+from realm.traces.pipeline import run_steps
 from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
@@ -36,22 +40,7 @@ from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.settings import accumulation, hushed
-from realm.training.sft import Example, examples
 from realm.training.trial import try_out
-
-T = TypeVar("T")
-
-
-class Once(Generic[T]):
-    """Something large that is handed out once, so that nobody else holds it while it is used, or after."""
-
-    def __init__(self, held: T | None) -> None:
-        self._held = held
-
-    def take(self) -> T | None:
-        """It; None where there was none, or where it has been taken."""
-        held, self._held = self._held, None
-        return held
 
 
 @dataclass(frozen=True)
@@ -82,11 +71,6 @@ class Prepared:
     lengths: Lengths
     memory: Memory
     resident: int
-
-
-def by_instructors(config: Config, stages: Sequence[Stage]) -> bool:
-    """Whether the recipe has SFT and it teaches what the teacher writes for the student's own errors."""
-    return config.training.sft.taught in ("tailored", "contrast") and any(stage.kind == "sft" for stage in stages)
 
 
 def make_renderer(
@@ -151,10 +135,12 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
             "same number of times, and this does not; set it to 0, or use DDP or ZeRO-2."
         )
     taught = None
-    if bank is not None and (sft := next((stage for stage in stages if stage.kind == "sft"), None)):
+    if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
-        if not by_instructors(config, stages):
-            taught = examples(config, renderers[sft], bank, sft.round)
+        given = Given(config, task, bank, renderers[sft], round=sft.round)
+        with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
+            traces = run_steps(sft.traces or config.training.sft.traces, given)
+            taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
     return Prepared(
         config,
         task,
@@ -229,7 +215,7 @@ def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Ban
     questions = task.rows("train")
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")
-    if bank is None and any(stage.kind == "sft" for stage in stages):
+    if bank is None and any(stage.kind != "rl" and needs_bank(config, stage) for stage in stages):
         raise DataError(
             f"the recipe {config.training.recipe} is taught by CoTs, but there is no bank; collect one "
             "(`realm collect`), or check bank.path."

@@ -6,20 +6,22 @@ stage, from that stage's last complete checkpoint.
 
 from __future__ import annotations
 
+import functools
 import json
 from contextlib import suppress
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from traceback import clear_frames
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
+from realm.config import needs_bank
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
+from realm.once import Once
 from realm.processes import main_process
 from realm.recipes.stage import Stage
 from realm.rows.base import Place
@@ -30,20 +32,21 @@ from realm.student.load import context_length, load, load_tokenizer
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
+from realm.traces.base import Given, Spent, Voice
+from realm.traces.pipeline import spent_in
 from realm.training.adapters import below_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
 from realm.training.failures import explain
 from realm.training.group import leave_group, sharded
-from realm.training.grpo import RouteTrainer, make_grpo_trainer
-from realm.training.instructors import sampled, tailored
-from realm.training.prepare import Prepared, by_instructors, make_renderer
+from realm.training.prepare import Prepared, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
-from realm.training.rewards import RouteReward
 from realm.training.settings import hushed, untouched_randomness
-from realm.training.sft import ColdStartTrainer, Example, examples, make_sft_trainer, tokenize
+from realm.training.stages import Job, find_kind
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
 PATTERNS_LIMIT = 2_000
+#: Folder of a run with what its steps made, where that is more than a function of the bank.
+TRACES = "traces"
 
 
 def train(
@@ -92,14 +95,13 @@ def train(
         return final
     rl = config.training.rl
     spent = cost(run, batch_size=rl.batch_size, num_iterations=rl.num_iterations)
-    if by_instructors(config, stages):
-        more = sampled(run.path / "instructors")
-        spent = replace(
-            spent,
-            completions=spent.completions + more.completions,
-            tokens=spent.tokens + more.tokens,
-            seconds=spent.seconds + more.seconds,
-        )
+    more = spent_in(run.path / TRACES)
+    spent = replace(
+        spent,
+        completions=spent.completions + more.completions,
+        tokens=spent.tokens + more.tokens,
+        seconds=spent.seconds + more.seconds,
+    )
     run.write_meta(replace(run.meta, cost=replace(spent, teacher_tokens=teacher_tokens(prepared, run))))
     return final
 
@@ -117,23 +119,17 @@ def _look_at_bank(prepared: Prepared, run: RunFolder, resume: bool) -> None:
 
 
 def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
-    """Tokens that the teacher wrote for this student: the CoTs of the training questions, or tailored examples.
+    """Tokens that teachers wrote for this student: the CoTs of the training questions, and what its steps asked for.
 
     As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
     """
     config, bank = prepared.config, prepared.bank
-    tailored_tokens = 0
-    if by_instructors(config, prepared.stages):
-        found = json.loads((run.path / "instructors" / "cost.json").read_text(encoding="utf-8"))
-        tailored_tokens = int(found["teacher_tokens"])
-    taught = config.training.sft.taught
-    # By contrast the teacher is shown right CoTs of the bank, which cost something too.
-    reads = [stage.k > 0 or (stage.kind == "sft" and taught != "tailored") for stage in prepared.stages]
-    if bank is None or not any(reads):
-        return tailored_tokens
+    counted = spent_in(run.path / TRACES).teacher_tokens
+    if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
+        return counted
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
     uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    counted = tailored_tokens + sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
+    counted += sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
     if not uncounted:
         return counted
     tokenizer = load_tokenizer(config.model.path)
@@ -156,17 +152,18 @@ class _Runner:
         """Train one stage and leave its model at `goal`.
 
         Args:
-            source: the model from which it starts; None: the one that was prepared.
+            source: the model that the stage before left; None: there is none before.
         """
         folder = stage.folder(self.run_folder.path)
         checkpoint = last_checkpoint(folder) if resume else None
         if resume and main_process():
-            self.run_folder.rewind(stage.kind, stage.round, checkpoint[1] if checkpoint else 0)
+            self.run_folder.rewind(stage.rows, stage.round, checkpoint[1] if checkpoint else 0)
         trainer = None
-        make = self._sft if stage.kind == "sft" else self._rl
+        start = None if stage.fresh else source
         try:
-            model, tokenizer, renderer = self._start(stage, source)
-            trainer = make(stage, model, tokenizer, renderer, str(folder))
+            make = find_kind(stage.kind)
+            model, tokenizer, renderer = self._start(stage, start)
+            trainer = make(self._job(stage, source, model, tokenizer, renderer))
             if source is None and main_process():
                 self._evaluate_base(model, tokenizer)
             with patient(speak=main_process()) as request:
@@ -175,7 +172,7 @@ class _Runner:
         except Exception as error:
             step = trainer.state.global_step if trainer else 0
             path = str(self.run_folder.path)
-            reason = explain(error, self.config, stage.kind, step, path)
+            reason = explain(error, self.config, stage.rows, step, path)
             if reason is None:
                 raise
             raise reason from error
@@ -183,94 +180,60 @@ class _Runner:
         if number := agreed(request.number or 0, trainer.args.device):
             saved = f"{stage.kind.upper()} step {trainer.state.global_step} is saved."
             raise Stopped(number, saved, together=True)
-        publish(trainer, goal, base=source or self.config.model.path, dtype=self.config.model.dtype)
+        publish(trainer, goal, base=start or self.config.model.path, dtype=self.config.model.dtype)
 
-    def _start(self, stage: Stage, source: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Renderer]:
+    def _start(self, stage: Stage, start: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Renderer]:
         """The student with which a stage begins, its tokenizer, and the prompts of the stage."""
-        if source is None and (model := self.prepared.model.take()) is not None:
+        first = stage == self.prepared.stages[0]
+        if first and (model := self.prepared.model.take()) is not None:
             return model, self.prepared.tokenizer, self.prepared.renderer
         config = self.config
-        model, tokenizer = load(source or config.model.path, config.model.dtype, config.model)
+        model, tokenizer = load(start or config.model.path, config.model.dtype, config.model)
         context = context_length(model, config)
         return model, tokenizer, make_renderer(config, self.task, self.bank, tokenizer, context, stage)
 
-    def _rl(
+    def _job(
         self,
         stage: Stage,
+        source: str | None,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         renderer: Renderer,
-        output: str,
-    ) -> RouteTrainer:
-        reward = RouteReward(self.config, renderer.questions, self.pool)
-        recorder = self._recorder(stage, tokenizer, reward=reward)
-        return make_grpo_trainer(
-            self.config,
+    ) -> Job:
+        config, run = self.config, self.run_folder.path
+        paths = {"now": source, "base": None}
+
+        def students(which: Literal["now", "base"], spent: Spent) -> Voice:
+            begins_with = None if stage.fresh else source
+            voice, reads = model, tokenizer
+            if paths[which] != begins_with:
+                voice, reads = load(paths[which] or config.model.path, config.model.dtype, config.model)
+            return Voice(voice, reads, batch_size=config.evaluation.batch_size, spent=spent)
+
+        given = Given(config, self.task, self.bank, renderer, self.pool, stage.round, functools.cache(students), run)
+        first = stage == next((one for one in self.prepared.stages if one.kind == "sft"), None)
+        return Job(
+            config=config,
+            stage=stage,
             model=model,
             tokenizer=tokenizer,
             renderer=renderer,
-            reward=reward,
-            output=output,
-            seed=renderer.seed,
-            callbacks=[recorder],
-        )
-
-    def _sft(
-        self,
-        stage: Stage,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        renderer: Renderer,
-        output: str,
-    ) -> ColdStartTrainer:
-        rows = tokenize(tokenizer, self._examples(stage, model, tokenizer, renderer))
-        # tokens[n]: tokens of the first n examples
-        tokens = [0, *accumulate(len(row["input_ids"]) for row in rows)]
-        batch = self.config.training.sft.batch_size
-        recorder = self._recorder(stage, tokenizer, tokens=lambda step: tokens[step * batch])
-        return make_sft_trainer(
-            self.config,
-            model=model,
-            tokenizer=tokenizer,
-            rows=rows,
-            output=output,
-            seed=renderer.seed,
-            callbacks=[recorder],
-        )
-
-    def _examples(
-        self, stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, renderer: Renderer
-    ) -> list[Example]:
-        """What a stage of SFT teaches: CoTs of the bank, or what the teacher writes for the errors of the student."""
-        assert self.bank is not None
-        sft = self.config.training.sft
-        if not by_instructors(self.config, self.prepared.stages):
-            first = stage == next(stage for stage in self.prepared.stages if stage.kind == "sft")
-            made = self.prepared.examples.take() if first else None
-            return made or examples(self.config, renderer, self.bank, stage.round)
-        return tailored(
-            self.config,
-            model=model,
-            tokenizer=tokenizer,
-            task=self.task,
-            bank=self.bank,
+            given=given,
             pool=self.pool,
-            renderer=renderer,
-            folder=self.run_folder.path / "instructors",
-            seed=self.config.run.seed,
-            round_=stage.round,
-            count=sft.steps * sft.batch_size,
-            contrast=sft.taught == "contrast",
+            examples=self.prepared.examples if first else Once(None),
+            output=str(stage.folder(run)),
+            kept=run / TRACES / f"{stage.kind}-{stage.round}.json",
+            record=functools.partial(self._recorder, stage, tokenizer),
         )
 
     def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:
         def evaluate(model: PreTrainedModel, step: int) -> tuple[float | None, float | None]:
-            return self._evaluate(model, tokenizer, Place(stage=stage.kind, round=stage.round, step=step))
+            return self._evaluate(model, tokenizer, Place(stage=stage.rows, round=stage.round, step=step))
 
         return Recorder(
             self.run_folder,
             self.config,
-            stage.kind,
+            stage.rows,
             stage.round,
             steps=stage.steps,
             tokenizer=tokenizer,

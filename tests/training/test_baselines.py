@@ -18,9 +18,9 @@ from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
 from realm.sections import TrainingConfig
 from realm.student.renderer import Renderer
+from realm.traces.examples import Example
 from realm.training.prepare import prepare
-from realm.training.sft import Example, examples
-from tests.tiny import CONTEXT, TinyTask, go, tiny_config, tiny_tokenizer
+from tests.tiny import CONTEXT, TinyTask, go, sft_examples, tiny_config, tiny_tokenizer
 
 
 def configured(folder: Path, recipe: str, **more: Any) -> Config:
@@ -29,7 +29,7 @@ def configured(folder: Path, recipe: str, **more: Any) -> Config:
 
 def taught(config: Config, task: TinyTask, bank: Bank) -> list[Example]:
     renderer = Renderer(config, task, bank, tiny_tokenizer(), CONTEXT, k=plan(config)[0].k)
-    return examples(config, renderer, bank, 0)
+    return sft_examples(config, renderer, task, bank)
 
 
 def test_every_recipe_has_a_file_of_its_own() -> None:
@@ -129,9 +129,13 @@ def test_a_recipe_leaves_nothing_of_itself_to_the_next(tmp_path: Path) -> None:
     assert not load_config(file, ["training.recipe=realm-r1", "prompt.judge=false"]).prompt.judge
 
 
-@pytest.mark.parametrize(("recipe", "value"), [("mrpv", "fade.schedule=linear"), ("rft", "training.sft.taught=all")])
+@pytest.mark.parametrize(
+    ("recipe", "value"), [("mrpv", "fade.schedule=linear"), ("rft", "training.sft.traces=[bank, fits]")]
+)
 def test_a_setting_against_the_recipe_is_refused(recipe: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=rf"--set {value}: the recipe {recipe} fixes {value.partition('=')[0]} at"):
+    with pytest.raises(
+        ConfigError, match=rf"--set {re.escape(value)}: the recipe {recipe} fixes {value.partition('=')[0]} at"
+    ):
         load_config(None, [f"training.recipe={recipe}", value])
 
 

@@ -24,14 +24,15 @@ from realm.method.prompt import messages
 from realm.sections import TeacherConfig
 from realm.student.load import context_length, load
 from realm.student.renderer import Renderer
-from realm.tasks.base import Comment, Question
+from realm.tasks.base import Comment, Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.base import Ask, Reply
 from realm.teacher.instructing import Written
 from realm.teacher.plan import Source
-from realm.training import instructors
-from realm.training.instructors import sampled, tailored
-from realm.training.sft import Example, tokenize
+from realm.traces import instructors
+from realm.traces.base import Given, Spent, Voice
+from realm.traces.examples import Example, examples, tokenize
+from realm.traces.pipeline import run_steps
 from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 
@@ -74,24 +75,28 @@ def config(tmp_path: Path, student: Path) -> Config:
 
 
 def build(config: Config, task: TinyTask, bank: Bank, folder: Path, **options: Any) -> list[Example]:
-    model, tokenizer = load(config.model.path)
-    arguments: dict[str, Any] = {"seed": 3, "round_": 0, "count": 40, "contrast": False, **options}
+    chosen: dict[str, Any] = {"seed": 3, "round_": 0, "count": 40, "contrast": False, **options}
+    config = config.changed({"run.seed": chosen["seed"]})
     with pool() as verifiers:
-        return tailored(
-            config,
-            model=model,
-            tokenizer=tokenizer,
-            task=task,
-            bank=bank,
-            pool=verifiers,
-            renderer=Renderer(config, task, bank, tokenizer, CONTEXT, k=0),
-            folder=folder,
-            **arguments,
-        )
+        given = at_work(config, task, bank, verifiers, folder, CONTEXT, round_=chosen["round_"])
+        traces = run_steps([{"tailored": {"contrast": chosen["contrast"]}}], given)
+        return examples(traces, given, chosen["count"])
+
+
+def at_work(
+    config: Config, task: Task, bank: Bank, judge: VerifierPool, folder: Path, context: int, round_: int = 0
+) -> Given:
+    model, tokenizer = load(config.model.path)
+    renderer = Renderer(config, task, bank, tokenizer, context, k=0)
+
+    def students(which: str, spent: Spent) -> Voice:
+        return Voice(model, tokenizer, batch_size=config.evaluation.batch_size, spent=spent)
+
+    return Given(config, task, bank, renderer, judge, round_, students, folder)
 
 
 def errors(folder: Path, round_: int = 0) -> list[dict[str, Any]]:
-    return read_jsonl(folder / f"errors-{round_}.jsonl")
+    return read_jsonl(folder / "instructors" / f"errors-{round_}.jsonl")
 
 
 def test_examples_are_what_the_teacher_wrote_for_the_errors(
@@ -115,26 +120,26 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
         assert completion.think == thinking(Question("", f"{a} plus {b}", ""), completion.answer)
         assert example.messages == messages(f"{a} plus {b}", (), task.wording, TAGS)
         assert example.taught.label is None, "nobody verified it"
-    written = {row["id"] for row in read_jsonl(tmp_path / "here" / "examples-0.jsonl")}
+    written = {row["id"] for row in read_jsonl(tmp_path / "here" / "instructors" / "examples-0.jsonl")}
     assert {example.question_id for example in found} == written
     assert {example.question_id for example in found[: len(written)]} == written, "each once before any comes again"
     _, tokenizer = load(config.model.path)
-    assert tokenize(tokenizer, found[:1])[0]["input_ids"][-1] == tokenizer.eos_token_id
+    renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=0)
+    assert tokenize(renderer, found[:1])[0].completion[-1] == tokenizer.eos_token_id
 
 
 def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
     for round_ in (0, 1):
         build(config, task, bank, tmp_path / "here", round_=round_)
         requests = len(teacher.asked)
-        assert json.loads((tmp_path / "here" / "cost.json").read_text()) == {
+        assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text()) == {
             "requests": requests,
             "teacher_tokens": 10 * requests,
         }
-        spent = sampled(tmp_path / "here")
-        assert spent.completions == (round_ + 1) * config.training.instructors.questions
-        assert spent.tokens > 2 * spent.completions
-        assert spent.seconds > 0
-    assert sampled(tmp_path / "nowhere") == (0, 0, 0)
+        spent = json.loads((tmp_path / "here" / "instructors" / f"sampled-{round_}.json").read_text())
+        assert spent["completions"] == config.training.instructors.questions
+        assert spent["tokens"] > 2 * spent["completions"]
+        assert spent["seconds"] > 0
 
 
 def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
@@ -146,9 +151,9 @@ def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
 
     teacher.__class__ = Silent
     build(config, task, bank, tmp_path / "here")
-    texts = [json.loads(line)["text"] for line in (tmp_path / "here" / "bank" / "cots.jsonl").read_text().splitlines()]
-    assert json.loads((tmp_path / "here" / "cost.json").read_text())["teacher_tokens"] == sum(
-        len(text.split()) for text in texts
+    rows = read_jsonl(tmp_path / "here" / "instructors" / "bank" / "cots.jsonl")
+    assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text())["teacher_tokens"] == sum(
+        len(row["text"].split()) for row in rows
     )
 
 
@@ -160,11 +165,11 @@ def test_a_second_start_pays_nothing_and_learns_the_same(
     asked = len(teacher.asked)
     assert build(config, task, bank, folder) == first
     # Killed after the collection, or in the middle of it: what is there is neither sampled nor asked for again.
-    (folder / "examples-0.jsonl").unlink()
-    cots = folder / "bank" / "cots.jsonl"
+    (folder / "instructors" / "examples-0.jsonl").unlink()
+    cots = folder / "instructors" / "bank" / "cots.jsonl"
     assert build(config, task, bank, folder) == first
     assert len(teacher.asked) == asked
-    (folder / "examples-0.jsonl").unlink()
+    (folder / "instructors" / "examples-0.jsonl").unlink()
     lines = cots.read_text().splitlines(keepends=True)
     cots.write_text("".join(lines[:-2]) + lines[-2][:30])
     assert build(config, task, bank, folder) == first
@@ -178,48 +183,27 @@ def test_replies_of_an_overwritten_run_are_used_where_they_fit(
     folder = tmp_path / "here"
 
     def again(**options: Any) -> list[Example]:
-        for item in folder.iterdir():
+        for item in (folder / "instructors").iterdir():
             if item.is_file():
                 item.unlink()
         return build(config, task, bank, folder, **options)
 
     first = build(config, task, bank, folder)
-    cost = json.loads((folder / "cost.json").read_text())
+    cost = json.loads((folder / "instructors" / "cost.json").read_text())
     assert again() == first
     assert len(teacher.asked) == cost["requests"] > 0
-    assert json.loads((folder / "cost.json").read_text()) == cost
+    assert json.loads((folder / "instructors" / "cost.json").read_text()) == cost
     # Other errors: what was written for the first ones is neither taught nor counted.
     other = build(config, task, bank, tmp_path / "there", seed=4)
-    tokens = json.loads((tmp_path / "there" / "cost.json").read_text())["teacher_tokens"]
+    tokens = json.loads((tmp_path / "there" / "instructors" / "cost.json").read_text())["teacher_tokens"]
     assert again(seed=4) == other
-    assert json.loads((folder / "cost.json").read_text())["teacher_tokens"] == tokens
+    assert json.loads((folder / "instructors" / "cost.json").read_text())["teacher_tokens"] == tokens
     # Nor is what another teacher wrote for the same errors.
-    asked, there = len(teacher.asked), {cot.id for cot in Bank.open(folder / "bank").all()}
+    asked, there = len(teacher.asked), {cot.id for cot in Bank.open(folder / "instructors" / "bank").all()}
     monkeypatch.setattr(teacher, "parameters", {"temperature": 0.5})
     found = again()
     assert len(teacher.asked) - asked == 2 * len(errors(folder))
     assert there.isdisjoint(example.question_id for example in found)
-
-
-def test_other_processes_wait_for_the_file_before_the_barrier(
-    config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "here"
-    first = build(config, task, bank, folder)
-    examples, text = folder / "examples-0.jsonl", (folder / "examples-0.jsonl").read_text()
-    examples.unlink()
-    waits: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
-            examples.write_text(text)
-
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(instructors.time, "sleep", sleep)
-    monkeypatch.setattr(instructors, "wait_for_all", lambda: waits.append(-1))
-    assert build(config, task, bank, folder) == first
-    assert waits == [1, 1, 1, -1]
 
 
 def test_seed_round_and_count(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
@@ -285,16 +269,18 @@ def test_without_errors_positive_cots_are_taught(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    nothing = {"completions": 0, "tokens": 0, "seconds": 0.0}
-    monkeypatch.setattr(instructors, "_errors", lambda *_: ([], nothing))
+    monkeypatch.setattr(instructors, "_errors", lambda *_: [])
     with caplog.at_level(logging.WARNING):
         found = build(config, task, bank, tmp_path / "here", count=100)
     assert "positive CoTs of the bank are taught" in caplog.text
     assert not teacher.asked
     right = {cot.id for row in task.rows("train") for cot in bank.cots(row.id) if cot.label == 1}
     assert {example.question_id for example in found} == right
-    assert json.loads((tmp_path / "here" / "cost.json").read_text()) == {"requests": 0, "teacher_tokens": 0}
-    with pytest.raises(DataError, match="no example to teach"):
+    assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text()) == {
+        "requests": 0,
+        "teacher_tokens": 0,
+    }
+    with pytest.raises(DataError, match="nothing to teach"):
         build(config, task, Bank(), tmp_path / "there")
 
 
@@ -328,20 +314,17 @@ def test_the_desk_s_clerk_instructs(tmp_path: Path) -> None:
     bank = Bank()
     for row in task.rows("train"):
         bank.append([CoT(row.id, work_out(task.case(row.id), task.book).text, row.answer, 1)])
-    model, tokenizer = load(config.model.path)
-    renderer = Renderer(config, task, bank, tokenizer, context_length(model, config), k=0)
+    model, _ = load(config.model.path)
     shares = {}
     for contrast in (False, True):
         with VerifierPool("desk") as verifiers:
-            found = tailored(
-                config, model=model, tokenizer=tokenizer, task=task, bank=bank, pool=verifiers, renderer=renderer,
-                folder=tmp_path / str(contrast), seed=0, round_=0, count=64, contrast=contrast,
-            )  # fmt: skip
+            given = at_work(config, task, bank, verifiers, tmp_path / str(contrast), context_length(model, config))
+            found = examples(run_steps([{"tailored": {"contrast": contrast}}], given), given, 64)
         assert len(found) == 64
         assert all(example.completion.startswith(("<think> By the book", "<think> Usually")) for example in found)
-        replies = Bank.open(tmp_path / str(contrast) / "bank").all()
+        replies = Bank.open(tmp_path / str(contrast) / "instructors" / "bank").all()
         assert 0.3 < sum(cot.guided for cot in replies) / len(replies) < 0.7, "comments as often as for CoTs"
-        rows = read_jsonl(tmp_path / str(contrast) / "examples-0.jsonl")
+        rows = read_jsonl(tmp_path / str(contrast) / "instructors" / "examples-0.jsonl")
         assert len(rows) == len(replies)
         shares[contrast] = sum(
             row["answer"] == work_out(read_case(row["question"]), task.book).answer for row in rows

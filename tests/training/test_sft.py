@@ -9,12 +9,13 @@ from realm.errors import DataError
 from realm.method.completion import parse
 from realm.student.prompts import encode
 from realm.student.renderer import Renderer
-from realm.training.sft import Example, examples, tokenize
-from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
+from realm.traces.examples import Example, tokenize
+from realm.training.sft import rows
+from tests.tiny import CONTEXT, LENGTH, TinyTask, sft_examples, tiny_bank, tiny_config, tiny_tokenizer
 
 
 def build(config: Config, task: TinyTask, bank: Bank, round_: int = 0, context: int = CONTEXT) -> list[Example]:
-    return examples(config, Renderer(config, task, bank, tiny_tokenizer(), context), bank, round_)
+    return sft_examples(config, Renderer(config, task, bank, tiny_tokenizer(), context), task, bank, round_)
 
 
 @pytest.fixture
@@ -58,11 +59,11 @@ def test_number_of_routes(config: Config, task: TinyTask, bank: Bank) -> None:
 
 def test_guided_first(config: Config, task: TinyTask, bank: Bank) -> None:
     assert all(example.taught.guided for example in build(config, task, bank))
-    config.training.sft.guided_first = False
+    config.training.sft.traces = ["bank", "right", "fits"]
     assert {example.taught.guided for example in build(config, task, bank)} == {True, False}
     unguided = Bank()
     unguided.append(replace(cot, guided=False) for cot in tiny_bank(task).all())
-    config.training.sft.guided_first = True
+    config.training.sft.traces.append("guided_first")
     assert build(config, task, unguided), "unguided ones are taught where there are no others"
 
 
@@ -76,8 +77,9 @@ def test_examples_are_a_function_of_the_seed_and_the_round(config: Config, task:
 
 def test_only_the_completion_is_learned(config: Config, task: TinyTask, bank: Bank) -> None:
     tokenizer = tiny_tokenizer()
+    renderer = Renderer(config, task, bank, tokenizer, CONTEXT)
     for example in build(config, task, bank)[:20]:
-        row = tokenize(tokenizer, [example])[0]
+        row = rows(tokenize(renderer, [example]))[0]
         prompt = encode(tokenizer, example.messages)
         assert row["input_ids"][: len(prompt)] == prompt, "the prompt that RL shows"
         assert row["labels"][: len(prompt)] == [-100] * len(prompt)
@@ -109,5 +111,8 @@ def test_a_taught_cot_spells_no_special_token(config: Config, task: TinyTask, ba
     tokenizer.add_special_tokens({"eos_token": "</s>"})
     spelled = Bank()
     spelled.append(replace(cot, text=f"{cot.text} </s>") for cot in bank.all())
-    for example in examples(config, Renderer(config, task, spelled, tokenizer, CONTEXT), spelled, 0):
-        assert tokenize(tokenizer, [example])[0]["input_ids"].count(tokenizer.eos_token_id) == 1, "its own end alone"
+    renderer = Renderer(config, task, spelled, tokenizer, CONTEXT)
+    for example in sft_examples(config, renderer, task, spelled):
+        assert rows(tokenize(renderer, [example]))[0]["input_ids"].count(tokenizer.eos_token_id) == 1, (
+            "its own end alone"
+        )

@@ -24,9 +24,10 @@ from realm.student.generate import completion_text
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, encode_text, present, prompt_text
 from realm.student.renderer import Renderer
+from realm.traces.examples import tokenize
 from realm.training.prepare import prepare
-from realm.training.sft import examples, tokenize
-from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, figures, go, tiny_config, tiny_tokenizer
+from realm.training.sft import rows
+from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, figures, go, sft_examples, tiny_config, tiny_tokenizer
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in ("", "/")]
 
@@ -157,8 +158,8 @@ def test_a_template_that_opens_the_thinking_is_gone_on_with(tmp_path: Path, stud
         config = tiny_config(tmp_path, folder, recipe="realm-r1")
         tokenizer = load(folder)[1]
         renderer = Renderer(config, TinyTask(), bank, tokenizer, 128)
-        for example in examples(config, renderer, bank, 0):
-            row = tokenize(tokenizer, [example])[0]
+        for example in sft_examples(config, renderer, TinyTask(), bank):
+            row = rows(tokenize(renderer, [example]))[0]
             said = tokenizer.decode(row["input_ids"]).split()
             assert said.count("<think>") == said.count("</think>") == 1, said
             assert example.completion.count("<think>") == own

@@ -1,1 +1,1 @@
-"""The steps of `training.sft.traces`, one file each: the function has the name of its file (`realm.traces.base.Step`)."""
+"""The steps of `training.sft.traces`, one file each: a function of the file's name (`realm.traces.base.Step`)."""

@@ -14,7 +14,7 @@ What is left in a folder, so that no sample is paid for twice and a resumed run 
     errors-<round>.jsonl     the student's errors, with the right responses
     bank/                    the teacher's replies, as a bank (its labels mean nothing: nobody knows the golds); it
                              outlives a run that is overwritten, and gives the next one what that asks word for word
-    examples-<round>.jsonl   what is taught; written last, and read from then on
+    examples-<round>.jsonl   what is taught; written last
     cost.json                completion tokens of the replies that the run rests on, over all rounds, and all requests
 """
 
@@ -22,174 +22,98 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import Any
 
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
-from realm.bank.store import Bank
-from realm.config import Config
-from realm.errors import DataError
 from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.completion import parse
-from realm.method.seeds import derive, question_order, rng
-from realm.processes import main_process
-from realm.student.generate import generate
+from realm.method.seeds import derive, rng
 from realm.student.prompts import encode, evaluation_prompts
-from realm.student.renderer import Renderer
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
-from realm.tasks.workers import VerifierPool, verify_once
+from realm.tasks.workers import verify_once
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
-from realm.training.group import wait_for_all
-from realm.training.sft import Example, without_routes
+from realm.traces.base import Given, Trace, Voice
+from realm.traces.examples import fitting
 
 _LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
 
-def tailored(
-    config: Config,
-    *,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    bank: Bank,
-    pool: VerifierPool,
-    renderer: Renderer,
-    folder: Path,
-    seed: int,
-    round_: int,
-    count: int,
-    contrast: bool,
-) -> list[Example]:
-    """`count` examples without routes, tailored to the errors that the student makes now, in the order of training.
-
-    In a distributed run the main process samples and asks, the others wait for it.
+def lessons(given: Given, *, contrast: bool) -> list[Trace]:
+    """What is taught for the errors that the student makes now, each taking a turn of its own.
 
     Args:
-        model: the student as it is before the round.
-        bank: right responses, for the contrast and where there is nothing to tailor.
-        folder: of this recipe in the run, the same one for every round; see the module.
-        count: of one round; the examples come again in a new order each time all of them have come.
         contrast: show the instructor a right response too, where the bank has one.
 
     Raises:
         ConfigError, TeacherError, ResourceError, KeyboardInterrupt: as of `realm.teacher.collect.collect`.
-        DataError: there is nothing to teach, tailored or not.
     """
-    path = folder / f"examples-{round_}.jsonl"
-    if main_process() and not path.is_file():
+    round_, folder, student = given.round, given.folder / "instructors", given.student("now")
+    errors, took = folder / f"errors-{round_}.jsonl", folder / f"sampled-{round_}.json"
+    source = derive(given.config.run.seed, "instructors", round_)
+    if not errors.is_file():
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        errors = folder / f"errors-{round_}.jsonl"
-        if not errors.is_file():
-            source = derive(seed, "instructors", round_)
-            found, spent = _errors(config, model, tokenizer, task, pool, renderer, source)
-            write_atomic(folder / f"sampled-{round_}.json", json.dumps(spent) + "\n")
-            right = _right_responses(config, bank, [row["id"] for row in found], source) if contrast else {}
-            write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
-        written = _ask(config, task, pool, tokenizer, folder, _mistakes(task, errors), seed)
-        lessons = _teachable(renderer, task, written) or _fallback(renderer, task, bank, round_)
-        write_atomic(path, "".join(map(to_line, lessons)))
-    while not path.is_file():  # the teacher may take longer than any process waits at a barrier (half an hour)
-        time.sleep(1)
-    wait_for_all()
-    examples = {row["id"]: example for row in read_jsonl(path) if (example := _example(renderer, row)) is not None}
-    if not examples:
-        raise DataError(
-            f"{path}: no example to teach; the teacher wrote none, and the bank holds no right CoT of at most "
-            f"training.rl.max_completion_length = {config.training.rl.max_completion_length} tokens. Raise that "
-            "length, or collect other CoTs; then remove that file."
-        )
-    order = question_order(list(examples), count, derive(seed, "instructors", round_, "order"))
-    return [examples[name] for name in order]
+        found = _errors(given, student, source)
+        write_atomic(took, json.dumps(asdict(student.spent)) + "\n")
+        right = _right_responses(given, [row["id"] for row in found], source) if contrast else {}
+        write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
+    vars(given.spent).update(json.loads(took.read_text(encoding="utf-8")))
+    rows = _teachable(given, _ask(given, folder, _mistakes(given.task, errors))) or _fallback(given)
+    write_atomic(folder / f"examples-{round_}.jsonl", "".join(map(to_line, rows)))
+    return [_trace(row) for row in rows]
 
 
-def _errors(
-    config: Config,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    pool: VerifierPool,
-    renderer: Renderer,
-    seed: int,
-) -> tuple[list[Row], dict[str, float]]:
-    """What the student gets wrong of a draw of training questions, and what asking it took.
-
-    What the verifier could not finish with is no error.
-    """
-    began = time.monotonic()
-    questions = task.rows("train")
+def _errors(given: Given, student: Voice, seed: int) -> list[Row]:
+    """What the student gets wrong of a draw of training questions. What the verifier could not finish with is no
+    error."""
+    config, renderer = given.config, given.renderer
+    questions = given.task.rows("train")
     asked = rng(seed, "questions").sample(questions, min(config.training.instructors.questions, len(questions)))
-    prompts = evaluation_prompts(asked, None, task, config, tokenizer, renderer.limit, seed)
-    device = model.device
-    model.to("cuda" if torch.cuda.is_available() else device)  # type: ignore[arg-type]
-    completions = generate(
-        model,
-        tokenizer,
-        [prompt.messages for prompt in prompts],
-        max_new_tokens=config.training.rl.max_completion_length,
-        batch_size=config.evaluation.batch_size,
+    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, renderer.limit, seed)
+    completions = student.write(
+        [encode(given.tokenizer, prompt.messages) for prompt in prompts],
+        length=given.room,
         temperature=config.training.rl.temperature,
         seed=derive(seed, "completions"),
     )
-    model.to(device)  # type: ignore[arg-type]
     parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
     verdicts = verify_once(
-        pool,
+        given.verifier,
         [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
     )
-    wrong = [
+    return [
         {"id": question.id, "response": item.think, "answer": item.answer or ""}
         for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
         if not verdict.correct and verdict.reason in ("", UNREADABLE)
     ]
-    read = sum(len(encode(tokenizer, prompt.messages)) for prompt in prompts)
-    tokens = read + sum(found.tokens for (found,) in completions)
-    return wrong, {"completions": len(asked), "tokens": tokens, "seconds": round(time.monotonic() - began, 3)}
 
 
-class Spent(NamedTuple):
-    """What sampling the student took: completions, tokens through it, seconds."""
-
-    completions: int
-    tokens: int
-    seconds: float
-
-
-def sampled(folder: Path) -> Spent:
-    """What sampling the student took in all rounds of a folder."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("sampled-*.json"))]
-    return Spent(*(sum(row[name] for row in rows) for name in Spent._fields))
-
-
-def _right_responses(config: Config, bank: Bank, questions: Sequence[str], seed: int) -> dict[str, str]:
+def _right_responses(given: Given, questions: Sequence[str], seed: int) -> dict[str, str]:
     """A right response to each question that the bank has one for, guided ones first as in the cold start."""
     found = {}
     for question_id in questions:
-        positive = _positive(bank, question_id)
-        guided = [cot for cot in positive if cot.guided]
-        choice = guided if guided and config.training.sft.guided_first else positive
+        positive = _positive(given, question_id)
+        choice = [cot for cot in positive if cot.guided] or positive
         if choice:
             cot = rng(seed, "right", question_id).choice(choice)
             found[question_id] = f"{cot.text.strip()}\nFinal answer: {cot.answer.strip()}"
     return found
 
 
-def _positive(bank: Bank, question_id: str) -> list[CoT]:
-    return [cot for cot in bank.cots(question_id) if cot.usable and cot.label == 1]
+def _positive(given: Given, question_id: str) -> list[CoT]:
+    cots = given.bank.cots(question_id) if given.bank else []
+    return [cot for cot in cots if cot.usable and cot.label == 1]
 
 
 def _mistakes(task: Task, errors: Path) -> dict[str, Mistake]:
@@ -199,16 +123,9 @@ def _mistakes(task: Task, errors: Path) -> dict[str, Mistake]:
     return {mistake.id: mistake for mistake in found}
 
 
-def _ask(
-    config: Config,
-    task: Task,
-    pool: VerifierPool,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    mistakes: Mapping[str, Mistake],
-    seed: int,
-) -> list[CoT]:
+def _ask(given: Given, folder: Path, mistakes: Mapping[str, Mistake]) -> list[CoT]:
     """The instructors' replies to the errors, those of an earlier start among them, in an order of their own."""
+    config, task = given.config, given.task
     if not mistakes:
         if not (folder / "cost.json").is_file():
             write_atomic(folder / "cost.json", json.dumps({"requests": 0, "teacher_tokens": 0}) + "\n")
@@ -219,7 +136,7 @@ def _ask(
 
     def planned(mistakes: Mapping[str, Mistake]) -> Plan:
         asked = [mistake.asked() for mistake in mistakes.values()]
-        return Plan(sources, guidance, asked, config.training.instructors.examples, seed)
+        return Plan(sources, guidance, asked, config.training.instructors.examples, config.run.seed)
 
     plan, whole = planned(mistakes), planned(every)
     # What an overwritten run was given for other errors, or by another teacher, is no part of this one.
@@ -227,7 +144,7 @@ def _ask(
     path = folder / "bank"
     there = (path / "bank.json").is_file()
     replies = BankFolder.open(path) if there else BankFolder.create(path, bank_info(config, task, guidance))
-    tally = collect(config, task, replies, pool, plan=plan)
+    tally = collect(config, task, replies, given.verifier, plan=plan)
     if tally.left:
         _LOG.warning("%s: %d of %d examples were not written (see ledger.jsonl)", path, tally.left, plan.size)
     tokens, found = 0, []
@@ -235,16 +152,19 @@ def _ask(
         if cot.id not in ours:
             continue
         known = cot.completion_tokens
-        tokens += len(tokenizer(cot.text, add_special_tokens=False)["input_ids"]) if known is None else known
+        wrote = len(given.tokenizer(cot.text, add_special_tokens=False)["input_ids"]) if known is None else known
+        tokens += wrote
         if cot.question_id in mistakes:
             found.append(cot)
+            given.spent.teacher_tokens += wrote
     write_atomic(folder / "cost.json", json.dumps({"requests": tally.spent.requests, "teacher_tokens": tokens}) + "\n")
     # They came in any order; what is taught is a function of what they are.
     return sorted(found, key=lambda cot: cot.id)
 
 
-def _teachable(renderer: Renderer, task: Task, replies: Sequence[CoT]) -> list[Row]:
+def _teachable(given: Given, replies: Sequence[CoT]) -> list[Row]:
     """The examples in the replies that can be read, are not a question of a held-out split, and are not too long."""
+    task = given.task
     held_out = {normal(row.question) for split in task.splits() if split != "train" for row in task.rows(split)}
     lessons: list[Row] = []
     left_out: Counter[str] = Counter()
@@ -255,7 +175,7 @@ def _teachable(renderer: Renderer, task: Task, replies: Sequence[CoT]) -> list[R
             left_out["unreadable"] += 1
         elif normal(written.question) in held_out:
             left_out["held out"] += 1
-        elif _example(renderer, row) is None:
+        elif not fitting([_trace(row)], given):
             left_out["too long"] += 1
         else:
             lessons.append(row)
@@ -265,18 +185,18 @@ def _teachable(renderer: Renderer, task: Task, replies: Sequence[CoT]) -> list[R
     return lessons
 
 
-def _fallback(renderer: Renderer, task: Task, bank: Bank, round_: int) -> list[Row]:
+def _fallback(given: Given) -> list[Row]:
     """Positive CoTs of the bank, where there is nothing tailored."""
-    _LOG.warning("round %d of instructors: no tailored example, so positive CoTs of the bank are taught", round_)
+    _LOG.warning("round %d of instructors: no tailored example, so positive CoTs of the bank are taught", given.round)
     rows = [
         {"id": cot.id, "teacher": cot.teacher, "question": question.question, "text": cot.text, "answer": cot.answer}
-        for question in task.rows("train")
-        for cot in _positive(bank, question.id)
+        for question in given.task.rows("train")
+        for cot in _positive(given, question.id)
     ]
-    return [row for row in rows if _example(renderer, row) is not None]
+    return [row for row in rows if fitting([_trace(row)], given)]
 
 
-def _example(renderer: Renderer, row: Row) -> Example | None:
-    """The example of a row of examples-<round>.jsonl, None where it is too long."""
+def _trace(row: Row) -> Trace:
+    """The trace of a row of examples-<round>.jsonl: nobody has judged it."""
     cot = CoT(row["id"], row["text"], row["answer"], None, row["teacher"], id=row["id"])
-    return without_routes(renderer, Question(row["id"], row["question"], row["answer"]), cot)
+    return Trace(Question(row["id"], row["question"], row["answer"]), cot)

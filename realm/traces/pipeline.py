@@ -1,0 +1,123 @@
+"""Running the lists of the configuration: entries found, their options checked, traces made and kept.
+
+Traces that a model writes or a teacher is asked for are made as their stage begins, by the main process, and left in a
+file that a resumed run and the other processes read. All others are a function of the bank, and made anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from realm.bank.cot import from_record, to_record
+from realm.errors import ConfigError, DataError
+from realm.files import write_atomic, writing
+from realm.plugins import find
+from realm.processes import main_process
+from realm.sections import STEPS, named
+from realm.tasks.base import Question
+from realm.traces.base import Given, LaterError, Span, Spent, Trace
+from realm.traces.examples import fitting
+
+
+def bound(point: str, entry: Any, own: dict[str, str], key: str) -> Callable[..., Any]:
+    """The function of an entry, with its options.
+
+    Args:
+        key: where the entry stands in the configuration, for messages.
+
+    Raises:
+        ConfigError: it cannot be had, or has no such option; or a value is of another type.
+    """
+    name, options = named(entry)
+    try:
+        function: Callable[..., Any] = find(point, name, own)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}.") from error
+    takes: dict[str, Any] = {
+        one.name: (one.annotation, ... if one.default is one.empty else one.default)
+        for one in inspect.signature(function).parameters.values()
+        if one.kind is one.KEYWORD_ONLY
+    }
+    shape: Any = create_model("Options", __config__=ConfigDict(extra="forbid"), __module__=function.__module__, **takes)
+    try:
+        return functools.partial(function, **dict(shape.model_validate(options)))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = ".".join(map(str, wrong["loc"]))
+        if wrong["type"] == "extra_forbidden":
+            said = f"has no option {option}; it has {', '.join(takes) or 'none'}"
+        else:
+            said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
+        raise ConfigError(f"{key}: {name}: {said}.") from error
+
+
+def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
+    """What the steps make, one after the other, as far as a completion has room for it.
+
+    Raises:
+        ConfigError: see `bound`.
+        DataError: nothing is left.
+        LaterError: a step needs what is there only when the stage begins.
+    """
+    steps = [bound("steps", entry, STEPS, "training.sft.traces") for entry in entries]
+    traces: list[Trace] = []
+    for step in steps:
+        traces = list(step(traces, given))
+    traces = fitting(traces, given)
+    if not traces:
+        names = ", ".join(name for name, _ in map(named, entries))
+        raise DataError(
+            f"SFT has nothing to teach: the steps of training.sft.traces ({names}) leave no CoT of at most "
+            f"training.rl.max_completion_length = {given.room} tokens for any training question; raise that length, "
+            "set training.sft.steps to 0, or collect other CoTs."
+        )
+    return traces
+
+
+def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
+    """`run_steps` as a stage begins: what is more than a function of the bank is left in `kept`, and read from there.
+
+    What was spent is in that file (see `spent_in`).
+
+    Raises: as `run_steps`, but for `LaterError`.
+    """
+    try:
+        return run_steps(entries, replace(given, students=Given.students, pool=None, place=None))
+    except LaterError:
+        pass
+    if main_process() and not kept.is_file():
+        traces = run_steps(entries, given)
+        with writing(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, json.dumps({"spent": asdict(given.spent), "traces": [*map(_row, traces)]}) + "\n")
+    while not kept.is_file():  # a teacher may take longer than any process waits at a barrier (half an hour)
+        time.sleep(1)
+    return [_trace(row) for row in json.loads(kept.read_text(encoding="utf-8"))["traces"]]
+
+
+def spent_in(folder: Path) -> Spent:
+    """What all stages of a run spent on their traces."""
+    total = Spent()
+    for path in sorted(folder.glob("*.json")):
+        for name, value in json.loads(path.read_text(encoding="utf-8"))["spent"].items():
+            setattr(total, name, getattr(total, name) + value)
+    return total
+
+
+def _row(trace: Trace) -> dict[str, Any]:
+    return {**asdict(trace), "cot": to_record(trace.cot)}
+
+
+def _trace(row: dict[str, Any]) -> Trace:
+    question = {**row["question"], "tags": tuple(row["question"]["tags"])}
+    spans = tuple(Span(**span) for span in row["spans"])
+    return Trace(**{**row, "question": Question(**question), "cot": from_record(row["cot"]), "spans": spans})
