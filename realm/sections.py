@@ -344,6 +344,9 @@ class PromptConfig(Section):
     scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
+    execute: bool = Field(
+        False, description="Where the thinking is a program, it is run and its result is the answer: a tool in use."
+    )
 
     def tags(self) -> Tags:
         """The tags of a completion; raises `ValueError` where they cannot be told apart, or are no names."""
