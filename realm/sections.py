@@ -506,6 +506,31 @@ class LoRASettings(Section):
     )
 
 
+class PairsSettings(Section):
+    """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
+
+    miner: Any = Field("bank", description="What finds the pairs.")
+    loss: Literal["dpo", "kto", "orpo"] = Field(
+        "dpo",
+        description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "
+        "it too; orpo: the preferred one taught, and its odds raised, against nothing.",
+    )
+    learned: Literal["all", "answer", "difference"] = Field(
+        "all",
+        description="Tokens that count: all of a completion's, those behind the thinking, or those between what both "
+        "completions have in common at their beginnings and ends. (orpo teaches the preferred one whole all the same.)",
+    )
+    steps: int = Field(100, ge=1, description="Optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
+    micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
+    learning_rate: float = Field(5e-6, gt=0, description="Step size of the optimizer.")
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="dpo, kto: the higher, the nearer to the student before; orpo: weight of the odds beside the CoT.",
+    )
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -531,6 +556,7 @@ class TrainingConfig(Section):
         1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
     )
     sft: SFTSettings = SFTSettings()
+    pairs: PairsSettings = PairsSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
