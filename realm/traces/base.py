@@ -96,11 +96,14 @@ class Tokenized:
 
 @dataclass(frozen=True)
 class Pair:
-    """A CoT that is preferred to another one, both of one question."""
+    """A CoT that is preferred to another one, both of one question.
+
+    One of the two may be missing: KTO, which learns from each by itself, learns from the other; nobody else does.
+    """
 
     question: Question
-    chosen: CoT
-    rejected: CoT
+    chosen: CoT | None
+    rejected: CoT | None
 
 
 @dataclass(eq=False)

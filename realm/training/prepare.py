@@ -41,6 +41,7 @@ from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.settings import accumulation, hushed
+from realm.training.stages import find_kind
 from realm.training.trial import try_out
 
 
@@ -203,7 +204,9 @@ def _known_to_wandb() -> bool:
 
 
 def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
-    """Rounds and steps that the recipe has no use for."""
+    """Rounds and steps that the recipe has no use for, and stages that nothing makes."""
+    for stage in stages:
+        find_kind(stage.kind)
     if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
         raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
     if not all(stage.steps for stage in stages):
