@@ -190,7 +190,9 @@ class TeacherConfig(Section):
     sampling: SamplingConfig = SamplingConfig()
     system: str | None = Field(None, description="System message instead of our own; an empty one sends none.")
     prompt: str | None = Field(
-        None, description="User message instead of our own, with {question}, {comments} and {instruction}."
+        None,
+        description="User message instead of our own, with {question}, {comments} and {instruction}; {gold} tells the "
+        "teacher the answer, for CoTs to teach (collect.splits: [train]).",
     )
     shows: Literal["both", "reasoning", "answer"] = Field(
         "both",
@@ -342,6 +344,9 @@ class PromptConfig(Section):
     scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
+    execute: bool = Field(
+        False, description="Where the thinking is a program, it is run and its result is the answer: a tool in use."
+    )
 
     def tags(self) -> Tags:
         """The tags of a completion; raises `ValueError` where they cannot be told apart, or are no names."""
@@ -501,6 +506,31 @@ class LoRASettings(Section):
     )
 
 
+class PairsSettings(Section):
+    """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
+
+    miner: Any = Field("bank", description="What finds the pairs.")
+    loss: Literal["dpo", "kto", "orpo"] = Field(
+        "dpo",
+        description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "
+        "it too; orpo: the preferred one taught, and its odds raised, against nothing.",
+    )
+    learned: Literal["all", "answer", "difference"] = Field(
+        "all",
+        description="Tokens that count: all of a completion's, those behind the thinking, or those between what both "
+        "completions have in common at their beginnings and ends. (orpo teaches the preferred one whole all the same.)",
+    )
+    steps: int = Field(100, ge=1, description="Optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
+    micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
+    learning_rate: float = Field(5e-6, gt=0, description="Step size of the optimizer.")
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="dpo, kto: the higher, the nearer to the student before; orpo: weight of the odds beside the CoT.",
+    )
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -526,6 +556,7 @@ class TrainingConfig(Section):
         1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
     )
     sft: SFTSettings = SFTSettings()
+    pairs: PairsSettings = PairsSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()

@@ -33,6 +33,7 @@ from realm.tasks.base import Task
 from realm.traces.base import Given, LaterError
 from realm.traces.examples import Example, examples
 from realm.traces.pipeline import run_steps
+from realm.traces.weights import find_weigh
 from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
@@ -142,6 +143,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
         given = Given(config, task, bank, renderers[sft], round=sft.round)
+        find_weigh(config)
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
             taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
