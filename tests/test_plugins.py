@@ -181,7 +181,7 @@ KEYS = {point.key.replace("NAME", "scripted-clerk") for point in POINTS.values()
 #: The keys that commands need: every one those of the task, but the two that only read what is there.
 TASK = {"task.name", "task.verifier", "training.recipe"}
 NEEDED = {
-    "train": KEYS - {CLERK, "training.sft.weigh"},
+    "train": KEYS - {CLERK, "training.pairs.miner"},  # no stage of this recipe learns from pairs
     "collect": {*TASK, CLERK},
     "evaluate": {*TASK, "routes.selection"},
 }
@@ -305,7 +305,8 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
                 "task.max_test=4",
                 "evaluation.bootstrap=100",
             ),
-            *("training.sft.steps=1", "training.rl.steps=2", "training.eval_questions=0"),
+            *("training.sft.steps=1", "training.rl.steps=2", "training.eval_questions=0", "task.max_train=8"),
+            *(f"training.{key}_size=4" for key in ("sft.batch", "sft.micro_batch", "rl.batch", "rl.micro_batch")),
         ],
     )
     collect(config, out=clock / "clock" / "bank")
@@ -314,10 +315,6 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     trained = train(config)
     assert trained is not None and {row.n for row in trained.evaluations} == {4}
     told = {record.getMessage().partition(":")[0] for record in caplog.records if record.name == "realm.plugins"}
-    assert told == {
-        "realm.verifiers clock",
-        "realm.teachers clockmaker",
-        "realm.selections shortest",
-        "realm.recipes brief",
-    }
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()
