@@ -23,6 +23,7 @@ from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.once import Once
+from realm.plugins import take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.student.load import context_length, load, prompt_limit
@@ -126,6 +127,8 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     rl = any(stage.kind == "rl" for stage in stages)
+    if rl:
+        take("rules", config.reward.rule)
     try_out(model, config.model.path, rl=rl)
     with hushed():
         with_adapters(_without_weights(model), config)
