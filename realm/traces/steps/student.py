@@ -18,6 +18,8 @@ from dataclasses import replace
 from statistics import multimode
 from typing import Literal
 
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
 from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
 from realm.errors import DataError
@@ -36,11 +38,11 @@ def student(
     traces: Sequence[Trace],
     given: Given,
     *,
-    samples: int = 4,
+    samples: PositiveInt = 4,
     routes: bool = False,
     which: Literal["now", "base"] = "now",
-    temperature: float = 1.0,
-    questions: int = 0,
+    temperature: PositiveFloat = 1.0,
+    questions: NonNegativeInt = 0,
     agreed: bool = False,
 ) -> Iterable[Trace]:
     yield from traces
