@@ -46,7 +46,8 @@ class Completion:
 
     `answer` is None where there is none. `scores` has exactly one entry per route, in [0, 1], or None where it is
     missing, unreadable or out of range; `surplus` is the number of scores beyond the routes. `reasons` are codes from
-    `REASONS`, each at most once, and `format_ok` means that there is none.
+    `REASONS`, each at most once, and `format_ok` means that there is none. `executed`: the answer is what a program in
+    the thinking came to (never so as `parse` reads it).
     """
 
     think: str
@@ -55,6 +56,7 @@ class Completion:
     surplus: int
     format_ok: bool
     reasons: tuple[str, ...]
+    executed: bool = False
 
 
 class _Tag(NamedTuple):
