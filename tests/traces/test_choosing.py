@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from realm.errors import ConfigError
-from realm.sections import STEPS
 from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.traces.base import Given, Trace, Voice
@@ -83,7 +82,7 @@ def test_questions_with_one_sort_alone_count_and_stay() -> None:
 def test_what_cannot_be_mixed_is_refused() -> None:
     have, traces = given(questions(2))[0], [trace(q, "x") for q in questions(2)]
     with pytest.raises(ConfigError, match=r"training.sft.traces: mix: share: .* less than or equal to 1"):
-        bound("steps", {"mix": {"share": 1.5}}, STEPS, "training.sft.traces")
+        bound("steps", {"mix": {"share": 1.5}})
     with pytest.raises(ConfigError, match=r"expected a teacher of these CoTs \(big\), found 'other'"):
         list(mix(traces, have, by="teacher", large="other"))
 
@@ -198,4 +197,4 @@ def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> 
 )
 def test_options_that_make_no_sense_are_refused_before_anything_starts(entry: dict[str, dict[str, object]]) -> None:
     with pytest.raises(ConfigError, match=r"training\.sft\.traces: "):
-        bound("steps", entry, STEPS, "training.sft.traces")
+        bound("steps", entry)
