@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from realm.config import Config
+from realm.config import Config, load_config
 from realm.method.routes import STRATEGIES
 from realm.plugins import files
 from realm.recipes import RECIPES
@@ -45,7 +45,13 @@ def contents(config: Config) -> dict[str, str]:
         "training.recipe": files("recipes", config.training.recipe, RECIPES),
         **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
     }
+    other = config.evaluation.also
+    besides = {"evaluation.also": content(other)} if other else {}
+    if other:
+        also = load_config(other, trusted=False).task
+        besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
     return {
+        **besides,
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),
         "task.test_path": content(config.task.test_path),
