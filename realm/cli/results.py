@@ -61,6 +61,13 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             "has no room. Raise model.context, or lower evaluation.max_completion_length or routes.k.",
             highlight=False,
         )
+    ran = [row.executed for row in summaries if row.executed is not None]
+    if ran:
+        console.print(
+            f"With a tool: {hundredths(min(ran))} to {hundredths(max(ran))} % of the completions are programs, which "
+            "were run for their answers (prompt.execute).",
+            highlight=False,
+        )
     worst = max(summaries, key=lambda row: row.unreadable_answers or 0.0, default=None)
     if worst is not None and worst.unreadable_answers:
         where = f"{worst.split}, {worst.routes} routes"

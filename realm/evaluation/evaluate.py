@@ -21,7 +21,6 @@ from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
 from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
-from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
@@ -32,6 +31,7 @@ from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
+from realm.student.scoring import read
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool, verify_once
@@ -140,9 +140,9 @@ def _answered(
     config: Config,
 ) -> list[tuple[AnsweredCompletion, ...]]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
-    tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
-    parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
+    texts = [(found.text, len(judged(config, prompt.routes))) for prompt, found in rows]
+    parsed = read(texts, config.prompt.tags(), pool, config.prompt.execute)
     answers = [item.answer for item in parsed]
     asked = [prompt.question.question for prompt, _ in rows]
     golds = [prompt.question.answer for prompt, _ in rows]
@@ -162,6 +162,7 @@ def _answered(
             reasons=item.reasons,
             tokens=found.tokens,
             truncated=found.truncated,
+            executed=item.executed if config.prompt.execute else None,
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
@@ -218,6 +219,7 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         unreadable_examples=tuple(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
         truncated=fmean(item.truncated for item in items),
         completion_tokens=fmean(item.tokens for item in items),
+        executed=None if items[0].executed is None else fmean(bool(item.executed) for item in items),
         routes_per_prompt=fmean(len(row.shown) for row in rows),
         routes_dropped=fmean(row.dropped for row in rows),
         pass_at_n=fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)

@@ -101,6 +101,8 @@ class Evaluation(Place):
     """By kind of question."""
     by_difficulty: dict[str, Part] = field(default_factory=dict)
     """By difficulty."""
+    executed: Share | None = field(default=None, metadata=RARE)
+    """Share of completions whose answer is the result of the program in them, where programs are run."""
     autonomy_gap: Difference | None = field(default=None, metadata=RARE)
     """Accuracy with - without routes, paired by question; in the rows with routes of the last evaluation."""
     autonomy_gap_low: Difference | None = field(default=None, metadata=RARE)
@@ -141,6 +143,8 @@ class AnsweredCompletion(Record):
     """Its length."""
     truncated: bool
     """Whether it was cut."""
+    executed: bool | None = field(default=None, metadata=RARE)
+    """Whether the answer is the result of the program in it, where programs are run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,13 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        self._judge = Judge(pool, tags=config.prompt.tags(), weights=config.reward.weights(), rule=config.reward.rule)
+        self._judge = Judge(
+            pool,
+            tags=config.prompt.tags(),
+            weights=config.reward.weights(),
+            rule=config.reward.rule,
+            execute=config.prompt.execute,
+        )
         self._size = config.training.rl.num_generations
 
     def __call__(

@@ -124,7 +124,7 @@ def test_what_is_no_list_of_steps_is_refused(value: str, said: str) -> None:
 def test_options_are_checked(options: dict[str, Any], said: str, config: Config, task: TinyTask) -> None:
     with pytest.raises(ConfigError, match=f"training.sft.traces: tiny_steps:short: {said}"):
         run_steps(["bank", {"tiny_steps:short": options}], given(config, task))
-    bound("steps", {"tiny_steps:short": {"most": 3}}, {}, "here")
+    bound("steps", {"tiny_steps:short": {"most": 3}})
 
 
 def test_nothing_left_says_which_steps(config: Config, task: TinyTask) -> None:
