@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.rows.base import STAGES, Place, Row
+from realm.rows.base import Place, Row
 from realm.rows.run import LaterError
 from realm.rows.training import PairsStep, RlStep, SftStep, Step
 

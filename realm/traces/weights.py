@@ -17,7 +17,6 @@ from realm.files import write_atomic, writing
 from realm.method.routes import draw
 from realm.method.schedule import ALWAYS
 from realm.processes import main_process
-from realm.sections import WEIGHS
 from realm.student.prompts import STEP, make_selection
 from realm.traces.base import Given, LaterError, Soft, Spent, Target, Tokenized, Weigh
 from realm.traces.examples import asked, place_in_completion
@@ -27,7 +26,7 @@ from realm.traces.pipeline import bound
 def find_weigh(config: Config) -> Weigh | None:
     """The configured weigh, with its options; raises `ConfigError` as `realm.traces.pipeline.bound` does."""
     entry = config.training.sft.weigh
-    return bound("weighs", entry, WEIGHS, "training.sft.weigh") if entry else None
+    return bound("weighs", entry) if entry else None
 
 
 def weigh(rows: Sequence[Tokenized], given: Given, by: Weigh | None, kept: Path) -> list[Target]:

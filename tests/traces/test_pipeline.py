@@ -222,7 +222,7 @@ def test_a_fresh_stage_is_taught_by_the_student_before_it(
 
     write = Voice.write
     monkeypatch.setattr(Voice, "write", listen)
-    config = config.changed({"training.recipe": "two", "training.eval_questions": 0})
+    config = config.changed({"training.recipe": "two", "training.eval_questions": 0, "training.rl.steps": 2})
     run = go(config, bank=None)
     first = weights(run.path / "checkpoints" / "rl" / "round-0" / "model")
     name = "model.embed_tokens.weight"
