@@ -29,7 +29,7 @@ from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, to_line, write_atomic, writing
 from realm.locks import LOCK, Hold, hold
 from realm.processes import launched
-from realm.rows.base import Place, Row, Stage, record
+from realm.rows.base import STAGES, Place, Row, Stage, record
 from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import Sampled, Step
@@ -51,8 +51,6 @@ FREE_ON_RESUME = (
 _FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
 #: Where a process other than the main one notes its failure, by its number.
 _FAILURE = "failure-{}.json"
-#: Order of the stages within a round; `final` comes after every round.
-STAGES: tuple[Stage, ...] = ("base", "sft", "rl", "final")
 R = TypeVar("R", bound=Row)
 
 

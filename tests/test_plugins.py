@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+import pickle
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -28,11 +30,13 @@ from realm.plugins import _NAMED, _entry, _import, find, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
+from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
 from realm.teacher.guidance import Guidance
 from realm.teacher.registry import make_sources
+from realm.training.feedback import make_feedback
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "plugin"
 MODULE = """
@@ -53,6 +57,15 @@ class Yes:
 
 def yes(choices):
     return Yes()
+
+def late(tau, schedule, success):
+    return schedule.p_start if tau < 0.5 else 1 - success
+
+def steep(tau, schedule):
+    return 2.0 * tau
+
+def strict(scores, labels):
+    return float(all(score == label for score, label in zip(scores, labels)))
 
 def questions(settings, seed):
     from realm.tasks.jsonl import load_jsonl
@@ -107,11 +120,10 @@ def test_what_is_not_there_is_said_in_one_line(package: Path, name: str, told: s
 
 
 def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
-    assert find("verifiers", "one", {"one": len}) is len
     trust(["others_recipes:stages", "others_recipes:NUMBER"])
-    assert find("verifiers", "others_recipes:stages", {"one": len}).__name__ == "stages"
+    assert find("verifiers", "others_recipes:stages").__name__ == "stages"
     with pytest.raises(ValueError, match="is int, expected a function"):
-        find("verifiers", "others_recipes:NUMBER", {"one": len})
+        find("verifiers", "others_recipes:NUMBER")
 
 
 def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path) -> None:
@@ -128,6 +140,32 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
         load_task(load_config(None, ["task.name=josnl", *here]))
     with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
         verifier("exakt")
+
+
+def test_a_schedule_of_another_package(package: Path) -> None:
+    config = load_config(None, ["fade.schedule=others_recipes:late", "fade.p_start=0.75"])
+    made = make_selection(config).schedule
+    assert [made.p(0.25), made.p(0.75, 0.5)] == [0.75, 0.5]
+    questions = {"one": Question("one", "?", "1")}
+    feedback = make_feedback(config, questions, 0, k=4)
+    assert feedback is not None and feedback.success("one") == 0.0, "it follows success"
+    assert make_feedback(config, questions, 0, k=0) is None
+    with pytest.raises(ConfigError, match=r"schedule others_recipes:steep gave 1\.02 at τ = 0\.51, expected a number"):
+        make_selection(load_config(None, ["fade.schedule=others_recipes:steep"]))
+    with pytest.raises(ConfigError, match=r"^--set fade.schedule=cosin: .*did you mean cosine\?\), found 'cosin'"):
+        load_config(None, ["fade.schedule=cosin"])
+
+
+def test_a_rule_of_another_package_also_in_another_process(package: Path) -> None:
+    asked = {"completions": ["<think> </think> <answer> 4 </answer> <scores> 1, 0 </scores>"] * 2, "answer": ["4"] * 2}
+    judged = RewardFunction("number", rule="others_recipes:strict")
+    assert judged(**asked, labels=[[1, 0], [1, 1]]) == pytest.approx([1.6, 1.1])
+    program = f"import pickle; print(pickle.loads({pickle.dumps(judged)!r})(**{asked!r}, labels=[[1, 0], [1, 1]]))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert json.loads(said) == pytest.approx([1.6, 1.1])
+    broken = RewardFunction("number", rule=lambda scores, labels: -1.0)
+    with pytest.raises(ConfigError, match=r"the rule .*<lambda> gave -1\.0 at scores \[1\.0, 0\.0\] and labels"):
+        broken(**asked, labels=[[1, 0], [1, 1]])
 
 
 EVIL = """
@@ -177,9 +215,10 @@ def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
 
 def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     names = ["training.recipe=mine", "task.verifier=others_recipes:yes", "teachers={a: {kind: others_recipes:yes}}"]
-    config = load_config(None, [*names, "routes.selection=others_recipes:yes"])
+    named = {"routes.selection", "fade.schedule", "reward.rule"}
+    config = load_config(None, [*names, *(f"{key}=others_recipes:yes" for key in named)])
     before = contents(config)
-    keys = {"training.recipe", "task.verifier", "routes.selection", "teachers.a"}
+    keys = {"training.recipe", "task.verifier", "teachers.a.kind", *named}
     assert keys <= before.keys() and keys.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
     assert all(contents(config)[key] != before[key] for key in keys)

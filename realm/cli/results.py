@@ -37,6 +37,9 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
         style="dim",
         highlight=False,
     )
+    if sums := [row for row in summaries if row.sums]:
+        each = (f"{row.split}{', with routes' if row.routes else ''} {_percent(row.true_sums)}" for row in sums)
+        console.print(f"True sums, of those stated: {'; '.join(each)}.", markup=False, highlight=False)
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"

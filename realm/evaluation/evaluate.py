@@ -19,13 +19,14 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
+from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
-from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction
+from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction, Sums
 from realm.run import RunFolder
-from realm.statistics.bootstrap import bootstrap_interval, paired_difference
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
@@ -187,6 +188,11 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     labels = [route.label for row, item in pairs for route in row.shown[: len(item.scores)]]
     classed = [(row.class_, item.class_) for row, item in pairs if row.class_ is not None]
     unread = [item.answer or "" for item in items if unreadable(item.answer, item.verdict)]
+    sums = [tally(item.text for item in row.completions) for row in rows]
+    operators = together(sums)
+    true, stated = operators.pop(ALL)
+    each = [one[ALL] for one in sums]
+    true_low, true_high = ratio_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
     samples = len(first.completions)
     several = [([i.answer for i in row.completions], [i.correct for i in row.completions]) for row in rows]
     return Evaluation(
@@ -220,6 +226,11 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         if samples > 1
         else None,
         maj_at_n=fmean(measures.maj_at_n(*found) for found in several) if samples > 1 else None,
+        sums=stated,
+        true_sums=true / stated if stated else None,
+        true_sums_low=true_low,
+        true_sums_high=true_high,
+        by_operator={name: Sums(n=n, true=right / n) for name, (right, n) in sorted(operators.items())},
         by_kind=_by({row.question_id: row.kind for row in rows}, accuracies),
         by_difficulty=_by({row.question_id: row.difficulty for row in rows}, accuracies),
     )

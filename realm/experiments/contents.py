@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from realm.config import Config
-from realm.method.routes import STRATEGIES
-from realm.plugins import files
-from realm.recipes import RECIPES
-from realm.sections import PACKAGED_BASE, TEACHERS
-from realm.tasks.registry import TASKS
-from realm.tasks.verify import VERIFIERS
+from realm.plugins import entry, files, named
+from realm.recipes import plan
+from realm.sections import PACKAGED_BASE
 
 _PACKAGED = Path(__file__).parent.parent / "desk" / "base"
 #: Files of banks and models that no outcome rests on.
@@ -38,13 +35,12 @@ def contents(config: Config) -> dict[str, str]:
     """Digests of what the task, the comments and the student are read from, and of the sources of plug-ins, by the keys
     that name them."""
     model = config.model.path
-    plugins = {
-        "task.name": files("tasks", config.task.name, TASKS),
-        "task.verifier": files("verifiers", config.task.verifier, VERIFIERS),
-        "routes.selection": files("selections", config.routes.selection, STRATEGIES),
-        "training.recipe": files("recipes", config.training.recipe, RECIPES),
-        **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
-    }
+    plugins: dict[str, list[Path]] = {}
+    for key, point, name in named(config.model_dump()):
+        plugins.setdefault(key, []).extend(files(point, name))
+    for stage in plan(config):
+        for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
+            plugins.setdefault("training.recipe", []).extend(files(point, name))
     return {
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),

@@ -36,6 +36,9 @@ REASONS = (
     "scores_too_many",  # more scores than routes
 )
 
+#: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
+_ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -78,6 +81,13 @@ def _find(text: str, tags: Tags) -> list[_Tag]:
         for match in _pattern(tags).finditer(text)
         if (folded := match[2].casefold()) in names
     ]
+
+
+def speaks_of_routes(think: str, question: str) -> bool:
+    """Whether a thinking names routes that are not the question's own (of a bus, say): the word, or one by its number,
+    where the question has no such word or number."""
+    own = set(_ROUTE.findall(question))
+    return not set(_ROUTE.findall(think)) <= own | ({""} if own else set())
 
 
 def parse(text: str, n_routes: int, tags: Tags = Tags()) -> Completion:  # noqa: B008 (frozen, so shared safely)

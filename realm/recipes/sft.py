@@ -1,10 +1,10 @@
 """`sft`: supervised fine-tuning on the CoTs of the bank, right or wrong (CoT distillation, arXiv 2212.08410).
 
 The paper: a small model is fine-tuned on the CoTs that a large one wrote; the question goes in, reasoning and answer
-come out. Its teacher is told each solution, and wrong CoTs are dropped. Our choices: the bank's teachers are not told,
-and nobody has judged the CoTs, so that the student learns their mistakes with their skills (`rft` keeps the right ones,
-the arm `sft-right` of `realm experiment baselines` the guided ones among them); questions take turns, and each time
-one of a question's CoTs is drawn by lot.
+come out. Its teacher is told each solution, and wrong CoTs are dropped. Our choices: the bank's teachers are told it
+only where their `prompt` holds {gold}, and nobody has judged the CoTs, so that the student learns their mistakes with
+their skills (`rft` keeps the right ones, the arm `sft-right` of `realm experiment baselines` the guided ones among
+them); questions take turns, and each time one of a question's CoTs is drawn by lot.
 """
 
 from __future__ import annotations

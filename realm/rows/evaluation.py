@@ -21,6 +21,16 @@ class Part(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sums(Record):
+    """The equations with one operator."""
+
+    n: Count
+    """How many are stated."""
+    true: Share
+    """Share of true ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Place):
     """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
 
@@ -77,6 +87,16 @@ class Evaluation(Place):
     """Share of questions with any right completion, where there are several."""
     maj_at_n: Share | None = None
     """Share of questions whose commonest answer is right, where there are several."""
+    sums: Count = 0
+    """Equations that the completions state."""
+    true_sums: Share | None = None
+    """Share of true ones."""
+    true_sums_low: Share | None = None
+    """Its interval, lower end."""
+    true_sums_high: Share | None = None
+    """Upper end."""
+    by_operator: dict[str, Sums] = field(default_factory=dict)
+    """By their operator; `mixed`: several."""
     by_kind: dict[str, Part] = field(default_factory=dict)
     """By kind of question."""
     by_difficulty: dict[str, Part] = field(default_factory=dict)

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from realm.errors import ConfigError, DataError
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
 from realm.method.reward import Reward, Rule, Weights, reward
-from realm.plugins import trust
+from realm.plugins import outside, take, trust
 from realm.student.judging import unreadable
 from realm.tasks.execute import program_in
 from realm.tasks.jsonl import answer_text
@@ -78,6 +78,9 @@ class Judge:
     Args:
         pool: judges answers; one thread at a time is let through to it.
         execute: the result of a completion's program is its answer (see `read`).
+
+    Raises:
+        ConfigError: the rule is none, or gives what it may not.
     """
 
     def __init__(
@@ -86,11 +89,12 @@ class Judge:
         *,
         tags: Tags | None = None,
         weights: Weights | None = None,
-        rule: Rule = "l1",
+        rule: str | Rule = "l1",
         execute: bool = False,
     ) -> None:
         self.pool, self.tags, self.weights, self.rule = pool, tags or Tags(), weights or Weights(), rule
         self.execute = execute
+        self._rule = rule if callable(rule) else take("rules", str(rule))
         self._lock = threading.Lock()
 
     def __call__(self, texts: Sequence[str], asked: Sequence[Asked]) -> list[Scored]:
@@ -110,7 +114,8 @@ class Judge:
             return verify_once(self.pool, claims)
 
     def _scored(self, text: str, item: Completion, verdict: Verdict, asked: Asked) -> Scored:
-        paid = reward(item, verdict.correct, asked.labels, self.weights, self.rule)
+        with outside():
+            paid = reward(item, verdict.correct, asked.labels, self.weights, self._rule)
         return Scored(text, item, verdict.correct, paid, verifier_failed=verdict.failed, verdict=verdict.reason)
 
 
@@ -135,19 +140,17 @@ class RewardFunction:
         *,
         tags: Tags | None = None,
         weights: Weights | None = None,
-        rule: Rule = "l1",
+        rule: str | Rule = "l1",
         timeout: float = 5.0,
         execute: bool = False,
     ) -> None:
         self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
-        if rule not in get_args(Rule):
-            raise ConfigError(f"rule: expected one of {', '.join(get_args(Rule))}, found {rule!r}.")
         if not isinstance(weights or Weights(), Weights) or not isinstance(tags or Tags(), Tags):
             raise ConfigError("weights and tags: expected realm.Weights(…) and realm.Tags(…).")
         if not isinstance(timeout, int | float) or timeout <= 0:
             raise ConfigError(f"timeout: expected seconds above 0, found {timeout!r}.")
         self._made: dict[str, Any] = {"verifier": verifier, "choices": list(choices), "timeout": timeout}
-        trust(verifier)
+        trust([verifier, rule])
         pool = VerifierPool(verifier, list(choices), timeout)
         atexit.register(pool.close)
         self.judge = Judge(pool, tags=tags, weights=weights, rule=rule, execute=execute)

@@ -30,6 +30,7 @@ from realm.teacher.lanes import Lane, Tally
 from realm.teacher.ledger import Ledger
 from realm.teacher.pacing import FIRST, Pace
 from realm.teacher.plan import Estimate, Plan, Source, survey
+from realm.teacher.prompts import refuse_gold
 from realm.teacher.registry import make_guidance, make_sources
 
 #: Retries that may wait, for each request that may be under way.
@@ -116,8 +117,11 @@ def make_plan(config: Config, task: Task, *, keyless: bool = False) -> Plan:
     unknown = [split for split in config.collect.splits if split not in task.splits()]
     if unknown:
         raise ConfigError(f"collect.splits: expected some of {', '.join(task.splits())}, found {unknown[0]!r}.")
+    splits = config.collect.splits or task.splits()
+    if held_out := [split for split in splits if split != "train"]:
+        refuse_gold(config.teachers, f"{', '.join(held_out)}, which are held out; set collect.splits to [train]")
     guidance = make_guidance(config, task)
-    questions = [question for split in config.collect.splits or task.splits() for question in task.rows(split)]
+    questions = [question for split in splits for question in task.rows(split)]
     sources = make_sources(config, task, guidance, keyless=keyless)
     return Plan(sources, guidance, questions, config.bank.samples, config.run.seed)
 

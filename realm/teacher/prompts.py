@@ -7,7 +7,7 @@ placeholder of ours, a tag of ours or a mark of a chat template.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from realm.errors import ConfigError
@@ -25,7 +25,7 @@ WORK = "Work out the answer step by step and write down your whole reasoning."
 END = "End with one last line of exactly this form:\nFinal answer: the answer alone, without explanation"
 COMMENTS = "Rules of the domain, written by an expert; follow every one that applies:"
 
-PLACEHOLDERS = ("question", "comments", "instruction")
+PLACEHOLDERS = ("question", "comments", "instruction", "gold")
 # Doubled braces stand for single ones, so that a template can hold LaTeX such as \boxed{{answer}}.
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}(\s*)")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -35,8 +35,8 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 class TeacherWording:
     """The templates of a teacher's prompt: `system` ("" sends none) and `prompt`, the user message.
 
-    Both may hold {question}, {comments} (a marked list, nothing where no comment is shown) and {instruction};
-    `{{` and `}}` are single braces. `instruction` is put in as it is.
+    Both may hold {question}, {comments} (a marked list, nothing where no comment is shown), {instruction} and {gold},
+    the answer (see `refuse_gold`); `{{` and `}}` are single braces. `instruction` is put in as it is.
     """
 
     system: str = SYSTEM
@@ -49,6 +49,7 @@ class TeacherWording:
             "question": escape(question.question.strip(), Tags()),
             "comments": comment_list(comments),
             "instruction": self.instruction,
+            "gold": escape(question.answer.strip(), Tags()),
         }
         user = {"role": "user", "content": _fill(self.prompt, values)}
         system = {"role": "system", "content": _fill(self.system, values)}
@@ -81,6 +82,22 @@ def make_wording(name: str, settings: TeacherConfig, hint: str = "", guided: boo
             "add it, or set guidance.probability to 0."
         )
     return wording
+
+
+def refuse_gold(teachers: Mapping[str, TeacherConfig], about: str) -> None:
+    """Let no teacher that is asked be told an answer: it would be no proof that it, or a student, can find it.
+
+    Args:
+        about: what is asked about and what to do, for the message.
+
+    Raises:
+        ConfigError: a template holds {gold}.
+    """
+    for name, settings in teachers.items():
+        for key in ("system", "prompt") if settings.share else ():
+            where = f"teachers.{name}.{key}"
+            if "gold" in _checked(where, getattr(settings, key) or ""):
+                raise ConfigError(f"{where}: {{gold}} would tell the teacher the answers of {about}.")
 
 
 def _checked(where: str, template: str) -> set[str]:

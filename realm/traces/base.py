@@ -68,7 +68,8 @@ class Trace:
 class Soft:
     """Targets of one completion that are distributions: at place i of it, tokens `ids[i]` with `probabilities[i]`.
 
-    Places with no ids are not learned; `weights`, one a place, as those of hard targets.
+    What is missing to a sum of 1 is that of all other tokens together. Places with no ids are not learned; `weights`,
+    one a place, as those of hard targets.
     """
 
     ids: Sequence[Sequence[int]]
@@ -76,22 +77,33 @@ class Soft:
     weights: Sequence[float]
 
 
+#: What is learned at each place of a completion: the token there by its weight, or distributions.
+Target = Sequence[float] | Soft
+
+
 @dataclass(frozen=True)
 class Tokenized:
-    """A trace as it is taught: token ids of its prompt and of its completion, the end token included."""
+    """A trace as it is taught: token ids of its prompt and of its completion, the end token included.
+
+    `text`: the completion's, without its end.
+    """
 
     trace: Trace
     prompt: list[int]
     completion: list[int]
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A CoT that is preferred to another one, both of one question."""
+    """A CoT that is preferred to another one, both of one question.
+
+    One of the two may be missing: KTO, which learns from each by itself, learns from the other; nobody else does.
+    """
 
     question: Question
-    chosen: CoT
-    rejected: CoT
+    chosen: CoT | None
+    rejected: CoT | None
 
 
 @dataclass(eq=False)
@@ -251,7 +263,7 @@ class Given:
 #: Traces in, traces out; a source adds to what it is given. Options by keyword.
 Step = Callable[..., Iterable[Trace]]
 #: (rows, given) -> for each row a weight a token of its completion, or soft targets. Options by keyword.
-Weigh = Callable[..., Iterable[Sequence[float] | Soft]]
+Weigh = Callable[..., Iterable[Target]]
 #: given -> pairs. Options by keyword.
 Miner = Callable[..., Iterable[Pair]]
 Options = Mapping[str, Any]

@@ -31,18 +31,17 @@ from typing import Any
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.files import read_jsonl, to_line, write_atomic, writing
-from realm.method.completion import parse
 from realm.method.seeds import derive, rng
-from realm.student.prompts import encode, evaluation_prompts
+from realm.student.prompts import evaluation_prompts
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.verify import UNREADABLE
-from realm.tasks.workers import verify_once
 from realm.teacher.collect import bank_info, collect
 from realm.teacher.instructing import Mistake, read_example
 from realm.teacher.plan import Plan
 from realm.teacher.registry import make_guidance, make_sources
 from realm.traces.base import Given, Trace, Voice
 from realm.traces.examples import fitting
+from realm.traces.sampling import answers
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,25 +76,15 @@ def lessons(given: Given, *, contrast: bool) -> list[Trace]:
 def _errors(given: Given, student: Voice, seed: int) -> list[Row]:
     """What the student gets wrong of a draw of training questions. What the verifier could not finish with is no
     error."""
-    config, renderer = given.config, given.renderer
+    config = given.config
     questions = given.task.rows("train")
     asked = rng(seed, "questions").sample(questions, min(config.training.instructors.questions, len(questions)))
-    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, renderer.limit, seed)
-    completions = student.write(
-        [encode(given.tokenizer, prompt.messages) for prompt in prompts],
-        length=given.room,
-        temperature=config.training.rl.temperature,
-        seed=derive(seed, "completions"),
-    )
-    parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
-    verdicts = verify_once(
-        given.verifier,
-        [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
-    )
+    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, given.renderer.limit, seed)
+    temperature = config.training.rl.temperature
     return [
-        {"id": question.id, "response": item.think, "answer": item.answer or ""}
-        for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
-        if not verdict.correct and verdict.reason in ("", UNREADABLE)
+        {"id": one.prompt.question.id, "response": one.read.think, "answer": one.read.answer or ""}
+        for one in answers(student, prompts, given, temperature=temperature, seed=derive(seed, "completions"))
+        if not one.verdict.correct and one.verdict.reason in ("", UNREADABLE)
     ]
 
 

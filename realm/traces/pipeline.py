@@ -20,28 +20,21 @@ from pydantic import ConfigDict, ValidationError, create_model
 from realm.bank.cot import from_record, to_record
 from realm.errors import ConfigError, DataError
 from realm.files import write_atomic, writing
-from realm.plugins import find
+from realm.plugins import POINTS, entry, take
 from realm.processes import main_process
-from realm.sections import STEPS, named
 from realm.tasks.base import Question
 from realm.traces.base import Given, LaterError, Span, Spent, Trace
 from realm.traces.examples import fitting
 
 
-def bound(point: str, entry: Any, own: dict[str, str], key: str) -> Callable[..., Any]:
+def bound(point: str, value: Any) -> Callable[..., Any]:
     """The function of an entry, with its options.
-
-    Args:
-        key: where the entry stands in the configuration, for messages.
 
     Raises:
         ConfigError: it cannot be had, or has no such option; or a value is of another type.
     """
-    name, options = named(entry)
-    try:
-        function: Callable[..., Any] = find(point, name, own)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}.") from error
+    name, options = entry(value)
+    function: Callable[..., Any] = take(point, name)
     takes: dict[str, Any] = {
         one.name: (one.annotation, ... if one.default is one.empty else one.default)
         for one in inspect.signature(function).parameters.values()
@@ -57,7 +50,7 @@ def bound(point: str, entry: Any, own: dict[str, str], key: str) -> Callable[...
             said = f"has no option {option}; it has {', '.join(takes) or 'none'}"
         else:
             said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
-        raise ConfigError(f"{key}: {name}: {said}.") from error
+        raise ConfigError(f"{POINTS[point].key}: {name}: {said}.") from error
 
 
 def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
@@ -68,13 +61,13 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
         DataError: nothing is left.
         LaterError: a step needs what is there only when the stage begins.
     """
-    steps = [bound("steps", entry, STEPS, "training.sft.traces") for entry in entries]
+    steps = [bound("steps", one) for one in entries]
     traces: list[Trace] = []
     for step in steps:
         traces = list(step(traces, given))
     traces = fitting(traces, given)
     if not traces:
-        names = ", ".join(name for name, _ in map(named, entries))
+        names = ", ".join(name for name, _ in map(entry, entries))
         raise DataError(
             f"SFT has nothing to teach: the steps of training.sft.traces ({names}) leave no CoT of at most "
             f"training.rl.max_completion_length = {given.room} tokens for any training question; raise that length, "

@@ -32,6 +32,7 @@ from realm.tasks.base import Task
 from realm.traces.base import Given, LaterError
 from realm.traces.examples import Example, examples
 from realm.traces.pipeline import run_steps
+from realm.traces.weights import find_weigh
 from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
@@ -40,6 +41,7 @@ from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.settings import accumulation, hushed
+from realm.training.stages import find_kind
 from realm.training.trial import try_out
 
 
@@ -138,6 +140,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
         given = Given(config, task, bank, renderers[sft], round=sft.round)
+        find_weigh(config)
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
             taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
@@ -201,7 +204,9 @@ def _known_to_wandb() -> bool:
 
 
 def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
-    """Rounds and steps that the recipe has no use for."""
+    """Rounds and steps that the recipe has no use for, and stages that nothing makes."""
+    for stage in stages:
+        find_kind(stage.kind)
     if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
         raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
     if not all(stage.steps for stage in stages):

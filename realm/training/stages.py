@@ -13,9 +13,8 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.config import Config
-from realm.errors import ConfigError
 from realm.once import Once
-from realm.plugins import find
+from realm.plugins import take
 from realm.recipes.stage import Stage
 from realm.student.renderer import Renderer
 from realm.tasks.workers import VerifierPool
@@ -63,7 +62,5 @@ def find_kind(name: str) -> Maker:
     Raises:
         ConfigError: there is none of that name.
     """
-    try:
-        return find("stages", name, KINDS)
-    except ValueError as error:
-        raise ConfigError(f"training.recipe: a stage of the kind {name!r}: {error}.") from error
+    found: Maker = take("stages", name, f"the recipe's stage {name}")
+    return found

@@ -21,6 +21,7 @@ from realm.files import append_jsonl, read_jsonl
 from realm.method.prompt import Message, Wording
 from realm.rows.base import Place, record
 from realm.rows.evaluation import Evaluation, Part, Prediction
+from realm.rows.evaluation import Sums as Stated
 from realm.run_rows import read_rows
 from realm.student.generate import Generation
 from realm.tasks.base import Question
@@ -224,6 +225,21 @@ def test_figures_with_routes(
     assert summary.brier == pytest.approx(1.32 / 8)
     assert summary.parse_failures == 0
     assert {route.label for route in records[0].shown} == {0, 1}
+
+
+def test_sums_that_completions_state_are_a_figure_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    works = [f"<think>{work}</think><answer>2</answer>" for work in ("1 + 1 = 2. 5 - 4 = 2.", "3 - 1 = 2.", "", "Two.")]
+    script(monkeypatch, {str(n): [text] for n, text in enumerate(works, start=1)})
+    summary, _ = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert (summary.sums, summary.true_sums) == (3, pytest.approx(2 / 3))
+    assert summary.true_sums_low is not None and summary.true_sums_high is not None
+    assert summary.true_sums_low <= 0.5 < summary.true_sums_high == 1.0
+    assert summary.by_operator == {"+": Stated(n=1, true=1.0), "-": Stated(n=2, true=0.5)}
+    script(monkeypatch, {str(n): [answer(2)] for n in range(1, 5)})
+    summary, _ = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert (summary.sums, summary.true_sums, summary.true_sums_low, summary.by_operator) == (0, None, None, {})
 
 
 def test_missing_scores_are_maximally_wrong(

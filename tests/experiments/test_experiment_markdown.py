@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from realm.experiments.page import page
-from tests.experiments.sample import results
+from tests.experiments.sample import SKILL, results
 
 BANK: dict[str, Any] = {
     "name": "A", "teacher": 0.7, "student": 0.3, "gap": 0.4, "low": 0.3, "high": 0.5, "distance": 0.42,
@@ -43,6 +43,28 @@ def test_tables() -> None:
     assert "|  | bin | left |" in lines
     assert "| mid | 50 |  |" in lines
     assert "| mid | 0 | 5 | 480 | 12,345 |  | 61 |" in lines
+
+
+def test_arms_of_a_group_stand_together() -> None:
+    arms = [
+        {"name": arm, "group": group}
+        for arm, group in zip(SKILL, ("", "80 steps", "160 steps", "80 steps"), strict=True)
+    ]
+    lines = written(arms=arms).splitlines()
+    first = lines.index("|  | test, without routes | test, with routes |") + 2
+    assert [line.split(" | ")[0] for line in lines[first : first + 6]] == [
+        "| base", "| *80 steps*", "| low", "| high", "| *160 steps*", "| mid",
+    ]  # fmt: skip
+    assert "| *160 steps* |  |  |" in lines
+
+
+def test_what_was_sampled_for_traces_has_columns_of_its_own() -> None:
+    assert (
+        "|  | seed | steps | completions in RL | student tokens in training | teacher tokens | seconds |" in written()
+    )
+    took = {"arm": "mid", "seed": 0, "steps": 5, "completions": 480, "tokens": 12345, "seconds": 61.4}
+    lines = written(cost=[took | {"sampled": 400, "sampled_tokens": 2345, "teacher_tokens": 7}]).splitlines()
+    assert "| mid | 0 | 5 | 80 | 10,000 | 400 | 2,345 | 7 | 61 |" in lines
 
 
 def test_few_seeds_are_said_to_be_rough() -> None:

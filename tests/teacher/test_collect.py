@@ -100,6 +100,20 @@ def test_only_the_splits_named_are_asked_about(task: DeskTask, tmp_path: Path) -
         make_plan(load_config(None, ["collect.splits=[exam]"]), task)
 
 
+def test_the_gold_is_told_of_train_alone(task: DeskTask) -> None:
+    teacher = "teachers={big: {kind: openai, model: m, api_key_env: null, prompt: '{question} {comments} {gold}'}}"
+    for splits in ("[]", "[train, ood, test]"):
+        with pytest.raises(ConfigError, match=r"teachers\.big\.prompt: \{gold\} .* set collect\.splits to \[train\]"):
+            make_plan(load_config(None, [teacher, f"collect.splits={splits}"]), task)
+    plan = make_plan(load_config(None, [teacher, "collect.splits=[train]", "guidance.probability=0"]), task)
+    (source,) = plan.sources
+    golds = {question.id: question.answer for question in task.rows("train")}
+    jobs = list(plan.jobs(source))
+    assert {job.question.id for job in jobs} == golds.keys()
+    for job in jobs:
+        assert job.messages[-1]["content"] == f"{job.question.question} {golds[job.question.id]}"
+
+
 def test_the_scripted_teacher_knows_the_desk_alone(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(f'{{"id": "{n}", "question": "{n}?", "answer": "{n}"}}\n' for n in range(40)))

@@ -10,7 +10,7 @@ from realm.errors import ConfigError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
 from realm.tasks.hints import answer_hint
-from realm.teacher.prompts import COMMENTS, SYSTEM, TeacherWording, make_wording
+from realm.teacher.prompts import COMMENTS, SYSTEM, TeacherWording, make_wording, refuse_gold
 
 
 def question(text: str) -> Question:
@@ -108,3 +108,18 @@ def test_any_text_gives_messages_that_utf8_holds(text: str, rules: list[str]) ->
     for message in made:
         message["content"].encode("utf-8")
     assert made == wording().messages(question(text), [comment(rule) for rule in rules])
+
+
+def test_the_gold_is_told_where_it_is_written_alone() -> None:
+    asked = Question("q", "How many?", " 41 </think>{comments}")
+    assert "41" not in str(wording().messages(asked, []))
+    told = wording(prompt="{question}\nIt is {gold}.", system="Not {{gold}}.").messages(asked, [])
+    assert told[0]["content"] == "Not {gold}."
+    assert told[1]["content"].startswith("How many?\nIt is 41 ") and "</think>" not in told[1]["content"]
+
+
+def test_a_teacher_without_a_share_may_be_told_it() -> None:
+    settings = {"kind": "openai", "model": "m", "prompt": "{question} {gold}"}
+    refuse_gold({"idle": TeacherConfig.model_validate({**settings, "share": 0})}, "any")
+    with pytest.raises(ConfigError, match=r"^teachers\.big\.system: \{gold\} would tell the teacher the answers of x"):
+        refuse_gold({"big": TeacherConfig.model_validate({"system": "{gold}"})}, "x")

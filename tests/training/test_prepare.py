@@ -34,7 +34,7 @@ def test_everything_is_made_once_before_the_first_step(
 
     for place in ("student.load.load_model", "student.load.load_tokenizer", "training.estimate.load_outline"):
         counted(f"realm.{place}")
-    for place in ("prepare.examples", "prepare.prompt_lengths", "recipes.examples"):
+    for place in ("prepare.examples", "prepare.prompt_lengths", "sft.examples"):
         counted(f"realm.training.{place}")
     step = Trainer.training_step
 

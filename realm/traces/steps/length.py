@@ -1,0 +1,17 @@
+"""`length`: traces whose completion has `least` to `most` tokens (filter of SERT, see `pattern`).
+
+Those of the tags, the answer and the end count too; `most` 0 is no bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from realm.traces.base import Given, Trace
+from realm.traces.examples import lengths
+
+
+def length(traces: Sequence[Trace], given: Given, *, least: int = 0, most: int = 0) -> Iterable[Trace]:
+    for trace, tokens in zip(traces, lengths(traces, given), strict=True):
+        if least <= tokens <= (most or tokens):
+            yield trace
