@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from realm.analysis.arithmetic import equations as read
 from realm.bank.cot import CoT
+from realm.config import Config
 from realm.desk.book import habit_book
 from realm.desk.clerk import write_cot
 from realm.desk.task import DeskTask
 from realm.tasks.base import Question
-from realm.tasks.execute import program_in, run
+from realm.tasks.execute import FUNCTIONS, program_in, run
 from realm.tasks.workers import VerifierPool
+from realm.teacher.prompts import make_wording
 from realm.traces.base import Trace
 from realm.traces.steps.equations import as_equations, equations
 from realm.traces.steps.formats import ASKS, formats
@@ -131,6 +136,23 @@ def test_a_program_is_kept_where_it_runs_to_the_gold_whatever_its_label(given: A
     assert {(one.cot.answer, one.cot.label) for one in kept} == {("12", 1)}
     # What is taught is found again where the student writes it.
     assert all(run(program_in(one.cot.text) or "").value == "12" for one in kept)
+
+
+def test_the_documented_prompt_asks_a_teacher_for_what_is_kept() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/howto/programs.md").read_text(encoding="utf-8")
+    (shown,) = (
+        block for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if "coder" in block
+    )
+    config = Config.model_validate(yaml.safe_load(shown))
+    wording = make_wording("coder", config.teachers["coder"], guided=True)
+    asked = wording.messages(Question("q", "How many?", "12"), [])[-1]["content"]
+    assert "How many?" in asked and "{" not in asked
+    (functions,) = re.findall(r"abs, min.*?timedelta", asked, re.DOTALL)
+    assert set(re.findall(r"[a-z]+", functions)) - {"and"} <= FUNCTIONS.keys()
+    assert [one if isinstance(one, str) else next(iter(one)) for one in config.training.sft.traces][:2] == [
+        "bank",
+        "programs",
+    ]
 
 
 def test_a_changed_number_drops_a_program(given: Any) -> None:
