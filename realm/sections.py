@@ -367,6 +367,11 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
+    also: str | None = Field(
+        None,
+        description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "
+        "model: what was unlearned.",
+    )
 
 
 class SFTSettings(Section):
@@ -509,7 +514,11 @@ class LoRASettings(Section):
 class PairsSettings(Section):
     """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
 
-    miner: Any = Field("bank", description="What finds the pairs.")
+    miner: Annotated[Any, plugin("miners")] = Field(
+        "bank",
+        description="What finds the pairs: a name, or a name with its options, as {rollout: {samples: 4}} (see "
+        f"realm/traces/miners): {', '.join(POINTS['miners'].table)}; or package.module:attribute.",
+    )
     loss: Literal["dpo", "kto", "orpo"] = Field(
         "dpo",
         description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "
