@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,6 +46,7 @@ from realm.recipes.stage import Recipe, Stage
 def stages(config):
     return [Stage("rl", 0, config.training.rl.steps, 0), Stage("sft", 0, config.training.sft.steps, config.routes.k)]
 
+CHAIN = Recipe("chain", lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_stage:step"))])
 MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
 NUMBER = 3
 
@@ -90,7 +92,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    for module in ("others_recipes", "others_evil", "realm_clock"):
+    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock"):
         sys.modules.pop(module, None)
 
 
@@ -266,14 +268,24 @@ def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
 
 
 def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
-    names = ["training.recipe=mine", "task.verifier=others_recipes:yes", "teachers={a: {kind: others_recipes:yes}}"]
-    named = {"routes.selection", "fade.schedule", "reward.rule"}
-    config = load_config(None, [*names, *(f"{key}=others_recipes:yes" for key in named)])
+    others: dict[str, Any] = dict.fromkeys(KEYS, "others_recipes:yes")
+    others |= {"training.recipe": "mine", "training.sft.traces": ["bank", {"others_recipes:yes": {"n": 1}}]}
+    config = load_config().changed(others)
     before = contents(config)
-    keys = {"training.recipe", "task.verifier", "teachers.a.kind", *named}
-    assert keys <= before.keys() and keys.isdisjoint(contents(load_config()))
+    assert before.keys() >= KEYS and KEYS.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
-    assert all(contents(config)[key] != before[key] for key in keys)
+    assert all(contents(config)[key] != before[key] for key in KEYS)
+
+
+def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
+    """Its stages and their steps may be imported, as the recipe is, and their source is in the hash of a cell."""
+    (package / "others_stage.py").write_text("def make(job): ...\n")
+    config = load_config(None, ["training.recipe=others_recipes:CHAIN"])
+    before = contents(config)
+    assert [take("stages", stage.kind).__name__ for stage in plan(config)] == ["make"]
+    for changed in ("def make(job): ...\n# changed", "def make(job): ...\n# and back"):
+        (package / "others_stage.py").write_text(changed)
+        assert contents(config)["training.recipe"] not in before.values()
 
 
 @pytest.fixture
