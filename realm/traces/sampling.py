@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from realm.bank.cot import CoT
+from realm.bank.labelling import label_of
 from realm.method.completion import Completion, parse
 from realm.student.generate import Generation
 from realm.student.prompts import Prompt, judged
@@ -12,6 +14,9 @@ from realm.tasks.verify import Verdict
 from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace, Voice
 from realm.traces.examples import asked, opening, token_ids
+
+#: Whose CoTs those of a student are.
+TEACHER = "student"
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,19 @@ class Answered:
     written: Generation
     read: Completion
     verdict: Verdict
+
+    def cot(self, sample: int) -> CoT:
+        """It as a CoT of the student, number `sample` of its question."""
+        return CoT(
+            self.prompt.question.id,
+            self.read.think,
+            self.read.answer or "",
+            label_of(self.verdict),
+            TEACHER,
+            sample=sample,
+            prompt_tokens=len(self.prompt.ids),
+            completion_tokens=self.written.tokens,
+        )
 
 
 def answers(

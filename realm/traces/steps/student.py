@@ -18,7 +18,6 @@ from dataclasses import replace
 from statistics import multimode
 from typing import Literal
 
-from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
 from realm.errors import DataError
 from realm.method.completion import speaks_of_routes
@@ -27,9 +26,7 @@ from realm.method.schedule import ALWAYS
 from realm.student.prompts import STEP, make_selection
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question
-from realm.traces.sampling import Answered, answers
-
-TEACHER = "student"
+from realm.traces.sampling import TEACHER, Answered, answers
 
 
 def student(
@@ -58,7 +55,8 @@ def student(
         drawn = draw(shown, selection, seed=seed, question_id=question.id, step=STEP) if shown else NOTHING
         prompts.append(given.renderer.fit(question, drawn))
     found = answers(voice, prompts, given, samples=samples, temperature=temperature, seed=seed)
-    own = [_trace(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
+    numbered = [(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
+    own = [Trace(one.prompt.question, one.cot(number)) for one, number in numbered]
     yield from _agreed(own) if agreed else own
 
 
@@ -66,21 +64,6 @@ def _makes_sense(one: Answered) -> bool:
     read, prompt = one.read, one.prompt
     told = bool(prompt.routes) and speaks_of_routes(read.think, prompt.question.question)
     return read.format_ok and not told and label_of(one.verdict) is not None
-
-
-def _trace(one: Answered, sample: int) -> Trace:
-    question, read = one.prompt.question, one.read
-    cot = CoT(
-        question.id,
-        read.think,
-        read.answer or "",
-        label_of(one.verdict),
-        TEACHER,
-        sample=sample,
-        prompt_tokens=len(one.prompt.ids),
-        completion_tokens=one.written.tokens,
-    )
-    return Trace(question, cot)
 
 
 def _agreed(own: Sequence[Trace]) -> Iterable[Trace]:
