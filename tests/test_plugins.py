@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from realm.commands.training import train
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import contents
-from realm.plugins import _NAMED, POINTS, _entry, _import, find, take, trust
+from realm.plugins import _NAMED, POINTS, _entry, _import, find, named, take, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
@@ -36,6 +37,8 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+from realm.traces.base import Given
+from realm.traces.pipeline import bound
 from realm.training.feedback import make_feedback
 
 ROOT = Path(__file__).parent.parent
@@ -92,7 +95,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock"):
+    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock", "my_parts"):
         sys.modules.pop(module, None)
 
 
@@ -330,3 +333,41 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()
+
+
+def merged(tree: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """One mapping over the other, section by section."""
+    both = {key: merged(tree[key], value) for key, value in more.items() if isinstance(tree.get(key), dict)}
+    return {**tree, **more, **both}
+
+
+def test_the_page_names_every_point_and_its_examples_train(
+    package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = (ROOT / "docs" / "reference" / "plugins.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([^|]*)` (?:of a recipe )?\| `realm\.(\w+)` \|", page, re.MULTILINE)
+    assert table == [(point.key or "Stage.kind", name) for name, point in POINTS.items()]
+    parts = re.findall(r"^```(python|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (package / "my_parts.py").write_text("\n".join(text for language, text in parts if language == "python"))
+    tree = functools.reduce(merged, [yaml.safe_load(text) for language, text in parts if language == "yaml"])
+    caplog.set_level("INFO", "realm")
+    sizes = {"batch_size": 4, "micro_batch_size": 4}
+    small = {
+        "run": {"dir": str(tmp_path)},
+        "bank": {"samples": 4},
+        "training": {"sft": sizes, "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40}},
+        "evaluation": {"bootstrap": 100},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, merged(small, {"training": {"eval_questions": 0}}))))
+    config = load_config(tmp_path / "my.yaml")
+    assert {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")} == {*KEYS} - {CLERK} | {
+        "teachers.adder.kind"
+    }
+    bank, _ = collect(config, out=tmp_path / "run" / "bank")
+    trained = train(config)
+    assert trained is not None and {row.n for row in trained.evaluations} == {8}
+    given = Given(config, load_task(config), Bank.open(bank.path), None)  # type: ignore[arg-type]
+    pairs = list(bound("miners", config.training.pairs.miner)(given))
+    assert pairs and all((pair.chosen.label, pair.rejected.label) == (1, 0) for pair in pairs)
+    told = {record.getMessage().split()[0] for record in caplog.records if record.name == "realm.plugins"}
+    assert told == {f"realm.{name}" for name in POINTS}
