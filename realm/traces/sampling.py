@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
+from realm.errors import ConfigError
 from realm.method.completion import Completion, parse
 from realm.student.generate import Generation
+from realm.student.load import load
 from realm.student.prompts import Prompt, judged
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import verify_once
@@ -28,14 +30,14 @@ class Answered:
     read: Completion
     verdict: Verdict
 
-    def cot(self, sample: int) -> CoT:
-        """It as a CoT of the student, number `sample` of its question."""
+    def cot(self, sample: int, author: str = TEACHER) -> CoT:
+        """It as a CoT of its author, number `sample` of its question."""
         return CoT(
             self.prompt.question.id,
             self.read.think,
             self.read.answer or "",
             label_of(self.verdict),
-            TEACHER,
+            author,
             sample=sample,
             prompt_tokens=len(self.prompt.ids),
             completion_tokens=self.written.tokens,
@@ -52,6 +54,7 @@ def answers(
     seed: int = 0,
 ) -> list[Answered]:
     """`samples` completions of each prompt, those of one behind each other; temperature None is greedy."""
+    pool = given.verifier  # where there is none yet, nothing is sampled
     rows = voice.write(
         [prompt.ids for prompt in prompts], length=given.room, samples=samples, temperature=temperature, seed=seed
     )
@@ -61,7 +64,26 @@ def answers(
         for one in row
     ]
     claims = [(read.answer, prompt.question.answer, prompt.question.question) for prompt, _, read in found]
-    return [Answered(*item, verdict) for item, verdict in zip(found, verify_once(given.verifier, claims), strict=True)]
+    return [Answered(*item, verdict) for item, verdict in zip(found, verify_once(pool, claims), strict=True)]
+
+
+def another(model: str, given: Given, key: str) -> Voice:
+    """The voice of another model, a directory or a run's `model` folder, that reads the student's own tokens.
+
+    Args:
+        key: where it is named in the configuration, for messages.
+
+    Raises:
+        ConfigError: it reads other tokens.
+        ModelError: as of `realm.student.load.load`.
+    """
+    found, tokenizer = load(model, given.config.model.dtype)
+    if tokenizer.get_vocab() != given.tokenizer.get_vocab():
+        raise ConfigError(
+            f"{key}: {model} reads other tokens than the student, so that neither can read what the other writes or "
+            "expects; name a model with the student's own tokenizer, such as a larger one of its family."
+        )
+    return Voice(found, given.tokenizer, batch_size=given.config.evaluation.batch_size, spent=given.spent)
 
 
 #: Tokens that an answer may have beyond those of the longest gold.

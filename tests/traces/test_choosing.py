@@ -14,6 +14,7 @@ from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.traces.base import Given, Trace, Voice
 from realm.traces.examples import alone, examples
+from realm.traces.pipeline import bound
 from realm.traces.steps.length import length
 from realm.traces.steps.mix import mix
 from realm.traces.steps.pattern import pattern
@@ -80,8 +81,8 @@ def test_questions_with_one_sort_alone_count_and_stay() -> None:
 
 def test_what_cannot_be_mixed_is_refused() -> None:
     have, traces = given(questions(2))[0], [trace(q, "x") for q in questions(2)]
-    with pytest.raises(ConfigError, match="expected a share from 0 to 1"):
-        list(mix(traces, have, share=1.5))
+    with pytest.raises(ConfigError, match=r"training.sft.traces: mix: share: .* less than or equal to 1"):
+        bound("steps", {"mix": {"share": 1.5}})
     with pytest.raises(ConfigError, match=r"expected a teacher of these CoTs \(big\), found 'other'"):
         list(mix(traces, have, by="teacher", large="other"))
 
@@ -177,3 +178,23 @@ def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> 
     assert list(perplexity(traces, have, most=edge)) == [t for t, p in zip(traces, own, strict=True) if p <= edge]
     assert have.spent.tokens == sum(len(row.prompt) + len(row.completion) for row in alone(traces, have))
     assert not list(perplexity(traces, have, most=1.0))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"student": {"samples": 0}},
+        {"student": {"temperature": 0}},
+        {"student": {"which": "before"}},
+        {"adapt": {"samples": 0}},
+        {"prune": {"least": -1}},
+        {"per_question": {"most": 0}},
+        {"repetition": {"words": 0}},
+        {"length": {"least": -1}},
+        {"perplexity": {"most": 0}},
+        {"mix": {"by": "length"}},
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_starts(entry: dict[str, dict[str, object]]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.sft\.traces: "):
+        bound("steps", entry)

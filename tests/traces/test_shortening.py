@@ -80,7 +80,7 @@ def test_a_cot_that_leaves_no_room_for_the_answer_stays() -> None:
 def test_who_needs_no_thinking_is_taught_none() -> None:
     source = random.Random(11)
     asked = [Question(f"q{n}", f"question number {n}", str(n * 7 % 10)) for n in range(50)]
-    able = {question.question: source.randrange(6) for question in asked}
+    able = {question.question: source.randrange(6) for question in asked} | {asked[0].question: 5}
     gold = {question.question: question.answer for question in asked}
 
     def says(prompt: str, sample: int) -> str:

@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pydantic import PositiveFloat, PositiveInt
+
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question
 from realm.traces.sampling import brings_home
 
 
 def adapt(
-    traces: Sequence[Trace], given: Given, *, samples: int = 4, right: int = 3, temperature: float = 1.0
+    traces: Sequence[Trace],
+    given: Given,
+    *,
+    samples: PositiveInt = 4,
+    right: PositiveInt = 3,
+    temperature: PositiveFloat = 1.0,
 ) -> Iterable[Trace]:
     voice, source = given.student("now"), given.rng("adapt")
     brief = {

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import NonNegativeInt
+
 from realm.traces.base import Given, Trace
 from realm.traces.examples import lengths
 
 
-def length(traces: Sequence[Trace], given: Given, *, least: int = 0, most: int = 0) -> Iterable[Trace]:
+def length(
+    traces: Sequence[Trace], given: Given, *, least: NonNegativeInt = 0, most: NonNegativeInt = 0
+) -> Iterable[Trace]:
     for trace, tokens in zip(traces, lengths(traces, given), strict=True):
         if least <= tokens <= (most or tokens):
             yield trace

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from realm.errors import ConfigError
+from realm.sections import Probability
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question, lengths
 
@@ -24,13 +25,11 @@ def mix(
     traces: Sequence[Trace],
     given: Given,
     *,
-    share: float = 0.2,
+    share: Probability = 0.2,
     by: Literal["tokens", "teacher"] = "tokens",
     large: str = "",
 ) -> Iterable[Trace]:
     teachers = sorted({trace.cot.teacher for trace in traces})
-    if not 0 <= share <= 1:
-        raise ConfigError(f"mix: share: expected a share from 0 to 1, found {share:g}.")
     if by == "teacher" and traces and large not in teachers:
         raise ConfigError(f"mix: large: expected a teacher of these CoTs ({', '.join(teachers)}), found {large!r}.")
     tokens = dict(zip(map(id, traces), lengths(traces, given), strict=True)) if by == "tokens" else {}

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
+from pydantic import PositiveFloat
 
 from realm.traces.base import Given, Trace
 from realm.traces.examples import alone
 
 
 def perplexity(
-    traces: Sequence[Trace], given: Given, *, most: float = 10.0, which: Literal["now", "base"] = "now"
+    traces: Sequence[Trace], given: Given, *, most: PositiveFloat = 10.0, which: Literal["now", "base"] = "now"
 ) -> Iterable[Trace]:
     voice, rows = given.student(which), alone(traces, given)
     scored = voice.scores([(row.prompt, row.completion) for row in rows])

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pydantic import NonNegativeInt
+
 from realm.analysis.steps import LINES, split_steps
 from realm.traces.base import Given, Trace
 from realm.traces.sampling import brings_home
 
 
-def prune(traces: Sequence[Trace], given: Given, *, least: int = 1) -> Iterable[Trace]:
+def prune(traces: Sequence[Trace], given: Given, *, least: NonNegativeInt = 1) -> Iterable[Trace]:
     voice = given.student("now")
     steps = [split_steps(trace.cot.text) if trace.cot.label == 1 else [] for trace in traces]
     low, high = [min(least, len(found)) for found in steps], [len(found) for found in steps]

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import PositiveInt
+
+from realm.sections import Probability
 from realm.traces.base import Given, Trace
 
 
-def repetition(traces: Sequence[Trace], given: Given, *, words: int = 4, most: float = 0.2) -> Iterable[Trace]:
+def repetition(
+    traces: Sequence[Trace], given: Given, *, words: PositiveInt = 4, most: Probability = 0.2
+) -> Iterable[Trace]:
     return [trace for trace in traces if repeated(trace.cot.text, words) <= most]
 
 
