@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
@@ -11,12 +12,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from realm.analysis.answers import verifier_of
@@ -29,7 +33,7 @@ from realm.commands.training import train
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import contents
-from realm.plugins import _NAMED, POINTS, _entry, _import, find, named, take, trust
+from realm.plugins import _NAMED, POINTS, _entry, _import, check, files, find, named, take, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
@@ -40,6 +44,7 @@ from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given
 from realm.traces.pipeline import bound
 from realm.training.feedback import make_feedback
+from tests.method import hostile
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE, PACKAGED = ROOT / "examples" / "plugin", ROOT / "realm" / "desk" / "base"
@@ -148,6 +153,44 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
         verifier("exakt")
 
 
+@given(st.sampled_from([*POINTS]), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.none()), st.just(sys)))
+def test_what_is_no_function_is_refused(point: str, thing: object) -> None:
+    sys.modules["others_thing"] = types.ModuleType("others_thing")
+    sys.modules["others_thing"].thing = thing  # type: ignore[attr-defined]
+    try:
+        _import.cache_clear()
+        trust("others_thing:thing")
+        expected = "Recipe" if point == "recipes" else "a function"
+        with pytest.raises(ValueError, match=f"^others_thing:thing is {type(thing).__name__}, expected {expected}$"):
+            find(point, "others_thing:thing")
+    finally:
+        del sys.modules["others_thing"]
+        _import.cache_clear()
+
+
+@given(st.sampled_from([*POINTS]), st.data())
+def test_a_slip_of_the_pen_is_told_with_the_name_that_is_near(point: str, data: st.DataObject) -> None:
+    names = [name for name in POINTS[point].table if len(name) > 4] or [*POINTS[point].table]
+    name = data.draw(st.sampled_from(names))
+    place = data.draw(st.integers(0, len(name) - 1))
+    slip = name[:place] + data.draw(st.sampled_from(["", "x", name[place] * 2])) + name[place + 1 :]
+    if slip not in POINTS[point].table:
+        near = difflib.get_close_matches(slip, [*POINTS[point].table], 1, 0.5)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        told = re.escape(f"expected {', '.join(POINTS[point].table)} or a package.module:attribute{hint}")
+        with pytest.raises(ValueError, match=f"^{told}$"):
+            check(point, slip)
+
+
+@given(st.sampled_from([*POINTS]), st.one_of(st.text(), hostile.text, st.text().map(lambda text: f"{text}:{text}")))
+def test_any_text_is_a_name_or_refused_in_one_line(point: str, name: str) -> None:
+    if name not in POINTS[point].table:
+        with pytest.raises(ConfigError) as caught:
+            take(point, name)
+        assert len(str(caught.value).splitlines()) == 1
+        assert not files(point, name)
+
+
 def test_a_schedule_of_another_package(package: Path) -> None:
     config = load_config(None, ["fade.schedule=others_recipes:late", "fade.p_start=0.75"])
     made = make_selection(config).schedule
@@ -247,6 +290,19 @@ def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Pat
         point = next(name for name, point in POINTS.items() if point.key.split(".")[-1] == key.split(".")[-1])
         take(point, "others_evil:thing")
     assert (package / "imported").exists(), "it would have told"
+
+
+@pytest.mark.parametrize("key", sorted(NEEDED["train"] | {CLERK}))
+def test_a_command_that_is_given_no_function_says_so_in_one_line(
+    package: Path, tmp_path: Path, found: Path, key: str
+) -> None:
+    value = "[bank, others_recipes:NUMBER]" if key.endswith("traces") else "others_recipes:NUMBER"
+    command = ["collect", "--dry-run"] if key == CLERK else ["train"]
+    said = CliRunner().invoke(
+        app, [*command, str(found / "config.yaml"), "--out", str(tmp_path / "new"), "--set", f"{key}={value}"]
+    )
+    (line,) = (line for line in said.stderr.splitlines() if not line.startswith("INFO"))
+    assert said.exit_code == 2 and f"{key}: others_recipes:NUMBER is int, expected " in line, line
 
 
 def test_what_commands_do_not_need_may_be_anybodys(package: Path, tmp_path: Path, found: Path) -> None:
