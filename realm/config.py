@@ -144,8 +144,16 @@ class Config(Section):
 
 def needs_bank(config: Config, stage: Stage) -> bool:
     """Whether a stage shows or teaches CoTs of the bank."""
+    if stage.kind == "pairs":
+        return reads_bank([of_stage(config, stage).training.pairs.miner])
     steps = stage.traces or (config.training.sft.traces if stage.kind == "sft" else ())
     return bool(stage.k) or reads_bank(steps)
+
+
+def of_stage(config: Config, stage: Stage) -> Config:
+    """The configuration with what a stage sets otherwise."""
+    changes = {f"training.{stage.kind}.{key}": value for key, value in stage.settings.items()}
+    return config.changed(changes) if changes else config
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

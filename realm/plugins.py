@@ -64,6 +64,7 @@ POINTS = {
     "recipes": Point("training.recipe", "realm.recipes:RECIPES", "realm.recipes.stage:Recipe"),
     "steps": Point("training.sft.traces", "realm.traces.steps"),
     "weighs": Point("training.sft.weigh", "realm.traces.weighs"),
+    "miners": Point("training.pairs.miner", "realm.traces.miners"),
     "stages": Point("", "realm.training.stages:KINDS"),
 }
 
@@ -146,16 +147,15 @@ def entry(value: Any) -> tuple[str, dict[str, Any]]:
 
 
 def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(key, point, name) of all that a whole configuration, as nested mappings, names."""
+    """(key, point, name) of all that a configuration, as nested mappings, names."""
     for point, (key, *_) in POINTS.items():
-        if not key:
-            continue
         places = {"": config}
         for part in key.split("."):
             places = {
                 f"{at}.{one}".lstrip("."): held[one]
                 for at, held in places.items()
-                for one in (held if part == "NAME" else [part])
+                for one in held
+                if part in ("NAME", one)
             }
         for at, held in places.items():
             for one in held if isinstance(held, list) else [held] if held else []:

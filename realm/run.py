@@ -44,7 +44,8 @@ FREE_ON_RESUME = (
     "training.sample_every", "training.sample_groups", "training.eval_every", "training.eval_questions",
     # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo, whose mean is
     # that of a micro-batch).
-    "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.rl.gradient_checkpointing",
+    "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.pairs.micro_batch_size",
+    "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
 #: What is deleted first and, in this order, last: weights, and what says that there is a run.

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.rows.base import Place, Row
+from realm.rows.base import STAGES, Place, Row
 from realm.rows.run import LaterError
 from realm.rows.training import PairsStep, RlStep, SftStep, Step
 
@@ -112,7 +112,6 @@ def _wrong(error: ValidationError) -> str | None:
     found = error.errors(include_url=False, include_input=False)[0]
     if found["type"] == "json_invalid" or (not found["loc"] and "discriminator" not in found.get("ctx", {})):
         return None
-    where = (
-        ".".join(str(part) for part in found["loc"][found["loc"][:1] in (("sft",), ("pairs",), ("rl",)) :]) or "stage"
-    )
+    loc = found["loc"][found["loc"][:1] in [(stage,) for stage in STAGES] :]
+    where = ".".join(map(str, loc)) or "stage"
     return printable(f"{where}: {found['msg'][0].lower()}{found['msg'][1:]}", 200)

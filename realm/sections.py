@@ -509,7 +509,11 @@ class LoRASettings(Section):
 class PairsSettings(Section):
     """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
 
-    miner: Any = Field("bank", description="What finds the pairs.")
+    miner: Annotated[Any, plugin("miners")] = Field(
+        "bank",
+        description="What finds the pairs: a name, or a name with its options, as {rollout: {samples: 4}} (see "
+        f"realm/traces/miners): {', '.join(POINTS['miners'].table)}; or package.module:attribute.",
+    )
     loss: Literal["dpo", "kto", "orpo"] = Field(
         "dpo",
         description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "

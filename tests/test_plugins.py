@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,16 @@ import yaml
 from typer.testing import CliRunner
 
 from realm.analysis.answers import verifier_of
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.cli.app import app
 from realm.commands.collecting import collect
 from realm.commands.reporting import report
 from realm.commands.training import train
-from realm.config import dump_config, load_config
+from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import contents
-from realm.plugins import _NAMED, _entry, _import, find, trust
+from realm.plugins import _NAMED, POINTS, _entry, _import, find, take, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
@@ -34,11 +35,10 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
-from realm.teacher.guidance import Guidance
-from realm.teacher.registry import make_sources
 from realm.training.feedback import make_feedback
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "plugin"
+ROOT = Path(__file__).parent.parent
+EXAMPLE, PACKAGED = ROOT / "examples" / "plugin", ROOT / "realm" / "desk" / "base"
 MODULE = """
 from realm.recipes.stage import Recipe, Stage
 
@@ -90,7 +90,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    sys.modules.pop("others_recipes", None)
+    for module in ("others_recipes", "others_evil", "realm_clock"):
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("name", ["mine", "others_recipes:MINE"])
@@ -174,34 +175,85 @@ from pathlib import Path
 """
 
 
-@pytest.mark.parametrize(
-    "key", ["training.recipe", "routes.selection", "task.verifier", "task.name", "teachers.scripted-clerk.kind"]
-)
-def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Path, key: str) -> None:
+CLERK = "teachers.scripted-clerk.kind"
+#: The keys at which a plug-in may be named.
+KEYS = {point.key.replace("NAME", "scripted-clerk") for point in POINTS.values()} & {CLERK, *field_names()}
+#: The keys that commands need: every one those of the task, but the two that only read what is there.
+TASK = {"task.name", "task.verifier", "training.recipe"}
+NEEDED = {
+    "train": KEYS - {CLERK, "training.pairs.miner"},  # no stage of this recipe learns from pairs
+    "collect": {*TASK, CLERK},
+    "evaluate": {*TASK, "routes.selection"},
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped, with a model, and a bank beside it."""
+    folder = tmp_path_factory.mktemp("found")
+    rows = [{"question": f"{number}?", "answer": "yes"} for number in range(40)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        **{"run.dir": folder, "task.name": "jsonl", "task.path": folder / "rows.jsonl", "task.max_test": 2},
+        **{"bank.path": folder / "bank", "routes.k": 1, "evaluation.bootstrap": 100},
+        **{"training.rl.max_completion_length": 16, "training.rl.steps": 1, "training.sft.steps": 1},
+    }
+    config = load_config(None, [f"{key}={value}" for key, value in settings.items()])
+    task, bank = load_task(config), Bank()
+    bank.append([CoT(one.id, "Yes.", "yes", 1) for split in task.splits() for one in task.rows(split)])
+    bank.save(folder / "bank")
+    shutil.copytree(PACKAGED, folder / "run" / "model")
+    (folder / "run" / "config.yaml").write_text(dump_config(config))
+    (folder / "run" / "meta.json").write_text('{"name": "run", "status": "interrupted"}')
+    (folder / "run" / "metrics.jsonl").write_text("")
+    return folder / "run"
+
+
+def naming(found: Path, folder: Path, keys: Iterable[str]) -> Path:
+    """A copy of the run that names a module which leaves a trace where it is imported."""
+    shutil.copytree(found, folder)
+    text = yaml.safe_load((folder / "config.yaml").read_text())
+    for key in keys:
+        *section, last = key.split(".")
+        held = functools.reduce(dict.__getitem__, section, text)
+        held[last] = ["bank", {"others_evil:thing": {"n": 1}}] if isinstance(held[last], list) else "others_evil:thing"
+    (folder / "config.yaml").write_text(yaml.safe_dump(text))
+    return folder
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
+def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Path, found: Path, key: str) -> None:
     (package / "others_evil.py").write_text(EVIL)
-    run = tmp_path / "run"
-    run.mkdir()
-    config = load_config(None, ["task.name=jsonl", f"task.path={tmp_path / 'rows.jsonl'}"])
-    rows = [{"question": f"{number}?", "answer": "yes"} for number in range(400)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    text = yaml.safe_load(dump_config(config))
-    *section, last = key.split(".")
-    functools.reduce(dict.__getitem__, section, text)[last] = "others_evil:thing"
-    (run / "config.yaml").write_text(yaml.safe_dump(text))
-    (run / "meta.json").write_text('{"name": "run", "status": "done"}')
-    (run / "metrics.jsonl").write_text("")
-    for command in (["report", run], ["doctor", run]):
-        CliRunner().invoke(app, list(map(str, command)))
-    said = CliRunner().invoke(app, ["collect", str(run), "--out", str(tmp_path / "bank"), "--dry-run"])
-    if key != "routes.selection":  # a collection draws no routes
-        assert said.exit_code == 2 and key in said.stderr and "if you trust it, name it yourself" in said.stderr
-    with pytest.raises(ConfigError, match=f"{key}: others_evil:thing is no installed plug-in"):
-        (run / "meta.json").unlink()
-        made = load_config(run)
-        make_selection(made)
-        make_sources(made, load_task(made), Guidance((), made.guidance))
+    run, other = naming(found, tmp_path / "run", [key]), str(tmp_path / "other")
+    told = f"error: {key}: others_evil:thing is no installed plug-in, and what only the files of a run or a bank name"
+    for command, more in {
+        "train": ["--resume", "--out", str(run)],
+        "collect": ["--dry-run", "--out", other],
+        "evaluate": ["--out", other],
+    }.items():
+        if key in NEEDED[command]:
+            said = CliRunner().invoke(app, [command, str(run), *more])
+            (line,) = (line for line in said.stderr.splitlines() if line.startswith("error"))
+            assert said.exit_code == 2 and line.replace(f"{run}/config.yaml: ", "").startswith(told), line
+            assert "if you trust it, name it yourself (--set" in line
     assert not (package / "imported").exists()
-    assert "cannot be read" not in (run / "report.html").read_text()
+    trust("others_evil:thing")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        point = next(name for name, point in POINTS.items() if point.key.split(".")[-1] == key.split(".")[-1])
+        take(point, "others_evil:thing")
+    assert (package / "imported").exists(), "it would have told"
+
+
+def test_what_commands_do_not_need_may_be_anybodys(package: Path, tmp_path: Path, found: Path) -> None:
+    (package / "others_evil.py").write_text(EVIL)
+    whole, asked = naming(found, tmp_path / "whole", KEYS), naming(found, tmp_path / "asked", KEYS - TASK)
+    run = naming(found, tmp_path / "run", KEYS - NEEDED["evaluate"])
+    evaluated = ["evaluate", run, "--out", tmp_path / "out"]
+    for command in (["report", whole], ["doctor", whole], ["ask", asked, "1?"], ["compare", run, run], evaluated):
+        said = CliRunner().invoke(app, list(map(str, command)))
+        assert said.exit_code == 0, (command, said.output)
+    assert not (package / "imported").exists()
+    assert "cannot be read" not in (whole / "report.html").read_text()
 
 
 def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
@@ -253,7 +305,8 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
                 "task.max_test=4",
                 "evaluation.bootstrap=100",
             ),
-            *("training.sft.steps=1", "training.rl.steps=2", "training.eval_questions=0"),
+            *("training.sft.steps=1", "training.rl.steps=2", "training.eval_questions=0", "task.max_train=8"),
+            *(f"training.{key}_size=4" for key in ("sft.batch", "sft.micro_batch", "rl.batch", "rl.micro_batch")),
         ],
     )
     collect(config, out=clock / "clock" / "bank")
@@ -262,10 +315,6 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     trained = train(config)
     assert trained is not None and {row.n for row in trained.evaluations} == {4}
     told = {record.getMessage().partition(":")[0] for record in caplog.records if record.name == "realm.plugins"}
-    assert told == {
-        "realm.verifiers clock",
-        "realm.teachers clockmaker",
-        "realm.selections shortest",
-        "realm.recipes brief",
-    }
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from realm.config import Config
+from realm.config import Config, of_stage
 from realm.plugins import entry, files, named
 from realm.recipes import plan
 from realm.sections import PACKAGED_BASE
@@ -36,8 +36,9 @@ def contents(config: Config) -> dict[str, str]:
     that name them."""
     model = config.model.path
     plugins: dict[str, list[Path]] = {}
-    for key, point, name in named(config.model_dump()):
-        plugins.setdefault(key, []).extend(files(point, name))
+    for one in (config, *(of_stage(config, stage) for stage in plan(config) if stage.settings)):
+        for key, point, name in named(one.model_dump()):
+            plugins.setdefault(key, []).extend(files(point, name))
     for stage in plan(config):
         for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
             plugins.setdefault("training.recipe", []).extend(files(point, name))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
 
@@ -23,8 +23,10 @@ from realm.files import write_atomic, writing
 from realm.plugins import POINTS, entry, take
 from realm.processes import main_process
 from realm.tasks.base import Question
-from realm.traces.base import Given, LaterError, Span, Spent, Trace
+from realm.traces.base import Given, LaterError, Pair, Span, Spent, Trace
 from realm.traces.examples import fitting
+
+T = TypeVar("T")
 
 
 def bound(point: str, value: Any) -> Callable[..., Any]:
@@ -83,18 +85,44 @@ def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
 
     Raises: as `run_steps`, but for `LaterError`.
     """
+    return _once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
+
+
+def run_miner(entry: Any, given: Given) -> list[Pair]:
+    """What a miner finds.
+
+    Raises:
+        ConfigError: see `bound`.
+        LaterError: it needs what is there only when the stage begins.
+    """
+    return list(bound("miners", entry)(given))
+
+
+def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
+    """`run_miner` as a stage begins, kept as `made` keeps traces."""
+    return _once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
+
+
+def _once(
+    make: Callable[[Given], list[T]],
+    given: Given,
+    kept: Path,
+    what: str,
+    row: Callable[[T], dict[str, Any]],
+    read: Callable[[dict[str, Any]], T],
+) -> list[T]:
     try:
-        return run_steps(entries, replace(given, students=Given.students, pool=None, place=None))
+        return make(replace(given, students=Given.students, pool=None, place=None))
     except LaterError:
         pass
     if main_process() and not kept.is_file():
-        traces = run_steps(entries, given)
+        found = make(given)
         with writing(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps({"spent": asdict(given.spent), "traces": [*map(_row, traces)]}) + "\n")
+        write_atomic(kept, json.dumps({"spent": asdict(given.spent), what: [*map(row, found)]}) + "\n")
     while not kept.is_file():  # a teacher may take longer than any process waits at a barrier (half an hour)
         time.sleep(1)
-    return [_trace(row) for row in json.loads(kept.read_text(encoding="utf-8"))["traces"]]
+    return [read(one) for one in json.loads(kept.read_text(encoding="utf-8"))[what]]
 
 
 def spent_in(folder: Path) -> Spent:
@@ -111,6 +139,19 @@ def _row(trace: Trace) -> dict[str, Any]:
 
 
 def _trace(row: dict[str, Any]) -> Trace:
-    question = {**row["question"], "tags": tuple(row["question"]["tags"])}
     spans = tuple(Span(**span) for span in row["spans"])
-    return Trace(**{**row, "question": Question(**question), "cot": from_record(row["cot"]), "spans": spans})
+    return Trace(**{**row, "question": _question(row), "cot": from_record(row["cot"]), "spans": spans})
+
+
+def _question(row: dict[str, Any]) -> Question:
+    return Question(**{**row["question"], "tags": tuple(row["question"]["tags"])})
+
+
+def _pair_row(pair: Pair) -> dict[str, Any]:
+    sides = {"chosen": pair.chosen, "rejected": pair.rejected}
+    return {"question": asdict(pair.question), **{name: cot and to_record(cot) for name, cot in sides.items()}}
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    chosen, rejected = (cot and from_record(cot) for cot in (row["chosen"], row["rejected"]))
+    return Pair(_question(row), chosen, rejected)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from realm.bank.cot import CoT
+from realm.bank.labelling import label_of
 from realm.errors import ConfigError
 from realm.method.completion import Completion, parse
 from realm.student.generate import Generation
@@ -15,6 +17,9 @@ from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace, Voice
 from realm.traces.examples import asked, opening, token_ids
 
+#: Whose CoTs those of a student are.
+TEACHER = "student"
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -24,6 +29,19 @@ class Answered:
     written: Generation
     read: Completion
     verdict: Verdict
+
+    def cot(self, sample: int, author: str = TEACHER) -> CoT:
+        """It as a CoT of its author, number `sample` of its question."""
+        return CoT(
+            self.prompt.question.id,
+            self.read.think,
+            self.read.answer or "",
+            label_of(self.verdict),
+            author,
+            sample=sample,
+            prompt_tokens=len(self.prompt.ids),
+            completion_tokens=self.written.tokens,
+        )
 
 
 def answers(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, cast
@@ -34,14 +34,17 @@ from realm.bank.cot import CoT
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.method.seeds import derive, question_order, rng
-from realm.traces.base import Given, Pair, Trace
+from realm.recipes.stage import Stage
+from realm.traces.base import Given, LaterError, Pair, Trace
 from realm.traces.examples import completion, fitting, token_ids
 from realm.traces.pairs import common
+from realm.traces.pipeline import mined, run_miner
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.group import sharded
 from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.stages import Job
 
 with warnings.catch_warnings():  # that trl.experimental is experimental; the seams have tests
     warnings.simplefilter("ignore")
@@ -136,7 +139,7 @@ class Rows:
     tokens: list[int]
 
 
-def make_rows(pairs: Iterable[Pair], given: Given) -> Rows:
+def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
     """The rows of a stage in the order of training: a function of the pairs, the renderer's seed and the round.
 
     Questions take turns, and each time one of the question's pairs is drawn by lot. KTO learns from CoTs by themselves:
@@ -153,7 +156,7 @@ def make_rows(pairs: Iterable[Pair], given: Given) -> Rows:
             f"training.rl.max_completion_length = {given.room} tokens each. A question needs both: collect more CoTs "
             "(bank.samples), take another miner (docs/howto/pairs.md), or raise that length."
         )
-    count = settings.steps * settings.batch_size
+    count = steps * settings.batch_size
     drawn = []
     for number, lane in enumerate(lanes):
         order = question_order(list(lane), count, derive(seed, "pairs", given.round, number))
@@ -163,8 +166,8 @@ def make_rows(pairs: Iterable[Pair], given: Given) -> Rows:
     numbers = {key: number for number, key in enumerate(used)}
     read = 0 if settings.loss == "orpo" else sum(map(_length, used.values()))
     width = settings.batch_size * len(lanes)
-    steps = [sum(map(_length, places[start : start + width])) for start in range(0, len(places), width)]
-    return Rows(list(used.values()), [numbers[id(row)] for row in places], [*accumulate(steps, initial=read)])
+    lengths = [sum(map(_length, places[start : start + width])) for start in range(0, len(places), width)]
+    return Rows(list(used.values()), [numbers[id(row)] for row in places], [*accumulate(lengths, initial=read)])
 
 
 def _lanes(pairs: Iterable[Pair], given: Given) -> list[dict[str, list[dict[str, Any]]]]:
@@ -221,7 +224,7 @@ def _length(row: dict[str, Any]) -> int:
     return sum(len(row["prompt_ids"]) + len(ids) for ids in sides)
 
 
-def pairs_settings(config: Config, *, output: str, seed: int) -> Any:
+def pairs_settings(config: Config, *, output: str, seed: int, steps: int) -> Any:
     """TRL's settings of the configured loss: one pass over the rows in their order, linear decay of the rate.
 
     Raises:
@@ -239,7 +242,7 @@ def pairs_settings(config: Config, *, output: str, seed: int) -> Any:
         "orpo": {"max_length": 2**31},  # nothing is cut here; None would be 512
     }
     return _LOSSES[pairs.loss][0](
-        **common_arguments(config, output=output, seed=seed, steps=pairs.steps),
+        **common_arguments(config, output=output, seed=seed, steps=steps),
         per_device_train_batch_size=pairs.micro_batch_size * (2 if pairs.loss == "kto" else 1),
         gradient_accumulation_steps=accumulation(pairs.batch_size, pairs.micro_batch_size, "training.pairs"),
         learning_rate=pairs.learning_rate,
@@ -252,6 +255,31 @@ def pairs_settings(config: Config, *, output: str, seed: int) -> Any:
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
         **own[pairs.loss],
+    )
+
+
+def check_pairs(given: Given, stage: Stage) -> None:
+    """Find out while a run is prepared whether a stage can begin.
+
+    Raises: as `pairs_settings`; and as `make_rows`, where pairs are a function of the bank.
+    """
+    pairs_settings(given.config, output=os.devnull, seed=0, steps=stage.steps)
+    with suppress(LaterError):  # what the student writes is known when the stage begins
+        make_rows(run_miner(given.config.training.pairs.miner, given), given, stage.steps)
+
+
+def make_pairs(job: Job) -> PairsTrainer:
+    """The trainer of a stage of pairs."""
+    pairs = mined(job.config.training.pairs.miner, job.given, job.kept)
+    rows = make_rows(pairs, job.given, job.stage.steps)
+    return make_pairs_trainer(
+        job.config,
+        model=job.model,
+        tokenizer=job.tokenizer,
+        rows=rows,
+        output=job.output,
+        seed=job.renderer.seed,
+        callbacks=[job.record(tokens=lambda step: rows.tokens[step])],
     )
 
 
@@ -275,7 +303,7 @@ def make_pairs_trainer(
     with _no_bars():
         trainer: PairsTrainer = kind(
             model=model,
-            args=pairs_settings(config, output=output, seed=seed),
+            args=pairs_settings(config, output=output, seed=seed, steps=len(rows.tokens) - 1),
             data_collator=collator(pad_token_id=pad),
             train_dataset=Dataset.from_list(rows.rows),
             processing_class=tokenizer,

@@ -19,10 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from realm.bank.store import Bank
-from realm.config import Config, needs_bank
+from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.once import Once
+from realm.plugins import take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.student.load import context_length, load, prompt_limit
@@ -40,6 +41,7 @@ from realm.training.fit import refuse_what_cannot_fit
 from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
+from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
 from realm.training.stages import find_kind
 from realm.training.trial import try_out
@@ -125,6 +127,8 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     rl = any(stage.kind == "rl" for stage in stages)
+    if rl:
+        take("rules", config.reward.rule)
     try_out(model, config.model.path, rl=rl)
     with hushed():
         with_adapters(_without_weights(model), config)
@@ -144,6 +148,9 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
             taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
+    for stage in stages:
+        if stage.kind == "pairs":
+            check_pairs(Given(of_stage(config, stage), task, bank, renderers[stage], round=stage.round), stage)
     return Prepared(
         config,
         task,

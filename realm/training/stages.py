@@ -23,7 +23,11 @@ from realm.traces.examples import Example
 from realm.training.recorder import Recorder
 
 #: Those of this package: where the function is.
-KINDS = {"sft": "realm.training.sft:make_sft", "rl": "realm.training.grpo:make_rl"}
+KINDS = {
+    "sft": "realm.training.sft:make_sft",
+    "pairs": "realm.training.pairs:make_pairs",
+    "rl": "realm.training.grpo:make_rl",
+}
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
         config.training.lora.r = lora
         model, tokenizer = load(config.model.path)
         torch.manual_seed(0)
-        rows = make_rows(all_pairs(task, bank) if pairs is None else pairs, given_of(config, task, bank, tokenizer))
+        found = all_pairs(task, bank) if pairs is None else pairs
+        rows = make_rows(found, given_of(config, task, bank, tokenizer), config.training.pairs.steps)
         output = str(tmp_path / "out")
         return make_pairs_trainer(
             config, model=model, tokenizer=tokenizer, rows=rows, output=output, seed=3, callbacks=[]
@@ -68,7 +69,8 @@ def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
 
 
 def rows_of(config: Config, task: TinyTask, bank: Bank, pairs: list[Pair] | None = None, round_: int = 0) -> Rows:
-    return make_rows(all_pairs(task, bank) if pairs is None else pairs, given_of(config, task, bank, round_=round_))
+    pairs = all_pairs(task, bank) if pairs is None else pairs
+    return make_rows(pairs, given_of(config, task, bank, round_=round_), config.training.pairs.steps)
 
 
 # The seams -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,27 @@ import torch
 from trl import SFTTrainer
 
 from benchmarks import tiny_families
-from realm.student.load import load
+from realm.errors import ConfigError
+from realm.student.load import load, load_tokenizer
 from realm.student.log_probs import log_probs
-from realm.traces.base import Soft, Target, Tokenized, Trace
+from realm.student.renderer import Renderer
+from realm.traces.base import Given, Soft, Target, Tokenized, Trace
+from realm.traces.weighs.mentor import mentor
 from realm.training.sft import ColdStartTrainer, make_sft_trainer
 from realm.training.weighted import training_rows
-from tests.tiny import WORDS, TinyTask, tiny_bank, tiny_config, weights
+from tests.tiny import (
+    CONTEXT,
+    WORDS,
+    Killed,
+    TinyTask,
+    assert_same,
+    figures,
+    go,
+    killed_at,
+    tiny_bank,
+    tiny_config,
+    weights,
+)
 
 LENGTHS = (5, 9, 7, 3, 8, 6, 4, 9)
 
@@ -226,3 +242,50 @@ def test_seam_of_the_loss_in_transformers() -> None:
     assert list(inspect.signature(SFTTrainer.compute_loss).parameters)[1:] == [
         "model", "inputs", "return_outputs", "num_items_in_batch",
     ]  # fmt: skip
+
+
+def test_a_mentor_that_is_the_student_moves_nothing(student: Path, tmp_path: Path) -> None:
+    """And of which nothing is wanted, it is SFT; what reads other tokens is refused."""
+    config = tiny_config(tmp_path, student, recipe="sft")
+    task = TinyTask()
+    given = Given(config, task, None, Renderer(config, task, None, load_tokenizer(student), CONTEXT, k=0))
+    rows = taught()
+    loss, norm = one_step(student, tmp_path, list(mentor(rows, given, model=str(student), share=1.0, top=4)))
+    assert loss > 0.01 and norm < 1e-4
+    hard = one_step(student, tmp_path, [[1.0] * length for length in LENGTHS])
+    found = list(mentor(rows, given, model=str(student), share=0.0, top=4))
+    assert one_step(student, tmp_path, found) == pytest.approx(hard, rel=1e-4)
+    assert all(
+        {token} <= set(ids) and 4 <= len(ids) <= 5
+        for row, one in zip(rows, found, strict=True)
+        for token, ids in zip(row.completion, one.ids, strict=True)
+    )
+    with pytest.raises(ConfigError, match="reads other tokens than the student"):
+        list(mentor(rows, given, model="desk-base"))
+
+
+@pytest.mark.parametrize("weigh", ["light_reasoner", "critical"])
+def test_a_resumed_run_learns_the_same_weights(weigh: str, student: Path, tmp_path: Path) -> None:
+    """The student is asked once: a resumed one would answer otherwise."""
+    options = {"light_reasoner": {"divergence": 0.01}, "critical": {"elsewhere": 0.1}}[weigh]
+    config = tiny_config(tmp_path, student, recipe="distill", sft={"weigh": {weigh: options}}, eval_questions=0)
+    straight = go(config)
+    again = config.changed({"run.name": "again"})
+    with pytest.raises(Killed):
+        go(again, progress=killed_at("sft", 0, 3))
+    kept = tmp_path / "again" / "traces" / "sft-0-weights.json"
+    before = kept.stat().st_mtime_ns
+    resumed = go(again, resume=True)
+    assert_same(resumed.path, straight.path)
+    assert kept.stat().st_mtime_ns == before
+    plain = go(config.changed({"run.name": "plain", "training.sft.weigh": None}))
+    assert figures(plain.path, "metrics.jsonl") != figures(straight.path, "metrics.jsonl")
+    assert straight.meta.cost and plain.meta.cost
+    assert straight.meta.cost.tokens - plain.meta.cost.tokens == json.loads(kept.read_text())["spent"]["tokens"] > 0
+
+
+def test_a_weigh_that_is_none_stops_a_run_before_it_starts(student: Path, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, student, recipe="distill", sft={"weigh": {"critical": {"elsewere": 0.1}}})
+    with pytest.raises(ConfigError, match=r"training\.sft\.weigh: critical: has no option elsewere; it has elsewhere"):
+        go(config)
+    assert not (tmp_path / "run").exists()

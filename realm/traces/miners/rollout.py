@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from realm.traces.base import Given, Pair
-from realm.traces.pairs import By, answers, best, judged
+from realm.traces.examples import by_question
+from realm.traces.pairs import By, best
+from realm.traces.steps.student import student
 
 
 def rollout(
     given: Given, *, samples: int = 8, temperature: float = 1.0, most: int = 1, by: By = "length"
 ) -> Iterable[Pair]:
-    questions = list(given.renderer.questions.values())
-    written = answers(given, given.student(), questions, "student", samples=samples, temperature=temperature)
-    for question, cots in zip(questions, judged(given, questions, written), strict=True):
-        yield from best(question, cots, given, most=most, by=by)
+    for found in by_question(list(student((), given, samples=samples, temperature=temperature))).values():
+        yield from best(found[0].question, [trace.cot for trace in found], given, most=most, by=by)

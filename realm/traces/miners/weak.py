@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from realm.traces.base import Given, Pair
-from realm.traces.pairs import answers
+from realm.traces.sampling import answers
 
 
 def weak(given: Given) -> Iterable[Pair]:
-    questions = list(given.renderer.questions.values())
-    now = answers(given, given.student("now"), questions, "student")
-    base = answers(given, given.student("base"), questions, "base")
-    for question, new, old in zip(questions, now, base, strict=True):
-        if new and old and new[0].answer.strip() != old[0].answer.strip():
-            yield Pair(question, new[0], old[0])
+    prompts = [given.renderer.fit(question) for question in given.renderer.questions.values()]
+    now, base = (answers(given.student(which), prompts, given) for which in ("now", "base"))
+    for new, old in zip(now, base, strict=True):
+        if new.read.format_ok and old.read.format_ok and new.read.answer != old.read.answer:
+            yield Pair(new.prompt.question, new.cot(0), old.cot(1))

@@ -21,7 +21,6 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
 from realm.errors import DataError
 from realm.method.completion import speaks_of_routes
@@ -30,7 +29,7 @@ from realm.method.schedule import ALWAYS
 from realm.student.prompts import STEP, make_selection
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question
-from realm.traces.sampling import Answered, another, answers
+from realm.traces.sampling import TEACHER, Answered, another, answers
 
 
 def student(
@@ -49,7 +48,7 @@ def student(
     if routes and not any(map(given.routes, given.renderer.questions.values())):
         raise DataError("student: routes: it is to read routes, but the bank has none for any question; collect CoTs.")
     voice = another(model, given, "training.sft.traces: student: model") if model else given.student(which)
-    author = model or "student"
+    author = model or TEACHER
     first = sum(trace.cot.teacher == author for trace in traces)  # a second entry draws, and counts, anew
     source = given.rng("student", first)
     asked = list(given.renderer.questions.values())
@@ -61,7 +60,8 @@ def student(
         drawn = draw(shown, selection, seed=seed, question_id=question.id, step=STEP) if shown else NOTHING
         prompts.append(given.renderer.fit(question, drawn))
     found = answers(voice, prompts, given, samples=samples, temperature=temperature, seed=seed)
-    written = [_trace(one, author, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
+    numbered = [(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
+    written = [Trace(one.prompt.question, one.cot(number, author)) for one, number in numbered]
     yield from _agreed(written) if agreed else written
 
 
@@ -69,21 +69,6 @@ def _makes_sense(one: Answered) -> bool:
     read, prompt = one.read, one.prompt
     told = bool(prompt.routes) and speaks_of_routes(read.think, prompt.question.question)
     return read.format_ok and not told and label_of(one.verdict) is not None
-
-
-def _trace(one: Answered, author: str, sample: int) -> Trace:
-    question, read = one.prompt.question, one.read
-    cot = CoT(
-        question.id,
-        read.think,
-        read.answer or "",
-        label_of(one.verdict),
-        author,
-        sample=sample,
-        prompt_tokens=len(one.prompt.ids),
-        completion_tokens=one.written.tokens,
-    )
-    return Trace(question, cot)
 
 
 def _agreed(own: Sequence[Trace]) -> Iterable[Trace]:
