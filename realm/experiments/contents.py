@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from realm.config import Config, of_stage
+from realm.config import Config, load_config, of_stage
 from realm.plugins import entry, files, named
 from realm.recipes import plan
 from realm.sections import PACKAGED_BASE
@@ -42,7 +42,13 @@ def contents(config: Config) -> dict[str, str]:
     for stage in plan(config):
         for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
             plugins.setdefault("training.recipe", []).extend(files(point, name))
+    other = config.evaluation.also
+    besides = {"evaluation.also": content(other)} if other else {}
+    if other:
+        also = load_config(other, trusted=False).task
+        besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
     return {
+        **besides,
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),
         "task.test_path": content(config.task.test_path),

@@ -1,7 +1,7 @@
 """`to_program`: CoTs in prose whose sums are true, as programs that do these sums (after PaD, arXiv 2305.13888).
 
 There a teacher writes programs; here no teacher is needed: each equation of a step becomes an assignment, results that
-are used again become variables, steps without any become comments, and the answer is the variable that has its value.
+are used again become variables, words become comments, and the answer is the variable that has its value.
 The program must run to the CoT's own answer. A CoT that this cannot be done with (a false sum, an answer that no sum
 gives) stays as it is; `programs` behind this step drops it, `words: true` makes its answer a text in a program.
 """
@@ -18,6 +18,7 @@ from realm.analysis.steps import split_steps
 from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace
 
+_SUM = re.compile(r"(?<![-\d.,$€£%+*/×÷^()\s])[-\d.,$€£%+*/×÷^()\s]*+=[-\d.,$€£%+*/×÷^()\s=]*+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 
 
@@ -40,11 +41,12 @@ def as_program(text: str, answer: str, *, words: bool = False) -> str:
     steps = split_steps(text)
     for number, step in enumerate(steps, start=1):
         found = equations(step, known)
-        # Of a step that calculates only the words: its result would be a sum done without the program.
-        said = re.sub(r"\s*=[^=a-zA-Z]*(?=\s|$)", " ", step) if found else step
+        # Of a step that calculates the words alone: a result among them would be a sum done without the program.
+        said = _SUM.sub(" ", step) if found else step
         concludes = number == len(steps) and not found and step.rstrip(" .").endswith(answer)
         if re.search(r"[a-z]{2}", said) and not concludes:
-            lines.append(f"# {' '.join(said.split())}")
+            before = lines.pop() if lines and lines[-1].startswith("#") else "#"
+            lines.append(f"{before} {' '.join(said.split())}")
         for one in found:
             name, expression = next(free, None), _expression(one, names, known)
             if not one.true or name is None or expression is None:
