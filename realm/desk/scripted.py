@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -97,5 +98,10 @@ def make_scripted(wanted: Wanted) -> ScriptedTeacher:
 
 
 def _rules(ask: Ask) -> frozenset[str]:
-    """The ids of the rules that the comments of an ask state."""
-    return frozenset(tag for comment in ask.comments for tag in comment.tags)
+    """The ids of the rules that the comments of an ask state; their tags name them, or their words do."""
+    return frozenset(rule for comment in ask.comments for rule in (*comment.tags, *_stated(comment.text)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _stated(text: str) -> frozenset[str]:
+    return frozenset(stated(text))

@@ -46,7 +46,7 @@ def make_sources(
         ConfigError: a scripted teacher for another task than the desk, a prompt without {question}, and the like.
         TeacherError: the key of an endpoint or the directory of a model is missing.
     """
-    guided = bool(guidance.comments) and config.guidance.probability > 0
+    guided = bool(guidance.comments) and guidance.settings.probability > 0
     found = []
     for name, settings in config.teachers.items():
         if settings.share:
