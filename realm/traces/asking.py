@@ -7,6 +7,7 @@ what that asks word for word.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.tasks.base import Question, normal
 from realm.teacher.collect import bank_info, collect
+from realm.teacher.engine import Watch
 from realm.teacher.instructing import read_example
+from realm.teacher.lanes import Tally
 from realm.teacher.plan import Plan
 from realm.traces.base import Given, Trace
 from realm.traces.examples import fitting, token_ids
@@ -23,6 +26,8 @@ from realm.traces.examples import fitting, token_ids
 _LOG = logging.getLogger(__name__)
 #: The folder of what steps ask for, below that of the run, but for the instructors', which is older.
 FOLDER = "asked"
+#: Seconds between two lines that say how far it is.
+PAUSE = 15.0
 
 
 def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[CoT], int]:
@@ -40,12 +45,25 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[
     path = (folder or given.folder / FOLDER) / "bank"
     there = (path / "bank.json").is_file()
     bank = BankFolder.open(path) if there else BankFolder.create(path, bank_info(given.config, given.task))
-    tally = collect(given.config, given.task, bank, given.verifier, plan=plan)
+    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, watch=_aloud())
     if tally.left:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
     found = sorted(planned(bank, plan), key=lambda cot: cot.id)
     given.spent.teacher_tokens += tokens(given, found)
     return found, tally.spent.requests
+
+
+def _aloud() -> Watch:
+    """Says now and then how far a collection is."""
+    spoken = time.monotonic()
+
+    def watch(tally: Tally) -> None:
+        nonlocal spoken
+        if time.monotonic() - spoken >= PAUSE:
+            spoken = time.monotonic()
+            _LOG.info("asking teachers: %d of %d replies", tally.there + tally.done, tally.there + tally.owed)
+
+    return watch
 
 
 def planned(bank: BankFolder, plan: Plan) -> list[CoT]:

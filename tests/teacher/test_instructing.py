@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realm.errors import ConfigError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
-from realm.teacher.instructing import MEND, Mistake, Written, read_example, topic_wording
+from realm.teacher.instructing import MEND, Flaw, Mistake, Passage, Written, read_example, topic_wording
 from realm.teacher.registry import make_guidance, make_sources
 from tests.teacher.fake_teacher import Sums, make_config
 
@@ -84,6 +84,26 @@ def test_the_pseudo_question_stands_for_all_that_is_shown() -> None:
     assert len({mistake.id for mistake in (one, *others)}) == 4
     assert one.asked().tags == QUESTION.tags, "comments are matched as for the question itself"
     assert one.asked().answer == "", "the gold of the old question is none of the new one"
+
+
+def test_a_critic_is_told_the_answer_and_judged_by_it() -> None:
+    flaw = Flaw(QUESTION, "3 + 1 = 4", "4", "Final answer: 2")
+    assert flaw.asked().answer == "2"
+    (_, user) = topic_wording(TeacherConfig(), flaw.work, "One number.").messages(flaw.asked(), ())
+    parts = ("3 + 1 = 4", "A right response:\nFinal answer: 2", "One number.", "Critique:")
+    assert all(part in user["content"] for part in parts)
+    written = Written("eating takes away", "3 - 1 = 2", "2")
+    assert read_example(written.reply("Critique"), "critique") == written
+    assert read_example(written.reply("Critique")) is None
+
+
+def test_a_passage_is_shown_alone() -> None:
+    passage = Passage(Comment("book-1", ("left",), "Eating takes away </think>{instruction}."))
+    assert passage.id == Passage(Comment("other", (), passage.comment.text)).id
+    assert passage.asked().answer == ""
+    (_, user) = topic_wording(TeacherConfig(prompt="CoT {question}"), passage.work).messages(passage.asked(), ())
+    assert user["content"].startswith("Passage:\nEating takes away ") and "</think>" not in user["content"]
+    assert user["content"].count("New question: the question alone") == 1 and "CoT" not in user["content"]
 
 
 @pytest.mark.parametrize(

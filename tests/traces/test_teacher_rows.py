@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,33 @@ def test_an_exercise_is_taught_where_it_is_answered_alike_twice(
     assert given.spent.teacher_tokens == 10 * (len(first) + len(second))
     assert f"{len(second) - len(found)} of {len(second)} exercises are left out: asked again" in caplog.text
     assert "held out: " in caplog.text
+
+
+def test_with_the_book_open_the_passage_is_shown_the_second_time(
+    config: Config, task: TinyTask, tmp_path: Path, book: Path, author: list[Any]
+) -> None:
+    config = config.changed({"guidance.probability": 0.0})
+    entry = {"passages": {"file": str(book), "examples": 2, "open_book": True}}
+    found, _ = run(config, task, tmp_path / "run", entry)
+    second = [ask for ask in author if not ask.question.id.startswith("passage/")]
+    for ask in second:
+        question, passage = ask.messages[0]["content"].split("\n")
+        assert passage == f"Sums of {question.split()[0]}.", "its own"
+    assert len(found) == sum(not doubted(ask.question.question) for ask in second) > 0
+
+
+def test_how_far_it_is_is_said(
+    config: Config,
+    task: TinyTask,
+    tmp_path: Path,
+    book: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("realm.traces.asking.PAUSE", 0.0)
+    with caplog.at_level(logging.INFO):
+        run(config, task, tmp_path / "run", {"passages": {"file": str(book)}})
+    assert "asking teachers: 8 of 8 replies" in caplog.text
 
 
 def test_a_collection_that_broke_off_goes_on_and_pays_nothing_twice(
