@@ -367,6 +367,11 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
+    also: str | None = Field(
+        None,
+        description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "
+        "model: what was unlearned.",
+    )
 
 
 class SFTSettings(Section):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realm.rows.evaluation import Evaluation
-from realm.text import NONE, bracketed, hundredths
+from realm.text import NONE, bracketed, hundredths, points
 
 
 def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
@@ -40,6 +40,19 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
     if sums := [row for row in summaries if row.sums]:
         each = (f"{row.split}{', with routes' if row.routes else ''} {_percent(row.true_sums)}" for row in sums)
         console.print(f"True sums, of those stated: {'; '.join(each)}.", markup=False, highlight=False)
+    for row in summaries:
+        if (
+            row.before is not None
+            and row.change is not None
+            and row.change_low is not None
+            and row.change_high is not None
+        ):
+            console.print(
+                f"{row.split}: {hundredths(row.before)} untrained, {hundredths(row.accuracy)} trained; "
+                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.",
+                markup=False,
+                highlight=False,
+            )
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"

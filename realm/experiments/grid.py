@@ -34,6 +34,7 @@ FAST_NOTE = "A fast run: so few steps and questions show that everything works; 
 FAST = {
     "training.rl.steps": 16,
     "training.sft.steps": 6,
+    "training.pairs.steps": 6,
     "training.eval_every": 8,
     "training.eval_questions": 32,
     "training.save_every": 8,

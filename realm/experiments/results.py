@@ -153,7 +153,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         threads=1 if tiny(grid.common) else None,
         machine="; ".join(dict.fromkeys(meta.machine for meta in metas)),
         versions=_versions([meta.versions for meta in metas]),
-        budget=_budget(grid),
+        budget=_budget(spec, grid),
         equal_budget=spec.equal_budget,
         arms=tuple(_arm(spec, arm) for arm in found.arms),
         measures=tuple(_measure(key) for key in found.measures),
@@ -187,9 +187,17 @@ def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
-def _budget(grid: Grid) -> dict[str, int | str]:
-    """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words."""
+def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
+    """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words.
+
+    Arms of a group that take equal steps are named by their group.
+    """
     steps = {row.arm: row.steps for row in _costs(grid)}
+    groups: dict[str, set[int]] = {}
+    for arm, n in steps.items():
+        groups.setdefault(spec.arms[arm].group, set()).add(n)
+    one = {name for name, found in groups.items() if name and len(found) == 1}
+    steps = {group if (group := spec.arms[arm].group) in one else arm: n for arm, n in steps.items()}
     equal = len(set(steps.values())) == 1
     training = grid.common.training
     return {

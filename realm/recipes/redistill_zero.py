@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def stages(config: Config) -> list[Stage]:
-    return [*grpo.stages(config), redistill.fresh(config, 0)]
+    return [*grpo.stages(config), redistill.fresh(config, 1)]
 
 
 RECIPE = Recipe("redistill-zero", stages, redistill.RECIPE.settings, shows_routes=False)

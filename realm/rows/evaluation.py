@@ -109,6 +109,14 @@ class Evaluation(Place):
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
+    before: Share | None = field(default=None, metadata=RARE)
+    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`)."""
+    change: Difference | None = field(default=None, metadata=RARE)
+    """What training changed of it, paired by question; below 0 where something was unlearned."""
+    change_low: Difference | None = field(default=None, metadata=RARE)
+    """Its interval, lower end."""
+    change_high: Difference | None = field(default=None, metadata=RARE)
+    """Upper end."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from realm.once import Once
 from realm.plugins import take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
+from realm.rows.base import STAGES
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
@@ -215,6 +216,13 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
     """Rounds and steps that the recipe has no use for, and stages that nothing makes."""
     for stage in stages:
         find_kind(stage.kind)
+    places = [(stage.round, STAGES.index(stage.rows)) for stage in stages]
+    if places != sorted(set(places)):
+        raise ConfigError(
+            f"training.recipe: {config.training.recipe}: expected stages whose rows follow each other, in every round "
+            f"one each of {', '.join(STAGES[1:-1])} at most and in this order, found "
+            f"{', '.join(f'{stage.kind} in round {stage.round}' for stage in stages)}; give later ones another round."
+        )
     if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
         raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
     if not all(stage.steps for stage in stages):

@@ -26,7 +26,7 @@ from realm.rows.run import Cost, StageCost
 from realm.rows.training import PairsStep, RewardParts, RlStep, Sampled, SampledCompletion, SftStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import prompt_text
-from realm.student.scoring import Scored
+from realm.student.scoring import PROGRAM_FAILED, Scored
 from realm.training.group import sharded
 from realm.training.rewards import Group, RouteReward
 
@@ -164,7 +164,8 @@ class Recorder(TrainerCallback):
             domains = "domain_weights/"
             weights = {name.removeprefix(domains): logs[name] for name in logs if name.startswith(domains)}
             row["domain_weights"] = weights or None
-            row["parse"] = {reason: share for reason in REASONS if (share := logs.get(f"parse/{reason}"))}
+            codes = (*REASONS, PROGRAM_FAILED)
+            row["parse"] = {reason: share for reason in codes if (share := logs.get(f"parse/{reason}"))}
             self._known = replace(self._known, reward=logs.get("reward"), accuracy=logs.get("accuracy"))
         kind = _ROWS[self._known.stage]
         logged = [column.name for column in fields(kind) if column.name not in row]

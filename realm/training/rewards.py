@@ -14,7 +14,7 @@ from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.student.judging import copied, unreadable
 from realm.student.prompts import judged
-from realm.student.scoring import Asked, Judge, Scored
+from realm.student.scoring import PROGRAM_FAILED, Asked, Judge, Scored
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 
@@ -144,6 +144,7 @@ class RouteReward:
         scored = [item for group in self.groups for item in group.scored]
         judged = [item for item in scored if not item.verifier_failed]
         reasons = Counter(reason for item in scored for reason in item.completion.reasons)
+        codes = (*REASONS, PROGRAM_FAILED) if self._config.prompt.execute else REASONS
         figures = {
             "p": fmean(group.p for group in self.groups),
             "routes_per_prompt": fmean(len(group.routes) for group in self.groups),
@@ -151,7 +152,7 @@ class RouteReward:
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
             "verifier_failures": fmean(item.verifier_failed for item in scored),
             "unreadable_answers": fmean(unreadable(item.completion.answer, item.verdict) for item in scored),
-            **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
+            **{f"parse/{reason}": reasons[reason] / len(scored) for reason in codes},
         }
         if judged:
             figures |= {

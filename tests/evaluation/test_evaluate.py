@@ -172,6 +172,28 @@ def test_figures_without_routes(
     }
 
 
+def test_the_result_of_a_program_is_the_answer(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    said = {
+        "1": ["<think>a = 1 + 1\nanswer = a</think><answer>3</answer>"],
+        "2": ["<think>import os\nanswer = 4</think><answer>4</answer>"],
+        "3": ["<think>3 and 3 is 6.</think><answer>6</answer>"],
+        "4": ["<think>```python\n4 * 2 + 1\n```</think><answer>8</answer>"],
+    }
+    script(monkeypatch, said)
+    plain, plain_records = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert [row.completions[0].answer for row in plain_records] == ["3", "4", "6", "8"]
+    assert (plain.accuracy, plain.executed) == (0.75, None)
+    assert "executed" not in record(plain_records[0])["completions"][0]
+    config.prompt.execute = True
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert [row.completions[0].answer for row in records] == ["2", None, "6", "9"]
+    assert [row.completions[0].executed for row in records] == [True, True, False, True]
+    assert (summary.accuracy, summary.executed) == (0.5, 0.75)
+    assert summary.reasons == {"program_failed": 1}
+
+
 def test_figures_with_routes(
     monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
 ) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from realm.config import Config
+from realm.experiments.grid import Grid
 from realm.experiments.page import page
+from realm.experiments.results import _budget
+from realm.experiments.spec import Arm, Spec
+from realm.rows.experiment import Took
 from tests.experiments.sample import SKILL, results
 
 BANK: dict[str, Any] = {
@@ -31,6 +38,15 @@ def test_head() -> None:
 def test_unequal_budgets_are_told_by_arm() -> None:
     budget = {"steps": "low 5, mid 7", "completions_per_step": 96, "examples_per_step": 32}
     assert "Budget: optimizer steps: low 5, mid 7, of 96" in written(budget=budget)
+
+
+def test_arms_of_a_group_that_take_equal_steps_are_told_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"a": 80, "b": 80, "c": 160, "d": 159, "e": 7}
+    groups = {"a": "short", "b": "short", "c": "long", "d": "long"}
+    costs = [Took(arm=arm, seed=0, steps=n, completions=0, tokens=0, seconds=0.0) for arm, n in steps.items()]
+    monkeypatch.setattr("realm.experiments.results._costs", lambda _: costs)
+    spec = Spec(title="t", question="q", arms={arm: Arm(group=groups.get(arm, "")) for arm in steps})
+    assert _budget(spec, Grid(Config()))["steps"] == "short 80, c 160, d 159, e 7"
 
 
 def test_tables() -> None:

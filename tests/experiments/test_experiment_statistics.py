@@ -114,6 +114,9 @@ def test_shares_of_sums_are_those_of_all_equations_of_a_seed() -> None:
     assert found.difference == pytest.approx(0.7) and 0 < found.p < 1
     assert paired_sums(none, runs, RESAMPLES, 0).difference == -found.difference
     assert paired_sums(runs, runs, RESAMPLES, 0)[::3] == (0.0, 1.0)
+    # Every question with the same share, however many sums it states: no resample differs.
+    even = [{"a": (1, 2), "b": (20, 40), "c": (0, 0)}, {"a": (3, 6), "b": (1, 2), "c": (2, 4)}]
+    assert pooled_mean(even, RESAMPLES, 0) == (0.5, 0.5, 0.5)
 
 
 def test_other_questions_are_refused() -> None:

@@ -24,7 +24,7 @@ def written(run: RunFolder, file: str) -> list[dict[str, Any]]:
     ("recipe", "file", "bank", "rl_steps"),
     [
         ("redistill", "sft-1.json", True, 2),
-        ("redistill-zero", "sft-0.json", False, 2),
+        ("redistill-zero", "sft-1.json", False, 2),
         ("redistill-reader", "sft-0.json", True, 0),
     ],
 )
