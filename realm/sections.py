@@ -532,7 +532,7 @@ class PairsSettings(Section):
     steps: int = Field(100, ge=1, description="Optimizer steps.")
     batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
     micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
-    learning_rate: float = Field(5e-6, gt=0, description="Step size of the optimizer.")
+    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer.")
     beta: float = Field(
         0.1,
         gt=0,
