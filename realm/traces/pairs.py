@@ -77,7 +77,7 @@ def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
             f"training.pairs.miner: {settings.miner} found no pair of a preferred and a rejected CoT of at most "
             f"training.rl.max_completion_length = {given.room} tokens each. A question needs both, and what the "
             "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, samples of the "
-            "miner), teach the form first (training.sft.steps), or take another miner (docs/howto/what-is-taught.md)."
+            "miner), teach the form first (training.sft.steps), or take another miner (docs/howto/pairs.md)."
         )
     count = steps * settings.batch_size
     drawn = []
