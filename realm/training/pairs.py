@@ -21,7 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
@@ -49,8 +51,12 @@ with warnings.catch_warnings():  # that trl.experimental is experimental; the se
 class PairsTrainer(Quiet, Finite, Kept):
     """What the three have in common: rows come with their token ids, which no trainer makes again.
 
-    Overrides the private `_prepare_dataset` of DPOTrainer and KTOTrainer, and the public `tokenize_row` of ORPOTrainer.
+    Overrides the private `_prepare_dataset` and `_precompute_ref_logps` of DPOTrainer and KTOTrainer, and the public
+    `tokenize_row` of ORPOTrainer.
     """
+
+    #: Columns with what the reference thinks of a row, in the order in which `compute_ref_log_probs` gives it.
+    _reference: tuple[str, ...] = ()
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
         return dataset
@@ -58,13 +64,30 @@ class PairsTrainer(Quiet, Finite, Kept):
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
         return {}
 
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """As TRL reads them, which leaves them in a file that other processes do not find."""
+        trainer: Any = self
+        model = trainer.model.to(self.accelerator.device)  # under ZeRO-2 it is placed later
+        rows: Any = DataLoader(dataset, batch_size, collate_fn=self.data_collator)
+        found = []
+        for batch in self.accelerator.prepare(rows):
+            read = trainer.compute_ref_log_probs(model, batch)[: len(self._reference)]
+            found.append(self.accelerator.gather_for_metrics(read))
+        for column, parts in zip(self._reference, zip(*found, strict=True), strict=True):
+            dataset = dataset.add_column(column, torch.cat(parts).tolist())
+        return dataset
+
 
 class OwnDPOTrainer(PairsTrainer, DPOTrainer):
     """DPOTrainer on rows of token ids."""
 
+    _reference = ("ref_chosen_logps", "ref_rejected_logps")
+
 
 class OwnKTOTrainer(PairsTrainer, KTOTrainer):
     """KTOTrainer on rows of token ids."""
+
+    _reference = ("ref_logps",)
 
 
 class OwnORPOTrainer(PairsTrainer, ORPOTrainer):

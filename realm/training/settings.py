@@ -54,11 +54,10 @@ class Quiet(Trainer):
 def hushed() -> Iterator[None]:
     """Keep the libraries' progress bars, deprecations among themselves and hints off the user's terminal."""
     shown: Any = transformers_logging.is_progress_bar_enabled()
-    maps, tqdm = datasets.are_progress_bars_disabled(), os.environ.get("TQDM_DISABLE")
+    maps = datasets.are_progress_bars_disabled()
     verbosity: Any = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    os.environ["TQDM_DISABLE"] = "1"  # which TRL asks for its own
     transformers_logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
@@ -70,9 +69,6 @@ def hushed() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
         if not maps:
             datasets.enable_progress_bars()
-        os.environ.pop("TQDM_DISABLE")
-        if tqdm is not None:
-            os.environ["TQDM_DISABLE"] = tqdm
 
 
 def common_arguments(config: Config, *, output: str, seed: int, steps: int, repeat: int = 1) -> dict[str, Any]:

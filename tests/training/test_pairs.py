@@ -82,6 +82,13 @@ def test_seams_of_the_signatures() -> None:
     for trainer in (DPOTrainer, KTOTrainer):
         found = list(inspect.signature(trainer._prepare_dataset).parameters)
         assert found == ["self", "dataset", "processing_class", "args", "dataset_name"]
+        assert list(inspect.signature(trainer._precompute_ref_logps).parameters) == [
+            "self",
+            "dataset",
+            "name",
+            "batch_size",
+        ]
+        assert list(inspect.signature(trainer.compute_ref_log_probs).parameters) == ["self", "model", "inputs"]
     assert list(inspect.signature(ORPOTrainer.tokenize_row).parameters) == ["self", "feature", "model"]
 
 
