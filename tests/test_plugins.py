@@ -334,6 +334,9 @@ def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     assert before.keys() >= KEYS and KEYS.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
     assert all(contents(config)[key] != before[key] for key in KEYS)
+    also = package / "also.yaml"
+    also.write_text("task: {name: others_recipes:questions}\n")
+    assert "evaluation.also.task.name" in contents(load_config(None, [f"evaluation.also={also}"]))
 
 
 def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
@@ -381,6 +384,7 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
         ],
     )
     collect(config, out=clock / "clock" / "bank")
+    before = contents(config)
     labels = [cot.label for cot in Bank.open(clock / "clock" / "bank")]
     assert set(labels) == {0, 1} and config.fade.fade_end == 0.5
     trained = train(config)
@@ -389,6 +393,11 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()
+    with (clock / "site" / "realm_clock.py").open("a") as file:
+        file.write("# changed\n")
+    changed = {key for key, digest in contents(config).items() if digest != before[key]}
+    assert changed == {key for key, point, name in named(config.model_dump()) if files(point, name)}
+    assert len(changed) == len(told)
 
 
 def merged(tree: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
