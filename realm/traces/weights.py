@@ -63,7 +63,7 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
     if not trace.spans:
         return weights
     tokenizer: Any = given.tokenizer
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             "the tokenizer does not say where in a text its tokens are, which weights of parts of a CoT need; "
             "use a model with a fast tokenizer (tokenizer.json)."
