@@ -54,7 +54,11 @@ from realm.recipes.stage import Recipe, Stage
 def stages(config):
     return [Stage("rl", 0, config.training.rl.steps, 0), Stage("sft", 0, config.training.sft.steps, config.routes.k)]
 
-CHAIN = Recipe("chain", lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_stage:step"))])
+CHAIN = Recipe(
+    "chain",
+    lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_step:step"))],
+    {"fade.schedule": "others_step:even"},
+)
 MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
 NUMBER = 3
 
@@ -100,7 +104,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock", "my_parts"):
+    for module in ("others_recipes", "others_evil", "others_stage", "others_step", "realm_clock", "my_parts"):
         sys.modules.pop(module, None)
 
 
@@ -303,6 +307,7 @@ def test_a_command_that_is_given_no_function_says_so_in_one_line(
     )
     (line,) = (line for line in said.stderr.splitlines() if not line.startswith("INFO"))
     assert said.exit_code == 2 and f"{key}: others_recipes:NUMBER is int, expected " in line, line
+    assert not (tmp_path / "new").exists(), "before anything is written"
 
 
 def test_what_commands_do_not_need_may_be_anybodys(package: Path, tmp_path: Path, found: Path) -> None:
@@ -342,12 +347,15 @@ def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
 def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
     """Its stages and their steps may be imported, as the recipe is, and their source is in the hash of a cell."""
     (package / "others_stage.py").write_text("def make(job): ...\n")
+    (package / "others_step.py").write_text("def even(tau, schedule): return 0.5\n")
     config = load_config(None, ["training.recipe=others_recipes:CHAIN"])
     before = contents(config)
     assert [take("stages", stage.kind).__name__ for stage in plan(config)] == ["make"]
-    for changed in ("def make(job): ...\n# changed", "def make(job): ...\n# and back"):
-        (package / "others_stage.py").write_text(changed)
+    assert make_selection(config).schedule.p(0.0) == 0.5
+    for changed in ("others_stage.py", "others_step.py"):
+        (package / changed).write_text("# changed")
         assert contents(config)["training.recipe"] not in before.values()
+        before = contents(config)
 
 
 @pytest.fixture
