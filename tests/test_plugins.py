@@ -41,8 +41,6 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
-from realm.traces.base import Given
-from realm.traces.pipeline import bound
 from realm.training.feedback import make_feedback
 from tests.method import hostile
 
@@ -428,19 +426,20 @@ def test_the_page_names_every_point_and_its_examples_train(
     small = {
         "run": {"dir": str(tmp_path)},
         "bank": {"samples": 4},
-        "training": {"sft": sizes, "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40}},
+        "training": {
+            "eval_questions": 0,
+            "sft": sizes,
+            "pairs": {**sizes, "steps": 1},
+            "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40},
+        },
         "evaluation": {"bootstrap": 100},
     }
-    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, merged(small, {"training": {"eval_questions": 0}}))))
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, small)))
     config = load_config(tmp_path / "my.yaml")
-    assert {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")} == {*KEYS} - {CLERK} | {
-        "teachers.adder.kind"
-    }
-    bank, _ = collect(config, out=tmp_path / "run" / "bank")
+    mine = {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")}
+    assert mine == {*KEYS} - {CLERK} | {"teachers.adder.kind"}
+    collect(config, out=tmp_path / "run" / "bank")
     trained = train(config)
     assert trained is not None and {row.n for row in trained.evaluations} == {8}
-    given = Given(config, load_task(config), Bank.open(bank.path), None)  # type: ignore[arg-type]
-    pairs = list(bound("miners", config.training.pairs.miner)(given))
-    assert pairs and all((pair.chosen.label, pair.rejected.label) == (1, 0) for pair in pairs)
     told = {record.getMessage().split()[0] for record in caplog.records if record.name == "realm.plugins"}
     assert told == {f"realm.{name}" for name in POINTS}
