@@ -25,14 +25,16 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.method.routes import Route
 from realm.method.seeds import rng
-from realm.student.generate import Generation, generate_from
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 
+# The processes that judge import a plug-in's module too, and with it this one: neither needs torch.
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from realm.student.generate import Generation
 
 _LOG = logging.getLogger(__name__)
 #: Seconds between two lines of what takes long.
@@ -179,6 +181,8 @@ class Voice:
             length: tokens that a completion may have.
             temperature: of sampling; None is greedy.
         """
+        from realm.student.generate import generate_from
+
         began = time.monotonic()
         with _on_accelerator(self.model):
             found = generate_from(

@@ -65,7 +65,7 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
     if not trace.spans:
         return weights
     tokenizer: Any = given.tokenizer
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             "the tokenizer does not say where in a text its tokens are, which weights of parts of a CoT need; "
             "use a model with a fast tokenizer (tokenizer.json)."
@@ -82,7 +82,7 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
 def reading_routes(row: Tokenized, given: Given) -> list[int]:
     """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
     shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
-    selection = replace(make_selection(given.config), schedule=ALWAYS)
+    selection = make_selection(given.config, ALWAYS)
     drawn = draw(shown, selection, seed=given.renderer.seed, question_id=row.trace.question.id, step=STEP)
     return given.renderer.fit(asked(row.trace), drawn).ids
 
