@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from realm.display import printable
 from realm.errors import ConfigError
 from realm.method.outside import OutsideError
 
@@ -193,14 +194,14 @@ def _entry(point: str, name: str) -> EntryPoint:
 def _import(entry: EntryPoint) -> Any:
     if entry.name == entry.value and entry.value not in _NAMED:
         raise ValueError(
-            f"{entry.value} is no installed plug-in, and what only the files of a run or a bank name is not imported; "
-            "if you trust it, name it yourself (--set, --verifier or a configuration file)"
+            f"{printable(entry.value)} is no installed plug-in, and what only the files of a run or a bank name is not "
+            "imported; if you trust it, name it yourself (--set, --verifier or a configuration file)"
         )
     try:
         module = import_module(entry.module)
         found = functools.reduce(getattr, entry.attr.split("."), module)
     except Exception as error:  # whatever the module of somebody else does as it is imported
         reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{entry.value} cannot be imported ({type(error).__name__}: {reason})") from error
+        raise ValueError(f"{printable(entry.value)} cannot be imported ({type(error).__name__}: {reason})") from error
     _LOG.info("%s %s: %s", entry.group, entry.name, getattr(module, "__file__", entry.module))
     return found

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from realm.analysis.answers import verifier_of
@@ -27,7 +33,7 @@ from realm.commands.training import train
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import contents
-from realm.plugins import _NAMED, POINTS, _entry, _import, find, take, trust
+from realm.plugins import _NAMED, POINTS, _entry, _import, check, files, find, named, take, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
@@ -35,7 +41,10 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+from realm.traces.base import Given
+from realm.traces.pipeline import bound
 from realm.training.feedback import make_feedback
+from tests.method import hostile
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE, PACKAGED = ROOT / "examples" / "plugin", ROOT / "realm" / "desk" / "base"
@@ -45,6 +54,7 @@ from realm.recipes.stage import Recipe, Stage
 def stages(config):
     return [Stage("rl", 0, config.training.rl.steps, 0), Stage("sft", 0, config.training.sft.steps, config.routes.k)]
 
+CHAIN = Recipe("chain", lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_stage:step"))])
 MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
 NUMBER = 3
 
@@ -90,7 +100,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    for module in ("others_recipes", "others_evil", "realm_clock"):
+    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock", "my_parts"):
         sys.modules.pop(module, None)
 
 
@@ -141,6 +151,44 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
         load_task(load_config(None, ["task.name=josnl", *here]))
     with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
         verifier("exakt")
+
+
+@given(st.sampled_from([*POINTS]), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.none()), st.just(sys)))
+def test_what_is_no_function_is_refused(point: str, thing: object) -> None:
+    sys.modules["others_thing"] = types.ModuleType("others_thing")
+    sys.modules["others_thing"].thing = thing  # type: ignore[attr-defined]
+    try:
+        _import.cache_clear()
+        trust("others_thing:thing")
+        expected = "Recipe" if point == "recipes" else "a function"
+        with pytest.raises(ValueError, match=f"^others_thing:thing is {type(thing).__name__}, expected {expected}$"):
+            find(point, "others_thing:thing")
+    finally:
+        del sys.modules["others_thing"]
+        _import.cache_clear()
+
+
+@given(st.sampled_from([*POINTS]), st.data())
+def test_a_slip_of_the_pen_is_told_with_the_name_that_is_near(point: str, data: st.DataObject) -> None:
+    names = [name for name in POINTS[point].table if len(name) > 4] or [*POINTS[point].table]
+    name = data.draw(st.sampled_from(names))
+    place = data.draw(st.integers(0, len(name) - 1))
+    slip = name[:place] + data.draw(st.sampled_from(["", "x", name[place] * 2])) + name[place + 1 :]
+    if slip not in POINTS[point].table:
+        near = difflib.get_close_matches(slip, [*POINTS[point].table], 1, 0.5)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        told = re.escape(f"expected {', '.join(POINTS[point].table)} or a package.module:attribute{hint}")
+        with pytest.raises(ValueError, match=f"^{told}$"):
+            check(point, slip)
+
+
+@given(st.sampled_from([*POINTS]), st.one_of(st.text(), hostile.text, st.text().map(lambda text: f"{text}:{text}")))
+def test_any_text_is_a_name_or_refused_in_one_line(point: str, name: str) -> None:
+    if name not in POINTS[point].table:
+        with pytest.raises(ConfigError) as caught:
+            take(point, name)
+        assert len(str(caught.value).splitlines()) == 1
+        assert not files(point, name)
 
 
 def test_a_schedule_of_another_package(package: Path) -> None:
@@ -244,6 +292,19 @@ def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Pat
     assert (package / "imported").exists(), "it would have told"
 
 
+@pytest.mark.parametrize("key", sorted(NEEDED["train"] | {CLERK}))
+def test_a_command_that_is_given_no_function_says_so_in_one_line(
+    package: Path, tmp_path: Path, found: Path, key: str
+) -> None:
+    value = "[bank, others_recipes:NUMBER]" if key.endswith("traces") else "others_recipes:NUMBER"
+    command = ["collect", "--dry-run"] if key == CLERK else ["train"]
+    said = CliRunner().invoke(
+        app, [*command, str(found / "config.yaml"), "--out", str(tmp_path / "new"), "--set", f"{key}={value}"]
+    )
+    (line,) = (line for line in said.stderr.splitlines() if not line.startswith("INFO"))
+    assert said.exit_code == 2 and f"{key}: others_recipes:NUMBER is int, expected " in line, line
+
+
 def test_what_commands_do_not_need_may_be_anybodys(package: Path, tmp_path: Path, found: Path) -> None:
     (package / "others_evil.py").write_text(EVIL)
     whole, asked = naming(found, tmp_path / "whole", KEYS), naming(found, tmp_path / "asked", KEYS - TASK)
@@ -266,14 +327,24 @@ def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
 
 
 def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
-    names = ["training.recipe=mine", "task.verifier=others_recipes:yes", "teachers={a: {kind: others_recipes:yes}}"]
-    named = {"routes.selection", "fade.schedule", "reward.rule"}
-    config = load_config(None, [*names, *(f"{key}=others_recipes:yes" for key in named)])
+    others: dict[str, Any] = dict.fromkeys(KEYS, "others_recipes:yes")
+    others |= {"training.recipe": "mine", "training.sft.traces": ["bank", {"others_recipes:yes": {"n": 1}}]}
+    config = load_config().changed(others)
     before = contents(config)
-    keys = {"training.recipe", "task.verifier", "teachers.a.kind", *named}
-    assert keys <= before.keys() and keys.isdisjoint(contents(load_config()))
+    assert before.keys() >= KEYS and KEYS.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
-    assert all(contents(config)[key] != before[key] for key in keys)
+    assert all(contents(config)[key] != before[key] for key in KEYS)
+
+
+def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
+    """Its stages and their steps may be imported, as the recipe is, and their source is in the hash of a cell."""
+    (package / "others_stage.py").write_text("def make(job): ...\n")
+    config = load_config(None, ["training.recipe=others_recipes:CHAIN"])
+    before = contents(config)
+    assert [take("stages", stage.kind).__name__ for stage in plan(config)] == ["make"]
+    for changed in ("def make(job): ...\n# changed", "def make(job): ...\n# and back"):
+        (package / "others_stage.py").write_text(changed)
+        assert contents(config)["training.recipe"] not in before.values()
 
 
 @pytest.fixture
@@ -318,3 +389,41 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()
+
+
+def merged(tree: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """One mapping over the other, section by section."""
+    both = {key: merged(tree[key], value) for key, value in more.items() if isinstance(tree.get(key), dict)}
+    return {**tree, **more, **both}
+
+
+def test_the_page_names_every_point_and_its_examples_train(
+    package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = (ROOT / "docs" / "reference" / "plugins.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([^|]*)` (?:of a recipe )?\| `realm\.(\w+)` \|", page, re.MULTILINE)
+    assert table == [(point.key or "Stage.kind", name) for name, point in POINTS.items()]
+    parts = re.findall(r"^```(python|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (package / "my_parts.py").write_text("\n".join(text for language, text in parts if language == "python"))
+    tree = functools.reduce(merged, [yaml.safe_load(text) for language, text in parts if language == "yaml"])
+    caplog.set_level("INFO", "realm")
+    sizes = {"batch_size": 4, "micro_batch_size": 4}
+    small = {
+        "run": {"dir": str(tmp_path)},
+        "bank": {"samples": 4},
+        "training": {"sft": sizes, "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40}},
+        "evaluation": {"bootstrap": 100},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, merged(small, {"training": {"eval_questions": 0}}))))
+    config = load_config(tmp_path / "my.yaml")
+    assert {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")} == {*KEYS} - {CLERK} | {
+        "teachers.adder.kind"
+    }
+    bank, _ = collect(config, out=tmp_path / "run" / "bank")
+    trained = train(config)
+    assert trained is not None and {row.n for row in trained.evaluations} == {8}
+    given = Given(config, load_task(config), Bank.open(bank.path), None)  # type: ignore[arg-type]
+    pairs = list(bound("miners", config.training.pairs.miner)(given))
+    assert pairs and all((pair.chosen.label, pair.rejected.label) == (1, 0) for pair in pairs)
+    told = {record.getMessage().split()[0] for record in caplog.records if record.name == "realm.plugins"}
+    assert told == {f"realm.{name}" for name in POINTS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from realm.config import Config, load_config, of_stage
@@ -54,7 +55,19 @@ def contents(config: Config) -> dict[str, str]:
         "task.test_path": content(config.task.test_path),
         "guidance.comments": content(config.guidance.comments),
         "model.path": content(str(_PACKAGED) if model == PACKAGED_BASE else model),
+        **_of_options(config),
     }
+
+
+def _of_options(config: Config) -> dict[str, str]:
+    """Of what the options of steps and of the weigh name, such as a mentor's model."""
+    sft, found = config.training.sft, {}
+    for name, options in map(entry, filter(None, (*sft.traces, sft.weigh))):
+        for option, value in options.items():
+            with suppress(OSError, ValueError, RuntimeError):  # not every text can be a path
+                if isinstance(value, str) and (digest := content(value)):
+                    found[f"training.sft.{name}.{option}"] = digest
+    return found
 
 
 def _stamp(files: Iterable[Path]) -> Stamp:

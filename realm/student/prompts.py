@@ -17,8 +17,8 @@ import jinja2
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
-from realm.method.routes import NOTHING, Draw, Route, Selection, draw
-from realm.method.schedule import ALWAYS, Schedule
+from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, draw
+from realm.method.schedule import ALWAYS, SCHEDULES, Schedule
 from realm.plugins import outside, take
 from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
@@ -47,7 +47,7 @@ def make_selection(config: Config, schedule: Schedule | None = None) -> Selectio
         ConfigError: the strategy or the schedule is another package's, and cannot be had.
     """
     routes = config.routes
-    strategy = take("selections", routes.selection)
+    strategy = routes.selection if routes.selection in STRATEGIES else take("selections", routes.selection)
     fading = make_schedule(config) if schedule is None else schedule
     return Selection(routes.k, strategy, routes.error_ratio, routes.error_range, fading, config.fade.granularity)
 
@@ -58,7 +58,8 @@ def make_schedule(config: Config) -> Schedule:
     Raises:
         ConfigError: the schedule is another package's, and cannot be had, or gives what is no p.
     """
-    made = config.fade.made(take("schedules", config.fade.schedule))
+    name = config.fade.schedule
+    made = config.fade.made(name if name in SCHEDULES else take("schedules", name))
     with outside():
         for step in range(101):  # before anything is paid for
             made.p(step / 100)

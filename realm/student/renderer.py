@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.store import Bank
 from realm.config import Config
@@ -17,6 +15,9 @@ from realm.method.schedule import Schedule, is_probe
 from realm.plugins import outside
 from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, plain_text, prompt_text
 from realm.tasks.base import Question, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def as_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[Message] | str:

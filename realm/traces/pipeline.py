@@ -85,7 +85,7 @@ def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
 
     Raises: as `run_steps`, but for `LaterError`.
     """
-    return _once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
+    return once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
 
 
 def run_miner(entry: Any, given: Given) -> list[Pair]:
@@ -100,17 +100,23 @@ def run_miner(entry: Any, given: Given) -> list[Pair]:
 
 def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
     """`run_miner` as a stage begins, kept as `made` keeps traces."""
-    return _once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
+    return once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
 
 
-def _once(
+def once(
     make: Callable[[Given], list[T]],
     given: Given,
     kept: Path,
     what: str,
-    row: Callable[[T], dict[str, Any]],
-    read: Callable[[dict[str, Any]], T],
+    row: Callable[[T], Any],
+    read: Callable[[Any], T],
 ) -> list[T]:
+    """What `make` gives; where it needs a student or a teacher, made by the main process and read from `kept` by all.
+
+    Args:
+        what: key of the file; `spent` is the other one.
+        row, read: to JSON and back.
+    """
     try:
         return make(replace(given, students=Given.students, pool=None, place=None))
     except LaterError:

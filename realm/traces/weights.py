@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import repeat
@@ -13,14 +11,12 @@ from typing import Any
 
 from realm.config import Config
 from realm.errors import DataError, ModelError
-from realm.files import write_atomic, writing
 from realm.method.routes import draw
 from realm.method.schedule import ALWAYS
-from realm.processes import main_process
 from realm.student.prompts import STEP, make_selection
-from realm.traces.base import Given, LaterError, Soft, Spent, Target, Tokenized, Weigh
+from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
 from realm.traces.examples import asked, place_in_completion
-from realm.traces.pipeline import bound
+from realm.traces.pipeline import bound, once
 
 
 def find_weigh(config: Config) -> Weigh | None:
@@ -69,7 +65,7 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
     if not trace.spans:
         return weights
     tokenizer: Any = given.tokenizer
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             "the tokenizer does not say where in a text its tokens are, which weights of parts of a CoT need; "
             "use a model with a fast tokenizer (tokenizer.json)."
@@ -86,27 +82,24 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
 def reading_routes(row: Tokenized, given: Given) -> list[int]:
     """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
     shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
-    selection = replace(make_selection(given.config), schedule=ALWAYS)
+    selection = make_selection(given.config, ALWAYS)
     drawn = draw(shown, selection, seed=given.renderer.seed, question_id=row.trace.question.id, step=STEP)
     return given.renderer.fit(asked(row.trace), drawn).ids
 
 
 def _weighed(rows: Sequence[Tokenized], given: Given, by: Weigh, kept: Path) -> list[Target]:
-    try:
-        return _checked(by(rows, replace(given, students=Given.students, pool=None, place=None)), rows)
-    except LaterError:
-        pass
-    if main_process() and not kept.is_file():
-        given = replace(given, spent=Spent())
-        found = _checked(by(rows, given), rows)
-        lines = [asdict(one) if isinstance(one, Soft) else list(one) for one in found]
-        with writing(kept):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps({"spent": asdict(given.spent), "targets": lines}) + "\n")
-    while not kept.is_file():  # a weigh may take longer than any process waits at a barrier
-        time.sleep(1)
-    read = json.loads(kept.read_text(encoding="utf-8"))["targets"]
-    return _checked([Soft(**one) if isinstance(one, dict) else one for one in read], rows)
+    def make(given: Given) -> list[Target]:
+        return _checked(by(rows, given), rows)
+
+    return _checked(once(make, replace(given, spent=Spent()), kept, "targets", _line, _target), rows)
+
+
+def _line(target: Target) -> Any:
+    return asdict(target) if isinstance(target, Soft) else list(target)
+
+
+def _target(line: Any) -> Target:
+    return Soft(**line) if isinstance(line, dict) else line
 
 
 def _checked(found: Any, rows: Sequence[Tokenized]) -> list[Target]:

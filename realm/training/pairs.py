@@ -153,8 +153,9 @@ def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
     if not all(lanes):
         raise DataError(
             f"training.pairs.miner: {settings.miner} found no pair of a preferred and a rejected CoT of at most "
-            f"training.rl.max_completion_length = {given.room} tokens each. A question needs both: collect more CoTs "
-            "(bank.samples), take another miner (docs/howto/pairs.md), or raise that length."
+            f"training.rl.max_completion_length = {given.room} tokens each. A question needs both, and what the "
+            "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, the miner's samples), "
+            "teach the form first (training.sft.steps), or take another miner (docs/howto/what-is-taught.md)."
         )
     count = steps * settings.batch_size
     drawn = []

@@ -149,9 +149,10 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
             taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
-    for stage in stages:
-        if stage.kind == "pairs":
-            check_pairs(Given(of_stage(config, stage), task, bank, renderers[stage], round=stage.round), stage)
+    with hushed():
+        for stage in stages:
+            if stage.kind == "pairs":
+                check_pairs(Given(of_stage(config, stage), task, bank, renderers[stage], round=stage.round), stage)
     return Prepared(
         config,
         task,

@@ -75,6 +75,9 @@ def test_questions_with_one_sort_alone_count_and_stay() -> None:
         found = list(mix([*big, *small], have, share=share, by="teacher", large="big"))
         assert len(found) == 40
         assert sum(one.cot.teacher == "big" for one in found) == wanted
+    three = [trace(asked[0], "so " * words, sample=words) for words in (9, 1, 4)]
+    sizes = [[one.cot.sample for one in mix(three, have, share=share)] for share in (0, 1)]
+    assert sizes == [[1, 4], [4, 9]], "the one in the middle is long and short"
     same = [trace(q, "one") for q in asked]
     assert sorted(kept(mix(same, have))) == sorted(kept(same)), "a question's only CoT is long and short"
 

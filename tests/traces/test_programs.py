@@ -90,6 +90,10 @@ def test_random_true_prose_becomes_a_program_that_calculates_and_a_false_one_sta
     "text, answer, program",
     [
         ("7 + 10 = 17. 17 - 1 = 16. So 16.", "16", "a = 7 + 10\nb = a - 1\nanswer = b"),
+        ("A watch has 7 days. 5 more. A member gets 10. 7 + 10 = 17. 17 - 1 = 16.", "16",
+         "# A watch has 7 days. 5 more. A member gets 10.\na = 7\nb = 10\nc = a + b\nd = c - 1\nanswer = d"),
+        ("So 4 of 4. 4 * 4 = 16 and 16 - 4 = 12", "12",
+         "# So 4 of 4. and\na = 4\nb = 4\nc = b * a\nd = c - b\nanswer = d"),
         ("2 * 3 = 6 * 2 = 12. So 12.", "12", "a = 2 * 3\nb = a * 2\nanswer = b"),
         ("10 / 3 = 3.33. Thrice 3.33 * 3 = 9.99.", "9.99", "a = round(10 / 3, 2)\n# Thrice\nb = a * 3\nanswer = b"),
         ("20% of 50 = 10. 10 * 10 = 100", "100", "# 20% of\na = (20 / 100) * 50\nb = a * 10\nanswer = b"),

@@ -72,9 +72,12 @@ def test_at_least_so_many_steps_stay() -> None:
 def test_a_cot_that_leaves_no_room_for_the_answer_stays() -> None:
     asked = Question("q", "question number 1", "7")
     long = trace(asked, " ".join(["It is so."] * 200))
+    short = trace(asked, "It is so. It is so. It is so.", sample=1)
     have, voice = given([asked], lambda prompt, sample: "7")
-    assert list(prune([long], have)) == [long]
-    assert not any(voice.calls), "the student is not asked beyond its context"
+    first, second = prune([long, short], have)
+    assert first is long
+    assert second.cot.text == "It is so."
+    assert all(prompt.count("so.") < 4 for call in voice.calls for prompt in call), "it is not asked beyond its context"
 
 
 def test_who_needs_no_thinking_is_taught_none() -> None:

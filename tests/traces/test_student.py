@@ -15,6 +15,7 @@ from realm.errors import ConfigError, DataError
 from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.traces.base import Given, LaterError, Voice
+from realm.traces.steps.perplexity import perplexity
 from realm.traces.steps.right import right
 from realm.traces.steps.student import student as writes
 from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_config
@@ -122,6 +123,19 @@ def test_a_real_student_samples_the_same_again_and_it_is_counted(tmp_path: Path,
     assert spent.completions == 2 * 2 * 12
     assert spent.tokens > sum((t.cot.completion_tokens or 0) for t in one) * 2
     assert list(writes([], student_model, samples=2, routes=True)) != one
+
+
+def test_how_far_it_is_is_said_where_it_takes_long(
+    student_model: Given, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "realm.traces.base")
+    monkeypatch.setattr("realm.traces.base.EVERY", 1e9)
+    list(perplexity(list(writes([], student_model)), student_model))
+    assert not caplog.messages
+    monkeypatch.setattr("realm.traces.base.EVERY", 0.0)
+    list(perplexity(list(writes([], student_model)), student_model))
+    assert "prompts answered: 2 of 12" in caplog.messages
+    assert any(re.fullmatch(r"completions scored: 8 of \d+", said) for said in caplog.messages)
 
 
 def test_another_model_may_write_in_its_place(student: Path, student_model: Given, tmp_path: Path) -> None:

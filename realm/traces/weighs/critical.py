@@ -3,11 +3,11 @@
 The paper, of which the abstract alone could be read: tokens of right solutions are critical where a change of them
 turns the answer wrong, fewer than 12 % of all, and these alone are learned. As others tell it, each token of the
 model's own greedy right solutions is replaced by its second and its third choice and continued greedily, and is
-critical where both come out wrong. So `traces` should be the student's own right ones (a step `student`, then `right`).
-Our choices: of a token that is not the first choice, the two likeliest others; the student reads the bank's routes
-meanwhile (`routes`), although it is taught without, so that a question that is hard alone has critical tokens too;
-`elsewhere` is what all other tokens weigh. With 0 there the rate has to be low: parameters are shared, and what is not
-learned is moved as well.
+critical where both come out wrong. So `traces` should be the student's own right ones (a step `student`, then `right`):
+in a CoT that the student could not go on with by itself any token comes out critical. Our choices: of a token that is
+not the first choice, the two likeliest others; the student reads the bank's routes meanwhile (`routes`), although it is
+taught without, so that a question that is hard alone has critical tokens too; `elsewhere` is what all other tokens
+weigh. With 0 there the rate has to be low: parameters are shared, and what is not learned is moved as well.
 
 The cost: of a completion of T tokens 2 T continuations, that is some T x T tokens. `most` completions are looked at,
 drawn by lot; the others weigh `elsewhere`.
