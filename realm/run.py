@@ -36,8 +36,8 @@ from realm.rows.training import Sampled, Step
 from realm.run_rows import read_places, read_row, read_rows
 
 #: Banks may have cost a teacher's fees, and so survive `overwrite`: the one that a run learns from, not made by the
-#: run, and the one of what instructors wrote for the student's errors.
-KEPT = ("bank", "instructors/bank")
+#: run, and those of what steps asked teachers for (`realm.traces.asking`).
+KEPT = ("bank", "instructors/bank", "asked/bank")
 #: What may differ from the interrupted run on resume, because the trajectory stays the one that was configured.
 FREE_ON_RESUME = (
     "run.dir", "run.report_to", "evaluation", "training.save_every", "training.keep_checkpoints", "training.log_every",

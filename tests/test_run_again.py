@@ -81,7 +81,8 @@ def _old_run(config: Config) -> RunFolder:
     run = RunFolder.create(config)
     for file in ("model/model.safetensors", "model/config.json", "checkpoints/rl/round-0/checkpoint-2/seal.json",
                  "checkpoints/rl/round-0/checkpoint-2/model.safetensors", "bank/cots.jsonl", "instructors/cost.json",
-                 "instructors/bank/cots.jsonl", "failure-1.json"):  # fmt: skip
+                 "instructors/bank/cots.jsonl", "asked/bank/cots.jsonl", "asked/errors-0.jsonl",
+                 "failure-1.json"):  # fmt: skip
         (run.path / file).parent.mkdir(parents=True, exist_ok=True)
         (run.path / file).write_text("old")
     append_jsonl(run.path / "metrics.jsonl", {"step": 1})
@@ -93,7 +94,7 @@ def test_an_overwriting_that_was_killed_leaves_nothing_to_resume(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whichever file the deletion ends: a resume with the same configuration starts anew."""
-    kept = ["bank/cots.jsonl", "instructors/bank/cots.jsonl"]
+    kept = ["asked/bank/cots.jsonl", "bank/cots.jsonl", "instructors/bank/cots.jsonl"]
     for left in range(100):
         shutil.rmtree(config.run_path, ignore_errors=True)
         run, deletion = _old_run(config), Deletion(left)

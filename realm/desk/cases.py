@@ -7,6 +7,7 @@ and the pre-training targets (with random books), so that they cannot drift apar
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,6 +91,23 @@ def tell(case: Case) -> str:
         f"{who} returns {article} {case.condition} {case.item}, bought {case.days} days ago for {case.price} "
         f"by {case.payment}, {receipt} receipt.{mark} {ASKS[case.ask]}"
     )
+
+
+_TOLD = re.compile(
+    rf"A (member|customer) returns an? ({'|'.join(CONDITIONS)}) ({'|'.join(ITEMS)}), bought (\d+) days ago for (\d+) "
+    rf"by ({'|'.join(PAYMENTS)}), (with|without) receipt\.(?: It is a ({'|'.join(MARKS)})\.)? "
+    rf"({'|'.join(map(re.escape, ASKS.values()))})"
+)
+
+
+def read_case(text: str) -> Case | None:
+    """The case that `tell` told; None for any other text."""
+    found = _TOLD.fullmatch(text)
+    if found is None:
+        return None
+    who, condition, item, days, price, payment, receipt, mark, words = found.groups()
+    ask = next(name for name, told in ASKS.items() if told == words)
+    return Case(ask, item, who == "member", int(days), int(price), condition, receipt == "with", payment, mark)
 
 
 def out_of_distribution(case: Case) -> bool:

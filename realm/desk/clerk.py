@@ -11,8 +11,8 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from realm.desk.book import RULES, Book, random_value, stated
-from realm.desk.cases import Case, Solution, answerable, random_case, work_out
+from realm.desk.book import RULES, Book, random_value, state_rule, stated
+from realm.desk.cases import KINDS, Case, Solution, answerable, random_case, work_out
 
 HABIT = 0.7  # an unguided clerk follows habit with this probability, else guesses
 OVERLOOKS_MARK = 0.85  # an unguided clerk does not know that the mark matters
@@ -114,3 +114,37 @@ def write_example(
         rules = work_out(new, mind.beliefs, heeds_mark=mind.heeds_mark).rules
         if missed.issubset(rules) and set(rests_on).issuperset(rules) and answerable(new, mind.beliefs) and fresh(new):
             return new, _write(new, mind, source)
+
+
+def write_exercise(
+    told: Book, *, habit: Book, fresh: Callable[[Case], bool], source: random.Random
+) -> tuple[Case, Writing]:
+    """The clerk as author of exercises: a new case that rests on a rule of a passage, and a CoT for it.
+
+    Of the book it knows what the passage says, and nothing else.
+
+    Args:
+        told: the rules that the passage states, at least one.
+        habit, fresh, source: as for `write_example`.
+    """
+    while True:
+        case = random_case(source.choice(KINDS), source)
+        mind = _mind(case, {**habit, **told}, habit, told.keys(), source)
+        rests_on = work_out(case, mind.beliefs, heeds_mark=mind.heeds_mark).rules
+        if not told.keys().isdisjoint(rests_on) and answerable(case, mind.beliefs) and fresh(case):
+            return case, _write(case, mind, source)
+
+
+def criticise(
+    case: Case, *, response: str, book: Book, habit: Book, shown: Collection[str], source: random.Random
+) -> tuple[str, Writing]:
+    """The clerk as critic: which rule of a response it takes for wrong, and its own CoT for the case.
+
+    Args: as for `write_example`.
+    """
+    mind = _mind(case, book, habit, shown, source)
+    rests_on = work_out(case, mind.beliefs, heeds_mark=mind.heeds_mark).rules
+    said = stated(response)
+    missed = [rule for rule in rests_on if said.get(rule) != mind.beliefs[rule]]
+    critique = f"not so, {state_rule(missed[0], mind.beliefs[missed[0]])}." if missed else "a sum is wrong."
+    return critique, _write(case, mind, source)

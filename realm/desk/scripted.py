@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from realm.desk.book import habit_book
-from realm.desk.cases import tell
-from realm.desk.clerk import write_cot, write_example
+from realm.desk.book import habit_book, stated
+from realm.desk.cases import read_case, tell
+from realm.desk.clerk import criticise, write_cot, write_example, write_exercise
 from realm.desk.task import DeskTask
 from realm.errors import ConfigError
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Reply, Wanted
-from realm.teacher.instructing import Mistake, Written
+from realm.teacher.instructing import Flaw, Mistake, Passage, Topic, Written
 
 
 class ScriptedTeacher:
@@ -42,56 +43,65 @@ class ScriptedTeacher:
         return [self._answer(ask) for ask in asks]
 
     def _answer(self, ask: Ask) -> Reply:
-        written = write_cot(
-            self.task.case(ask.question.id), book=self.task.book, habit=self.habit, shown=_rules(ask), source=ask.source
-        )
+        case = read_case(ask.question.question)
+        if case is None:  # what others have written
+            return Reply("I cannot read this case.", "", "no_answer")
+        written = write_cot(case, book=self.task.book, habit=self.habit, shown=_rules(ask), source=ask.source)
         return Reply(written.text, written.answer)
 
     async def close(self) -> None:
         pass
 
 
-class ScriptedInstructor(ScriptedTeacher):
-    """The same clerk as instructor: it is asked about a student's errors and writes examples.
+class ScriptedAuthor(ScriptedTeacher):
+    """The same clerk as it is asked about topics (`realm.teacher.instructing`).
 
     Args:
-        mistakes: those that it is asked about, by their ids; the clerk reads the cases behind their questions.
+        topics: by id; the clerk reads the cases behind a student's errors, and the rules that a passage states.
         task, seed, name: as for `ScriptedTeacher`.
     """
 
     def __init__(
-        self, mistakes: Mapping[str, Mistake], task: DeskTask, seed: int = 0, name: str = "scripted-clerk"
+        self, topics: Mapping[str, Topic], task: DeskTask, seed: int = 0, name: str = "scripted-clerk"
     ) -> None:
         super().__init__(task, seed, name)
-        self.mistakes = mistakes
+        self.topics = topics
 
     def _answer(self, ask: Ask) -> Reply:
-        mistake = self.mistakes[ask.question.id]
-        case, written = write_example(
-            self.task.case(mistake.question.id),
-            response=mistake.response,
-            right=mistake.right,
-            book=self.task.book,
-            habit=self.habit,
-            shown=_rules(ask),
-            fresh=self.task.fresh,
-            source=ask.source,
-        )
+        topic, task = self.topics[ask.question.id], self.task
+        how: Any = {"habit": self.habit, "source": ask.source}
+        if isinstance(topic, Mistake):
+            case = task.case(topic.question.id)
+            how |= {"response": topic.response, "book": task.book, "shown": _rules(ask)}
+            if isinstance(topic, Flaw):
+                critique, written = criticise(case, **how)
+                text = Written(critique, written.text, written.answer).reply("Critique")
+                return Reply(text, written.answer)
+            case, written = write_example(case, right=topic.right, fresh=task.fresh, **how)
+        elif isinstance(topic, Passage) and (told := stated(topic.comment.text)):
+            case, written = write_exercise(told, fresh=task.fresh, **how)
+        else:
+            return Reply("I know nothing to ask about that.", "", "no_answer")
         return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)
 
 
 def make_scripted(wanted: Wanted) -> ScriptedTeacher:
-    """The kind `scripted`, or where there are mistakes the instructor; raises `ConfigError` off the desk."""
-    name, task, seed, mistakes = wanted.name, wanted.task, wanted.config.run.seed, wanted.mistakes
+    """The kind `scripted`, or where there are topics the author; raises `ConfigError` off the desk."""
+    name, task, seed, topics = wanted.name, wanted.task, wanted.config.run.seed, wanted.topics
     if not isinstance(task, DeskTask):
         raise ConfigError(
             f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
             "fill in the section `teachers` with one of your own (kind: openai, model, base_url), or give bank.path a "
             "file or folder of CoTs instead."
         )
-    return ScriptedTeacher(task, seed, name) if mistakes is None else ScriptedInstructor(mistakes, task, seed, name)
+    return ScriptedTeacher(task, seed, name) if topics is None else ScriptedAuthor(topics, task, seed, name)
 
 
 def _rules(ask: Ask) -> frozenset[str]:
-    """The ids of the rules that the comments of an ask state."""
-    return frozenset(tag for comment in ask.comments for tag in comment.tags)
+    """The ids of the rules that the comments of an ask state; their tags name them, or their words do."""
+    return frozenset(rule for comment in ask.comments for rule in (*comment.tags, *_stated(comment.text)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _stated(text: str) -> frozenset[str]:
+    return frozenset(stated(text))

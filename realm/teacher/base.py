@@ -12,7 +12,7 @@ from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question, Task
 
 if TYPE_CHECKING:
-    from realm.teacher.instructing import Mistake
+    from realm.teacher.instructing import Topic
     from realm.teacher.prompts import TeacherWording
 
 #: A conversation as chat endpoints read it: `role` and `content` of each message.
@@ -143,8 +143,8 @@ class Wanted:
         name: of the teacher in the bank.
         settings: its own, of the section `teachers`. `api_key_env` is None where it will never be asked.
         wording: of its prompts, made when it is asked for; raises `ConfigError` where a template cannot be used.
-        mistakes: a student's errors by their ids, where it shall instruct (`realm.teacher.instructing`); None: it
-            answers questions.
+        topics: what it shall write about, by id, all of one kind (`realm.teacher.instructing`); None: it answers
+            questions.
     """
 
     name: str
@@ -152,4 +152,4 @@ class Wanted:
     config: Config
     task: Task
     wording: Callable[[], TeacherWording]
-    mistakes: Mapping[str, Mistake] | None = None
+    topics: Mapping[str, Topic] | None = None

@@ -12,7 +12,7 @@ from realm.tasks.hints import answer_hint
 from realm.teacher.base import Teacher, Wanted
 from realm.teacher.comments import read_comments
 from realm.teacher.guidance import Guidance
-from realm.teacher.instructing import Mistake, instructor_wording
+from realm.teacher.instructing import Topic, topic_wording
 from realm.teacher.plan import Source
 from realm.teacher.prompts import TeacherWording, make_wording
 
@@ -33,24 +33,24 @@ def make_sources(
     guidance: Guidance,
     *,
     keyless: bool = False,
-    mistakes: Mapping[str, Mistake] | None = None,
+    topics: Mapping[str, Topic] | None = None,
 ) -> list[Source]:
     """The teachers with a share, in the order of the configuration.
 
     Args:
         keyless: do without the keys of endpoints: to see what would be sent, never to ask.
-        mistakes: a student's errors by their ids, for teachers that instruct (`realm.teacher.instructing`).
+        topics: what they are asked about instead of questions, by id, all of one kind (`realm.teacher.instructing`).
 
     Raises:
         ConfigError: a scripted teacher for another task than the desk, a prompt without {question}, and the like.
         TeacherError: the key of an endpoint or the directory of a model is missing.
     """
-    guided = bool(guidance.comments) and config.guidance.probability > 0
+    guided = bool(guidance.comments) and guidance.settings.probability > 0
     found = []
     for name, settings in config.teachers.items():
         if settings.share:
             known = settings.model_copy(update={"api_key_env": None}) if keyless else settings
-            found.append(Source(_make_teacher(name, known, config, task, guided, mistakes), settings))
+            found.append(Source(_make_teacher(name, known, config, task, guided, topics), settings))
     return found
 
 
@@ -60,12 +60,14 @@ def _make_teacher(
     config: Config,
     task: Task,
     guided: bool,
-    mistakes: Mapping[str, Mistake] | None,
+    topics: Mapping[str, Topic] | None,
 ) -> Teacher:
     make: Callable[[Wanted], Teacher] = take("teachers", settings.kind, f"teachers.{name}.kind")
 
     def wording() -> TeacherWording:
         hint = answer_hint(task.verifier.name, config.task.choices)
-        return make_wording(name, settings, hint, guided) if mistakes is None else instructor_wording(settings, hint)
+        if topics is None:
+            return make_wording(name, settings, hint, guided)
+        return topic_wording(settings, next(iter(topics.values())).work, hint)
 
-    return make(Wanted(name, settings, config, task, wording, mistakes))
+    return make(Wanted(name, settings, config, task, wording, topics))

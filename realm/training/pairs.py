@@ -154,8 +154,8 @@ def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
         raise DataError(
             f"training.pairs.miner: {settings.miner} found no pair of a preferred and a rejected CoT of at most "
             f"training.rl.max_completion_length = {given.room} tokens each. A question needs both, and what the "
-            "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, the miner's samples), "
-            "teach the form first (training.sft.steps), or take another miner (docs/howto/what-is-taught.md)."
+            "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, the miner's "
+            "samples), teach the form first (training.sft.steps), or take another miner (docs/howto/what-is-taught.md)."
         )
     count = steps * settings.batch_size
     drawn = []

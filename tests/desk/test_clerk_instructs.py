@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 import pytest
 
-from realm.desk.book import habit_book
-from realm.desk.cases import Case, out_of_distribution, tell, work_out
-from realm.desk.clerk import Writing, write_cot, write_example
+from realm.desk.book import habit_book, stated
+from realm.desk.cases import KINDS, Case, out_of_distribution, random_case, read_case, tell, work_out
+from realm.desk.clerk import Writing, criticise, write_cot, write_example, write_exercise
 from realm.desk.task import DeskTask
 from realm.method.seeds import rng
 from realm.tasks.base import Question
@@ -104,6 +104,48 @@ def test_a_wrong_rule_in_a_right_response_is_believed(task: DeskTask) -> None:
     item = row.tags[0].partition(":")[2]
     _, written = instruct(task, row, right=f"By the book, a {item} goes to bin pearl 49. So pearl 49.")
     assert written.answer == "pearl 49"
+
+
+def test_an_exercise_rests_on_what_the_passage_says(task: DeskTask) -> None:
+    """Whatever the shop's own book says: the passage is believed."""
+    answers = set()
+    for number in range(60):
+        told = stated("A lamp goes to bin pearl 49. A gift never comes back.")
+        case, written = write_exercise(told, habit=habit_book(0), fresh=task.fresh, source=rng(0, "exercise", number))
+        assert case.item == "lamp" or case.mark == "gift"
+        assert task.fresh(case)
+        answers.add((case.ask if case.mark is None else case.mark, written.answer))
+    assert {("bin", "pearl 49"), ("gift", "no")} <= answers
+    assert ("bin", task.book["bin:lamp"]) not in answers
+
+
+def test_a_critique_names_the_rule_that_the_clerk_misses(task: DeskTask) -> None:
+    row = next(row for row in task.rows("train") if row.kind == "bin")
+    item = row.tags[0].partition(":")[2]
+
+    def critique(response: str) -> str:
+        said, written = criticise(
+            task.case(row.id),
+            response=response,
+            book=task.book,
+            habit=habit_book(0),
+            shown=row.tags,
+            source=rng(0, "c"),
+        )
+        assert written.answer == row.answer
+        return said
+
+    assert critique(f"A {item} goes to bin pearl 49. So pearl 49.") == f"not so, a {item} goes to bin {row.answer}."
+    assert critique(f"A {item} goes to bin {row.answer}. So {row.answer}0.") == "a sum is wrong."
+
+
+def test_a_told_case_is_read_back(task: DeskTask) -> None:
+    source = rng(0, "told")
+    for number in range(300):
+        case = random_case(KINDS[number % len(KINDS)], source)
+        assert read_case(tell(case)) == case
+    assert read_case(tell(case) + " Please.") is None
+    assert read_case("") is None
 
 
 def test_an_example_is_a_function_of_its_source(task: DeskTask) -> None:

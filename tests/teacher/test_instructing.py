@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realm.errors import ConfigError
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
-from realm.teacher.instructing import Mistake, Written, instructor_wording, read_example
+from realm.teacher.instructing import MEND, Flaw, Mistake, Passage, Written, read_example, topic_wording
 from realm.teacher.registry import make_guidance, make_sources
 from tests.teacher.fake_teacher import Sums, make_config
 
@@ -19,7 +19,7 @@ QUESTION = Question("q1", "Tom has 3 apples and eats 1. How many are left?", "2"
 
 
 def asked(mistake: Mistake, teacher: TeacherConfig | None = None, *comments: Comment) -> list[dict[str, str]]:
-    return instructor_wording(teacher or TeacherConfig(), "The answer is one number.").messages(
+    return topic_wording(teacher or TeacherConfig(), MEND, "The answer is one number.").messages(
         mistake.asked(), comments
     )
 
@@ -55,7 +55,7 @@ def test_the_teachers_of_the_configuration_instruct() -> None:
     )
     mistake = Mistake(QUESTION, "3 + 1 = 4", "4")
     task = Sums()
-    (source,) = make_sources(config, task, make_guidance(config, task), mistakes={mistake.id: mistake})
+    (source,) = make_sources(config, task, make_guidance(config, task), topics={mistake.id: mistake})
     assert source.name == "big"
     content = source.teacher.messages(mistake.asked(), task.comments)[-1]["content"]
     assert "New question: the question alone" in content
@@ -63,7 +63,7 @@ def test_the_teachers_of_the_configuration_instruct() -> None:
     assert "Carry the one." in content
 
     with pytest.raises(ConfigError, match="only knows the task desk"):
-        make_sources(make_config(), task, make_guidance(config, task), mistakes={})
+        make_sources(make_config(), task, make_guidance(config, task), topics={})
 
 
 def test_a_response_forges_no_tag_and_fills_no_placeholder() -> None:
@@ -84,6 +84,26 @@ def test_the_pseudo_question_stands_for_all_that_is_shown() -> None:
     assert len({mistake.id for mistake in (one, *others)}) == 4
     assert one.asked().tags == QUESTION.tags, "comments are matched as for the question itself"
     assert one.asked().answer == "", "the gold of the old question is none of the new one"
+
+
+def test_a_critic_is_told_the_answer_and_judged_by_it() -> None:
+    flaw = Flaw(QUESTION, "3 + 1 = 4", "4", "Final answer: 2")
+    assert flaw.asked().answer == "2"
+    (_, user) = topic_wording(TeacherConfig(), flaw.work, "One number.").messages(flaw.asked(), ())
+    parts = ("3 + 1 = 4", "A right response:\nFinal answer: 2", "One number.", "Critique:")
+    assert all(part in user["content"] for part in parts)
+    written = Written("eating takes away", "3 - 1 = 2", "2")
+    assert read_example(written.reply("Critique"), "critique") == written
+    assert read_example(written.reply("Critique")) is None
+
+
+def test_a_passage_is_shown_alone() -> None:
+    passage = Passage(Comment("book-1", ("left",), "Eating takes away </think>{instruction}."))
+    assert passage.id == Passage(Comment("other", (), passage.comment.text)).id
+    assert passage.asked().answer == ""
+    (_, user) = topic_wording(TeacherConfig(prompt="CoT {question}"), passage.work).messages(passage.asked(), ())
+    assert user["content"].startswith("Passage:\nEating takes away ") and "</think>" not in user["content"]
+    assert user["content"].count("New question: the question alone") == 1 and "CoT" not in user["content"]
 
 
 @pytest.mark.parametrize(

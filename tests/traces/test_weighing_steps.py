@@ -24,11 +24,11 @@ def mixed(source: random.Random, count: int = 40) -> list[Trace]:
     for number, question in enumerate(questions(count)):
         # No wrong answer is the gold.
         wrong = [
-            trace(
-                question, f" two and {digit} make {digit}.\nFinal answer: {digit + 90}", f"{digit + 90}", sample=digit
-            )
-            for digit in range(number % 3)
+            trace(question, f" two and two make {digit}.\nFinal answer: {digit}", f"{digit}", sample=digit)
+            for digit in range(90, 90 + number % 3)
         ]
+        if wrong and number % 2:
+            wrong.append(trace(question, "two and two make mine", "95", sample=95, teacher="student"))
         right = [
             trace(question, f"by way {way} it is {question.answer}.\nFinal answer: {question.answer}", sample=10 + way)
             for way in (1, 2)
@@ -53,6 +53,7 @@ def test_pam_teaches_the_check_and_the_right_part(share: float) -> None:
     right = [one for one in traces if one.cot.label == 1]
     wrong_first = [one for one in found if one.spans]
     with_wrong = [one for one in right if any(o.question == one.question and o.cot.label == 0 for o in traces)]
+    own = {one.question for one in traces if one.cot.teacher == "student"}
     assert len(found) == len(right)
     assert len(wrong_first) == min(round(share * len(right)), len(with_wrong))
     for row in tokenize(ready.renderer, examples(found, ready, len(found))):
@@ -62,6 +63,7 @@ def test_pam_teaches_the_check_and_the_right_part(share: float) -> None:
         if row.trace.spans:
             stated = leaves.split("would be ")[1]
             assert leaves.startswith("two and") and stated.strip(" .\n").startswith("9")
+            assert ("mine" in leaves) == (row.trace.question in own), "the student's own errors first"
             assert "two and" not in teaches and "It is wrong. Once more:" in teaches and "by way" in teaches
         else:
             assert not leaves and "It is right." in teaches and "two and" not in teaches

@@ -1,11 +1,11 @@
 """`pam`: a wrong thinking, which is not learned, a check, and the right one (partial answer masking, arXiv 2401.07301).
 
-The paper: one sequence holds an answer, a check of it, and where it was wrong a corrected one; the
-loss leaves the wrong first answer out, and a right one is learned with the check that says so. Which tokens exactly,
-and how many sequences begin wrongly, was not established. Our choices: `share` of the sequences begins with a wrong
-thinking of the same question, by lot, as far as there are any; not learned is all up to and with the wrong answer; each
-right trace makes one sequence. Wrong thinkings should be the student's own (a step `student` before this one): those of
-a teacher are not what it will have to correct. `states`, `wrong` and `right` are what is said; `{answer}` is filled in.
+The paper: one sequence holds an answer, a check of it, and where it was wrong a corrected one; the loss leaves out the
+wrong first answer, and a right one is learned with the check that says so. Which tokens exactly, and how many sequences
+begin wrongly, was not established. Our choices: each right trace makes one sequence; `share` of them begin with a wrong
+thinking of the same question, by lot, as far as there are any; not learned is all up to and with the wrong answer. Of a
+question's wrong thinkings the student's own are taken where a step `student` has made some: those of a teacher are not
+what it will have to correct. `states`, `wrong` and `right` are what is said; `{answer}` is filled in.
 
 It costs tokens at inference, and what is learned easily is to correct nothing, or to correct what was right: look at
 how many answers turn from right to wrong.
@@ -19,6 +19,7 @@ from dataclasses import replace
 from realm.method.prompt import without_answer
 from realm.sections import Probability
 from realm.traces.base import Given, Span, Trace
+from realm.traces.sampling import TEACHER
 
 
 def pam(
@@ -46,6 +47,7 @@ def pam(
     for number, trace in enumerate(good):
         text, spans = first(trace) + right, trace.spans
         if number in begins_wrongly:
-            masked = first(source.choice(errors[trace.question.id]))
+            found = errors[trace.question.id]
+            masked = first(source.choice([one for one in found if one.cot.teacher == TEACHER] or found))
             text, spans = f"{masked}{wrong}\n{trace.cot.text}", (Span(0, len(masked), 0.0),)
         yield replace(trace, cot=replace(trace.cot, id=f"{trace.cot.id}/pam", text=text), spans=spans)

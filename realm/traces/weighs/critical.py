@@ -9,8 +9,8 @@ not the first choice, the two likeliest others; the student reads the bank's rou
 taught without, so that a question that is hard alone has critical tokens too; `elsewhere` is what all other tokens
 weigh. With 0 there the rate has to be low: parameters are shared, and what is not learned is moved as well.
 
-The cost: of a completion of T tokens 2 T continuations, that is some T x T tokens. `most` completions are looked at,
-drawn by lot; the others weigh `elsewhere`.
+The cost: of a completion of T tokens up to 2 T continuations, each of which reads the prompt. `most` completions are
+looked at, drawn by lot; the others weigh `elsewhere`.
 """
 
 from __future__ import annotations
@@ -34,25 +34,24 @@ def critical(
     choices = {number: found.topk(3).indices.tolist() for number, found in zip(looked_at, scores, strict=True)}
     weights = [[elsewhere] * len(row.completion) for row in rows]
     for place in range(max((len(rows[number].completion) for number in looked_at), default=1) - 1):
-        begun = []
-        for number in looked_at:
-            *before, taught = rows[number].completion[: place + 1]
-            if place < len(rows[number].completion) - 1:  # the end decides nothing
-                begun += [(number, [*before, other]) for other in choices[number][place] if other != taught][:2]
-        written = iter(
-            voice.write(
-                [prompts[number] + ids for number, ids in begun if ids[-1] != end], length=given.room - place - 1
-            )
-        )
-        claims = []
-        for number, ids in begun:
-            whole = ids if ids[-1] == end else [*ids, *next(written)[0].ids]
-            read = parse(str(tokenizer.decode(whole, skip_special_tokens=False)), 0, given.renderer.tags)
-            question = rows[number].trace.question
-            claims.append((read.answer, question.answer, question.question))
-        for number, _ in begun:
+        missing = [
+            number for number in looked_at if place < len(rows[number].completion) - 1
+        ]  # the end decides nothing
+        for rank in range(2):
+            begun = []
+            for number in missing:
+                *before, taught = rows[number].completion[: place + 1]
+                begun.append([*before, [one for one in choices[number][place] if one != taught][rank]])
+            prompts_on = [prompts[number] + ids for number, ids in zip(missing, begun, strict=True) if ids[-1] != end]
+            written = iter(voice.write(prompts_on, length=given.room - place - 1))
+            claims = []
+            for number, ids in zip(missing, begun, strict=True):
+                whole = ids if ids[-1] == end else [*ids, *next(written)[0].ids]
+                read = parse(str(tokenizer.decode(whole, skip_special_tokens=False)), 0, given.renderer.tags)
+                question = rows[number].trace.question
+                claims.append((read.answer, question.answer, question.question))
+            verdicts = zip(missing, verify_once(given.verifier, claims), strict=True)
+            missing = [number for number, verdict in verdicts if not verdict.correct]
+        for number in missing:
             weights[number][place] = 1.0
-        for (number, _), verdict in zip(begun, verify_once(given.verifier, claims), strict=True):
-            if verdict.correct:
-                weights[number][place] = elsewhere
     return weights

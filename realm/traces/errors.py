@@ -1,0 +1,90 @@
+"""The student's own errors on training questions, as a stage finds it: sampled once, and left in a folder.
+
+    sampled-<round>.json     what the student's answers took: completions, tokens through it, seconds
+    errors-<round>.jsonl     the student's errors, with right responses where they are wanted
+
+The questions are drawn by lot, and the student is sampled as in RL, without routes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from realm.bank.cot import CoT
+from realm.files import read_jsonl, to_line, write_atomic, writing
+from realm.method.seeds import derive, rng
+from realm.student.prompts import evaluation_prompts
+from realm.tasks.base import Task
+from realm.tasks.verify import UNREADABLE
+from realm.teacher.instructing import Mistake
+from realm.traces.base import Given, Voice
+from realm.traces.sampling import answers
+
+
+def own_errors(given: Given, folder: Path, questions: int, *, contrast: bool = False) -> dict[str, Mistake]:
+    """The student's errors on that many questions, by the ids under which a teacher is asked about them.
+
+    Args:
+        folder: where they are left; its name is part of what the draw is a function of.
+        contrast: with a right response, where the bank has one.
+    """
+    round_, student = given.round, given.student("now")
+    errors, took = folder / f"errors-{round_}.jsonl", folder / f"sampled-{round_}.json"
+    seed = derive(given.config.run.seed, folder.name, round_)
+    if errors.is_file():
+        for name, value in json.loads(took.read_text(encoding="utf-8")).items():
+            setattr(given.spent, name, getattr(given.spent, name) + value)
+    else:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        before = asdict(given.spent)
+        found = sampled(given, student, questions, seed)
+        spent = {name: value - before[name] for name, value in asdict(given.spent).items()}
+        write_atomic(took, json.dumps(spent) + "\n")
+        right = _right_responses(given, [row["id"] for row in found], seed) if contrast else {}
+        write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
+    return read_errors(given.task, errors)
+
+
+def sampled(given: Given, student: Voice, count: int, seed: int) -> list[dict[str, Any]]:
+    """What the student gets wrong of a draw of training questions. What the verifier could not finish with is no
+    error."""
+    config = given.config
+    questions = given.task.rows("train")
+    asked = rng(seed, "questions").sample(questions, min(count, len(questions)))
+    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, given.renderer.limit, seed)
+    temperature = config.training.rl.temperature
+    return [
+        {"id": one.prompt.question.id, "response": one.read.think, "answer": one.read.answer or ""}
+        for one in answers(student, prompts, given, temperature=temperature, seed=derive(seed, "completions"))
+        if not one.verdict.correct and one.verdict.reason in ("", UNREADABLE)
+    ]
+
+
+def _right_responses(given: Given, questions: Sequence[str], seed: int) -> Mapping[str, str]:
+    """A right response to each question that the bank has one for, guided ones first as in the cold start."""
+    found = {}
+    for question_id in questions:
+        right = positive(given, question_id)
+        choice = [cot for cot in right if cot.guided] or right
+        if choice:
+            cot = rng(seed, "right", question_id).choice(choice)
+            found[question_id] = f"{cot.text.strip()}\nFinal answer: {cot.answer.strip()}"
+    return found
+
+
+def positive(given: Given, question_id: str) -> list[CoT]:
+    """The right CoTs of the bank for a question."""
+    cots = given.bank.cots(question_id) if given.bank else []
+    return [cot for cot in cots if cot.usable and cot.label == 1]
+
+
+def read_errors(task: Task, errors: Path) -> dict[str, Mistake]:
+    """The errors of a file, by their ids."""
+    questions = {question.id: question for question in task.rows("train")}
+    found = [Mistake(questions[row["id"]], row["response"], row["answer"], row["right"]) for row in read_jsonl(errors)]
+    return {mistake.id: mistake for mistake in found}
