@@ -180,7 +180,7 @@ def test_refinements_are_kept_where_they_verify(
         assert one.cot.text == f"not {wrong['answer']}\n{thinking(one.question, one.cot.answer)}"
         prompt = asked(one).question
         assert prompt.startswith(one.question.question)
-        assert f"{wrong['response']} {wrong['answer']}." in prompt
+        assert f"\nThis is wrong: {wrong['response']}\nIts answer: {wrong['answer']}\n" in prompt
         assert one.cot.label == 1
     for ask in author:
         gold = golds[ask.question.id.partition("/")[0]].answer
