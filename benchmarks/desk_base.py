@@ -7,7 +7,10 @@ and wrong CoTs in the prompt. What the model can learn is the desk's language an
 each other, and to guess a rule where no route states it. The shop's own book and habit are never drawn on.
 
 The result is an ordinary Hugging Face model directory (Qwen3 classes, byte-level BPE tokenizer and chat template) with
-a card that says what was measured. The packaged one is of seed 0.
+a card that says what was measured. The packaged one is of seed 0. One of another `--width` has the packaged one's
+tokenizer, token for token, so that it can be a mentor or an expert beside it:
+
+    python benchmarks/desk_base.py --out models/desk-mentor --width 256
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ STEPS = 2000
 BATCH = 48
 LEARNING_RATE = 3e-3
 CONTEXT = 512
+WIDTH, HEAD = 128, 32
 VOCABULARY = 1024
 MAX_ROUTES = 4
 BUCKET = 16  # batches whose examples are sorted by length together
@@ -148,17 +152,35 @@ def build_tokenizer(seed: int, examples: int = 4000) -> PreTrainedTokenizerFast:
     return fast
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
-    """The untrained student: Qwen3 classes, 4 layers of width 128, under 1 M parameters."""
+def packaged_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of the packaged base."""
+    return PreTrainedTokenizerFast.from_pretrained(PACKAGED)
+
+
+def same_tokenizer(folder: Path) -> None:
+    """Refuse a model whose tokenizer is not the packaged base's, byte for byte: the two could not read each other.
+
+    Raises:
+        ResourceError: it is not.
+    """
+    if (folder / "tokenizer.json").read_bytes() != (PACKAGED / "tokenizer.json").read_bytes():
+        raise ResourceError(
+            f"{folder / 'tokenizer.json'}: expected the tokenizer of {PACKAGED}, byte for byte, found another one; "
+            f"write it with the versions that the packaged one was written with ({PACKAGED / 'README.md'})."
+        )
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, width: int = WIDTH) -> PreTrainedModel:
+    """The untrained student: Qwen3 classes, 4 layers, at width 128 under 1 M parameters."""
     torch.manual_seed(derive(seed, "desk", "weights") % 2**31)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=320,
+        hidden_size=width,
+        intermediate_size=width * 5 // 2,
         num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=32,
+        num_attention_heads=width // HEAD,
+        num_key_value_heads=width // HEAD,
+        head_dim=HEAD,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
@@ -213,8 +235,12 @@ def pretrain(
     batch: int = BATCH,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> None:
-    """Train on `steps` batches of fresh random books; AdamW, warm-up and cosine decay, weighted cross-entropy."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    """Train on `steps` batches of fresh random books; AdamW, warm-up and cosine decay, weighted cross-entropy.
+
+    The learning rate falls with the width, as the size of the best update does.
+    """
+    rate = LEARNING_RATE * WIDTH / model.config.hidden_size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, min(100, steps // 10 + 1), steps)
     model.train()
     for step, (ids, mask, weight) in enumerate(_batches(tokenizer, seed, steps, batch)):
@@ -264,25 +290,31 @@ def measure(path: Path, out: Path) -> list[tuple[Evaluation, float]]:
     return [(row, sum(shown[row.split]) / len(shown[row.split])) for row in rows]
 
 
-def build_base(out: Path, *, seed: int = 0, steps: int | None = None, progress: Progress | None = None) -> Path:
+def build_base(
+    out: Path, *, seed: int = 0, steps: int | None = None, width: int = WIDTH, progress: Progress | None = None
+) -> Path:
     """Pre-train the base model and write it to `out`, an ordinary Hugging Face model directory with its card.
 
     Args:
         out: a new or empty folder.
         seed: of the tokenizer's corpus, the weights and the pre-training cases; the packaged model is seed 0.
         steps: optimizer steps; default: those of the packaged model.
+        width: of the hidden states; another one than the packaged model's has its tokenizer.
         progress: called with (steps done, steps in all).
 
     Raises:
-        ResourceError: `out` is not empty, or cannot be written.
+        ResourceError: `out` is not empty, or cannot be written; a width that is no whole number of heads; a tokenizer
+            that is not written as the packaged one was.
     """
+    if width < HEAD or width % HEAD:
+        raise ResourceError(f"--width {width}: expected a multiple of {HEAD}, the width of a head of attention.")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ResourceError(f"{out}: expected a new or empty folder for the model; choose another --out.")
     steps = steps or STEPS
     started = time.monotonic()
-    tokenizer = build_tokenizer(seed)
-    model = new_model(tokenizer, seed)
+    tokenizer = build_tokenizer(seed) if width == WIDTH else packaged_tokenizer()
+    model = new_model(tokenizer, seed, width)
 
     def report(done: int, total: int, _: float) -> None:
         if progress is not None:
@@ -295,8 +327,10 @@ def build_base(out: Path, *, seed: int = 0, steps: int | None = None, progress: 
         folder = Path(name) / "base"
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if width != WIDTH:
+            same_tokenizer(folder)
         rows = measure(folder, Path(name) / "measured")
-        card = _card(rows, seed=seed, steps=steps, parameters=model.num_parameters(), seconds=seconds)
+        card = _card(rows, seed=seed, steps=steps, model=model, seconds=seconds)
         (folder / "README.md").write_text(card, encoding="utf-8")
         if out.exists():
             out.rmdir()
@@ -309,9 +343,17 @@ def _parent(out: Path) -> Path:
     return out.parent
 
 
+_WHAT = (
+    "The untaught student of `realm`'s returns desk",
+    "A mentor or an expert for `realm`'s returns desk, with the tokenizer of its packaged student",
+)
+
+
 def _card(
-    measured: Sequence[tuple[Evaluation, float]], *, seed: int, steps: int, parameters: int, seconds: float
+    measured: Sequence[tuple[Evaluation, float]], *, seed: int, steps: int, model: PreTrainedModel, seconds: float
 ) -> str:
+    width = model.config.hidden_size
+    wide = "" if width == WIDTH else f" --width {width}"
     rows = [row for row, _ in measured]
     lines = [
         f"| {row.split} | {f'with four routes, {right:.1%} right' if row.routes else 'without routes'} | {row.n} "
@@ -336,10 +378,10 @@ def _card(
             "pipeline_tag: text-generation",
             "---",
             "",
-            "# desk-base",
+            "# desk-mentor" if wide else "# desk-base",
             "",
-            f"The untaught student of `realm`'s returns desk: a Qwen3 causal language model of {parameters:,}",
-            "parameters (4 layers, width 128) with a byte-level BPE tokenizer and a chat template.",
+            f"{_WHAT[bool(wide)]}: a Qwen3 causal language model of {model.num_parameters():,}",
+            f"parameters (4 layers, width {width}) with a byte-level BPE tokenizer and a chat template.",
             "",
             f"It was pre-trained from scratch on {steps * BATCH:,} cases, each with a rule book of its own drawn at",
             "random, visible only through right and wrong CoTs in the prompt. It can read cases, calculate and weigh",
@@ -348,7 +390,7 @@ def _card(
             "Made by",
             "",
             "```",
-            f"python benchmarks/desk_base.py --out DIR --seed {seed} --steps {steps}",
+            f"python benchmarks/desk_base.py --out DIR --seed {seed} --steps {steps}{wide}",
             "```",
             "",
             f"in {seconds / 60:.0f} minutes on one core of {machine()} with torch {found['torch']} and transformers",
@@ -375,9 +417,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new folder for the model directory")
     parser.add_argument("--seed", type=int, default=0, help="fixes cases, books and weights")
     parser.add_argument("--steps", type=int, default=STEPS, help="of pre-training")
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the hidden states, a multiple of 32")
     chosen = parser.parse_args()
     with progress_bar("pre-training") as progress:
-        build_base(chosen.out, seed=chosen.seed, steps=chosen.steps, progress=progress)
+        build_base(chosen.out, seed=chosen.seed, steps=chosen.steps, width=chosen.width, progress=progress)
     print(f"wrote {chosen.out}")
 
 

@@ -63,8 +63,9 @@ from realm.training.checkpoints import publish
 from realm.training.grpo import RouteTrainer, make_grpo_trainer
 from realm.training.rewards import RouteReward
 from realm.training.settings import hushed
-from realm.training.sft import make_sft_trainer, rows
+from realm.training.sft import make_sft_trainer
 from realm.training.trial import try_out
+from realm.training.weighted import training_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "families.jsonl"
 TABLE = ROOT / "docs" / "measured" / "families.md"
@@ -217,7 +218,7 @@ def attempt(name: str, folder: Path) -> dict[str, Any]:
                 given = Given(config, task, bank, renderer)
                 count = config.training.sft.steps * config.training.sft.batch_size
                 found = examples(run_steps(config.training.sft.traces, given), given, count)
-                trainer = make_sft_trainer(config, rows=rows(tokenize(renderer, found)), **parts)
+                trainer = make_sft_trainer(config, rows=training_rows(tokenize(renderer, found))[0], **parts)
             trainer.args.save_strategy = "no"
             trainer.train()
             row[row["stage"]] = rl_ways(trainer) if rl else "trained"

@@ -50,7 +50,7 @@ smartquotes = False  # --resume is no dash
 # for on the network, and types that nobody makes by hand.
 nitpick_ignore_regex = [
     ("py:class", r"(?!realm\.).*"),
-    ("py:class", r"realm\.(method\.(schedule\.T|routes\.Strategy)|tasks\.base\.Task|(teacher|training)\..*)"),
+    ("py:class", r"realm\.(method\..*\.(T|Kind|Rule|Strategy)|tasks\.base\.Task|(teacher|training)\..*)"),
     ("py:exc", "KeyboardInterrupt"),
 ]
 

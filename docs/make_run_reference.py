@@ -12,11 +12,11 @@ from pathlib import Path
 from realm.rows.base import Record, Row, Unit
 from realm.rows.evaluation import Evaluation, Prediction
 from realm.rows.run import FORMAT, BankStats, Meta
-from realm.rows.training import RlStep, Sampled, SftStep
+from realm.rows.training import PairsStep, RlStep, Sampled, SftStep, Step
 
 PAGE = Path(__file__).resolve().parent / "reference" / "run.md"
 #: In the order in which a run writes them.
-KINDS: tuple[type[Row], ...] = (Meta, BankStats, SftStep, RlStep, Sampled, Evaluation, Prediction)
+KINDS: tuple[type[Row], ...] = (Meta, BankStats, SftStep, PairsStep, RlStep, Sampled, Evaluation, Prediction)
 HEAD = f"""# A run is a folder
 
 Written by `python docs/make_run_reference.py` from the types in `realm/rows/`, which whatever writes these files and
@@ -46,8 +46,9 @@ def _section(kind: type[Row]) -> str:
     """The file of one kind, or one stage of it, with what its columns hold."""
     file, colon, about = _about(kind).partition(": ")
     title, about = (f"`{file}`", f"{about[0].upper()}{about[1:]}") if colon else (f"`{kind.FILE}`", file)
-    if issubclass(kind, SftStep | RlStep):
-        title = f"`{kind.FILE}`, rows of `{'sft' if kind is SftStep else 'rl'}`"
+    if issubclass(kind, Step):
+        (stage,) = typing.get_args(typing.get_type_hints(kind)["stage"])
+        title = f"`{kind.FILE}`, rows of `{stage}`"
         about = f"A row every `training.log_every` steps. {about}"
     parts = [f"## {title}\n", f"{about}\n", _table(kind)]
     for part, names in _within(kind).items():

@@ -144,8 +144,16 @@ class Config(Section):
 
 def needs_bank(config: Config, stage: Stage) -> bool:
     """Whether a stage shows or teaches CoTs of the bank."""
+    if stage.kind == "pairs":
+        return reads_bank([of_stage(config, stage).training.pairs.miner])
     steps = stage.traces or (config.training.sft.traces if stage.kind == "sft" else ())
     return bool(stage.k) or reads_bank(steps)
+
+
+def of_stage(config: Config, stage: Stage) -> Config:
+    """The configuration with what a stage sets otherwise."""
+    changes = {f"training.{stage.kind}.{key}": value for key, value in stage.settings.items()}
+    return config.changed(changes) if changes else config
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -253,10 +261,11 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
     node[last] = value
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, trusted: bool = True) -> Config:
     """Read a YAML file, that of a run's folder, or the defaults, apply `KEY=VALUE` overrides and validate.
 
-    What overrides name, and a file that is not a run's own, may be imported as a plug-in (`realm.plugins.trust`).
+    What overrides name, and a file that is `trusted` and not a run's own, may be imported as a plug-in
+    (`realm.plugins.trust`).
 
     Raises:
         ConfigError: the file is missing or is not YAML, a key is unknown, or a value is out of range.
@@ -279,7 +288,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
-        if not folder and not path.with_name("meta.json").exists():  # a run's file may be anybody's
+        if trusted and not folder and not path.with_name("meta.json").exists():  # a run's file may be anybody's
             trust(tree)
     trust([_value(text) for text in overrides])
     before = _recipe(tree)

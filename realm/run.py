@@ -29,7 +29,7 @@ from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import append_jsonl, to_line, write_atomic, writing
 from realm.locks import LOCK, Hold, hold
 from realm.processes import launched
-from realm.rows.base import Place, Row, Stage, record
+from realm.rows.base import STAGES, Place, Row, Stage, record
 from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import Sampled, Step
@@ -44,15 +44,14 @@ FREE_ON_RESUME = (
     "training.sample_every", "training.sample_groups", "training.eval_every", "training.eval_questions",
     # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo, whose mean is
     # that of a micro-batch).
-    "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.rl.gradient_checkpointing",
+    "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.pairs.micro_batch_size",
+    "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
 #: What is deleted first and, in this order, last: weights, and what says that there is a run.
 _FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
 #: Where a process other than the main one notes its failure, by its number.
 _FAILURE = "failure-{}.json"
-#: Order of the stages within a round; `final` comes after every round.
-STAGES: tuple[Stage, ...] = ("base", "sft", "rl", "final")
 R = TypeVar("R", bound=Row)
 
 

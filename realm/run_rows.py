@@ -14,9 +14,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from realm.display import printable
 from realm.errors import DataError
-from realm.rows.base import Place, Row
+from realm.rows.base import STAGES, Place, Row
 from realm.rows.run import LaterError
-from realm.rows.training import RlStep, SftStep, Step
+from realm.rows.training import PairsStep, RlStep, SftStep, Step
 
 R = TypeVar("R", bound=Row)
 
@@ -27,7 +27,7 @@ _READERS: dict[object, TypeAdapter[Any]] = {}
 
 def _reader(kind: type[Row]) -> TypeAdapter[Any]:
     if kind not in _READERS:
-        steps: Any = Annotated[SftStep | RlStep, Field(discriminator="stage")]
+        steps: Any = Annotated[SftStep | PairsStep | RlStep, Field(discriminator="stage")]
         _READERS[kind] = TypeAdapter(steps if kind is Step else kind)
     return _READERS[kind]
 
@@ -112,5 +112,6 @@ def _wrong(error: ValidationError) -> str | None:
     found = error.errors(include_url=False, include_input=False)[0]
     if found["type"] == "json_invalid" or (not found["loc"] and "discriminator" not in found.get("ctx", {})):
         return None
-    where = ".".join(str(part) for part in found["loc"][found["loc"][:1] in (("sft",), ("rl",)) :]) or "stage"
+    loc = found["loc"][found["loc"][:1] in [(stage,) for stage in STAGES] :]
+    where = ".".join(map(str, loc)) or "stage"
     return printable(f"{where}: {found['msg'][0].lower()}{found['msg'][1:]}", 200)

@@ -19,10 +19,10 @@ from pydantic import (
 )
 
 from realm.method.prompt import Tags
-from realm.method.reward import Rule, Weights
+from realm.method.reward import RULES, Weights
 from realm.method.routes import STRATEGIES
-from realm.method.schedule import Granularity, Kind, Schedule
-from realm.plugins import check, shelf
+from realm.method.schedule import SCHEDULES, Granularity, Kind, Schedule
+from realm.plugins import POINTS, check, entry
 from realm.recipes import RECIPES, recipe
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -32,42 +32,24 @@ TEACHERS = {
     "openai": "realm.teacher.endpoint:make_endpoint",
     "transformers": "realm.teacher.local:make_local",
 }
-#: Steps of `training.sft.traces`, weights of `training.sft.weigh`: functions of this package by name.
-STEPS, WEIGHS = shelf("realm.traces.steps"), shelf("realm.traces.weighs")
 #: `model.path` of the tiny base model that is part of the package (the desk's student).
 PACKAGED_BASE = "desk-base"
 
 
-def named(entry: Any) -> tuple[str, dict[str, Any]]:
-    """The name of an entry, and its options: `right`, or `{mix: {share: 0.2}}`.
+def plugin(point: str) -> AfterValidator:
+    """A name of a point of plug-ins (`realm.plugins`), or one with its options; nothing is imported."""
 
-    Raises:
-        ValueError: it is neither.
-    """
-    name, options = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
-    options = {} if options is None else options
-    if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError("expected a name, or one name with its options, as {mix: {share: 0.2}}")
-    return name, {str(key): value for key, value in options.items()}
-
-
-def _entry(point: str, own: dict[str, str]) -> AfterValidator:
-    def checked(entry: Any) -> Any:
-        name, options = named(entry)
-        check(point, name, own)
+    def checked(value: Any) -> Any:
+        name, options = entry(value)
+        check(point, name)
         return {name: options} if options else name
 
     return AfterValidator(checked)
 
 
-#: A step of `training.sft.traces`, a weigh: a name, or a name with its options.
-Step = Annotated[Any, _entry("steps", STEPS)]
-Weigh = Annotated[Any, _entry("weighs", WEIGHS)]
-
-
-def reads_bank(entries: Sequence[Any]) -> bool:
+def reads_bank(steps: Sequence[Any]) -> bool:
     """Whether steps draw on CoTs of the bank. What a plug-in draws on is not known: it adds that to what is spent."""
-    found = map(named, entries)
+    found = map(entry, steps)
     return any(name == "bank" or options.get("routes") or options.get("contrast") for name, options in found)
 
 
@@ -194,7 +176,7 @@ class PriceConfig(Section):
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
 
-    kind: Annotated[str, AfterValidator(lambda name: check("teachers", name, TEACHERS))] = Field(
+    kind: Annotated[str, plugin("teachers")] = Field(
         "scripted",
         description="scripted (the desk's clerk), openai (any compatible endpoint), transformers (a local model), or "
         "package.module:attribute.",
@@ -289,7 +271,7 @@ class RoutesConfig(Section):
     """Which CoTs are shown to the student."""
 
     k: int = Field(4, ge=0, description="Routes per prompt before fading.")
-    selection: Annotated[str, AfterValidator(lambda name: check("selections", name, STRATEGIES))] = Field(
+    selection: Annotated[str, plugin("selections")] = Field(
         "random", description=f"How k of the N are chosen: {', '.join(STRATEGIES)}, or package.module:attribute."
     )
     error_ratio: Probability = Field(0.4, description="Share of negatives under `error_ratio`.")
@@ -299,8 +281,10 @@ class RoutesConfig(Section):
 class FadeConfig(Section):
     """EAAI: the probability p of external CoTs over training progress τ in [0, 1]."""
 
-    schedule: Kind = Field(
-        "cosine", description="adaptive: below the cosine by as much as the student succeeds without routes."
+    schedule: Annotated[str, plugin("schedules")] = Field(
+        "cosine",
+        description=f"How p falls: {', '.join(SCHEDULES)} (below the cosine by as much as the student succeeds without "
+        "routes), or package.module:attribute.",
     )
     p_start: Probability = Field(1.0, description="p at the start.")
     p_end: Probability = Field(0.0, description="p at the end.")
@@ -326,15 +310,13 @@ class FadeConfig(Section):
         0.1, description="`adaptive`: share of prompts without any route, so that success is known while p is high."
     )
 
-    def made(self) -> Schedule:
-        """The schedule that these settings are; raises `ValueError` where they are none."""
-        return Schedule(
-            self.schedule, self.p_start, self.p_end, self.hold, self.fade_end, self.stairs, self.floor, self.target
-        )
+    def made(self, kind: str | Kind) -> Schedule:
+        """The schedule of that kind that these settings are; raises `ValueError` where they are none."""
+        return Schedule(kind, self.p_start, self.p_end, self.hold, self.fade_end, self.stairs, self.floor, self.target)
 
     @model_validator(mode="after")
     def _one(self) -> FadeConfig:
-        self.made()
+        self.made("constant")
         return self
 
 
@@ -344,7 +326,10 @@ class RewardConfig(Section):
     format: float = Field(0.1, ge=0, description="For a completion of the asked form.")
     answer: float = Field(1.0, ge=0, description="For a right answer.")
     scores: float = Field(0.5, ge=0, description="For scores that tell the routes' labels; only with a right answer.")
-    rule: Rule = Field("l1", description="How well scores tell labels (`scoring`).")
+    rule: Annotated[str, plugin("rules")] = Field(
+        "l1",
+        description=f"How well scores tell labels (`scoring`): {', '.join(RULES)}, or package.module:attribute.",
+    )
 
     def weights(self) -> Weights:
         """The weights of the parts."""
@@ -359,6 +344,9 @@ class PromptConfig(Section):
     scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
+    execute: bool = Field(
+        False, description="Where the thinking is a program, it is run and its result is the answer: a tool in use."
+    )
 
     def tags(self) -> Tags:
         """The tags of a completion; raises `ValueError` where they cannot be told apart, or are no names."""
@@ -379,6 +367,11 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
+    also: str | None = Field(
+        None,
+        description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "
+        "model: what was unlearned.",
+    )
 
 
 class SFTSettings(Section):
@@ -388,16 +381,16 @@ class SFTSettings(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
-    traces: list[Step] = Field(
+    traces: list[Annotated[Any, plugin("steps")]] = Field(
         ["bank", "right", "fits", "guided_first"],
         min_length=1,
         description="What is taught, step by step: a name, or a name with its options, as {mix: {share: 0.2}} (see "
-        f"realm/traces/steps): {', '.join(STEPS)}; or package.module:attribute.",
+        f"realm/traces/steps): {', '.join(POINTS['steps'].table)}; or package.module:attribute.",
     )
-    weigh: Weigh | None = Field(
+    weigh: Annotated[Any, plugin("weighs")] | None = Field(
         None,
         description="What each token counts in the loss: null: all the same; or a name, or a name with its options "
-        f"(see realm/traces/weighs): {', '.join(WEIGHS)}; or package.module:attribute.",
+        f"(see realm/traces/weighs): {', '.join(POINTS['weighs'].table)}; or package.module:attribute.",
     )
     empty_share: Probability = Field(0.5, description="Share of examples without any route.")
 
@@ -518,6 +511,35 @@ class LoRASettings(Section):
     )
 
 
+class PairsSettings(Section):
+    """Learning from pairs of CoTs, a preferred and a rejected one of a question (TRL's trainers)."""
+
+    miner: Annotated[Any, plugin("miners")] = Field(
+        "bank",
+        description="What finds the pairs: a name, or a name with its options, as {rollout: {samples: 4}} (see "
+        f"realm/traces/miners): {', '.join(POINTS['miners'].table)}; or package.module:attribute.",
+    )
+    loss: Literal["dpo", "kto", "orpo"] = Field(
+        "dpo",
+        description="dpo: preferred above rejected, both against the student before; kto: each CoT for itself, against "
+        "it too; orpo: the preferred one taught, and its odds raised, against nothing.",
+    )
+    learned: Literal["all", "answer", "difference"] = Field(
+        "all",
+        description="Tokens that count: all of a completion's, those behind the thinking, or those between what both "
+        "completions have in common at their beginnings and ends. (orpo teaches the preferred one whole all the same.)",
+    )
+    steps: int = Field(100, ge=1, description="Optimizer steps.")
+    batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
+    micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
+    learning_rate: float = Field(5e-6, gt=0, description="Step size of the optimizer.")
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="dpo, kto: the higher, the nearer to the student before; orpo: weight of the odds beside the CoT.",
+    )
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -543,6 +565,7 @@ class TrainingConfig(Section):
         1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
     )
     sft: SFTSettings = SFTSettings()
+    pairs: PairsSettings = PairsSettings()
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()

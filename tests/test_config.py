@@ -19,7 +19,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
     [
         ("training.rl.step=3", "unknown key training.rl.step; did you mean training.rl.steps?"),
         ("k=3", "unknown key k; did you mean routes.k?"),
-        ("training.steps=3", "did you mean training.rl.steps or training.sft.steps?"),
+        ("training.steps=3", "did you mean training.rl.steps or training.sft.steps or training.pairs.steps?"),
         ("collect.samples=3", "did you mean evaluation.samples or bank.samples?"),
         ("rutes.k=3", "--set rutes.k=3: unknown key rutes; did you mean routes?"),
         ("foo=3", "unknown key foo; the sections are run, task, model,"),

@@ -1,4 +1,4 @@
-"""Hours on the face of a clock: a verifier, a teacher, a selection of routes and a recipe for realm."""
+"""Hours on the face of a clock for realm: verifier, teacher, selection, schedule, step, weigh and recipe."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from realm.method.routes import Route, Selection
+from realm.method.schedule import Schedule
 from realm.recipes import realm_r1
 from realm.recipes.stage import Recipe
 from realm.tasks.base import Comment, Question
 from realm.tasks.verify import UnreadableError
 from realm.teacher.base import Ask, Reply, Wanted
+from realm.traces.base import Given, Tokenized, Trace
 
 
 class Clock:
@@ -63,6 +65,23 @@ class Clockmaker:
 def shortest(routes: Sequence[Route], k: int, rng: random.Random, selection: Selection) -> list[Route]:
     """The k shortest routes, in an order by lot: a length that came first would tell something."""
     return rng.sample(sorted(routes, key=lambda route: len(route.text))[:k], k)
+
+
+def dusk(tau: float, schedule: Schedule) -> float:
+    """p falls fast at first, and is `fade.p_end` from `fade.fade_end` on."""
+    left = max(0.0, 1 - tau / schedule.fade_end) ** 2
+    return left * schedule.p_start + (1 - left) * schedule.p_end
+
+
+def short(traces: Sequence[Trace], given: Given, *, most: int = 80) -> list[Trace]:
+    """The traces of at most so many characters."""
+    return [trace for trace in traces if len(trace.cot.text) <= most]
+
+
+def hours(rows: Sequence[Tokenized], given: Given, *, weight: float = 2.0) -> list[list[float]]:
+    """Tokens that hold a digit count so much, all others 1."""
+    read = given.tokenizer.convert_ids_to_tokens
+    return [[weight if re.search(r"\d", token) else 1.0 for token in read(row.completion)] for row in rows]
 
 
 BRIEF = Recipe("brief", realm_r1.stages, {"fade.fade_end": 0.5})

@@ -33,12 +33,15 @@ Tokens = list[tuple[str, str]]
 @dataclass(frozen=True)
 class Equation:
     """Two neighbouring sides of a chain: `left = right`, both of them numbers; `signs` are the operators on the left,
-    `operands` its numbers, `result` the value that is stated."""
+    `operands` its numbers, `value` what it comes to, `result` the value that is stated. Both sides are plain text."""
 
     true: bool
     signs: str
     operands: tuple[float, ...]
     result: float
+    value: float
+    left: str
+    right: str
 
 
 class _NotASumError(Exception):
@@ -151,6 +154,10 @@ def _runs(text: str) -> Iterator[list[Tokens]]:
         yield sides
 
 
+def _plain(side: Tokens) -> str:
+    return re.sub(r"(?<=\() | (?=[)%])", "", " ".join(token for _, token in side))
+
+
 def _value(side: Tokens, known: dict[str, float]) -> float | None:
     try:
         return _Reader(side, known).value()
@@ -198,7 +205,8 @@ def equations(text: str, known: dict[str, float] | None = None) -> list[Equation
             if not true and sides[at][0][0] == "number":
                 true = len(sides[at]) > 1 and float(sides[at][0][1]) == left
             operands = tuple(float(token) for kind, token in sides[at - 1] if kind == "number")
-            found.append(Equation(true, signs, operands, right))
+            texts = _plain(sides[at - 1]), _plain(sides[at])
+            found.append(Equation(true, signs, operands, right, left, *texts))
         last = next((value for value in reversed(values) if value is not None), None)
         if sides[0] and len(sides[0]) == 1 and sides[0][0][0] == "letter" and last is not None:
             known[sides[0][0][1]] = last

@@ -13,7 +13,7 @@ from realm.errors import DataError
 from realm.exchange.importing import import_cots
 from realm.method.distance import mean_distance
 from realm.method.routes import STRATEGIES, Route, Selection, draw
-from realm.student.prompts import find_strategy
+from realm.plugins import outside, take
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def preview(
         name = cots[0].question_id
         shown = []
         for strategy in strategies:
-            by = replace(selection, strategy=find_strategy(strategy, "--strategy"))
-            chosen = draw(routes, by, seed=seed, question_id=name, step=0).routes
+            by = replace(selection, strategy=take("selections", strategy, "--strategy"))
+            with outside():
+                chosen = draw(routes, by, seed=seed, question_id=name, step=0).routes
             shown.append(Shown(strategy, chosen, mean_distance([route.text for route in chosen])))
         text, gold = ("", "") if question is None else (question.question, question.answer)
         previews.append(Preview(name, text, gold, len(routes), tuple(shown)))

@@ -72,6 +72,12 @@ def split_steps(text: str) -> list[str]:
     return steps[:-1] if len(steps) > 1 and _ANSWER.match(steps[-1]) else steps
 
 
+def stated_sums(text: str) -> list[Equation]:
+    """The sums that the steps of a CoT state, in order; letters keep their values from step to step."""
+    known: dict[str, float] = {}
+    return [found for step in split_steps(text) for found in equations(step, known)]
+
+
 def bare(step: str) -> tuple[str, ...]:
     """The words of a step without citations, hedges and words that open a conclusion."""
     return tuple(word for word in words(CITED.sub(" ", step)) if word not in _FILLERS)

@@ -141,6 +141,8 @@ def _show(answers: dict[str, Answer], prompt: bool) -> None:
     if any(answer.routes for answer in answers.values()):
         add("routes", _routes)
     add("answer", lambda answer: "none" if answer.answer is None else printable_lines(answer.answer))
+    if any(answer.executed for answer in answers.values()):
+        add("by", lambda answer: "the program in its thinking, run" if answer.executed else "the model")
     share = "{0.confidence:.0%} of {0.samples} sampled answers are the same"
     add("confidence", lambda answer: "not told" if answer.confidence is None else share.format(answer))
     if any(answer.reasons or answer.truncated for answer in answers.values()):

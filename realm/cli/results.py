@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realm.rows.evaluation import Evaluation
-from realm.text import NONE, bracketed, hundredths
+from realm.text import NONE, bracketed, hundredths, points
 
 
 def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
@@ -37,12 +37,35 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
         style="dim",
         highlight=False,
     )
+    if sums := [row for row in summaries if row.sums]:
+        each = (f"{row.split}{', with routes' if row.routes else ''} {_percent(row.true_sums)}" for row in sums)
+        console.print(f"True sums, of those stated: {'; '.join(each)}.", markup=False, highlight=False)
+    for row in summaries:
+        if (
+            row.before is not None
+            and row.change is not None
+            and row.change_low is not None
+            and row.change_high is not None
+        ):
+            console.print(
+                f"{row.split}: {hundredths(row.before)} untrained, {hundredths(row.accuracy)} trained; "
+                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.",
+                markup=False,
+                highlight=False,
+            )
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"
         console.print(
             f"{shown} shown, {short.routes_dropped:.2g} left out ({short.split}, {short.routes} routes): the context "
             "has no room. Raise model.context, or lower evaluation.max_completion_length or routes.k.",
+            highlight=False,
+        )
+    ran = [row.executed for row in summaries if row.executed is not None]
+    if ran:
+        console.print(
+            f"With a tool: {hundredths(min(ran))} to {hundredths(max(ran))} % of the completions are programs, which "
+            "were run for their answers (prompt.execute).",
             highlight=False,
         )
     worst = max(summaries, key=lambda row: row.unreadable_answers or 0.0, default=None)

@@ -17,7 +17,7 @@ from realm.errors import ConfigError, DataError
 from realm.evaluation.evaluate import completion_limit
 from realm.exchange.importing import known_questions
 from realm.exchange.run_bank import has_bank, open_run_bank
-from realm.method.completion import Completion, parse
+from realm.method.completion import Completion
 from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.method.seeds import derive
@@ -25,6 +25,7 @@ from realm.pages.card import Surface, read_surface, surface
 from realm.student.generate import Generation, generate
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
+from realm.student.scoring import read
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.jsonl import JsonlTask
 from realm.tasks.registry import load_task
@@ -45,6 +46,7 @@ class Answer:
             `answer` by the task's verifier: how much the model agrees with itself, not how often it is right. None
             where there is no answer, or no sample.
         scores: of each of the `routes` that the prompt showed, in [0, 1].
+        executed: the answer is the result of a program in the thinking, which was run (`prompt.execute`).
         truncated: the completion was cut at its largest length.
         messages, prompt: what it was asked: the conversation, and the text that its chat template makes of it.
     """
@@ -61,6 +63,7 @@ class Answer:
     truncated: bool
     messages: tuple[Message, ...]
     prompt: str
+    executed: bool = False
 
 
 class Student:
@@ -145,7 +148,8 @@ class Student:
             (found,) = generate(
                 self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
             )
-            return [(one, parse(one.text, len(scored), tags)) for one in found]
+            rows = [(one.text, len(scored)) for one in found]
+            return list(zip(found, read(rows, tags, self._pool, self.config.prompt.execute), strict=True))
 
         ((first, found),) = answers(1)
         equal = 0
@@ -169,6 +173,7 @@ class Student:
             truncated=first.truncated,
             messages=tuple(prompt.messages),
             prompt=prompt_text(self._tokenizer, prompt.messages),
+            executed=found.executed,
         )
 
     def _task(self) -> Task:

@@ -9,10 +9,12 @@ from pathlib import Path
 from realm.commands.showing import Showing, silent
 from realm.config import Config
 from realm.errors import ResourceError
+from realm.evaluation.also import ask_besides, other_task
 from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.importing import open_bank
 from realm.exchange.run_bank import has_bank
 from realm.files import fresh
+from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.student.load import find
@@ -44,7 +46,8 @@ def evaluate(
         UserError: there are results already, or `out` is a run's folder; the model, the task or the bank is not usable.
     """
     config = config.model_copy(deep=True)
-    student = config.model.path = str(model or config.model.path)
+    base = config.model.path
+    student = config.model.path = str(model or base)
     folder = Path(out or config.run_path.with_name(f"{config.run.name}-evaluation"))
     fresh(folder / "evaluations.jsonl", overwrite)
     results = RunFolder(folder)
@@ -52,6 +55,7 @@ def evaluate(
         raise ResourceError(f"{folder}: is the folder of a run, whose files stay. Choose another place with --out.")
     find(student)
     task = load_task(config)
+    other_task(config)  # what is wrong with it is told before the work
     with (
         VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool,
         evaluating("evaluating") as shown,
@@ -60,5 +64,7 @@ def evaluate(
         if bank is None and config.routes.k:
             _LOG.warning("without routes only: bank.path is not set, and there is no %s", config.run_path / "bank")
         summaries = evaluate_directory(student, config, task, bank, pool, out=folder, progress=shown)
+        place, untrained = Place(stage="final", step=0), base if base != student else None
+        summaries += ask_besides(config, student, out=folder, place=place, untrained=untrained, progress=shown)
     results.record_evaluation(config)
     return summaries

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from realm.commands.showing import Showing, silent
 from realm.config import Config
+from realm.evaluation.also import ask_besides, other_task
 from realm.evaluation.evaluate import evaluate_directory
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.pages import write_report
 from realm.pages.card import CARD, write_card
 from realm.processes import main_process, rank
+from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import stoppable
@@ -53,6 +55,7 @@ def made_ready(
         announce: is told what was prepared, before what hardly fits is refused.
     """
     task = load_task(config)
+    other_task(config)  # what is wrong with it is told before the work
     with stoppable(), VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
         prepared = prepare(config, task, open_run_bank(config, task, pool, resume=resume))
         if announce is not None:
@@ -127,6 +130,14 @@ def train(
                     out=run.path,
                     round_=last.round,
                     step=last.steps,
+                    progress=shown,
+                )
+                summaries += ask_besides(
+                    config,
+                    run.path / "model",
+                    out=run.path,
+                    place=Place(stage="final", round=last.round, step=last.steps),
+                    untrained=config.model.path,
                     progress=shown,
                 )
             if not (run.path / "model" / CARD).is_file():  # one that is there is of this model, and maybe edited

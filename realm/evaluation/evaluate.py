@@ -19,18 +19,19 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
+from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
-from realm.method.completion import parse
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
-from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction
+from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction, Sums
 from realm.run import RunFolder
-from realm.statistics.bootstrap import bootstrap_interval, paired_difference
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
+from realm.student.scoring import read
 from realm.tasks.base import Question, Task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import VerifierPool, verify_once
@@ -139,9 +140,9 @@ def _answered(
     config: Config,
 ) -> list[tuple[AnsweredCompletion, ...]]:
     """Parse and judge the completions of every prompt; all verifications of a kind go to the pool at once."""
-    tags = config.prompt.tags()
     rows = [(prompt, found) for prompt, group in zip(prompts, generations, strict=True) for found in group]
-    parsed = [parse(found.text, len(judged(config, prompt.routes)), tags) for prompt, found in rows]
+    texts = [(found.text, len(judged(config, prompt.routes))) for prompt, found in rows]
+    parsed = read(texts, config.prompt.tags(), pool, config.prompt.execute)
     answers = [item.answer for item in parsed]
     asked = [prompt.question.question for prompt, _ in rows]
     golds = [prompt.question.answer for prompt, _ in rows]
@@ -161,6 +162,7 @@ def _answered(
             reasons=item.reasons,
             tokens=found.tokens,
             truncated=found.truncated,
+            executed=item.executed if config.prompt.execute else None,
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
@@ -186,6 +188,11 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     labels = [route.label for row, item in pairs for route in row.shown[: len(item.scores)]]
     classed = [(row.class_, item.class_) for row, item in pairs if row.class_ is not None]
     unread = [item.answer or "" for item in items if unreadable(item.answer, item.verdict)]
+    sums = [tally(item.text for item in row.completions) for row in rows]
+    operators = together(sums)
+    true, stated = operators.pop(ALL)
+    each = [one[ALL] for one in sums]
+    true_low, true_high = ratio_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
     samples = len(first.completions)
     several = [([i.answer for i in row.completions], [i.correct for i in row.completions]) for row in rows]
     return Evaluation(
@@ -212,12 +219,18 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         unreadable_examples=tuple(dict.fromkeys(map(quoted, unread)))[:EXAMPLES],
         truncated=fmean(item.truncated for item in items),
         completion_tokens=fmean(item.tokens for item in items),
+        executed=None if items[0].executed is None else fmean(bool(item.executed) for item in items),
         routes_per_prompt=fmean(len(row.shown) for row in rows),
         routes_dropped=fmean(row.dropped for row in rows),
         pass_at_n=fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)
         if samples > 1
         else None,
         maj_at_n=fmean(measures.maj_at_n(*found) for found in several) if samples > 1 else None,
+        sums=stated,
+        true_sums=true / stated if stated else None,
+        true_sums_low=true_low,
+        true_sums_high=true_high,
+        by_operator={name: Sums(n=n, true=right / n) for name, (right, n) in sorted(operators.items())},
         by_kind=_by({row.question_id: row.kind for row in rows}, accuracies),
         by_difficulty=_by({row.question_id: row.difficulty for row in rows}, accuracies),
     )

@@ -9,22 +9,29 @@ t interval of the seeds' mean differences too (`tested`), which knows how few th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from realm.evaluation.sums import Tally, tally
 from realm.files import read_jsonl
 from realm.method.seeds import derive
-from realm.statistics.bootstrap import Difference, bootstrap_interval
+from realm.statistics.bootstrap import Difference, bootstrap_interval, ends, quotients, ratio_interval
 from realm.statistics.student import t_test
 
 #: Share of right completions of every question id.
 Outcome = Mapping[str, float]
-#: Outcomes by (split, routes).
+#: True equations and stated ones of every question id: the figure of a seed is their share over all of its questions.
+Sums = Mapping[str, tuple[int, int]]
+#: One seed each.
+Runs = Sequence[Outcome] | Sequence[Sums]
+#: Outcomes by (split, routes), and equations.
 Accuracies = dict[tuple[str, int], dict[str, float]]
+Equations = dict[tuple[str, int], dict[str, Tally]]
 
 
 def accuracies(folder: Path) -> Accuracies:
@@ -37,8 +44,20 @@ def accuracies(folder: Path) -> Accuracies:
     return found
 
 
-def pooled_means(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> np.ndarray:
+def stated(folder: Path, wanted: Collection[tuple[str, bool]]) -> Equations:
+    """The equations that the completions of every question state there, of the (split, whether with routes) wanted."""
+    found: Equations = {}
+    for row in read_jsonl(folder / "predictions.jsonl"):
+        if row["stage"] == "final" and (row["split"], row["routes"] > 0) in wanted:
+            texts = (item["text"] for item in row["completions"])
+            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = tally(texts)
+    return found
+
+
+def pooled_means(runs: Runs, resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Means of bootstrap resamples over seeds and questions, shape (resamples,); equal seeds resample equally.
+
+    Of equations, means over the seeds of each seed's share of true ones; NaN where a seed states none.
 
     Args:
         runs: a value for every question id, one mapping a seed; all hold the same questions.
@@ -47,33 +66,54 @@ def pooled_means(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) 
         ValueError: the seeds were not asked the same questions.
     """
     values = _values(runs)
+    rows, columns = _drawn(*values.shape[:2], resamples, seed)
+    if values.ndim == 2:
+        return np.asarray((columns @ values.T * rows).sum(axis=1) / values.size)
+    each = quotients(columns @ values[..., 0].T, columns @ values[..., 1].T)
+    return np.asarray((each * rows).sum(axis=1) / len(values))
+
+
+@functools.lru_cache(maxsize=4)  # all differences of an experiment rest on the same resamples
+def _drawn(seeds: int, questions: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed and each question is in each resample, shapes (resamples, seeds), (resamples, questions)."""
     source = np.random.default_rng(derive(seed, "pooled"))
-    means = []
-    for _ in range(resamples):
-        rows = source.integers(0, len(values), len(values))
-        columns = source.integers(0, values.shape[1], values.shape[1])
-        means.append(values[rows][:, columns].mean())
-    return np.array(means)
+    rows, columns = np.empty((resamples, seeds)), np.empty((resamples, questions))
+    for place in range(resamples):
+        rows[place] = np.bincount(source.integers(0, seeds, seeds), minlength=seeds)
+        columns[place] = np.bincount(source.integers(0, questions, questions), minlength=questions)
+    return rows, columns
 
 
-def _values(runs: Sequence[Outcome]) -> np.ndarray:
-    """The values of all runs, shape (seeds, questions)."""
+def by_seed(runs: Runs) -> list[float]:
+    """The figure of every seed; NaN for one that states no equation. Errors as of `pooled_means`."""
+    return [float(value) for value in _each(_values(runs))]
+
+
+def _each(values: np.ndarray) -> np.ndarray:
+    if values.ndim == 2:
+        return values.mean(axis=1)
+    true, all_ = np.moveaxis(values.sum(axis=1), 1, 0)
+    return quotients(true, all_)
+
+
+def _values(runs: Runs) -> np.ndarray:
+    """The values of all runs, shape (seeds, questions), of equations (seeds, questions, 2)."""
     ids = sorted(runs[0])
     if any(sorted(run) != ids for run in runs):
         raise ValueError("pooling needs the same questions for every seed")
-    return np.array([[run[key] for key in ids] for run in runs])
+    return np.array([[run[key] for key in ids] for run in runs], dtype=np.float64)
 
 
-def pooled_mean(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Difference:
+def pooled_mean(runs: Runs, resamples: int = 2000, seed: int = 0) -> Difference:
     """Mean over seeds and questions with its interval over both; arguments and errors as of `pooled_means`.
 
     One seed has the interval of its own evaluation (`realm.evaluation.evaluate`).
     """
+    mean = fmean(by_seed(runs))
     if len(runs) == 1:
-        values = list(runs[0].values())
-        return Difference(fmean(values), *bootstrap_interval(values, resamples, derive(seed, "bootstrap")))
-    low, high = np.quantile(pooled_means(runs, resamples, seed), [0.025, 0.975])
-    return Difference(float(_values(runs).mean()), float(low), float(high))
+        interval: Any = ratio_interval if _values(runs).ndim == 3 else bootstrap_interval
+        return Difference(mean, *interval(list(runs[0].values()), resamples, derive(seed, "bootstrap")))
+    return Difference(mean, *ends(pooled_means(runs, resamples, seed)))
 
 
 class Compared(NamedTuple):
@@ -92,16 +132,19 @@ def tested(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Com
     and questions (twice the share of resamples on the far side of zero, at least 2 / (resamples + 1)), and of the
     two-sided t-test over the seeds' means. One seed has the bootstrap over questions alone.
     """
-    means = pooled_means(runs, resamples, seed)
-    low, high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+    return _held(pooled_means(runs, resamples, seed), by_seed(runs))
+
+
+def _held(means: np.ndarray, seeds: Sequence[float]) -> Compared:
+    """Differences against zero: `means` of resamples, and that of every seed."""
+    means = means[~np.isnan(means)]
+    low, high = ends(means)
     far = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    p = min(1.0, 2 * (far + 1) / (resamples + 1))
-    by_seed = _values(runs).mean(axis=1)
-    mean = float(by_seed.mean())
-    if len(runs) > 1:
-        t_low, t_high, t_p = t_test([float(value) for value in by_seed])
+    p = min(1.0, 2 * (far + 1) / (len(means) + 1))
+    if len(seeds) > 1:
+        t_low, t_high, t_p = t_test(seeds)
         low, high, p = max(-1.0, min(low, t_low)), min(1.0, max(high, t_high)), max(p, t_p)
-    return Compared(mean, low, high, p)
+    return Compared(fmean(seeds), low, high, p)
 
 
 def subtract(a: Outcome, b: Outcome) -> dict[str, float]:
@@ -117,6 +160,12 @@ def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int
         KeyError: b lacks a question of a.
     """
     return tested([subtract(one, other) for one, other in zip(a, b, strict=True)], resamples, seed)
+
+
+def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int) -> Compared:
+    """The same of shares of true equations; both sides of a resample are of the same seeds and questions."""
+    means = pooled_means(a, resamples, seed) - pooled_means(b, resamples, seed)
+    return _held(means, [one - other for one, other in zip(by_seed(a), by_seed(b), strict=True)])
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from realm.config import Config
-from realm.method.routes import STRATEGIES
-from realm.plugins import files
-from realm.recipes import RECIPES
-from realm.sections import PACKAGED_BASE, TEACHERS
-from realm.tasks.registry import TASKS
-from realm.tasks.verify import VERIFIERS
+from realm.config import Config, load_config, of_stage
+from realm.plugins import entry, files, named
+from realm.recipes import plan
+from realm.sections import PACKAGED_BASE
 
 _PACKAGED = Path(__file__).parent.parent / "desk" / "base"
 #: Files of banks and models that no outcome rests on.
@@ -38,20 +36,38 @@ def contents(config: Config) -> dict[str, str]:
     """Digests of what the task, the comments and the student are read from, and of the sources of plug-ins, by the keys
     that name them."""
     model = config.model.path
-    plugins = {
-        "task.name": files("tasks", config.task.name, TASKS),
-        "task.verifier": files("verifiers", config.task.verifier, VERIFIERS),
-        "routes.selection": files("selections", config.routes.selection, STRATEGIES),
-        "training.recipe": files("recipes", config.training.recipe, RECIPES),
-        **{f"teachers.{name}": files("teachers", one.kind, TEACHERS) for name, one in config.teachers.items()},
-    }
+    plugins: dict[str, list[Path]] = {}
+    for one in (config, *(of_stage(config, stage) for stage in plan(config) if stage.settings)):
+        for key, point, name in named(one.model_dump()):
+            plugins.setdefault(key, []).extend(files(point, name))
+    for stage in plan(config):
+        for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
+            plugins.setdefault("training.recipe", []).extend(files(point, name))
+    other = config.evaluation.also
+    besides = {"evaluation.also": content(other)} if other else {}
+    if other:
+        also = load_config(other, trusted=False).task
+        besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
     return {
+        **besides,
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
         "task.path": content(config.task.path),
         "task.test_path": content(config.task.test_path),
         "guidance.comments": content(config.guidance.comments),
         "model.path": content(str(_PACKAGED) if model == PACKAGED_BASE else model),
+        **_of_options(config),
     }
+
+
+def _of_options(config: Config) -> dict[str, str]:
+    """Of what the options of steps and of the weigh name, such as a mentor's model."""
+    sft, found = config.training.sft, {}
+    for name, options in map(entry, filter(None, (*sft.traces, sft.weigh))):
+        for option, value in options.items():
+            with suppress(OSError, ValueError, RuntimeError):  # not every text can be a path
+                if isinstance(value, str) and (digest := content(value)):
+                    found[f"training.sft.{name}.{option}"] = digest
+    return found
 
 
 def _stamp(files: Iterable[Path]) -> Stamp:

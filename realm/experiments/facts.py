@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -62,7 +61,7 @@ def _shown(cell: Cell, questions: Sequence[Question]) -> tuple[float, float, flo
 def _labels(config: Config, question_id: str) -> list[int]:
     """Labels of the routes that the first step would show of a question before any fading."""
     assert config.bank.path is not None
-    selection = replace(make_selection(config), schedule=ALWAYS)
+    selection = make_selection(config, ALWAYS)
     routes = _bank(config.bank.path).routes(question_id)
     chosen = draw(routes, selection, seed=config.run.seed, question_id=question_id, step=0).routes
     return [route.label for route in chosen]

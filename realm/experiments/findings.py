@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 
 from realm.experiments.comparison import Compared, holm
 from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
-from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Scale, Shown
-from realm.text import between, hundredths, points
+from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Scale, Shown, Took
+from realm.text import between, grouped, hundredths, points
 
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
@@ -62,6 +63,7 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
     parts = [FAST_NOTE] if results.fast else []
     parts.append(_best(results, best))
     parts += _differences(results)
+    parts += _true_sums(results)
     if results.axis:
         parts.append(_axis(results.axis, best, against_best(found, best)))
     if tell == "curves":
@@ -69,6 +71,8 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
     if results.banks:
         parts += _bound(results, results.banks)
     parts += _gap(results, best, found)
+    if results.equal_budget is not None:
+        parts += _budgets(results, results.equal_budget)
     parts += _really(results, results.shown)
     parts += _dropped(results.shown)
     parts.append(_seeds(results.seeds))
@@ -108,6 +112,21 @@ def _differences(results: Results) -> list[str]:
     for measure in results.also:
         told = _told([row for row in results.pairs if row.measure == measure])
         parts += [f"On {labels[measure]}:", *told] if told else []
+    return parts
+
+
+def _true_sums(results: Results) -> list[str]:
+    """Of every measure that is asked for: the most, the untrained model's, and which differences are shown."""
+    parts = []
+    for measure in dict.fromkeys(row.measure for row in results.sums):
+        rows = {row.arm: row for row in results.sums if row.measure == measure}
+        trained = [row for arm, row in rows.items() if arm != UNTRAINED]
+        label = next(row.label for row in results.measures if row.name == measure)
+        has = "has the largest share," if len(trained) > 1 else "has"
+        each = [f"{row.arm} {has} {_percent(row)}" for row in sorted(trained, key=lambda row: -row.mean)[:1]]
+        each += [f"the untrained model has {_percent(rows[UNTRAINED])}"] if UNTRAINED in rows else []
+        parts.append(f"True sums, of those stated on {label}: {'; '.join(each)}.")
+        parts += _told([row for row in results.sum_pairs if row.measure == measure])
     return parts
 
 
@@ -268,6 +287,32 @@ def _really(results: Results, shown: Sequence[Shown]) -> list[str]:
         return []
     texts = ", ".join(f"{one.arm} {100 * one.wrong:.0f} %" for one in off)
     return [f"Some questions lack CoTs of one label, so that the share of wrong routes really was: {texts}."]
+
+
+def _budgets(results: Results, within: float) -> list[str]:
+    """Where arms that are held against each other did not take equal steps and student tokens."""
+    groups: dict[str, dict[str, list[Took]]] = {}
+    of = {arm.name: arm.group for arm in results.arms}
+    for row in results.cost:
+        groups.setdefault(of[row.arm], {}).setdefault(row.arm, []).append(row)
+    parts = []
+    for name, arms in groups.items():
+        where = f" in {name}" if name else ""
+        steps = {arm: fmean(row.steps for row in rows) for arm, rows in arms.items()}
+        tokens = {arm: fmean(row.trained_tokens for row in rows) for arm, rows in arms.items()}
+        if len(set(steps.values())) > 1:
+            parts.append(f"Optimizer steps are not equal{where}: {_ends(steps)}.")
+        if max(tokens.values()) > (1 + within) * min(tokens.values()):
+            more = f"differ{where} by more than {100 * within:g} %"
+            parts.append(f"Student tokens in training {more}: {_ends(tokens)}.")
+    each = " of each group" if len(groups) > 1 else ""
+    equal = f"All arms{each} take equal steps and, within {100 * within:g} %, equal student tokens in training."
+    return parts or [equal]
+
+
+def _ends(values: Mapping[str, float]) -> str:
+    low, high = min(values, key=lambda arm: values[arm]), max(values, key=lambda arm: values[arm])
+    return f"from {grouped(values[low])} ({low}) to {grouped(values[high])} ({high})"
 
 
 def _dropped(shown: Sequence[Shown]) -> list[str]:

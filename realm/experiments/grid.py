@@ -34,6 +34,7 @@ FAST_NOTE = "A fast run: so few steps and questions show that everything works; 
 FAST = {
     "training.rl.steps": 16,
     "training.sft.steps": 6,
+    "training.pairs.steps": 6,
     "training.eval_every": 8,
     "training.eval_questions": 32,
     "training.save_every": 8,
@@ -149,16 +150,19 @@ def _resolve(spec: Spec, file: Path, arm: str | None, seed: int, overrides: Sequ
 
 
 def _of_one_budget(config: Config, where: str) -> Config:
-    """The steps of a cold start are taken from those of RL, so that no arm gets more of them than another."""
-    if {stage.kind for stage in plan(config)} != {"sft", "rl"}:
+    """The steps of what comes before RL are taken from those of RL, so that no arm gets more of them than another."""
+    kinds = {stage.kind for stage in plan(config)}
+    before = [kind for kind in ("sft", "pairs") if kind in kinds]
+    if "rl" not in kinds or not before:
         return config
-    sft, rl = config.training.sft.steps, config.training.rl.steps
-    if sft >= rl:
+    steps, rl = sum(getattr(config.training, kind).steps for kind in before), config.training.rl.steps
+    if steps >= rl:
+        keys = " + ".join(f"training.{kind}.steps" for kind in before)
         raise ConfigError(
-            f"{where}: training.sft.steps ({sft}) must be below training.rl.steps ({rl}): the cold start is taken out "
-            "of the common budget of steps."
+            f"{where}: {keys} ({steps}) must be below training.rl.steps ({rl}): what comes before RL is taken out of "
+            "the common budget of steps."
         )
-    return config.changed({"training.rl.steps": rl - sft})
+    return config.changed({"training.rl.steps": rl - steps})
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:

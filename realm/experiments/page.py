@@ -9,7 +9,7 @@ from realm.experiments.comparison import interval_words
 from realm.experiments.grid import FAST_NOTE
 from realm.experiments.spec import UNTRAINED
 from realm.pages import experiment_tables as tables
-from realm.pages.experiment_data import read_experiment
+from realm.pages.experiment_data import read_experiment, true_sums
 from realm.pages.table import Table
 from realm.rows.experiment import Results
 from realm.text import clock
@@ -39,7 +39,7 @@ class Section(NamedTuple):
 def _sections(results: Results) -> list[Section]:
     """The tables of the page, some of them not there."""
     found = read_experiment(results)
-    seeds = len(results.seeds)
+    sums, seeds = true_sums(found), len(results.seeds)
     labels = {row.name: row.label for row in results.measures}
     p = "the larger one of that bootstrap and of a t-test over the seeds" if seeds > 1 else "of that bootstrap"
     how_tested = f"{interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
@@ -50,6 +50,22 @@ def _sections(results: Results) -> list[Section]:
             tables.accuracy_table(found),
         ),
         Section("Differences", f"In points, paired by seed and question, {how_tested}", tables.pair_table(found)),
+        Section(
+            "True sums",
+            "Of the equations that the completions state, the share of true ones in per cent, "
+            f"{_SEEDS if seeds > 1 else _ONE_SEED}",
+            tables.accuracy_table(sums),
+        ),
+        Section(
+            "Differences of true sums",
+            f"In points, both sides on the same seeds and questions, {how_tested}",
+            tables.pair_table(sums),
+        ),
+        Section(
+            "True sums by operator",
+            "In per cent of the equations with it, of all seeds together; `mixed`: several operators.",
+            tables.operator_table(sums),
+        ),
         Section(
             "What routes in the prompt still add",
             f"`autonomy_gap`, accuracy with − without routes, in points, {interval_words(seeds)}; bold where the "
@@ -95,8 +111,9 @@ def _sections(results: Results) -> list[Section]:
         ),
         Section(
             "What each training took",
-            f"Tokens through the student; seconds of training{' on one thread' if results.threads == 1 else ''}, "
-            "without evaluation.",
+            "Student tokens in training are those that a training puts through the student; what was sampled to make "
+            "what is taught comes besides, and what teachers wrote; seconds of training"
+            f"{' on one thread' if results.threads == 1 else ''}, without evaluation.",
             tables.cost_by_seed(found),
         ),
     ]

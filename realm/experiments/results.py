@@ -5,14 +5,29 @@ Accuracies, intervals and differences are shares in [0, 1]. The keys are describ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import comb
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from realm.errors import DataError
-from realm.experiments.comparison import Compared, Outcome, accuracies, holm, paired, pooled_mean, subtract, tested
+from realm.evaluation.sums import ALL, Tally, together
+from realm.experiments.comparison import (
+    Compared,
+    Outcome,
+    Runs,
+    Sums,
+    accuracies,
+    by_seed,
+    holm,
+    paired,
+    paired_sums,
+    pooled_mean,
+    stated,
+    subtract,
+    tested,
+)
 from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
@@ -27,6 +42,7 @@ from realm.rows.experiment import (
     Judging,
     Measure,
     OfKind,
+    OfOperator,
     Pair,
     Results,
     Scale,
@@ -62,6 +78,8 @@ class Outcomes:
         self.also = [self._known((split, ways == "with")) for split, ways in spec.also]
         for split, ways in spec.asked:
             self._known((split, ways == "with"))
+        self.true_sums = [self._known((split, ways == "with")) for split, ways in spec.true_sums]
+        self._stated = {arm: [_stated(cell.evaluated, self.true_sums) for cell in grid.of(arm)] for arm in self.arms}
 
     def _known(self, key: Key) -> Key:
         if key not in self.measures:
@@ -72,6 +90,16 @@ class Outcomes:
     def of(self, arm: str, key: Key) -> list[Outcome]:
         """The outcomes of an arm, one mapping a seed."""
         return [seed[key] for seed in self._found[arm]]
+
+    def sums(self, arm: str, key: Key) -> list[Sums] | None:
+        """The equations of an arm, one mapping a seed; None where a seed states none, which then has no share."""
+        each: list[Sums] = [{name: one[ALL] for name, one in seed[key].items()} for seed in self._stated[arm]]
+        return each if all(any(stated for _, stated in seed.values()) for seed in each) else None
+
+    def operators(self, arm: str, key: Key) -> Tally:
+        """The equations of all seeds together, by operator."""
+        found = together(one for seed in self._stated[arm] for one in seed[key].values())
+        return {name: counts for name, counts in sorted(found.items()) if name != ALL}
 
     def compare(self, arm: str, against: str, key: Key) -> Compared:
         """The difference of two arms, paired by seed and question."""
@@ -102,6 +130,12 @@ def _outcome(folder: Path) -> dict[Key, Outcome]:
     return {(split, bool(routes)): found for (split, routes), found in accuracies(folder).items()}
 
 
+def _stated(folder: Path, wanted: Collection[Key]) -> dict[Key, dict[str, Tally]]:
+    if not wanted:
+        return {}
+    return {(split, bool(routes)): found for (split, routes), found in stated(folder, wanted).items()}
+
+
 def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Results:
     """Everything of results.json that rests on the cells, and `more`: name, command, time, prompts and banks.
 
@@ -119,15 +153,24 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         threads=1 if tiny(grid.common) else None,
         machine="; ".join(dict.fromkeys(meta.machine for meta in metas)),
         versions=_versions([meta.versions for meta in metas]),
-        budget=_budget(grid),
-        arms=tuple(Arm(name=arm, set_=_settings(spec, arm)) for arm in found.arms),
+        budget=_budget(spec, grid),
+        equal_budget=spec.equal_budget,
+        arms=tuple(_arm(spec, arm) for arm in found.arms),
         measures=tuple(_measure(key) for key in found.measures),
         headline=measure_name(found.headline),
         also=tuple(measure_name(key) for key in found.also),
-        cells=tuple(_cell(found, arm, key) for arm in found.arms for key in found.measures),
+        cells=tuple(_cell(found, arm, key, found.of(arm, key)) for arm in found.arms for key in found.measures),
         gaps=tuple(_gaps(found)),
         gap_pairs=tuple(_gap_pairs(spec, found)),
         pairs=tuple(_pairs(spec, found)),
+        sums=tuple(
+            _cell(found, arm, key, runs)
+            for arm in found.arms
+            for key in found.true_sums
+            if (runs := found.sums(arm, key))
+        ),
+        sum_pairs=tuple(_sum_pairs(spec, found)),
+        operators=tuple(_operators(found)),
         axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
@@ -144,9 +187,17 @@ def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
-def _budget(grid: Grid) -> dict[str, int | str]:
-    """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words."""
+def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
+    """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words.
+
+    Arms of a group that take equal steps are named by their group.
+    """
     steps = {row.arm: row.steps for row in _costs(grid)}
+    groups: dict[str, set[int]] = {}
+    for arm, n in steps.items():
+        groups.setdefault(spec.arms[arm].group, set()).add(n)
+    one = {name for name, found in groups.items() if name and len(found) == 1}
+    steps = {group if (group := spec.arms[arm].group) in one else arm: n for arm, n in steps.items()}
     equal = len(set(steps.values())) == 1
     training = grid.common.training
     return {
@@ -156,11 +207,12 @@ def _budget(grid: Grid) -> dict[str, int | str]:
     }
 
 
-def _settings(spec: Spec, arm: str) -> dict[str, Any]:
+def _arm(spec: Spec, arm: str) -> Arm:
     if arm == UNTRAINED:
-        return {}
+        return Arm(name=arm)
     settings = spec.arms[arm]
-    return {**(spec.banks[settings.bank] if settings.bank else {}), **settings.set}
+    bank = spec.banks[settings.bank] if settings.bank else {}
+    return Arm(name=arm, set_={**bank, **settings.set}, group=settings.group)
 
 
 def _measure(key: Key) -> Measure:
@@ -169,10 +221,9 @@ def _measure(key: Key) -> Measure:
     return Measure(name=measure_name(key), split=split, routes=routes, label=label)
 
 
-def _cell(found: Outcomes, arm: str, key: Key) -> Accuracy:
-    runs = found.of(arm, key)
+def _cell(found: Outcomes, arm: str, key: Key, runs: Runs) -> Accuracy:
     mean, low, high = pooled_mean(runs, found.resamples, found.seed)
-    each = {str(seed): fmean(run.values()) for seed, run in zip(found.seeds, runs, strict=True)}
+    each = {str(seed): mean for seed, mean in zip(found.seeds, by_seed(runs), strict=True)}
     return Accuracy(arm=arm, measure=measure_name(key), mean=mean, low=low, high=high, seeds=each)
 
 
@@ -206,12 +257,40 @@ def _pairs(spec: Spec, found: Outcomes) -> list[Pair]:
     rows = []
     for key in found.measures:
         pairs = [(pair.arm, pair.against) for pair in spec.pairs if pair.of(key)]
-        tests = [found.compare(*pair, key) for pair in pairs]
-        corrected = holm([test.p for test in tests])
-        for (arm, against), test, p in zip(pairs, tests, corrected, strict=True):
-            measure = measure_name(key)
-            rows.append(Pair(arm=arm, against=against, measure=measure, **test._asdict(), p_corrected=p))
+        rows += _corrected(key, pairs, [found.compare(*pair, key) for pair in pairs])
     return rows
+
+
+def _sum_pairs(spec: Spec, found: Outcomes) -> list[Pair]:
+    """The same of shares of true sums, where both arms have one."""
+    rows = []
+    for key in found.true_sums:
+        sides = {
+            (pair.arm, pair.against): (one, other)
+            for pair in spec.pairs
+            if pair.of(key) and (one := found.sums(pair.arm, key)) and (other := found.sums(pair.against, key))
+        }
+        tests = [paired_sums(*both, found.resamples, found.seed) for both in sides.values()]
+        rows += _corrected(key, list(sides), tests)
+    return rows
+
+
+def _corrected(key: Key, pairs: Sequence[tuple[str, str]], tests: Sequence[Compared]) -> list[Pair]:
+    corrected = holm([test.p for test in tests])
+    return [
+        Pair(arm=arm, against=against, measure=measure_name(key), **test._asdict(), p_corrected=p)
+        for (arm, against), test, p in zip(pairs, tests, corrected, strict=True)
+    ]
+
+
+def _operators(found: Outcomes) -> list[OfOperator]:
+    """True sums by operator."""
+    return [
+        OfOperator(arm=arm, measure=measure_name(key), operator=name, n=n, true=true / n)
+        for arm in found.arms
+        for key in found.true_sums
+        for name, (true, n) in found.operators(arm, key).items()
+    ]
 
 
 #: What evaluations hold of how routes were read, besides the accuracy.
@@ -265,6 +344,9 @@ def _costs(grid: Grid) -> list[Took]:
             if cost is None:
                 raise DataError(f"{cell.trained}: meta.json holds no cost; the run has not come to its end.")
             figures = {name: getattr(cost, name) for name in _COST}
+            if cost.stages:
+                figures["sampled"] = cost.completions - sum(stage.completions for stage in cost.stages)
+                figures["sampled_tokens"] = cost.tokens - sum(stage.tokens for stage in cost.stages)
             rows.append(Took(arm=cell.arm, seed=cell.seed, **figures))
     return rows
 

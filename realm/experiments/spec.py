@@ -53,6 +53,7 @@ class Arm(Part):
     """One way to train, compared with the others."""
 
     bank: str | None = Field(None, description="One of `banks`; without it, that of `base`.")
+    group: str = Field("", max_length=60, description="Arms of one group stand together in tables, below its name.")
     set: Overrides = Field({}, description="What this arm changes.")
 
 
@@ -79,6 +80,12 @@ class Spec(Part):
         False,
         description="The optimizer steps of RL are those of every arm in all: its cold start's are taken from them.",
     )
+    equal_budget: float | None = Field(
+        None,
+        ge=0,
+        description="Arms (those of a group) should take equal optimizer steps and, within this share, as many student "
+        "tokens in training; the finding says where they do not.",
+    )
     untrained: bool = Field(True, description="Evaluate the untrained model too, as the arm `base`.")
     banks: dict[Name, Overrides] = Field({}, description="Settings under which `realm collect` fills a bank, by name.")
     arms: dict[Name, Arm] = Field(min_length=1)
@@ -87,6 +94,9 @@ class Spec(Part):
     measures: list[Measure] = Field([], description="Empty: every held-out split, without and with routes.")
     headline: Measure = Field(("test", "without"), description="What the finding speaks of.")
     also: list[Measure] = Field([], description="Measures whose differences the finding tells besides.")
+    true_sums: list[Measure] = Field(
+        [], description="Where the share of true ones among the sums that completions state is compared and told."
+    )
     tell: Literal["curves"] | None = Field(
         None, description="curves: the finding also says which arms fall from their best while they train."
     )
@@ -113,14 +123,18 @@ class Spec(Part):
         if self.measures and self.headline not in self.measures:
             raise ValueError("headline: is none of `measures`")
         if self.measures and not self.asked <= set(self.measures):
-            raise ValueError("`also` and the measures of `pairs` must be among `measures`")
+            raise ValueError("`also`, `true_sums` and the measures of `pairs` must be among `measures`")
         return self
 
     @property
     def asked(self) -> set[Measure]:
-        """The measures that `also` and single pairs name."""
+        """The measures that `also`, `true_sums` and single pairs name."""
         ones = (pair.measure.rpartition("/") for pair in self.pairs if pair.measure)
-        return {*self.also, *((split, "with" if ways == "with" else "without") for split, _, ways in ones)}
+        return {
+            *self.also,
+            *self.true_sums,
+            *((split, "with" if ways == "with" else "without") for split, _, ways in ones),
+        }
 
 
 def _names(names: Any) -> str:

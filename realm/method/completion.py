@@ -36,6 +36,9 @@ REASONS = (
     "scores_too_many",  # more scores than routes
 )
 
+#: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
+_ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -43,7 +46,8 @@ class Completion:
 
     `answer` is None where there is none. `scores` has exactly one entry per route, in [0, 1], or None where it is
     missing, unreadable or out of range; `surplus` is the number of scores beyond the routes. `reasons` are codes from
-    `REASONS`, each at most once, and `format_ok` means that there is none.
+    `REASONS`, each at most once, and `format_ok` means that there is none. `executed`: the answer is what a program in
+    the thinking came to (never so as `parse` reads it).
     """
 
     think: str
@@ -52,6 +56,7 @@ class Completion:
     surplus: int
     format_ok: bool
     reasons: tuple[str, ...]
+    executed: bool = False
 
 
 class _Tag(NamedTuple):
@@ -76,6 +81,13 @@ def _find(text: str, tags: Tags) -> list[_Tag]:
         for match in _pattern(tags).finditer(text)
         if (folded := match[2].casefold()) in names
     ]
+
+
+def speaks_of_routes(think: str, question: str) -> bool:
+    """Whether a thinking names routes that are not the question's own (of a bus, say): the word, or one by its number,
+    where the question has no such word or number."""
+    own = set(_ROUTE.findall(question))
+    return not set(_ROUTE.findall(think)) <= own | ({""} if own else set())
 
 
 def parse(text: str, n_routes: int, tags: Tags = Tags()) -> Completion:  # noqa: B008 (frozen, so shared safely)

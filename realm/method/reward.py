@@ -7,13 +7,14 @@ Source: arXiv 2508.12387. The gate `a` keeps the student from learning to judge 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from realm.method.completion import Completion
+from realm.method.outside import share
 
-Rule = Literal["l1", "brier", "accuracy", "pairwise"]
+#: (scores, labels), one of each a route -> their worth in [0, 1]. A score is in [0, 1], or None: maximally wrong.
+Rule = Callable[[Sequence[float | None], Sequence[int]], float]
 
 
 @dataclass(frozen=True)
@@ -39,45 +40,57 @@ class Reward:
     scoring: float
 
 
-def scoring(scores: Sequence[float | None], labels: Sequence[int], rule: Rule, surplus: int = 0) -> float:
+def scoring(scores: Sequence[float | None], labels: Sequence[int], rule: str | Rule, surplus: int = 0) -> float:
     """How well `scores` (one per route, in [0, 1] or None) tell the routes' `labels`; in [0, 1].
 
     `l1` 1 − mean|s − u| · `brier` 1 − mean(s − u)² · `accuracy` mean[(s ≥ ½) = u] · `pairwise` share of the (positive,
     negative) pairs with the positive strictly higher, and `accuracy` where all labels are equal. A score that is None,
     outside [0, 1] or not there at all is maximally wrong: |s − u| = 1, and every pair with it is ranked wrongly. Each
     of `surplus` scores beyond the routes counts as one more that is maximally wrong: the value shrinks by
-    n / (n + surplus). Without labels the value is 1.
+    n / (n + surplus). Without labels the value is 1. `rule` is one of `RULES` by its name, or any other `Rule`.
+
+    Raises `ValueError` for a name that is none, and where a rule gives no number in [0, 1].
     """
     n = len(labels)
     if n == 0:
         return 1.0
     surplus += max(len(scores) - n, 0)
     padded = [*scores[:n], *[None] * (n - len(scores))]
-    pairs = [(s if s is not None and 0 <= s <= 1 else None, u) for s, u in zip(padded, labels, strict=True)]
-    return _value(pairs, rule) * n / (n + surplus)
+    read = [s if s is not None and 0 <= s <= 1 else None for s in padded]
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise ValueError(f"unknown scoring rule {rule!r}; expected one of {', '.join(RULES)}")
+        rule = RULES[rule]
+    value = share(rule(read, labels), "rule", rule, f"scores {read} and labels {list(labels)}")
+    return value * n / (n + surplus)
 
 
-def _value(pairs: list[tuple[float | None, int]], rule: Rule) -> float:
-    n = len(pairs)
-    if rule == "l1":
-        return 1.0 - sum(1.0 if s is None else abs(s - u) for s, u in pairs) / n
-    if rule == "brier":
-        return 1.0 - sum(1.0 if s is None else (s - u) ** 2 for s, u in pairs) / n
-    if rule == "pairwise" and len({u for _, u in pairs}) > 1:
-        ranked = [
-            high is not None and low is not None and high > low
-            for high, u in pairs
-            if u == 1
-            for low, v in pairs
-            if v == 0
-        ]
-        return sum(ranked) / len(ranked)
-    if rule in ("accuracy", "pairwise"):
-        return sum(s is not None and (s >= 0.5) == (u == 1) for s, u in pairs) / n
-    raise ValueError(f"unknown scoring rule {rule!r}; expected l1, brier, accuracy or pairwise")
+def _l1(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    return 1.0 - sum(1.0 if s is None else abs(s - u) for s, u in zip(scores, labels, strict=True)) / len(labels)
 
 
-def reward(completion: Completion, correct: bool, labels: Sequence[int], weights: Weights, rule: Rule) -> Reward:
+def _brier(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    return 1.0 - sum(1.0 if s is None else (s - u) ** 2 for s, u in zip(scores, labels, strict=True)) / len(labels)
+
+
+def _accuracy(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    right = sum(s is not None and (s >= 0.5) == (u == 1) for s, u in zip(scores, labels, strict=True))
+    return right / len(labels)
+
+
+def _pairwise(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    if len(set(labels)) == 1:
+        return _accuracy(scores, labels)
+    positive, negative = ([s for s, u in zip(scores, labels, strict=True) if u == label] for label in (1, 0))
+    ranked = [high is not None and low is not None and high > low for high in positive for low in negative]
+    return sum(ranked) / len(ranked)
+
+
+#: The rules of this package; `scoring` says what each does.
+RULES: dict[str, Rule] = {"l1": _l1, "brier": _brier, "accuracy": _accuracy, "pairwise": _pairwise}
+
+
+def reward(completion: Completion, correct: bool, labels: Sequence[int], weights: Weights, rule: str | Rule) -> Reward:
     """The reward of one completion whose answer the verifier found `correct` or not.
 
     `labels`: those of the routes in its prompt, in order. A completion without an answer is never right, whatever

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from realm.method import seeds
 from realm.method.distance import farthest_point
+from realm.method.outside import OutsideError, called
 from realm.method.schedule import ALWAYS, Granularity, Schedule, fade
 
 
@@ -80,11 +81,13 @@ def select(routes: Sequence[Route], selection: Selection, rng: random.Random) ->
     if isinstance(strategy, str):
         if strategy not in STRATEGIES:
             raise ValueError(f"unknown selection {strategy!r}; expected one of {', '.join(STRATEGIES)}")
-        return STRATEGIES[strategy](routes, k, rng, selection)
+        strategy = STRATEGIES[strategy]
     chosen = strategy(routes, k, rng, selection)
     left = {id(route) for route in routes}
     if len(chosen) != k or {id(route) for route in chosen} - left or len(set(map(id, chosen))) != k:
-        raise ValueError(f"the selection {strategy!r} is to give {k} of the {len(routes)} routes that it is given")
+        raise OutsideError(
+            f"the selection {called(strategy)} gave {chosen!r:.80}, expected {k} of the {len(routes)} routes given"
+        )
     return chosen
 
 

@@ -6,17 +6,20 @@ closes a loop: what recent groups without routes achieved decides how likely the
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from realm.method import seeds
+from realm.method.outside import share
 
 T = TypeVar("T")
 
-Kind = Literal["cosine", "linear", "step", "constant", "adaptive"]
+#: (τ in [0, 1], schedule) -> p in [0, 1]; one that follows what the student achieves has a third parameter `success`.
+Kind = Callable[..., float]
 Granularity = Literal["route", "question", "count"]
 
 
@@ -38,11 +41,13 @@ class Schedule:
 
     with `success` the share of right answers that recent groups without routes gave.
 
+    `kind` is one of `SCHEDULES` by its name, or any other `Kind`, which reads of the rest what it likes.
+
     Raises `ValueError` for p or `floor` outside [0, 1], `target` outside (0, 1], `hold` not below `fade_end`, no
     stairs, or an unknown kind.
     """
 
-    kind: Kind = "cosine"
+    kind: str | Kind = "cosine"
     p_start: float = 1.0
     p_end: float = 0.0
     hold: float = 0.0
@@ -52,8 +57,8 @@ class Schedule:
     target: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.kind not in ("cosine", "linear", "step", "constant", "adaptive"):
-            raise ValueError(f"unknown schedule {self.kind!r}; expected cosine, linear, step, constant or adaptive")
+        if isinstance(self.kind, str) and self.kind not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.kind!r}; expected one of {', '.join(SCHEDULES)}")
         if not (0.0 <= self.p_start <= 1.0 and 0.0 <= self.p_end <= 1.0):
             raise ValueError(f"p must be in [0, 1], found p_start {self.p_start} and p_end {self.p_end}")
         if not self.hold < self.fade_end:
@@ -63,30 +68,71 @@ class Schedule:
         if not (0.0 <= self.floor <= 1.0 and 0.0 < self.target <= 1.0):
             raise ValueError(f"expected floor in [0, 1] and target in (0, 1], found {self.floor} and {self.target}")
 
+    @property
+    def follows(self) -> bool:
+        """Whether p depends on `success`."""
+        return "success" in inspect.signature(self._kind).parameters
+
     def p(self, tau: float, success: float = 0.0) -> float:
         """p(τ) in [0, 1]; τ is clipped to [0, 1].
 
         Only `adaptive` reads `success`; where nothing is known of it yet (0) p is the cosine's.
+
+        Raises `OutsideError`, a `ValueError`, where a kind gives anything else.
         """
         tau = min(max(tau, 0.0), 1.0)
-        x = min(max((tau - self.hold) / (self.fade_end - self.hold), 0.0), 1.0)
-        if self.kind == "constant":
-            left = 1.0
-        elif self.kind == "linear":
-            left = 1.0 - x
-        elif self.kind == "step":
-            # 1e-9: a τ that stands on the edge of a stair belongs to the lower one in spite of rounding.
-            left = 1.0 - math.floor(x * self.stairs + 1e-9) / self.stairs
-        else:
-            left = 0.5 * (1.0 + math.cos(math.pi * x))
-        # The convex form is exact at both ends: no p of 0.9999999 that now and then drops a route at τ = 0.
-        p = left * self.p_start + (1.0 - left) * self.p_end
-        if self.kind == "adaptive" and tau < self.fade_end:
-            missing = 1.0 - min(max(success / self.target, 0.0), 1.0)
-            p = min(p, max(self.floor, self.p_start * missing))
+        given = {"success": success} if self.follows else {}
+        at = f"τ = {tau:g}" + (f" and success {success:g}" if given else "")
+        return share(self._kind(tau, self, **given), "schedule", self._kind, at)
+
+    @property
+    def _kind(self) -> Kind:
+        return SCHEDULES[self.kind] if isinstance(self.kind, str) else self.kind
+
+
+def _between(schedule: Schedule, left: float) -> float:
+    # The convex form is exact at both ends: no p of 0.9999999 that now and then drops a route at τ = 0.
+    return left * schedule.p_start + (1.0 - left) * schedule.p_end
+
+
+def _faded(tau: float, schedule: Schedule) -> float:
+    """How much of the way from `hold` to `fade_end` is done, in [0, 1]."""
+    return min(max((tau - schedule.hold) / (schedule.fade_end - schedule.hold), 0.0), 1.0)
+
+
+def _cosine(tau: float, schedule: Schedule) -> float:
+    return _between(schedule, 0.5 * (1.0 + math.cos(math.pi * _faded(tau, schedule))))
+
+
+def _linear(tau: float, schedule: Schedule) -> float:
+    return _between(schedule, 1.0 - _faded(tau, schedule))
+
+
+def _step(tau: float, schedule: Schedule) -> float:
+    # 1e-9: a τ that stands on the edge of a stair belongs to the lower one in spite of rounding.
+    return _between(schedule, 1.0 - math.floor(_faded(tau, schedule) * schedule.stairs + 1e-9) / schedule.stairs)
+
+
+def _constant(tau: float, schedule: Schedule) -> float:
+    return schedule.p_start
+
+
+def _adaptive(tau: float, schedule: Schedule, success: float) -> float:
+    p = _cosine(tau, schedule)
+    if tau >= schedule.fade_end:
         return p
+    missing = 1.0 - min(max(success / schedule.target, 0.0), 1.0)
+    return min(p, max(schedule.floor, schedule.p_start * missing))
 
 
+#: The kinds of this package; `Schedule` says what each does.
+SCHEDULES: dict[str, Kind] = {
+    "cosine": _cosine,
+    "linear": _linear,
+    "step": _step,
+    "constant": _constant,
+    "adaptive": _adaptive,
+}
 #: Every route stays.
 ALWAYS = Schedule("constant")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def card(run: Path, config: Config, task: Task) -> str:
                 metric_value=round(row.accuracy, 4),
             )
             for row in rows
-            if row.stage == "final" and not row.routes
+            if row.stage == "final" and not row.routes and row.before is None  # another task has one
         ],
     )
     data[KEY] = asked.model_dump()
@@ -215,7 +216,12 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
         name = "base" if row.stage == "base" else "this model"
         if row.routes_dropped and not row.routes_per_prompt:
             continue  # no route had room, so that nothing was measured with them
-        found.append((None, name, [code(row.split), str(row.routes), str(row.n), accuracy]))
+        cells = [code(row.split), str(row.routes), str(row.n)]
+        if row.before is not None and row.change is not None:
+            found.append((None, "base", [*cells, Value(row.before)]))
+            change = Value(row.change, row.change_low, row.change_high, signed=True).markdown
+            accuracy = replace(accuracy, after=f"; {change} against the base")
+        found.append((None, name, [*cells, accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
 
 

@@ -19,6 +19,7 @@ from realm.display import printable
 from realm.errors import DataError
 from realm.recipes import RECIPES
 from realm.recipes.stage import Recipe
+from realm.rows.base import STAGES
 from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import RlStep, Step
@@ -35,6 +36,8 @@ SPLIT_TITLES = {
 _SPLIT_ORDER = {"test": 0, "ood": 1, "uncommented": 2, "validation": 9}
 #: Place of a model that has one of its own: the untrained one, and recipes.
 _PLACES = {"base": 0, **{recipe.name: recipe.place for recipe in RECIPES.values() if recipe.place < Recipe.place}}
+#: The stages of training, in the order within a round.
+TRAINED = tuple(stage for stage in STAGES if stage not in ("base", "final"))
 #: Figures beyond this are of a run that fell apart; left out, they cannot overflow the arithmetic of a chart.
 _LARGEST = 1e15
 
@@ -106,7 +109,7 @@ class Run:
         return reduce(lambda section, part: getattr(section, part, None), key.split("."), self.config)
 
     def stage_steps(self, stage: str) -> dict[int, int]:
-        """Last step seen per round of the stage `sft` or `rl`."""
+        """Last step seen per round of a stage."""
         steps: dict[int, int] = {}
         for row in (*self.metrics, *self.evaluations):
             if row.stage == stage:
@@ -115,10 +118,11 @@ class Run:
 
     def position(self, stage: str, round_: int, step: int) -> int:
         """Optimizer steps since the base model: the stages stand one after the other, the base itself at 0."""
-        if stage not in ("sft", "rl"):
+        if stage not in TRAINED:
             return 0
-        before = sum(steps for other, steps in self.stage_steps("sft").items() if other < round_ + (stage == "rl"))
-        return before + sum(steps for other, steps in self.stage_steps("rl").items() if other < round_) + step
+        here = round_, TRAINED.index(stage)
+        before = [(other, place, n) for place, one in enumerate(TRAINED) for other, n in self.stage_steps(one).items()]
+        return sum(n for other, place, n in before if (other, place) < here) + step
 
 
 @dataclass

@@ -117,7 +117,7 @@ class Case:
             if row.split == "validation" and (row.routes > 0) == with_routes and row.n
         ]
         within = sorted((row for row in rows if row.stage == "rl" and row.round == last), key=lambda row: row.step)
-        before = [row for row in rows if row.stage in ("base", "sft", "rl") and row not in within]
+        before = [row for row in rows if row.stage != "final" and row not in within]
         before.sort(key=lambda row: (self.run.position(row.stage, row.round, row.step), row.stage != "base"))
         return (before[-1] if before else None), within
 

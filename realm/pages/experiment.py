@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from realm.display import printable
 from realm.pages import experiment_tables as tables
-from realm.pages.experiment_data import MOST_KINDS, Experiment, paragraph, read_experiment, shown
+from realm.pages.experiment_data import MOST_KINDS, Experiment, paragraph, read_experiment, shown, true_sums
 from realm.pages.experiment_figures import (
     bank_figures,
     curve_figures,
@@ -21,6 +21,7 @@ from realm.pages.experiment_figures import (
     own_style,
     pair_figures,
     sheet_figures,
+    sum_figures,
 )
 from realm.pages.export import save, standalone
 from realm.pages.palette import WITH, WITHOUT
@@ -61,6 +62,7 @@ def write_experiment_figure(results: Results, stem: Path) -> tuple[Path, Path]:
 
 def page_context(found: Experiment) -> dict[str, Any]:
     """Everything that the template fills in."""
+    sums = true_sums(found)
     context: dict[str, Any] = {
         "title": printable(found.results.title, 200),
         "subtitle": _subtitle(found),
@@ -78,6 +80,11 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "training": tables.training_table(found),
         "pair_figures": pair_figures(found),
         "pair_table": tables.pair_table(found),
+        "sum_figures": sum_figures(sums),
+        "sum_table": tables.accuracy_table(sums),
+        "sum_pair_figures": pair_figures(sums),
+        "sum_pair_table": tables.pair_table(sums),
+        "operators": tables.operator_table(sums),
         "gap_figures": gap_figures(found),
         "gap_table": tables.gap_table(found),
         "gap_pair_figures": gap_pair_figures(found),
@@ -101,6 +108,7 @@ _CONTENTS = (
     ("result", "Result", ("headline_figures",)),
     ("differences", "Differences", ("pair_figures",)),
     ("measures", "Measures", ("measure_figures",)),
+    ("sums", "True sums", ("sum_figures",)),
     ("training", "Training", ("curve_figures", "training")),
     ("gaps", "Autonomy gap", ("gap_figures", "gap_pair_figures")),
     ("kinds", "Kinds", ("kinds",)),

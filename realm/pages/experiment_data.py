@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realm.display import printable
@@ -35,6 +35,14 @@ class Experiment:
     def headline(self) -> Measure:
         """The measure that answers the question."""
         return next((one for one in self.measures if one.name == self.results.headline), self.measures[0])
+
+
+def true_sums(found: Experiment) -> Experiment:
+    """The same arms by their shares of true sums: measures, cells and pairs are those of sums."""
+    cells = {(row.arm, row.measure): row for row in found.results.sums}
+    asked = {measure for _, measure in cells}
+    measures = [one for one in found.measures if one.name in asked]
+    return replace(found, measures=measures, cells=cells, results=replace(found.results, pairs=found.results.sum_pairs))
 
 
 def paragraph(text: str) -> str:

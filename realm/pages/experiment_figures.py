@@ -66,6 +66,11 @@ def measure_figures(found: Experiment) -> list[Figure]:
     ]
 
 
+def sum_figures(found: Experiment) -> list[Figure]:
+    """The shares of true sums (`true_sums` of the experiment), a panel a measure."""
+    return [_arm_figure(found, [one], f"True sums, {one.label}", (NARROW,)) for one in found.measures]
+
+
 def _domain(found: Experiment) -> tuple[float, float]:
     cells = found.cells.values()
     return share_domain([edge for cell in cells for edge in (cell.mean, cell.low, cell.high, *cell.seeds.values())])

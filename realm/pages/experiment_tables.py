@@ -18,9 +18,21 @@ _MOST_VALUE = 200
 
 
 def _table(found: Experiment, columns: Iterable[str], rows: Mapping[str, Sequence[Cell]]) -> Table | None:
-    """A row for every arm, by its name; None without any."""
-    made: list[TableRow] = [(own_style(found, arm), shown(arm), cells) for arm, cells in rows.items()]
-    return Table(["", *columns], [("", made)]) if made else None
+    """A row for every arm, by its name; None without any, or without columns."""
+    made: list[tuple[str, TableRow]] = [
+        (arm, (own_style(found, arm), shown(arm), cells)) for arm, cells in rows.items()
+    ]
+    head = ["", *columns]
+    return Table(head, _grouped(found, made)) if made and len(head) > 1 else None
+
+
+def _grouped(found: Experiment, rows: Iterable[tuple[str, TableRow]]) -> list[tuple[str, list[TableRow]]]:
+    """Rows, each with its arm, below the names of the arms' groups."""
+    groups = {arm.name: shown(arm.group) for arm in found.results.arms}
+    bodies: dict[str, list[TableRow]] = {}
+    for arm, row in rows:
+        bodies.setdefault(groups.get(arm, ""), []).append(row)
+    return list(bodies.items())
 
 
 def accuracy_table(found: Experiment) -> Table | None:
@@ -52,11 +64,11 @@ def _differences(found: Experiment, pairs: Sequence[Pair | GapPair], columns: Ma
     by_pair: dict[tuple[str, str], dict[str, Cell]] = {}
     for pair in pairs:
         by_pair.setdefault((pair.arm, pair.against), {})[pair.measure] = _difference(pair)
-    rows: list[TableRow] = [
-        (own_style(found, arm), f"{shown(arm)} − {shown(against)}", [cells.get(key, "") for key in columns])
+    rows: list[tuple[str, TableRow]] = [
+        (arm, (own_style(found, arm), f"{shown(arm)} − {shown(against)}", [cells.get(key, "") for key in columns]))
         for (arm, against), cells in by_pair.items()
     ]
-    return Table(["", *columns.values()], [("", rows)]) if rows else None
+    return Table(["", *columns.values()], _grouped(found, rows)) if rows else None
 
 
 def _difference(pair: Pair | GapPair) -> Value:
@@ -89,6 +101,17 @@ def kind_table(found: Experiment, most: int | None = None) -> Table | None:
         means = [found.kinds.get((arm, kind)) for kind in kinds]
         rows[arm] = ["" if mean is None else Heat(mean) for mean in means]
     return _table(found, [shown(kind) or "no kind" for kind in kinds], rows)
+
+
+def operator_table(found: Experiment) -> Table | None:
+    """True sums by operator, of all seeds, and how many are stated."""
+    labels = {one.name: one.label for one in found.measures}
+    columns = dict.fromkeys((row.measure, row.operator) for row in found.results.operators if row.measure in labels)
+    rows: dict[str, dict[tuple[str, str], Cell]] = {}
+    for row in found.results.operators:
+        rows.setdefault(row.arm, {})[row.measure, row.operator] = Value(row.true, after=f" of {row.n}")
+    cells = {arm: [each.get(column, "") for column in columns] for arm, each in rows.items()}
+    return _table(found, [f"{shown(operator)}, {labels[measure]}" for measure, operator in columns], cells)
 
 
 def judging_table(found: Experiment) -> Table | None:
@@ -166,7 +189,20 @@ def banks_table(found: Experiment) -> Table | None:
     return Table(columns, [("", rows)]) if rows else None
 
 
-_COSTS = ("steps", "completions", "tokens", "teacher_tokens")
+#: What stands in the tables of costs; what was sampled for traces only where something was.
+_COSTS = {
+    "steps": "steps",
+    "rl_completions": "completions in RL",
+    "trained_tokens": "student tokens in training",
+    "sampled": "completions for traces",
+    "sampled_tokens": "student tokens for traces",
+    "teacher_tokens": "teacher tokens",
+}
+
+
+def _costs(found: Experiment) -> dict[str, str]:
+    there = any(row.sampled or row.sampled_tokens for row in found.results.cost)
+    return {key: title for key, title in _COSTS.items() if there or "sampled" not in key}
 
 
 def cost_table(found: Experiment) -> Table | None:
@@ -177,8 +213,8 @@ def cost_table(found: Experiment) -> Table | None:
         if costs:
             seconds = _mean(costs, "seconds")
             time = "" if seconds is None else duration(seconds)
-            rows[arm] = [*(_count(_mean(costs, key)) for key in _COSTS), time]
-    return _table(found, [*(key.replace("_", " ") for key in _COSTS), "time"], rows)
+            rows[arm] = [*(_count(_mean(costs, key)) for key in _costs(found)), time]
+    return _table(found, [*_costs(found).values(), "time"], rows)
 
 
 def _mean(rows: Sequence[Took], key: str) -> float | None:
@@ -192,12 +228,12 @@ def _count(value: float | None) -> Cell:
 
 def cost_by_seed(found: Experiment) -> Table | None:
     """What each training used."""
-    keys = (*_COSTS, "seconds")
+    keys = {**_costs(found), "seconds": "seconds"}
     rows: list[TableRow] = [
         (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key)) for key in keys)])
         for row in found.results.cost
     ]
-    return Table(["", "seed", *(key.replace("_", " ") for key in keys)], [("", rows)]) if rows else None
+    return Table(["", "seed", *keys.values()], [("", rows)]) if rows else None
 
 
 def settings_table(found: Experiment) -> Table | None:

@@ -31,6 +31,7 @@ from realm.pages.data import (
 )
 from realm.pages.palette import style_of
 from realm.pages.svg import padded
+from realm.rows.base import STAGES
 
 #: Rows shown of a chart or table whose number the data decide.
 MOST_KINDS = 24
@@ -102,10 +103,8 @@ def _said(row: Result) -> str:
 def validation_course(run: Run, with_routes: bool) -> list[tuple[int, Result]]:
     """Validation figures of a run, (place on the axis, row) in order; the base stands first."""
     rows = [row for row in run.evaluations if row.split == "validation" and (row.routes > 0) == with_routes]
-    rows = [row for row in rows if row.stage in ("base", "sft", "rl")]
-    placed = [(run.position(row.stage, row.round, row.step), row) for row in rows]
-    stages = {"base": 0, "sft": 1, "rl": 2}
-    return sorted(placed, key=lambda one: (one[1].stage != "base", one[1].round, stages.get(one[1].stage, 3), one[0]))
+    placed = [(run.position(row.stage, row.round, row.step), row) for row in rows if row.stage != "final"]
+    return sorted(placed, key=lambda one: (one[1].stage != "base", one[1].round, STAGES.index(one[1].stage), one[0]))
 
 
 def training_figures(report: Report) -> list[Figure]:
@@ -143,10 +142,11 @@ def _said_step(name: str, row: Result) -> str:
     return said(name, row.accuracy, *row.interval, where)
 
 
-def rl_rows(run: Run, key: str) -> list[tuple[float, float]]:
-    """(optimizer steps since the base, value) of one column of metrics.jsonl."""
-    places = {round_: run.position("rl", round_, 0) for round_ in run.stage_steps("rl")}
-    return [(float(places[row.round] + row.step), value) for row in run.rl if (value := figure(row, key)) is not None]
+def rl_rows(run: Run, key: str, stage: str = "rl") -> list[tuple[float, float]]:
+    """(optimizer steps since the base, value) of one column of metrics.jsonl, in the rows of one stage."""
+    places = {round_: run.position(stage, round_, 0) for round_ in run.stage_steps(stage)}
+    rows = [row for row in run.metrics if row.stage == stage]
+    return [(float(places[row.round] + row.step), value) for row in rows if (value := figure(row, key)) is not None]
 
 
 def fade_figures(report: Report) -> list[Figure]:
@@ -201,6 +201,13 @@ def smoothed(
     return Series(name, style, line, raw=raw)
 
 
+#: Of the rows of pairs, and of RL: (column, title, whether it is a share).
+PREFERENCES: tuple[tuple[str, str, bool], ...] = (
+    ("margin", "Reward of the preferred above the rejected", False),
+    ("preferred", "Pairs in the right order", True),
+    ("chosen", "Reward of the preferred", False),
+    ("rejected", "Reward of the rejected", False),
+)
 COMPONENTS: tuple[tuple[str, str, bool], ...] = (
     ("reward", "Reward, total", False),
     ("reward_answer", "Part for the answer", False),
@@ -218,21 +225,31 @@ def step_range(series: Sequence[Series]) -> tuple[float, float]:
     return 0.0, max((point.x for one in series for point in one.line), default=1.0)
 
 
+def preference_figures(report: Report) -> list[Figure]:
+    """What learning from pairs has moved."""
+    return _courses(report, PREFERENCES, "pairs")
+
+
 def reward_figures(report: Report) -> list[Figure]:
-    """Reward components over training: the raw values faint, their moving average on top."""
+    """Reward components over training."""
+    return _courses(report, COMPONENTS, "rl")
+
+
+def _courses(report: Report, columns: Sequence[tuple[str, str, bool]], stage: str) -> list[Figure]:
+    """Columns of a stage's rows over training: the raw values faint, their moving average on top."""
     names = report.names()
     figures = []
-    for key, title, share in COMPONENTS:
+    for key, title, share in columns:
         format_ = whole_percent if share else plain_number
         series = [
             smoothed(run.name, style_of(run.name, names), rows, title.lower(), format_)
             for run in report.runs
-            if (rows := rl_rows(run, key))
+            if (rows := rl_rows(run, key, stage))
         ]
         values = [value for one in series for _, value in one.raw]
         if not values:
             continue
-        top = max(values)
+        top = max(map(abs, values))
         y_range = padded([0.0, *values], step=_step(top))
         if share:
             y_range = (0.0, min(1.0, y_range[1]))

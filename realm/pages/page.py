@@ -10,7 +10,7 @@ from realm.pages import figures as drawn
 from realm.pages import judging, tables, unread
 from realm.pages.bank import bank_section
 from realm.pages.completions import browser_data, script_json
-from realm.pages.data import Report, Run, read_report
+from realm.pages.data import TRAINED, Report, Run, read_report
 from realm.pages.forest import kind_figures
 from realm.pages.templates import Page
 from realm.pages.verdict import verdict
@@ -66,6 +66,7 @@ def page_context(report: Report) -> dict[str, object]:
         "training_table": tables.training_table(report),
         "cold_start": bool(run.stage_steps("sft")),
         "kind_figures": kind_figures(run),
+        "preference_figures": drawn.preference_figures(report),
         "fade_figures": drawn.fade_figures(report),
         "reward_figures": drawn.reward_figures(report),
         "calibration_figures": judging.calibration_figures(scores, names),
@@ -93,6 +94,7 @@ CONTENTS = (
     ("result", "Result", "results"),
     ("training", "Training", "training_figures"),
     ("kinds", "Kinds", "kind_figures"),
+    ("pairs", "Pairs", "preference_figures"),
     ("fade", "Fading", "fade_figures"),
     ("reward", "Reward", "reward_figures"),
     ("parse", "Parsing", "parse_table"),
@@ -111,7 +113,7 @@ def _subtitle(run: Run) -> str:
     if run.config is not None:
         parts.append(f"from {Path(run.config.model.path).name}")
         seed = run.config.run.seed if seed is None else seed
-    totals = {stage: sum(run.stage_steps(stage).values()) for stage in ("sft", "rl")}
+    totals = {stage: sum(run.stage_steps(stage).values()) for stage in TRAINED}
     if any(totals.values()):
         parts.append(", ".join(f"{total} {stage.upper()} steps" for stage, total in totals.items() if total))
     if seed is not None:

@@ -120,8 +120,11 @@ class Table:
     bodies: Sequence[tuple[str, Sequence[TableRow]]] = field(default_factory=list)
 
     def to_markdown(self) -> list[str]:
-        """Lines of a table of Markdown."""
-        rows = [[name, *map(_markdown, cells)] for _, rows in self.bodies for _, name, cells in rows]
+        """Lines of a table of Markdown; a heading is a row of its own."""
+        rows = []
+        for heading, body in self.bodies:
+            rows += [[f"*{heading}*", *[""] * (len(self.columns) - 1)]] if heading else []
+            rows += [[name, *map(_markdown, cells)] for _, name, cells in body]
         # Kinds and names may hold what ends a cell or a line.
         texts = [[" ".join(text.replace("|", "\\|").split()) for text in row] for row in (self.columns, *rows)]
         head, *lines = (f"| {' | '.join(row)} |" for row in texts)

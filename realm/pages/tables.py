@@ -56,6 +56,7 @@ MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("auroc", "AUROC of scores", lambda value: f"{value:.3f}"),
     ("brier", "Brier of scores", lambda value: f"{value:.3f}"),
     ("f1", "Macro F1", percent),
+    ("true_sums", "True sums", percent),
     ("pass_at_n", "pass@n", percent),
     ("maj_at_n", "maj@n", percent),
     ("parse_failures", "Parse failures", percent),

@@ -74,8 +74,12 @@ def verdict(report: Report) -> tuple[str, list[str]]:
     run, splits = report.runs[0], report.splits()
     main = "test" if "test" in splits or not splits else splits[0]
     row = report.result(run.name, main, False)
+    tool = ", its programs run for it," if row is not None and row.executed is not None else ""
     said = (
-        [f"Without routes, {row.name} answers {_figure(row)} of {row.n} {split_title(main).lower()} questions rightly."]
+        [
+            f"Without routes, {row.name}{tool} answers {_figure(row)} of {row.n} {split_title(main).lower()} "
+            "questions rightly."
+        ]
         if row is not None
         else []
     )

@@ -10,7 +10,7 @@ import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from realm.plugins import find
+from realm.plugins import find, trust
 from realm.recipes.stage import Recipe
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def recipe(name: str) -> Recipe:
     Raises:
         ValueError: see `find`.
     """
-    return find("recipes", name, RECIPES, Recipe)
+    found: Recipe = find("recipes", name)
+    trust(found.settings)
+    return found
 
 
 def known(name: str) -> Recipe | None:
@@ -42,4 +44,6 @@ def known(name: str) -> Recipe | None:
 
 def plan(config: Config) -> list[Stage]:
     """The stages of the configured recipe, in order."""
-    return list(recipe(config.training.recipe).stages(config))
+    stages = list(recipe(config.training.recipe).stages(config))
+    trust([[stage.kind, *stage.traces] for stage in stages])
+    return stages

@@ -23,6 +23,7 @@ class Stage:
         fresh: it starts from the configured model, not from the one that the stage before left; what writes for it is
             that one all the same.
         traces: its steps instead of `training.sft.traces`.
+        settings: keys of the section of its kind that it sets otherwise.
     """
 
     kind: str
@@ -30,12 +31,13 @@ class Stage:
     steps: int
     k: int
     fresh: bool = False
-    traces: tuple[Any, ...] = ()
+    traces: tuple[Any, ...] = field(default=(), hash=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def rows(self) -> Literal["sft", "rl"]:
+    def rows(self) -> Literal["sft", "pairs", "rl"]:
         """What the rows are that it leaves."""
-        return "rl" if self.kind == "rl" else "sft"
+        return "rl" if self.kind == "rl" else "pairs" if self.kind == "pairs" else "sft"
 
     def folder(self, run: Path) -> Path:
         """Where its checkpoints are, and its model if another stage follows."""

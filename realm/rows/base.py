@@ -7,12 +7,14 @@ written where they are None. docs/reference/run.md is made of the types and of w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
 #: Where in a run a row belongs: before training, in a stage of it, or at its end.
-Stage = Literal["base", "sft", "rl", "final"]
+Stage = Literal["base", "sft", "pairs", "rl", "final"]
+#: Order of the stages within a round; `final` comes after every round.
+STAGES: tuple[Stage, ...] = get_args(Stage)
 RARE = {"rare": True}
 
 
@@ -56,7 +58,7 @@ class Place(Row):
     """Where in the run a row belongs."""
 
     stage: Stage
-    """`sft` or `rl`, `base` before both, `final` after all."""
+    """`sft`, `pairs` or `rl`, `base` before them, `final` after all."""
     round: Count = 0
     """Round of the recipe, from 0."""
     step: Count

@@ -21,6 +21,16 @@ class Part(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sums(Record):
+    """The equations with one operator."""
+
+    n: Count
+    """How many are stated."""
+    true: Share
+    """Share of true ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Place):
     """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
 
@@ -77,15 +87,35 @@ class Evaluation(Place):
     """Share of questions with any right completion, where there are several."""
     maj_at_n: Share | None = None
     """Share of questions whose commonest answer is right, where there are several."""
+    sums: Count = 0
+    """Equations that the completions state."""
+    true_sums: Share | None = None
+    """Share of true ones."""
+    true_sums_low: Share | None = None
+    """Its interval, lower end."""
+    true_sums_high: Share | None = None
+    """Upper end."""
+    by_operator: dict[str, Sums] = field(default_factory=dict)
+    """By their operator; `mixed`: several."""
     by_kind: dict[str, Part] = field(default_factory=dict)
     """By kind of question."""
     by_difficulty: dict[str, Part] = field(default_factory=dict)
     """By difficulty."""
+    executed: Share | None = field(default=None, metadata=RARE)
+    """Share of completions whose answer is the result of the program in them, where programs are run."""
     autonomy_gap: Difference | None = field(default=None, metadata=RARE)
     """Accuracy with - without routes, paired by question; in the rows with routes of the last evaluation."""
     autonomy_gap_low: Difference | None = field(default=None, metadata=RARE)
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
+    """Upper end."""
+    before: Share | None = field(default=None, metadata=RARE)
+    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`)."""
+    change: Difference | None = field(default=None, metadata=RARE)
+    """What training changed of it, paired by question; below 0 where something was unlearned."""
+    change_low: Difference | None = field(default=None, metadata=RARE)
+    """Its interval, lower end."""
+    change_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
 
 
@@ -113,6 +143,8 @@ class AnsweredCompletion(Record):
     """Its length."""
     truncated: bool
     """Whether it was cut."""
+    executed: bool | None = field(default=None, metadata=RARE)
+    """Whether the answer is the result of the program in it, where programs are run."""
 
 
 @dataclass(frozen=True, kw_only=True)

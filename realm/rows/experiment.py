@@ -23,6 +23,7 @@ class Arm(Record):
 
     name: Annotated[str, Field(min_length=1)]
     set_: Annotated[dict[str, Any], Field(alias="set")] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,17 @@ class OfKind(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfOperator(Record):
+    """Equations with one operator that the completions of an arm state, of all seeds: how many, and true ones."""
+
+    arm: str
+    measure: str
+    operator: str
+    n: Count
+    true: Share
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judging(Record):
     """How an arm reads the routes it is shown, means over the seeds; None where a seed has no figure."""
 
@@ -122,15 +134,30 @@ class Judging(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Took(Record):
-    """What one training took; seconds without evaluation, over all resumes."""
+    """What one training took; seconds without evaluation, over all resumes.
+
+    `sampled` of the completions, and `sampled_tokens` of the student's tokens, went into what is taught.
+    """
 
     arm: str
     seed: int
     steps: Count
     completions: Count
     tokens: Tokens
+    sampled: Count = 0
+    sampled_tokens: Tokens = 0
     teacher_tokens: Tokens | None = None
     seconds: Seconds
+
+    @property
+    def rl_completions(self) -> int:
+        """Completions sampled in RL."""
+        return self.completions - self.sampled
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens through the student in its training."""
+        return self.tokens - self.sampled_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +252,7 @@ class Results(Row):
     machine: str
     versions: dict[str, str] = field(default_factory=dict)
     budget: dict[str, Count | str]
+    equal_budget: float | None = None
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
     headline: str
@@ -233,6 +261,9 @@ class Results(Row):
     gaps: tuple[Gap, ...] = ()
     gap_pairs: tuple[GapPair, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    sums: tuple[Accuracy, ...] = ()
+    sum_pairs: tuple[Pair, ...] = ()
+    operators: tuple[OfOperator, ...] = ()
     axis: Scale | None = None
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()

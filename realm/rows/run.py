@@ -19,7 +19,7 @@ class StageCost(Record):
     """What one stage took."""
 
     stage: Stage
-    """`sft` or `rl`."""
+    """`sft`, `pairs` or `rl`."""
     round: Count
     """Round of the recipe, from 0."""
     steps: Count

@@ -46,6 +46,29 @@ class SftStep(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsStep(Step):
+    """A step of learning from pairs.
+
+    The reward of a CoT is β times its log-probability above that of the student before the stage; with `orpo`, which
+    knows none before, β times its mean log-probability.
+    """
+
+    stage: Literal["pairs"]
+    chosen: Number | None = None
+    """Reward of the preferred CoTs, mean."""
+    rejected: Number | None = None
+    """Reward of the rejected CoTs, mean."""
+    margin: Number | None = None
+    """The one minus the other."""
+    preferred: Share | None = None
+    """Share of pairs whose preferred CoT has the higher reward; null with `kto`, where CoTs come by themselves."""
+    grad_norm: Number | None
+    """As in the rows of `sft`."""
+    learning_rate: Number | None
+    """As in the rows of `sft`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RlStep(Step):
     """A step of reinforcement learning; null where a figure is not defined, as where no prompt showed a route."""
 

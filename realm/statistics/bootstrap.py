@@ -49,14 +49,31 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     Raises:
         ValueError: there is no value.
     """
+    return ends(_resampled(values, resamples, seed))
+
+
+def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The same of a ratio of two sums over the questions, of what stands above and of what stands below.
+
+    Resamples in which nothing stands below are left out.
+    """
+    above, below = (_resampled(side, resamples, seed) for side in zip(*values, strict=True))
+    return ends(quotients(above, below))
+
+
+def quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """One by the other, element by element; NaN where nothing stands below."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
+def _resampled(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+    """Means of resamples of the questions, shape (resamples,); equal seeds draw the same ones."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("a bootstrap interval needs at least one value")
     source = np.random.default_rng(seed)
-    return ends(
-        np.concatenate(
-            [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in _chunks(resamples, data.size)]
-        )
+    return np.concatenate(
+        [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in _chunks(resamples, data.size)]
     )
 
 

@@ -17,9 +17,9 @@ import jinja2
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
-from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, Strategy, draw
-from realm.method.schedule import ALWAYS
-from realm.plugins import find
+from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, draw
+from realm.method.schedule import ALWAYS, SCHEDULES, Schedule
+from realm.plugins import outside, take
 from realm.sections import ModelSettings
 from realm.tasks.base import Question, Task
 
@@ -40,23 +40,30 @@ def make_wording(config: Config, task: Task) -> Wording:
     return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
 
 
-def make_selection(config: Config) -> Selection:
-    """Which routes the configuration shows, and how they fade.
+def make_selection(config: Config, schedule: Schedule | None = None) -> Selection:
+    """Which routes the configuration shows, and how they fade; `schedule` instead of its own.
 
     Raises:
-        ConfigError: the strategy is another package's, and cannot be had.
+        ConfigError: the strategy or the schedule is another package's, and cannot be had.
     """
-    routes, fade = config.routes, config.fade
-    strategy = find_strategy(routes.selection, "routes.selection")
-    return Selection(routes.k, strategy, routes.error_ratio, routes.error_range, fade.made(), fade.granularity)
+    routes = config.routes
+    strategy = routes.selection if routes.selection in STRATEGIES else take("selections", routes.selection)
+    fading = make_schedule(config) if schedule is None else schedule
+    return Selection(routes.k, strategy, routes.error_ratio, routes.error_range, fading, config.fade.granularity)
 
 
-def find_strategy(name: str, where: str) -> str | Strategy:
-    """A strategy of selection: its name where it is this package's; raises `ConfigError` where there is none."""
-    try:
-        return name if name in STRATEGIES else find("selections", name, STRATEGIES)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}, found {name!r}.") from error
+def make_schedule(config: Config) -> Schedule:
+    """How routes fade.
+
+    Raises:
+        ConfigError: the schedule is another package's, and cannot be had, or gives what is no p.
+    """
+    name = config.fade.schedule
+    made = config.fade.made(name if name in SCHEDULES else take("schedules", name))
+    with outside():
+        for step in range(101):  # before anything is paid for
+            made.p(step / 100)
+    return made
 
 
 def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
@@ -251,11 +258,12 @@ def evaluation_prompts(
     """
     wording, tags = make_wording(config, task), config.prompt.tags()
     # Where none are shown, how they are selected may be a plug-in that is not at hand.
-    selection = bank_routes and dataclasses.replace(make_selection(config), schedule=ALWAYS)
+    selection = bank_routes and make_selection(config, ALWAYS)
     prompts = []
     for question in questions:
         drawn = NOTHING
         if bank_routes and selection:
-            drawn = draw(bank_routes(question.id), selection, seed=seed, question_id=question.id, step=STEP)
+            with outside():
+                drawn = draw(bank_routes(question.id), selection, seed=seed, question_id=question.id, step=STEP)
         prompts.append(make_prompt(tokenizer, question, drawn, wording, tags, limit))
     return prompts

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.method.prompt import Message, messages, plain
 from realm.method.routes import NOTHING, Draw, Route, draw
 from realm.method.schedule import Schedule, is_probe
+from realm.plugins import outside
 from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, plain_text, prompt_text
 from realm.tasks.base import Question, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def as_prompt(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[Message] | str:
@@ -80,13 +82,15 @@ class Renderer:
             schedule: instead of that of the configuration.
 
         Raises:
+            ConfigError: a plug-in chooses routes or gives a p that it may not.
             ModelError: the question alone does not fit the context.
         """
         named: Any = {"seed": self.seed, "question_id": question_id, "step": step}
         if not self.selection.k or (success is not None and is_probe(self._probe, **named)):
             return self.fit(question_id)
         selection = self.selection if schedule is None else replace(self.selection, schedule=schedule)
-        drawn = draw(self.routes(question_id), selection, tau=tau, success=success or 0.0, **named)
+        with outside():
+            drawn = draw(self.routes(question_id), selection, tau=tau, success=success or 0.0, **named)
         return self.fit(question_id, drawn)
 
     def fit(self, question: str | Question, drawn: Draw = NOTHING) -> Prompt:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from realm.errors import ConfigError, DataError
 from realm.method.completion import Completion, parse
 from realm.method.prompt import Tags
 from realm.method.reward import Reward, Rule, Weights, reward
-from realm.plugins import trust
+from realm.plugins import outside, take, trust
 from realm.student.judging import unreadable
+from realm.tasks.execute import program_in
 from realm.tasks.jsonl import answer_text
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool, verify_once
@@ -51,22 +52,56 @@ class Asked:
     labels: tuple[int, ...] = ()
 
 
+#: Reason of a completion whose program has no result, beside those of the parser (`realm.method.completion.REASONS`).
+PROGRAM_FAILED = "program_failed"
+
+
+def read(rows: Sequence[tuple[str, int]], tags: Tags, pool: VerifierPool, execute: bool = False) -> list[Completion]:
+    """Completions, each given with the number of routes that it scores, as their parts.
+
+    Args:
+        execute: where the thinking is a program (`realm.tasks.execute.program_in`), its result is the answer, and what
+            stands in the answer part does not count; a program without one has no answer. Any other keeps its answer.
+    """
+    found = [parse(text, n_routes, tags) for text, n_routes in rows]
+    programs = {at: program for at, one in enumerate(found) if (program := program_in(one.think))} if execute else {}
+    for at, ran in zip(programs, pool.run(list(programs.values())), strict=True):
+        found[at] = replace(found[at], answer=ran.value, executed=True)
+        if ran.value is None:
+            found[at] = replace(found[at], format_ok=False, reasons=(*found[at].reasons, PROGRAM_FAILED))
+    return found
+
+
 class Judge:
     """MRPV's two-stage reward (`realm.method.reward`) of completions that a verifier judges.
 
     Args:
         pool: judges answers; one thread at a time is let through to it.
+        execute: the result of a completion's program is its answer (see `read`).
+
+    Raises:
+        ConfigError: the rule is none, or gives what it may not.
     """
 
     def __init__(
-        self, pool: VerifierPool, *, tags: Tags | None = None, weights: Weights | None = None, rule: Rule = "l1"
+        self,
+        pool: VerifierPool,
+        *,
+        tags: Tags | None = None,
+        weights: Weights | None = None,
+        rule: str | Rule = "l1",
+        execute: bool = False,
     ) -> None:
         self.pool, self.tags, self.weights, self.rule = pool, tags or Tags(), weights or Weights(), rule
+        self.execute = execute
+        self._rule = rule if callable(rule) else take("rules", str(rule))
         self._lock = threading.Lock()
 
     def __call__(self, texts: Sequence[str], asked: Sequence[Asked]) -> list[Scored]:
         """Each completion scored against what it was asked."""
-        parsed = [parse(text, len(one.labels), self.tags) for text, one in zip(texts, asked, strict=True)]
+        rows = [(text, len(one.labels)) for text, one in zip(texts, asked, strict=True)]
+        with self._lock:
+            parsed = read(rows, self.tags, self.pool, self.execute)
         verdicts = self.verify([(item.answer, one.gold, one.question) for item, one in zip(parsed, asked, strict=True)])
         return [
             self._scored(text, item, verdict, one)
@@ -79,7 +114,8 @@ class Judge:
             return verify_once(self.pool, claims)
 
     def _scored(self, text: str, item: Completion, verdict: Verdict, asked: Asked) -> Scored:
-        paid = reward(item, verdict.correct, asked.labels, self.weights, self.rule)
+        with outside():
+            paid = reward(item, verdict.correct, asked.labels, self.weights, self._rule)
         return Scored(text, item, verdict.correct, paid, verifier_failed=verdict.failed, verdict=verdict.reason)
 
 
@@ -91,6 +127,7 @@ class RewardFunction:
         choices: of the verifier `choice`.
         tags, weights, rule: of the completion and of the reward; the defaults are those of a run.
         timeout: seconds that one verdict may take.
+        execute: where the thinking is a program, its result is the answer.
 
     Raises:
         ConfigError: there is no such verifier, the choices cannot be told apart, or another argument is no such thing.
@@ -103,27 +140,33 @@ class RewardFunction:
         *,
         tags: Tags | None = None,
         weights: Weights | None = None,
-        rule: Rule = "l1",
+        rule: str | Rule = "l1",
         timeout: float = 5.0,
+        execute: bool = False,
     ) -> None:
         self.__name__ = "realm"  # TRL's name for the reward: rewards/realm/mean
-        if rule not in get_args(Rule):
-            raise ConfigError(f"rule: expected one of {', '.join(get_args(Rule))}, found {rule!r}.")
         if not isinstance(weights or Weights(), Weights) or not isinstance(tags or Tags(), Tags):
             raise ConfigError("weights and tags: expected realm.Weights(…) and realm.Tags(…).")
         if not isinstance(timeout, int | float) or timeout <= 0:
             raise ConfigError(f"timeout: expected seconds above 0, found {timeout!r}.")
         self._made: dict[str, Any] = {"verifier": verifier, "choices": list(choices), "timeout": timeout}
-        trust(verifier)
+        trust([verifier, rule])
         pool = VerifierPool(verifier, list(choices), timeout)
         atexit.register(pool.close)
-        self.judge = Judge(pool, tags=tags, weights=weights, rule=rule)
+        self.judge = Judge(pool, tags=tags, weights=weights, rule=rule, execute=execute)
         self._golds: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         """Made anew in another process: locks and workers stay where they are."""
         judge = self.judge
-        return partial(RewardFunction, **self._made, tags=judge.tags, weights=judge.weights, rule=judge.rule), ()
+        made = {
+            **self._made,
+            "tags": judge.tags,
+            "weights": judge.weights,
+            "rule": judge.rule,
+            "execute": judge.execute,
+        }
+        return partial(RewardFunction, **made), ()
 
     def _asked(self, where: str, gold: Any, question: str, labels: Sequence[int] | None) -> Asked:
         """What one completion answers; raises `DataError` for a gold that nothing can equal."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from realm.config import Config
-from realm.errors import ConfigError
 from realm.method.prompt import Wording
-from realm.plugins import find, trust
+from realm.plugins import take, trust
 from realm.sections import TaskConfig
 from realm.tasks.base import Task
 from realm.tasks.gsm8k import load_gsm8k
@@ -41,10 +40,7 @@ def load_task(config: Config) -> Task:
     that cannot be told apart.
     """
     settings = config.task
-    try:
-        make = find("tasks", settings.name, TASKS)
-    except ValueError as error:
-        raise ConfigError(f"task.name: {error}, found {settings.name!r}.") from error
+    make: Callable[[TaskConfig, int], Task] = take("tasks", settings.name)
     task = make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
     trust(task.verifier.name)  # the processes that judge find it by this name
     return task

@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from realm.errors import ConfigError
-from realm.plugins import find
+from realm.plugins import take
 from realm.tasks.choices import Choice
 from realm.tasks.formulas import Math
 from realm.tasks.numbers import Number
@@ -199,8 +198,5 @@ def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
 
     Raises `ConfigError` for a name that is none, or for choices that cannot be told apart.
     """
-    try:
-        make = find("verifiers", name, VERIFIERS)
-    except ValueError as error:
-        raise ConfigError(f"task.verifier: {error}, found {name!r}.") from error
+    make: Callable[[Sequence[str]], Verifier] = take("verifiers", name)
     return make(choices)

@@ -1,9 +1,9 @@
-"""Verification where a hang costs one worker, never the run.
+"""Verification where a hang costs one worker, never the run; programs of models run likewise.
 
-Verifiers that could take for ever (`math`, `python`) run in worker processes of their own: this module, started as
-`python -m realm.tasks.workers`. A worker is a fresh interpreter and no fork, so it is safe beside torch's threads,
-imports neither torch nor the caller's main module, and can be killed at any time. Parent and worker exchange one line
-of JSON for a pair and one for its verdict. POSIX only (it waits for pipes).
+Verifiers that could take for ever (`math`, `python`), and programs, run in worker processes of their own: this module,
+started as `python -m realm.tasks.workers`. A worker is a fresh interpreter and no fork, so it is safe beside torch's
+threads, imports neither torch nor the caller's main module, and can be killed at any time. Parent and worker exchange
+one line of JSON for a pair (or a program) and one for its verdict (or its result). POSIX only (it waits for pipes).
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from realm.plugins import trust
+from realm.tasks.execute import Ran, run
 from realm.tasks.verify import INLINE, UNREADABLE, Verdict, Verifier, judge, verifier
 
 #: Seconds a worker may take to start and to import its verifier's library.
@@ -32,7 +33,12 @@ _START_LIMIT = 120.0
 _LINE_LIMIT = 1 << 16
 #: Bytes of address space of a worker: a verification that wants more fails alone.
 _MEMORY_LIMIT = 2 << 30
+#: Limits of a worker that runs programs: no file can be written, none opened beside the streams and their copy, and no
+#: process started. `realm.tasks.execute` bounds memory to less by far.
+_PROGRAM_LIMITS = {"AS": 1 << 30, "FSIZE": 0, "NOFILE": 4, "NPROC": 0, "CORE": 0}
 _PROGRAM = ("-m", "realm.tasks.workers")
+#: What a worker that runs programs is started with in the place of a verifier's name, which no name begins like.
+_RUNS = "-programs"
 #: A pair that makes a verifier load what it rests on: an integral is for the library of `math`.
 _FIRST = {"math": (r"\frac{1}{2}", r"\int_0^1 x \, dx")}
 
@@ -126,47 +132,36 @@ class _Worker:
         self.stdout.close()
 
 
-class VerifierPool:
-    """Judges (answer, gold) pairs by the verifier of one name; use it as a context manager, or `close` it.
+class _Pool:
+    """Workers that are started with `arguments` by the first request, and what becomes of those that fail.
 
-    Cheap verifiers run here; the others in `workers` processes, which are started by the first pair. `timeout`:
-    seconds one pair may take before its worker is killed. Not for use by several threads at once.
+    `timeout`: seconds one request may take before its worker is killed. Not for use by several threads at once.
     """
 
-    def __init__(self, name: str, choices: Sequence[str] = (), timeout: float = 5.0, workers: int = 1) -> None:
-        self._verifier = verifier(name, choices)
-        self._inline = not needs_process(name)
-        self._arguments = [name, json.dumps(list(choices)), str(timeout)]
+    def __init__(self, arguments: Sequence[str], timeout: float, workers: int) -> None:
+        self._arguments = [*arguments, str(timeout)]
         self._timeout = timeout
         self._workers: list[_Worker | None] = [None] * workers
 
-    @property
-    def verifier(self) -> Verifier:
-        """The verifier that the pool applies."""
-        return self._verifier
+    def _ask(self, requests: Sequence[Sequence[Any]], wanted: Iterable[int]) -> list[tuple[Any, str]]:
+        """The replies, each something and a reason; of those that are not `wanted` or failed None.
 
-    def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
-        """One verdict for each (answer, gold) or (answer, gold, question), in order.
-
-        An answer that is None or empty is `unreadable`. Never raises for what an answer holds: a pair that takes longer
-        than the timeout is answered `timeout`, one that ends its worker `error: …`, and a fresh worker goes on with the
-        next. Raises `RuntimeError` where workers do not start.
+        A request that takes longer than the timeout is answered `timeout`, one that ends its worker `error: …`, and a
+        fresh worker goes on with the next. Raises `RuntimeError` where workers do not start.
         """
-        if self._inline:
-            return [judge(self._verifier, *pair) for pair in pairs]
-        verdicts = [Verdict(False, UNREADABLE)] * len(pairs)
-        waiting = deque(index for index, (answer, *_) in enumerate(pairs) if answer is not None and answer.strip())
+        replies: list[tuple[Any, str]] = [(None, UNREADABLE)] * len(requests)
+        waiting = deque(wanted)
         try:
             while waiting or any(worker and worker.index is not None for worker in self._workers):
-                self._hand_out(waiting, pairs, verdicts)
-                self._collect(waiting, verdicts)
+                self._hand_out(waiting, requests, replies)
+                self._collect(waiting, replies)
         except BaseException:
-            # A worker that is still busy would hand its verdict to the next call's pair.
+            # A worker that is still busy would hand its reply to the next call's request.
             self.close()
             raise
-        return verdicts
+        return replies
 
-    def _hand_out(self, waiting: deque[int], pairs: Sequence[Claim], verdicts: list[Verdict]) -> None:
+    def _hand_out(self, waiting: deque[int], requests: Sequence[Sequence[Any]], replies: list[tuple[Any, str]]) -> None:
         for slot, worker in enumerate(self._workers):
             if not waiting:
                 return
@@ -178,16 +173,16 @@ class VerifierPool:
             worker.index = waiting.popleft()
             worker.deadline = time.monotonic() + self._timeout
             try:
-                worker.send(pairs[worker.index])
+                worker.send(requests[worker.index])
             except (BrokenPipeError, TimeoutError) as error:
                 died = isinstance(error, BrokenPipeError)
-                verdicts[worker.index] = Verdict(False, "error: the worker died" if died else "timeout")
+                replies[worker.index] = (None, "error: the worker died" if died else "timeout")
                 self._drop(slot)
 
-    def _collect(self, waiting: deque[int], verdicts: list[Verdict]) -> None:
-        """Wait for the first verdict or the first deadline, and take in all there are.
+    def _collect(self, waiting: deque[int], replies: list[tuple[Any, str]]) -> None:
+        """Wait for the first reply or the first deadline, and take in all there are.
 
-        A worker without memory is replaced. Where earlier pairs may have leaked it, the pair is given to the new one.
+        A worker without memory is replaced. Where earlier requests may have leaked it, this one goes to the new one.
         """
         busy = [(slot, worker) for slot, worker in enumerate(self._workers) if worker and worker.index is not None]
         if not busy:
@@ -204,18 +199,18 @@ class VerifierPool:
                     whole = False
             if whole:
                 if message is None:
-                    verdicts[worker.index] = Verdict(False, "error: the worker died")
+                    replies[worker.index] = (None, "error: the worker died")
                     self._drop(slot)
                     continue
-                verdicts[worker.index] = Verdict(*message)
-                if verdicts[worker.index].reason.startswith("error: MemoryError"):
+                replies[worker.index] = (message[0], message[1])
+                if replies[worker.index][1].startswith("error: MemoryError"):
                     if not worker.fresh:
                         waiting.appendleft(worker.index)
                     self._drop(slot)
                     continue
                 worker.index, worker.fresh = None, False
             elif time.monotonic() >= worker.deadline:
-                verdicts[worker.index] = Verdict(False, "timeout")
+                replies[worker.index] = (None, "timeout")
                 self._drop(slot)
 
     def _drop(self, slot: int) -> None:
@@ -227,6 +222,49 @@ class VerifierPool:
         """End the workers. The pool may be used again: it starts new ones."""
         for slot in range(len(self._workers)):
             self._drop(slot)
+
+
+class VerifierPool(_Pool):
+    """Judges (answer, gold) pairs by the verifier of one name; use it as a context manager, or `close` it.
+
+    Cheap verifiers run here; the others in `workers` processes, which are started by the first pair, and so are
+    programs. `timeout`: seconds one pair, or program, may take before its worker is killed. Not for use by several
+    threads at once.
+    """
+
+    def __init__(self, name: str, choices: Sequence[str] = (), timeout: float = 5.0, workers: int = 1) -> None:
+        super().__init__([name, json.dumps(list(choices))], timeout, workers)
+        self._verifier = verifier(name, choices)
+        self._inline = not needs_process(name)
+        self._programs = _Pool([_RUNS, ""], timeout, workers)
+
+    @property
+    def verifier(self) -> Verifier:
+        """The verifier that the pool applies."""
+        return self._verifier
+
+    def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
+        """One verdict for each (answer, gold) or (answer, gold, question), in order.
+
+        An answer that is None or empty is `unreadable`. Never raises for what an answer holds: a pair that takes longer
+        than the timeout is answered `timeout`, one that ends its worker `error: …`, and a fresh worker goes on with the
+        next. Raises `RuntimeError` where workers do not start.
+        """
+        if self._inline:
+            return [judge(self._verifier, *pair) for pair in pairs]
+        wanted = (index for index, (answer, *_) in enumerate(pairs) if answer is not None and answer.strip())
+        return [Verdict(bool(correct), reason) for correct, reason in self._ask(pairs, wanted)]
+
+    def run(self, programs: Sequence[str]) -> list[Ran]:
+        """The result of each program (`realm.tasks.execute`), in order; equal ones run once. Never raises for what a
+        program holds. None starts no worker."""
+        asked = list(dict.fromkeys(programs))
+        found = dict(zip(asked, self._programs._ask([[one] for one in asked], range(len(asked))), strict=True))
+        return [Ran(*found[one]) for one in programs]
+
+    def close(self) -> None:
+        super().close()
+        self._programs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -244,31 +282,53 @@ def verify_once(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
 
 def serve(check: Verifier, timeout: float) -> None:
     """The worker's loop: a pair a line on standard input, a verdict a line on standard output, until the input ends."""
-    # What a library prints must not end up among the verdicts.
+
+    def verdict(*pair: Any) -> tuple[bool, str]:
+        found = judge(check, *pair)
+        return found.correct, found.reason
+
+    _serve(verdict, timeout)
+
+
+def _serve(reply: Callable[..., tuple[Any, str]], timeout: float, **limits: int) -> None:
+    # What a library prints must not end up among the replies.
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
+    _limit(**limits)
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin.buffer:
-        pair = json.loads(line)
+        request = json.loads(line)
         # The parent kills at `timeout`. Should the parent be gone, the kernel does it: SIGALRM, not handled, ends us.
         signal.setitimer(signal.ITIMER_REAL, 2 * timeout + 5)
-        verdict = judge(check, *pair)
+        found = reply(*request)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps([verdict.correct, verdict.reason]), file=answers, flush=True)
+        print(json.dumps(found), file=answers, flush=True)
 
 
-def _limit_memory() -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):
+def _ran(program: str) -> tuple[str | None, str]:
+    found = run(program)
+    return found.value, found.reason
+
+
+def _limit(**most: int) -> None:
+    """Limits of this process and its children by their names in `resource`: AS is bytes of address space."""
+    with contextlib.suppress(ImportError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
+        for name, value in most.items():
+            with contextlib.suppress(ValueError, OSError, AttributeError):
+                resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
 if __name__ == "__main__":
     _name, _choices, _timeout = sys.argv[1:]
-    _limit_memory()
-    trust(_name)
-    _check = verifier(_name, json.loads(_choices))
-    # What a library does on its first use must not count against the first pair.
-    judge(_check, *_FIRST.get(_name, ("1", "1")))
-    serve(_check, float(_timeout))
+    if _name == _RUNS:
+        run("print(date(2000, 1, 1) + timedelta(days=1))")
+        _serve(_ran, float(_timeout), **_PROGRAM_LIMITS)
+    else:
+        _limit(AS=_MEMORY_LIMIT)
+        trust(_name)
+        _check = verifier(_name, json.loads(_choices))
+        # What a library does on its first use must not count against the first pair.
+        judge(_check, *_FIRST.get(_name, ("1", "1")))
+        serve(_check, float(_timeout))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from realm.config import Config
-from realm.errors import ConfigError
-from realm.plugins import find
-from realm.sections import TEACHERS, TeacherConfig
+from realm.plugins import take
+from realm.sections import TeacherConfig
 from realm.tasks.base import Task
 from realm.tasks.hints import answer_hint
 from realm.teacher.base import Teacher, Wanted
@@ -63,10 +62,7 @@ def _make_teacher(
     guided: bool,
     topics: Mapping[str, Topic] | None,
 ) -> Teacher:
-    try:
-        make: Callable[[Wanted], Teacher] = find("teachers", settings.kind, TEACHERS)
-    except ValueError as error:
-        raise ConfigError(f"teachers.{name}.kind: {error}, found {settings.kind!r}.") from error
+    make: Callable[[Wanted], Teacher] = take("teachers", settings.kind, f"teachers.{name}.kind")
 
     def wording() -> TeacherWording:
         hint = answer_hint(task.verifier.name, config.task.choices)

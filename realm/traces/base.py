@@ -11,6 +11,7 @@ Each gets a `Given`: everything is made when it is asked for, and every draw is 
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,14 +25,20 @@ from realm.bank.store import Bank
 from realm.config import Config
 from realm.method.routes import Route
 from realm.method.seeds import rng
-from realm.student.generate import Generation, generate_from
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
 
+# The processes that judge import a plug-in's module too, and with it this one: neither needs torch.
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from realm.student.generate import Generation
+
+_LOG = logging.getLogger(__name__)
+#: Seconds between two lines of what takes long.
+EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,8 @@ class Trace:
 class Soft:
     """Targets of one completion that are distributions: at place i of it, tokens `ids[i]` with `probabilities[i]`.
 
-    Places with no ids are not learned; `weights`, one a place, as those of hard targets.
+    What is missing to a sum of 1 is that of all other tokens together. Places with no ids are not learned; `weights`,
+    one a place, as those of hard targets.
     """
 
     ids: Sequence[Sequence[int]]
@@ -76,22 +84,33 @@ class Soft:
     weights: Sequence[float]
 
 
+#: What is learned at each place of a completion: the token there by its weight, or distributions.
+Target = Sequence[float] | Soft
+
+
 @dataclass(frozen=True)
 class Tokenized:
-    """A trace as it is taught: token ids of its prompt and of its completion, the end token included."""
+    """A trace as it is taught: token ids of its prompt and of its completion, the end token included.
+
+    `text`: the completion's, without its end.
+    """
 
     trace: Trace
     prompt: list[int]
     completion: list[int]
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A CoT that is preferred to another one, both of one question."""
+    """A CoT that is preferred to another one, both of one question.
+
+    One of the two may be missing: KTO, which learns from each by itself, learns from the other; nobody else does.
+    """
 
     question: Question
-    chosen: CoT
-    rejected: CoT
+    chosen: CoT | None
+    rejected: CoT | None
 
 
 @dataclass(eq=False)
@@ -119,6 +138,19 @@ def _on_accelerator(model: Any) -> Iterator[None]:
         yield
     finally:
         model.to(device)
+
+
+def _telling(what: str) -> Callable[[int, int], None]:
+    """To be called with (done, in all): says how far it is, now and then, where it takes long."""
+    due = time.monotonic() + EVERY
+
+    def tell(done: int, total: int) -> None:
+        nonlocal due
+        if done < total and time.monotonic() >= due:
+            due = time.monotonic() + EVERY
+            _LOG.info("%s: %d of %d", what, done, total)
+
+    return tell
 
 
 class Voice:
@@ -149,6 +181,8 @@ class Voice:
             length: tokens that a completion may have.
             temperature: of sampling; None is greedy.
         """
+        from realm.student.generate import generate_from
+
         began = time.monotonic()
         with _on_accelerator(self.model):
             found = generate_from(
@@ -160,6 +194,7 @@ class Voice:
                 samples=samples,
                 temperature=temperature,
                 seed=seed,
+                progress=_telling("prompts answered"),
             )
         self.spent.completions += len(prompts) * samples
         self.spent.tokens += sum(map(len, prompts)) + sum(one.tokens for row in found for one in row)
@@ -171,7 +206,9 @@ class Voice:
         from realm.student.log_probs import log_probs
 
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        tell = _telling("completions scored")
         for start in range(0, len(rows), self.batch_size):
+            tell(start, len(rows))
             part = rows[start : start + self.batch_size]
             began = time.monotonic()
             with _on_accelerator(self.model):
@@ -251,7 +288,7 @@ class Given:
 #: Traces in, traces out; a source adds to what it is given. Options by keyword.
 Step = Callable[..., Iterable[Trace]]
 #: (rows, given) -> for each row a weight a token of its completion, or soft targets. Options by keyword.
-Weigh = Callable[..., Iterable[Sequence[float] | Soft]]
+Weigh = Callable[..., Iterable[Target]]
 #: given -> pairs. Options by keyword.
 Miner = Callable[..., Iterable[Pair]]
 Options = Mapping[str, Any]

@@ -16,14 +16,13 @@ from typing import Any
 
 from realm.bank.cot import CoT
 from realm.files import read_jsonl, to_line, write_atomic, writing
-from realm.method.completion import parse
 from realm.method.seeds import derive, rng
-from realm.student.prompts import encode, evaluation_prompts
+from realm.student.prompts import evaluation_prompts
 from realm.tasks.base import Task
 from realm.tasks.verify import UNREADABLE
-from realm.tasks.workers import verify_once
 from realm.teacher.instructing import Mistake
 from realm.traces.base import Given, Voice
+from realm.traces.sampling import answers
 
 
 def own_errors(given: Given, folder: Path, questions: int, *, contrast: bool = False) -> dict[str, Mistake]:
@@ -54,25 +53,15 @@ def own_errors(given: Given, folder: Path, questions: int, *, contrast: bool = F
 def sampled(given: Given, student: Voice, count: int, seed: int) -> list[dict[str, Any]]:
     """What the student gets wrong of a draw of training questions. What the verifier could not finish with is no
     error."""
-    config, renderer = given.config, given.renderer
+    config = given.config
     questions = given.task.rows("train")
     asked = rng(seed, "questions").sample(questions, min(count, len(questions)))
-    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, renderer.limit, seed)
-    completions = student.write(
-        [encode(given.tokenizer, prompt.messages) for prompt in prompts],
-        length=given.room,
-        temperature=config.training.rl.temperature,
-        seed=derive(seed, "completions"),
-    )
-    parsed = [parse(found.text, 0, renderer.tags) for (found,) in completions]
-    verdicts = verify_once(
-        given.verifier,
-        [(item.answer, question.answer, question.question) for item, question in zip(parsed, asked, strict=True)],
-    )
+    prompts = evaluation_prompts(asked, None, given.task, config, given.tokenizer, given.renderer.limit, seed)
+    temperature = config.training.rl.temperature
     return [
-        {"id": question.id, "response": item.think, "answer": item.answer or ""}
-        for question, item, verdict in zip(asked, parsed, verdicts, strict=True)
-        if not verdict.correct and verdict.reason in ("", UNREADABLE)
+        {"id": one.prompt.question.id, "response": one.read.think, "answer": one.read.answer or ""}
+        for one in answers(student, prompts, given, temperature=temperature, seed=derive(seed, "completions"))
+        if not one.verdict.correct and one.verdict.reason in ("", UNREADABLE)
     ]
 
 

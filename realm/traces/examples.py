@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realm.bank.cot import CoT
-from realm.method.prompt import Message, PromptTooLongError, target
+from realm.method.prompt import Message, PromptTooLongError, escape, target, without_answer
 from realm.method.routes import Draw, Route, select
 from realm.method.seeds import derive, question_order, rng
+from realm.plugins import outside
 from realm.student.prompts import fit_prompt, judged
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
@@ -68,6 +69,21 @@ def fitting(traces: Sequence[Trace], given: Given) -> list[Trace]:
     ]
 
 
+def lengths(traces: Sequence[Trace], given: Given) -> list[int]:
+    """Tokens of each one's completion without scores, the one that ends it included."""
+    return [len(ids) + 1 for ids in token_ids(given.renderer, [completion(given.renderer, one.cot) for one in traces])]
+
+
+def alone(traces: Sequence[Trace], given: Given) -> list[Tokenized]:
+    """Token ids of the traces as they are taught where no route is shown."""
+    prompts = [given.renderer.fit(asked(trace)) for trace in traces]
+    found = [
+        Example(trace, prompt.messages, prompt.ids, (), completion(given.renderer, trace.cot))
+        for trace, prompt in zip(traces, prompts, strict=True)
+    ]
+    return tokenize(given.renderer, found)
+
+
 def _prompt_fits(trace: Trace, renderer: Renderer) -> bool:
     if renderer.questions.get(trace.question.id) == trace.question and not trace.instruction:
         return True  # `Renderer.check` has looked at it
@@ -102,7 +118,8 @@ def example(turn: Sequence[Trace], given: Given, source: random.Random) -> Examp
         others = [route for route in renderer.routes(trace.question.id) if route.id != trace.cot.id]
         # A synthesizer reads k routes at inference too; elsewhere routes fade, so that any number may come.
         k = source.randint(1, renderer.selection.k) if config.prompt.judge else renderer.selection.k
-        shown = select(others, replace(renderer.selection, k=k), source)
+        with outside():
+            shown = select(others, replace(renderer.selection, k=k), source)
     prompt = renderer.fit(asked(trace), Draw(tuple(shown), 1.0))
     scores = [float(route.label) for route in judged(config, prompt.routes)]
     return Example(trace, prompt.messages, prompt.ids, prompt.routes, completion(renderer, trace.cot, scores))
@@ -116,6 +133,25 @@ def completion(renderer: Renderer, cot: CoT, scores: Sequence[float] = ()) -> st
     harmless = renderer.harmless
     found = target(harmless(cot.text), harmless(cot.answer), scores, renderer.tags)
     return found.removeprefix(f"<{renderer.tags.think}>").lstrip() if renderer.opens_thinking else found
+
+
+def place_in_completion(renderer: Renderer, cot: CoT, place: int) -> int:
+    """Where a character of a CoT's text is in its completion, in which tags and special tokens are written otherwise.
+
+    What is not taught, such as the last line that states the answer, is where the thinking ends. A place within a tag
+    or a special token may be a few characters off.
+    """
+    harmless, tags = renderer.harmless, renderer.tags
+    taught = escape(without_answer(harmless(cot.text), harmless(cot.answer)).strip(), tags)
+    before = escape(harmless(cot.text[:place]).lstrip(), tags)
+    opening = "" if renderer.opens_thinking else f"<{tags.think}> "
+    return len(opening) + min(len(before), len(taught))
+
+
+def opening(renderer: Renderer, cot: CoT) -> str:
+    """The completion that teaches a CoT, up to its answer."""
+    text, tag = completion(renderer, cot), f"<{renderer.tags.answer}>"
+    return text[: text.rindex(tag) + len(tag)]
 
 
 def token_ids(renderer: Renderer, completions: list[str]) -> list[list[int]]:
@@ -133,4 +169,4 @@ def tokenize(renderer: Renderer, found: Sequence[Example]) -> list[Tokenized]:
     """
     end = renderer.tokenizer.eos_token_id
     rows = zip(found, token_ids(renderer, [one.completion for one in found]), strict=True)
-    return [Tokenized(one.trace, one.prompt, [*ids, end]) for one, ids in rows]
+    return [Tokenized(one.trace, one.prompt, [*ids, end], one.completion) for one, ids in rows]

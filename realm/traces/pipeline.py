@@ -13,35 +13,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from realm.bank.cot import from_record, to_record
 from realm.errors import ConfigError, DataError
 from realm.files import write_atomic, writing
-from realm.plugins import find
+from realm.plugins import POINTS, entry, take
 from realm.processes import main_process
-from realm.sections import STEPS, named
 from realm.tasks.base import Question
-from realm.traces.base import Given, LaterError, Span, Spent, Trace
+from realm.traces.base import Given, LaterError, Pair, Span, Spent, Trace
 from realm.traces.examples import fitting
 
+T = TypeVar("T")
 
-def bound(point: str, entry: Any, own: dict[str, str], key: str) -> Callable[..., Any]:
+
+def bound(point: str, value: Any) -> Callable[..., Any]:
     """The function of an entry, with its options.
-
-    Args:
-        key: where the entry stands in the configuration, for messages.
 
     Raises:
         ConfigError: it cannot be had, or has no such option; or a value is of another type.
     """
-    name, options = named(entry)
-    try:
-        function: Callable[..., Any] = find(point, name, own)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}.") from error
+    name, options = entry(value)
+    function: Callable[..., Any] = take(point, name)
     takes: dict[str, Any] = {
         one.name: (one.annotation, ... if one.default is one.empty else one.default)
         for one in inspect.signature(function).parameters.values()
@@ -57,7 +52,7 @@ def bound(point: str, entry: Any, own: dict[str, str], key: str) -> Callable[...
             said = f"has no option {option}; it has {', '.join(takes) or 'none'}"
         else:
             said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
-        raise ConfigError(f"{key}: {name}: {said}.") from error
+        raise ConfigError(f"{POINTS[point].key}: {name}: {said}.") from error
 
 
 def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
@@ -68,13 +63,13 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
         DataError: nothing is left.
         LaterError: a step needs what is there only when the stage begins.
     """
-    steps = [bound("steps", entry, STEPS, "training.sft.traces") for entry in entries]
+    steps = [bound("steps", one) for one in entries]
     traces: list[Trace] = []
     for step in steps:
         traces = list(step(traces, given))
     traces = fitting(traces, given)
     if not traces:
-        names = ", ".join(name for name, _ in map(named, entries))
+        names = ", ".join(name for name, _ in map(entry, entries))
         raise DataError(
             f"SFT has nothing to teach: the steps of training.sft.traces ({names}) leave no CoT of at most "
             f"training.rl.max_completion_length = {given.room} tokens for any training question; raise that length, "
@@ -90,18 +85,50 @@ def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
 
     Raises: as `run_steps`, but for `LaterError`.
     """
+    return once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
+
+
+def run_miner(entry: Any, given: Given) -> list[Pair]:
+    """What a miner finds.
+
+    Raises:
+        ConfigError: see `bound`.
+        LaterError: it needs what is there only when the stage begins.
+    """
+    return list(bound("miners", entry)(given))
+
+
+def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
+    """`run_miner` as a stage begins, kept as `made` keeps traces."""
+    return once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
+
+
+def once(
+    make: Callable[[Given], list[T]],
+    given: Given,
+    kept: Path,
+    what: str,
+    row: Callable[[T], Any],
+    read: Callable[[Any], T],
+) -> list[T]:
+    """What `make` gives; where it needs a student or a teacher, made by the main process and read from `kept` by all.
+
+    Args:
+        what: key of the file; `spent` is the other one.
+        row, read: to JSON and back.
+    """
     try:
-        return run_steps(entries, replace(given, students=Given.students, pool=None, place=None))
+        return make(replace(given, students=Given.students, pool=None, place=None))
     except LaterError:
         pass
     if main_process() and not kept.is_file():
-        traces = run_steps(entries, given)
+        found = make(given)
         with writing(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps({"spent": asdict(given.spent), "traces": [*map(_row, traces)]}) + "\n")
+        write_atomic(kept, json.dumps({"spent": asdict(given.spent), what: [*map(row, found)]}) + "\n")
     while not kept.is_file():  # a teacher may take longer than any process waits at a barrier (half an hour)
         time.sleep(1)
-    return [_trace(row) for row in json.loads(kept.read_text(encoding="utf-8"))["traces"]]
+    return [read(one) for one in json.loads(kept.read_text(encoding="utf-8"))[what]]
 
 
 def spent_in(folder: Path) -> Spent:
@@ -118,6 +145,19 @@ def _row(trace: Trace) -> dict[str, Any]:
 
 
 def _trace(row: dict[str, Any]) -> Trace:
-    question = {**row["question"], "tags": tuple(row["question"]["tags"])}
     spans = tuple(Span(**span) for span in row["spans"])
-    return Trace(**{**row, "question": Question(**question), "cot": from_record(row["cot"]), "spans": spans})
+    return Trace(**{**row, "question": _question(row), "cot": from_record(row["cot"]), "spans": spans})
+
+
+def _question(row: dict[str, Any]) -> Question:
+    return Question(**{**row["question"], "tags": tuple(row["question"]["tags"])})
+
+
+def _pair_row(pair: Pair) -> dict[str, Any]:
+    sides = {"chosen": pair.chosen, "rejected": pair.rejected}
+    return {"question": asdict(pair.question), **{name: cot and to_record(cot) for name, cot in sides.items()}}
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    chosen, rejected = (cot and from_record(cot) for cot in (row["chosen"], row["rejected"]))
+    return Pair(_question(row), chosen, rejected)

@@ -12,7 +12,7 @@ from math import ceil
 from statistics import fmean
 from typing import Any
 
-from realm.config import Config
+from realm.config import Config, of_stage
 from realm.errors import ModelError
 from realm.method.schedule import ALWAYS
 from realm.recipes import plan
@@ -30,6 +30,8 @@ SAMPLE = 64
 _KEPT = {"hidden": 6.5, "queries": 6.0, "keys": 3.0, "inner": 4.0}
 #: Bytes of a kept number under bf16 autocast: the wide ones are halved, norms and sums stay in float32.
 _MIXED = 3.4
+#: Bytes for each logit where a loss builds them all, as TRL's of ORPO does: measured at 14 to 20.
+_LOGIT = 16
 #: Bytes of optimizer states for each byte of a trained parameter; 8-bit states take one byte for a number each.
 _STATES = {"adamw_torch_fused": 2.0, "adamw_torch": 2.0, "adafactor": 0.1}
 
@@ -47,6 +49,7 @@ class Outline:
     queries: int
     keys: int
     inner: int
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def outline(config: Config) -> Outline:
         queries=heads * width,
         keys=(getattr(text, "num_key_value_heads", None) or heads) * width,
         inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        vocabulary=getattr(text, "vocab_size", 0),
     )
 
 
@@ -127,18 +131,18 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
 
 
 def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
-    """What each process needs for a step of RL or, where the recipe has SFT and that needs more, for one of SFT.
+    """What each process needs for a step of RL or, where the recipe has SFT or pairs and they need more, of theirs.
 
-    Without RL nothing is sampled, and tokens are those of a step of SFT. The second forward of `internalize` is not
-    counted.
+    Without RL nothing is sampled, and tokens are those of a step of the last stage. The second forward of `internalize`
+    is not counted. Pairs keep no reference model: what it thinks is read before.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
 
     Args:
         shared: prompts are read once for their groups wherever the settings allow it, whatever the model allows: the
-            least that the run may need. Otherwise TRL's own path. SFT shares none.
+            least that the run may need. Otherwise TRL's own path. SFT and pairs share none.
     """
-    rl, sft = config.training.rl, config.training.sft
+    rl, sft, pairs = config.training.rl, config.training.sft, config.training.pairs
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     zero2 = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "2"
     parts = processes if sharded() else 1
@@ -147,14 +151,21 @@ def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool =
     optimizer = 2 * model.trained if eight_bit else int(_STATES[rl.optimizer] * model.trained_bytes)
     # DDP sends gradients in buckets of their own.
     copies = 2 if processes > 1 and state_parts == 1 else 1
-    trains_by_rl = has(config, "rl")
+    kind = figured(config)
+    trains_by_rl = kind == "rl"
     reference = model.weights if trains_by_rl and rl.beta > 0 and not config.training.lora.r else 0
     shared = shared and rl.shared_prefix == "auto" and not sharded()
     sharing = shared and not rl.gradient_checkpointing
-    micro = [(rl.micro_batch_size, sharing)] if trains_by_rl else []
-    micro += [(sft.micro_batch_size, False)] if has(config, "sft") else []
-    update, rows = max((_update(config, model, lengths, rows, sharing), rows) for rows, sharing in micro)
-    batch = rl.batch_size if trains_by_rl else sft.batch_size
+    width = lengths.longest + lengths.completion
+    found = []
+    for stage in plan(config):
+        by_pairs, by_rl = stage.kind == "pairs", stage.kind == "rl"
+        rows = rl.micro_batch_size if by_rl else 2 * pairs.micro_batch_size if by_pairs else sft.micro_batch_size
+        logits = by_pairs and of_stage(config, stage).training.pairs.loss == "orpo"
+        more = _LOGIT * rows * width * model.vocabulary if logits else 0
+        found.append((_update(config, model, lengths, rows, sharing and by_rl) + more, rows))
+    update, rows = max(found)
+    batch = rl.batch_size if trains_by_rl else 2 * pairs.batch_size if kind == "pairs" else sft.batch_size
     return Estimate(
         weights=model.weights // parts,
         gradients=copies * model.trained_bytes // state_parts,
@@ -171,9 +182,10 @@ def _number(config: Config) -> int:
     return 4 if config.model.dtype == "float32" else 2
 
 
-def has(config: Config, kind: str) -> bool:
-    """Whether the recipe has a stage of this kind, `sft` or `rl`."""
-    return any(stage.kind == kind for stage in plan(config))
+def figured(config: Config) -> str:
+    """The kind of stage whose steps the figures are of: `rl` where the recipe has it, else that of its last one."""
+    kinds = [stage.kind for stage in plan(config)]
+    return "rl" if "rl" in kinds else kinds[-1]
 
 
 def _update(config: Config, model: Outline, lengths: Lengths, rows: int, shared: bool) -> int:

@@ -18,7 +18,7 @@ from realm.student.ways import is_memory
 #: What `torch.multinomial` says of probabilities that are no numbers.
 _SAMPLING_TEXT = "probability tensor contains either"
 #: Functions that put a model where it is trained, before its first step.
-_BUILDING = {"make_grpo_trainer", "make_sft_trainer", "load_model"}
+_BUILDING = {"make_grpo_trainer", "make_pairs_trainer", "make_sft_trainer", "load_model"}
 
 
 class Finite(Trainer):
@@ -45,7 +45,7 @@ def explain(error: Exception, config: Config, stage: str, step: int, folder: str
     """What the user can do about an error of a training stage; None where it is no such error.
 
     Args:
-        stage: `sft` or `rl`.
+        stage: `sft`, `pairs` or `rl`.
         step: optimizer steps that were done.
         folder: of the run; None where there is none yet.
     """

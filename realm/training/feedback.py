@@ -26,6 +26,7 @@ from realm.method.domains import domain_weights
 from realm.method.schedule import moving_average
 from realm.method.seeds import derive, question_order, rng
 from realm.processes import main_process
+from realm.student.prompts import make_schedule
 from realm.tasks.base import Question
 from realm.training.rewards import Group
 
@@ -210,7 +211,7 @@ def make_feedback(config: Config, questions: Mapping[str, Question], seed: int, 
     Args:
         k: routes per prompt before fading; without any there is nothing to fade.
     """
-    adaptive = config.fade.schedule == "adaptive" and k > 0
+    adaptive = k > 0 and make_schedule(config).follows
     dynamic = config.training.rl.sampler == "dynamic"
     if dynamic and len(_kinds(questions)) < 2:
         _say("training.rl.sampler: dynamic has nothing to choose between, the questions are of one `kind`; it is even.")

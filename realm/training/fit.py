@@ -12,7 +12,7 @@ import os
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.recipes import plan
-from realm.training.estimate import Lengths, Outline, estimate, has
+from realm.training.estimate import Lengths, Outline, estimate, figured
 from realm.training.memory import Memory
 
 #: How many times the memory an estimated peak must be to refuse a run: estimates err by less.
@@ -23,7 +23,8 @@ LESS_FIXED = (
     "training.rl.beta 0, take a smaller model, or spread it over several GPUs (configs/accelerate/fsdp2.yaml)."
 )
 LESS_IN_A_STEP = (
-    "Lower training.rl.micro_batch_size (in SFT training.sft.micro_batch_size), training.rl.batch_size or "
+    "Lower training.rl.micro_batch_size (in SFT training.sft.micro_batch_size, with pairs "
+    "training.pairs.micro_batch_size), training.rl.batch_size or "
     "training.rl.max_completion_length, or set training.rl.gradient_checkpointing (slower; prompts are not shared "
     "under it)."
 )
@@ -75,7 +76,8 @@ def size(number: float) -> str:
 def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) -> list[str]:
     """The estimate as lines of text."""
     rl, found = config.training.rl, estimate(config, model, lengths)
-    steps = sum(stage.steps for stage in plan(config) if stage.kind == ("rl" if has(config, "rl") else "sft"))
+    kind = figured(config)
+    steps = sum(stage.steps for stage in plan(config) if stage.kind == kind)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     what = "all trained" if model.trained == model.parameters else f"{model.trained / 1e6:,.1f} M of them adapters"
     fixed = [
@@ -91,7 +93,7 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
         f"model    {model.parameters / 1e6:,.1f} M parameters ({config.model.dtype}), {what}",
         f"fixed    {' · '.join(fixed)}",
         f"update   {size(found.update)} for {found.rows} x ({lengths.longest} + {lengths.completion}) tokens",
-        *([f"rollout  {rollout}"] if has(config, "rl") else []),
+        *([f"rollout  {rollout}"] if kind == "rl" else []),
         f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}, estimated for the "
         "longest prompts, none of them shared",
         f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "

@@ -14,6 +14,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from realm.bank.store import Bank
 from realm.config import Config, make_config
 from realm.errors import ConfigError, DataError
+from realm.method.outside import called
 from realm.method.reward import Weights
 from realm.method.routes import Selection
 from realm.method.schedule import Schedule
@@ -29,12 +30,13 @@ Section = Mapping[str, Any] | Schedule | Selection | Weights
 def section(given: Section) -> dict[str, Any]:
     """The keys of a section."""
     if isinstance(given, Schedule):
-        return {("schedule" if name == "kind" else name): value for name, value in asdict(given).items()}
+        kind = given.kind if isinstance(given.kind, str) else called(given.kind)
+        return {"schedule": kind, **{name: value for name, value in vars(given).items() if name != "kind"}}
     if isinstance(given, Selection):
         keys = {"k": "k", "strategy": "selection", "error_ratio": "error_ratio", "error_range": "error_range"}
         found = {key: getattr(given, name) for name, key in keys.items()}
         if not isinstance(strategy := given.strategy, str):
-            found["selection"] = f"{strategy.__module__}:{getattr(strategy, '__qualname__', '')}"
+            found["selection"] = called(strategy)
         return found
     return asdict(given) if isinstance(given, Weights) else dict(given)
 

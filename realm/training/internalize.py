@@ -22,13 +22,15 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
+from statistics import multimode
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from realm.method.completion import speaks_of_routes
 from realm.method.prompt import Tags
 from realm.sections import InternalizeSettings
 from realm.student.generate import completion_text
@@ -40,21 +42,11 @@ from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.rewards import Group
 from realm.training.shared_prefix import causal_model
 
-#: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
-_ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
-
 
 def without_scores(text: str, tags: Tags) -> str:
     """A completion up to its scores part, as its sampler wrote it."""
     opening = re.search(rf"<\s*{re.escape(tags.scores)}\b", text, re.IGNORECASE)
     return (text[: opening.start()] if opening else text).rstrip()
-
-
-def speaks_of_routes(think: str, question: str) -> bool:
-    """Whether a thinking names routes that are not the question's own (of a bus, say): the word, or one by its number,
-    where the question has no such word or number."""
-    own = set(_ROUTE.findall(question))
-    return not set(_ROUTE.findall(think)) <= own | ({""} if own else set())
 
 
 def _counts(group: Group, item: Scored) -> bool:
@@ -73,13 +65,11 @@ def agreed(groups: Sequence[Group], tags: Tags) -> dict[str, set[str]]:
 
     More than one text where several are as frequent, none where no completion is right.
     """
-    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    votes: defaultdict[str, list[str]] = defaultdict(list)
     for group in groups:
         fit = (item for item in group.scored if _counts(group, item))
-        votes[group.question.id].update(without_scores(item.text, tags) for item in fit)
-    return {
-        name: {text for text, count in found.items() if count == max(found.values())} for name, found in votes.items()
-    }
+        votes[group.question.id] += [without_scores(item.text, tags) for item in fit]
+    return {name: set(multimode(found)) for name, found in votes.items()}
 
 
 def up_to(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int]:

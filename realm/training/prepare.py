@@ -19,12 +19,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from realm.bank.store import Bank
-from realm.config import Config, needs_bank
+from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.once import Once
+from realm.plugins import take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
+from realm.rows.base import STAGES
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
@@ -32,6 +34,7 @@ from realm.tasks.base import Task
 from realm.traces.base import Given, LaterError
 from realm.traces.examples import Example, examples
 from realm.traces.pipeline import run_steps
+from realm.traces.weights import find_weigh
 from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
@@ -39,7 +42,9 @@ from realm.training.fit import refuse_what_cannot_fit
 from realm.training.group import sharded
 from realm.training.grpo import grpo_settings
 from realm.training.memory import Memory, memory
+from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
+from realm.training.stages import find_kind
 from realm.training.trial import try_out
 
 
@@ -123,6 +128,8 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
     rl = any(stage.kind == "rl" for stage in stages)
+    if rl:
+        take("rules", config.reward.rule)
     try_out(model, config.model.path, rl=rl)
     with hushed():
         with_adapters(_without_weights(model), config)
@@ -138,9 +145,14 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
         given = Given(config, task, bank, renderers[sft], round=sft.round)
+        find_weigh(config)
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
             taught = examples(traces, given, sft.steps * config.training.sft.batch_size)
+    with hushed():
+        for stage in stages:
+            if stage.kind == "pairs":
+                check_pairs(Given(of_stage(config, stage), task, bank, renderers[stage], round=stage.round), stage)
     return Prepared(
         config,
         task,
@@ -201,7 +213,16 @@ def _known_to_wandb() -> bool:
 
 
 def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
-    """Rounds and steps that the recipe has no use for."""
+    """Rounds and steps that the recipe has no use for, and stages that nothing makes."""
+    for stage in stages:
+        find_kind(stage.kind)
+    places = [(stage.round, STAGES.index(stage.rows)) for stage in stages]
+    if places != sorted(set(places)):
+        raise ConfigError(
+            f"training.recipe: {config.training.recipe}: expected stages whose rows follow each other, in every round "
+            f"one each of {', '.join(STAGES[1:-1])} at most and in this order, found "
+            f"{', '.join(f'{stage.kind} in round {stage.round}' for stage in stages)}; give later ones another round."
+        )
     if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
         raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
     if not all(stage.steps for stage in stages):

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
-from realm.config import needs_bank
+from realm.config import needs_bank, of_stage
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
 from realm.once import Once
@@ -200,7 +200,7 @@ class _Runner:
         tokenizer: PreTrainedTokenizerBase,
         renderer: Renderer,
     ) -> Job:
-        config, run = self.config, self.run_folder.path
+        config, run = of_stage(self.config, stage), self.run_folder.path
         paths = {"now": source, "base": None}
 
         def students(which: Literal["now", "base"], spent: Spent) -> Voice:

@@ -23,10 +23,10 @@ from realm.config import Config
 from realm.method.completion import REASONS
 from realm.rows.base import ShownRoute
 from realm.rows.run import Cost, StageCost
-from realm.rows.training import RewardParts, RlStep, Sampled, SampledCompletion, SftStep, Step
+from realm.rows.training import PairsStep, RewardParts, RlStep, Sampled, SampledCompletion, SftStep, Step
 from realm.run import RunFolder
 from realm.student.prompts import prompt_text
-from realm.student.scoring import Scored
+from realm.student.scoring import PROGRAM_FAILED, Scored
 from realm.training.group import sharded
 from realm.training.rewards import Group, RouteReward
 
@@ -39,7 +39,7 @@ class Event:
     with routes, the last that were taken.
     """
 
-    stage: Literal["sft", "rl"]
+    stage: Literal["sft", "pairs", "rl"]
     round: int
     step: int
     steps: int
@@ -55,11 +55,17 @@ Progress = Callable[[Event], None]
 #: Called with (model, step); gives the accuracies without and with routes, None where they were not taken.
 Evaluate = Callable[[PreTrainedModel, int], tuple[float | None, float | None]]
 
+#: The rows of each stage.
+_ROWS: dict[str, type[Step]] = {"sft": SftStep, "pairs": PairsStep, "rl": RlStep}
 #: What the trainer logs under other names than those in metrics.jsonl.
 _TRL_NAMES = {
     "completion_tokens": "completions/mean_length",
     "truncated": "completions/clipped_ratio",
     "clip_ratio": "clip_ratio/region_mean",
+    "chosen": "rewards/chosen",
+    "rejected": "rewards/rejected",
+    "margin": "rewards/margins",
+    "preferred": "rewards/accuracies",
 }
 
 
@@ -69,11 +75,11 @@ class Recorder(TrainerCallback):
     Args:
         run: the run folder.
         config: how often to evaluate and to save completions.
-        stage, round_: `sft` or `rl`, and its number.
+        stage, round_: `sft`, `pairs` or `rl`, and its number.
         steps: of the stage.
         evaluate: None leaves training-time evaluation out.
         tokenizer: renders the prompts that are saved.
-        reward: whose groups are saved; None in SFT.
+        reward: whose groups are saved; None where none is sampled.
         tokens: tokens trained on up to a step; None: TRL counts them.
         progress: told after every step.
     """
@@ -82,7 +88,7 @@ class Recorder(TrainerCallback):
         self,
         run: RunFolder,
         config: Config,
-        stage: Literal["sft", "rl"],
+        stage: Literal["sft", "pairs", "rl"],
         round_: int,
         *,
         steps: int,
@@ -158,9 +164,10 @@ class Recorder(TrainerCallback):
             domains = "domain_weights/"
             weights = {name.removeprefix(domains): logs[name] for name in logs if name.startswith(domains)}
             row["domain_weights"] = weights or None
-            row["parse"] = {reason: share for reason in REASONS if (share := logs.get(f"parse/{reason}"))}
+            codes = (*REASONS, PROGRAM_FAILED)
+            row["parse"] = {reason: share for reason in codes if (share := logs.get(f"parse/{reason}"))}
             self._known = replace(self._known, reward=logs.get("reward"), accuracy=logs.get("accuracy"))
-        kind = SftStep if self._reward is None else RlStep
+        kind = _ROWS[self._known.stage]
         logged = [column.name for column in fields(kind) if column.name not in row]
         row |= {name: logs.get(_TRL_NAMES.get(name, name)) for name in logged}
         self._run.append(kind(**row))

@@ -14,7 +14,7 @@ from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.student.judging import copied, unreadable
 from realm.student.prompts import judged
-from realm.student.scoring import Asked, Judge, Scored
+from realm.student.scoring import PROGRAM_FAILED, Asked, Judge, Scored
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 
@@ -59,7 +59,13 @@ class RouteReward:
         self._config = config
         self._questions = questions
         self._pool = pool
-        self._judge = Judge(pool, tags=config.prompt.tags(), weights=config.reward.weights(), rule=config.reward.rule)
+        self._judge = Judge(
+            pool,
+            tags=config.prompt.tags(),
+            weights=config.reward.weights(),
+            rule=config.reward.rule,
+            execute=config.prompt.execute,
+        )
         self._size = config.training.rl.num_generations
 
     def __call__(
@@ -138,6 +144,7 @@ class RouteReward:
         scored = [item for group in self.groups for item in group.scored]
         judged = [item for item in scored if not item.verifier_failed]
         reasons = Counter(reason for item in scored for reason in item.completion.reasons)
+        codes = (*REASONS, PROGRAM_FAILED) if self._config.prompt.execute else REASONS
         figures = {
             "p": fmean(group.p for group in self.groups),
             "routes_per_prompt": fmean(len(group.routes) for group in self.groups),
@@ -145,7 +152,7 @@ class RouteReward:
             "parse_failures": fmean(not item.completion.format_ok for item in scored),
             "verifier_failures": fmean(item.verifier_failed for item in scored),
             "unreadable_answers": fmean(unreadable(item.completion.answer, item.verdict) for item in scored),
-            **{f"parse/{reason}": reasons[reason] / len(scored) for reason in REASONS},
+            **{f"parse/{reason}": reasons[reason] / len(scored) for reason in codes},
         }
         if judged:
             figures |= {

@@ -12,20 +12,21 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from realm.config import Config
-from realm.traces.base import Tokenized
+from realm.traces.base import Target
 from realm.traces.examples import examples, tokenize
 from realm.traces.pipeline import made
+from realm.traces.weights import find_weigh, weigh
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.settings import Quiet, accumulation, common_arguments
 from realm.training.stages import Job
+from realm.training.weighted import Weighted, training_rows
 
 
-class ColdStartTrainer(Quiet, Finite, Kept, SFTTrainer):
+class ColdStartTrainer(Quiet, Finite, Kept, Weighted):
     """SFTTrainer without telemetry, model cards and printing, that stops before an update by what is no number."""
 
 
@@ -53,13 +54,6 @@ def sft_settings(config: Config, *, output: str, seed: int, steps: int) -> SFTCo
     )
 
 
-def rows(found: Sequence[Tokenized]) -> list[dict[str, list[int]]]:
-    """`input_ids` and `labels` for SFTTrainer: the completion alone is learned."""
-    return [
-        {"input_ids": one.prompt + one.completion, "labels": [-100] * len(one.prompt) + one.completion} for one in found
-    ]
-
-
 def make_sft(job: Job) -> ColdStartTrainer:
     """The trainer of one stage of SFT; its checkpoints go below `job.output`."""
     config, sft = job.config, job.config.training.sft
@@ -67,14 +61,17 @@ def make_sft(job: Job) -> ColdStartTrainer:
     if found is None:
         traces = made(job.stage.traces or sft.traces, job.given, job.kept)
         found = examples(traces, job.given, job.stage.steps * sft.batch_size)
-    lines = rows(tokenize(job.renderer, found))
+    tokenized = tokenize(job.renderer, found)
+    kept = job.kept.with_name(f"{job.kept.stem}-weights.json")
+    rows, targets = training_rows(tokenized, weigh(tokenized, job.given, find_weigh(config), kept))
     # tokens[n]: tokens of the first n examples
-    tokens = [0, *accumulate(len(row["input_ids"]) for row in lines)]
+    tokens = [0, *accumulate(len(row["input_ids"]) for row in rows)]
     return make_sft_trainer(
         config,
         model=job.model,
         tokenizer=job.tokenizer,
-        rows=lines,
+        rows=rows,
+        targets=targets,
         output=job.output,
         seed=job.renderer.seed,
         callbacks=[job.record(tokens=lambda step: tokens[step * sft.batch_size])],
@@ -86,14 +83,18 @@ def make_sft_trainer(
     *,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[dict[str, list[int]]],
+    rows: Sequence[dict[str, Any]],
     output: str,
     seed: int,
     callbacks: list[TrainerCallback],
+    targets: Sequence[Target] = (),
 ) -> ColdStartTrainer:
-    """The trainer of one cold start on tokenised rows (see `rows`), in their order; checkpoints go below `output`."""
+    """The trainer of one cold start on rows (see `training_rows`, as of `targets`), in their order.
+
+    Checkpoints go below `output`.
+    """
     steps = len(rows) // config.training.sft.batch_size
-    arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks}
+    arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks, "targets": targets}
     trainer = ColdStartTrainer(
         model=model,
         args=sft_settings(config, output=output, seed=seed, steps=steps),

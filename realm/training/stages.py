@@ -13,9 +13,8 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.config import Config
-from realm.errors import ConfigError
 from realm.once import Once
-from realm.plugins import find
+from realm.plugins import take
 from realm.recipes.stage import Stage
 from realm.student.renderer import Renderer
 from realm.tasks.workers import VerifierPool
@@ -24,7 +23,11 @@ from realm.traces.examples import Example
 from realm.training.recorder import Recorder
 
 #: Those of this package: where the function is.
-KINDS = {"sft": "realm.training.sft:make_sft", "rl": "realm.training.grpo:make_rl"}
+KINDS = {
+    "sft": "realm.training.sft:make_sft",
+    "pairs": "realm.training.pairs:make_pairs",
+    "rl": "realm.training.grpo:make_rl",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,5 @@ def find_kind(name: str) -> Maker:
     Raises:
         ConfigError: there is none of that name.
     """
-    try:
-        return find("stages", name, KINDS)
-    except ValueError as error:
-        raise ConfigError(f"training.recipe: a stage of the kind {name!r}: {error}.") from error
+    found: Maker = take("stages", name, f"the recipe's stage {name}")
+    return found

@@ -28,7 +28,7 @@ from realm.files import writing
 from realm.method.prompt import Wording, messages
 from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
-from realm.student.prompts import make_wording, template_arguments
+from realm.student.prompts import make_schedule, make_wording, template_arguments
 from realm.tasks.base import Comment, Question, Task, encodable
 from realm.tasks.verify import Verifier, verifier
 
@@ -130,14 +130,14 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
 
 def _refuse_feedback(config: Config, k: int) -> None:
     """verl's data set renders a prompt from its number alone; nobody tells it what earlier ones achieved."""
-    for key, value, instead in (
-        ("fade.schedule", config.fade.schedule if k else "", "cosine, linear, step or constant"),
-        ("training.rl.sampler", config.training.rl.sampler, "even"),
+    for follows, key, instead in (
+        (k > 0 and make_schedule(config).follows, "fade.schedule", "cosine, linear, step or constant"),
+        (config.training.rl.sampler == "dynamic", "training.rl.sampler", "even"),
     ):
-        if value in ("adaptive", "dynamic"):
+        if follows:
             raise ConfigError(
-                f"{key}: {value} follows what earlier batches achieved, which verl does not hand to its data set; "
-                f"set it to {instead} for the export."
+                f"{key}: {config.get(key)} follows what earlier batches achieved, which verl does not hand to its data "
+                f"set; set it to {instead} for the export."
             )
 
 

@@ -117,6 +117,7 @@ def _rewards(file: str) -> RewardFunction:
         weights=config.reward.weights(),
         rule=config.reward.rule,
         timeout=config.task.verifier_timeout,
+        execute=config.prompt.execute,
     )
 
 

@@ -210,7 +210,12 @@ def test_the_table_tells_of_answers_not_read_and_routes_left_out(capsys: pytest.
     print_results("old", [row])
     print_results("none", [replace(row, unreadable_answers=0.0)])
     out = capsys.readouterr().out
-    assert "could not read" not in out and "no room" not in out
+    assert "could not read" not in out and "no room" not in out and "True sums" not in out
+    print_results("also", [replace(row, split="x:y", before=0.5, change=-0.25, change_low=-0.5, change_high=0.0)])
+    assert "x:y: 50.0 untrained, 100.0 trained; -25.0 points [-50.0, +0.0]." in capsys.readouterr().out
+    print_results("sums", [replace(row, sums=8, true_sums=0.875), replace(row, routes=0, sums=2, true_sums=1.0), row])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "True sums, of those stated: test, with routes 87.5; test 100.0." in told
     print_results("short", [replace(row, routes_per_prompt=0.0, routes_dropped=4.0)])
     told = " ".join(capsys.readouterr().out.split())
     assert "No route was shown, 4 left out (test, 4 routes): the context has no room" in told

@@ -69,6 +69,25 @@ def test_the_confidence_counts_answers_that_the_verifier_takes_for_the_same(
     assert (found.answer, found.confidence, found.think) == (None, None, "no tags")
 
 
+def test_programs_are_run_where_the_card_says_so(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(trained / "model", tmp_path / "copy")
+    card = copy / "README.md"
+    card.write_text(card.read_text().replace("    execute: false", "    execute: true"))
+
+    def generate(*_: object, samples: int = 1, **__: object) -> list[list[Generation]]:
+        texts = [f"<think> answer = (3 + {n}) % 2 </think> <answer> 5 </answer>" for n in (4, 6, 5, "x")[:samples]]
+        return [[Generation(one, 3, False) for one in texts]]
+
+    monkeypatch.setattr("realm.commands.asking.generate", generate)
+    found = Student(copy).ask("3 plus 4", samples=4)
+    assert (found.answer, found.executed, found.confidence) == ("1", True, 0.5)
+    assert "the program in its thinking, run" in cli("ask", copy, "3 plus 4", "--samples", 0).stdout
+    found = Student(trained).ask("3 plus 4", samples=4)
+    assert (found.answer, found.executed, found.confidence) == ("5", False, 1.0)
+
+
 def test_an_answer_depends_on_the_question_alone(student: Student) -> None:
     first = student.ask("3 plus 4")
     student.ask("1 plus 2")

@@ -85,6 +85,15 @@ def test_the_text_tells_how_it_was_made(trained: Path) -> None:
     assert str(trained.parent) not in text, "where it lies is nobody's business"
 
 
+def test_a_tool_is_told(trained: Path, config: Config) -> None:
+    assert "tool" not in card(trained, config, TinyTask())
+    tooled = config.model_copy(deep=True)
+    tooled.prompt.execute = True
+    text = card(trained, tooled, TinyTask())
+    assert "The model works with a tool: where its thinking is a program, the program was run" in text
+    assert "`realm ask` and `realm.Student` run it, and its result is the answer.\n\n## With" in text
+
+
 def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config: Config, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
     assert "| this model | `test` | 4 |" in card(run, config, TinyTask())

@@ -10,17 +10,23 @@ import pytest
 
 import realm
 from realm.errors import ConfigError, ResourceError
+from realm.rows.evaluation import Evaluation
+from realm.run_rows import read_rows
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> realm.Config:
     folder = tmp_path_factory.mktemp("runs")
+    other = folder / "other.yaml"
+    other.write_text(
+        "task: {name: desk, max_test: 4}\nevaluation: {splits: [ood], max_completion_length: 64}\n", encoding="utf-8"
+    )
     given = {
         "run.name": "desk", "run.dir": folder, "task.max_train": 8, "task.max_test": 4, "bank.samples": 4,
         "training.sft.steps": 1, "training.sft.batch_size": 4, "training.sft.micro_batch_size": 4,
         "training.rl.steps": 1, "training.rl.batch_size": 4, "training.rl.micro_batch_size": 4,
         "training.rl.num_generations": 4, "training.rl.max_completion_length": 64, "training.eval_questions": 2,
-        "evaluation.bootstrap": 100, "evaluation.splits": "[test]",
+        "evaluation.bootstrap": 100, "evaluation.splits": "[test]", "evaluation.also": other,
     }  # fmt: skip
     return realm.load_config(overrides=[f"{key}={value}" for key, value in given.items()])
 
@@ -35,9 +41,17 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
     assert len(told) == 1
     assert (trained.model / "model.safetensors").is_file()
     assert "<html" in trained.report.read_text(encoding="utf-8")[:200]
-    assert {(row.split, row.routes) for row in trained.evaluations} == {("test", 0), ("test", 4)}
+    *own, other = trained.evaluations
+    assert [(row.split, row.routes, row.before) for row in own] == [("test", 0, None), ("test", 4, None)]
+    assert (other.split, other.routes, other.n) == ("other:ood", 0, 4)
+    assert other.before is not None and other.change == pytest.approx(other.accuracy - other.before)
+    assert list(read_rows(trained.path, Evaluation))[-1] == other
+    card = (trained.model / "README.md").read_text(encoding="utf-8")
+    assert f"| base | `other:ood` | 0 | 4 | {100 * other.before:.1f} |" in card
+    assert f"; {100 * other.change:+.1f} (" in card and "other:ood" not in card.split("---")[1]
     found = realm.evaluate(config, trained.model, out=tmp_path / "again")
     assert [row.accuracy for row in found] == [row.accuracy for row in trained.evaluations]
+    assert found[-1].change == other.change
     assert config.model.path == "desk-base", "the caller's configuration stays as it is"
     page = realm.report(trained.path, out=tmp_path / "page.html")
     assert page == tmp_path / "page.html"

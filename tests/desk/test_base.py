@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import desk_base
 from benchmarks.desk_base import (
     BATCH,
     PACKAGED,
@@ -17,6 +18,7 @@ from benchmarks.desk_base import (
     measure,
     new_model,
     pretrain,
+    same_tokenizer,
 )
 from realm.errors import ResourceError
 from realm.method.completion import parse
@@ -77,6 +79,31 @@ def test_a_used_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="expected a new or empty folder"):
         build_base(tmp_path, steps=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_another_width_has_the_packaged_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_base, "measure", lambda path, out: [])
+    out = build_base(tmp_path / "wide", width=64, steps=2)
+    model, tokenizer = load(str(out), "float32")
+    assert model.config.hidden_size == 64
+    assert model.config.num_attention_heads == 2
+    assert model.get_input_embeddings().weight.shape == (len(load(str(PACKAGED), "float32")[1]), 64)
+    text = example(3, 1).completion
+    assert tokenizer(text)["input_ids"] == load(str(PACKAGED), "float32")[1](text)["input_ids"]
+    assert (out / "tokenizer.json").read_bytes() == (PACKAGED / "tokenizer.json").read_bytes()
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"{model.num_parameters():,}\nparameters (4 layers, width 64)" in card
+    assert "--out DIR --seed 0 --steps 2 --width 64" in card
+
+
+def test_a_width_or_a_tokenizer_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    for width in (0, -32, 100):
+        with pytest.raises(ResourceError, match=f"--width {width}: expected a multiple of 32"):
+            build_base(tmp_path / "base", width=width, steps=1)
+    assert not (tmp_path / "base").exists()
+    build_tokenizer(1, examples=50).save_pretrained(tmp_path)
+    with pytest.raises(ResourceError, match=r"expected the tokenizer of .* byte for byte"):
+        same_tokenizer(tmp_path)
 
 
 def test_the_packaged_model_is_small() -> None:

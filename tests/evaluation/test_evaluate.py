@@ -21,6 +21,7 @@ from realm.files import append_jsonl, read_jsonl
 from realm.method.prompt import Message, Wording
 from realm.rows.base import Place, record
 from realm.rows.evaluation import Evaluation, Part, Prediction
+from realm.rows.evaluation import Sums as Stated
 from realm.run_rows import read_rows
 from realm.student.generate import Generation
 from realm.tasks.base import Question
@@ -171,6 +172,28 @@ def test_figures_without_routes(
     }
 
 
+def test_the_result_of_a_program_is_the_answer(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    said = {
+        "1": ["<think>a = 1 + 1\nanswer = a</think><answer>3</answer>"],
+        "2": ["<think>import os\nanswer = 4</think><answer>4</answer>"],
+        "3": ["<think>3 and 3 is 6.</think><answer>6</answer>"],
+        "4": ["<think>```python\n4 * 2 + 1\n```</think><answer>8</answer>"],
+    }
+    script(monkeypatch, said)
+    plain, plain_records = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert [row.completions[0].answer for row in plain_records] == ["3", "4", "6", "8"]
+    assert (plain.accuracy, plain.executed) == (0.75, None)
+    assert "executed" not in record(plain_records[0])["completions"][0]
+    config.prompt.execute = True
+    summary, records = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert [row.completions[0].answer for row in records] == ["2", None, "6", "9"]
+    assert [row.completions[0].executed for row in records] == [True, True, False, True]
+    assert (summary.accuracy, summary.executed) == (0.5, 0.75)
+    assert summary.reasons == {"program_failed": 1}
+
+
 def test_figures_with_routes(
     monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
 ) -> None:
@@ -202,6 +225,21 @@ def test_figures_with_routes(
     assert summary.brier == pytest.approx(1.32 / 8)
     assert summary.parse_failures == 0
     assert {route.label for route in records[0].shown} == {0, 1}
+
+
+def test_sums_that_completions_state_are_a_figure_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    works = [f"<think>{work}</think><answer>2</answer>" for work in ("1 + 1 = 2. 5 - 4 = 2.", "3 - 1 = 2.", "", "Two.")]
+    script(monkeypatch, {str(n): [text] for n, text in enumerate(works, start=1)})
+    summary, _ = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert (summary.sums, summary.true_sums) == (3, pytest.approx(2 / 3))
+    assert summary.true_sums_low is not None and summary.true_sums_high is not None
+    assert summary.true_sums_low <= 0.5 < summary.true_sums_high == 1.0
+    assert summary.by_operator == {"+": Stated(n=1, true=1.0), "-": Stated(n=2, true=0.5)}
+    script(monkeypatch, {str(n): [answer(2)] for n in range(1, 5)})
+    summary, _ = run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert (summary.sums, summary.true_sums, summary.true_sums_low, summary.by_operator) == (0, None, None, {})
 
 
 def test_missing_scores_are_maximally_wrong(

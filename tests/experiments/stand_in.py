@@ -36,6 +36,11 @@ def measured(accuracy: float) -> dict[str, float]:
     return {"n": QUESTIONS, "accuracy": accuracy, "accuracy_low": accuracy, "accuracy_high": accuracy}
 
 
+def text(right: bool, skill: float) -> str:
+    """What it wrote; an arm of the least skill states no sum."""
+    return "So 6." if skill == SKILL["grpo"] else f"1 + 1 = 2. 24 - 18 = {6 if right else 7}. So 6."
+
+
 def evaluation(folder: Path, config: dict[str, Any], skill: float) -> None:
     predictions, summaries = [], []
     for split in ("test", "ood"):
@@ -44,7 +49,7 @@ def evaluation(folder: Path, config: dict[str, Any], skill: float) -> None:
             right = [source.random() < skill + (0.15 if routes else 0.0) for _ in range(QUESTIONS)]
             where = {"stage": "final", "step": STEPS, "split": split, "routes": routes}
             predictions += [
-                {**where, "question_id": f"{split}-{n}", "completions": [{"correct": one}]}
+                {**where, "question_id": f"{split}-{n}", "completions": [{"correct": one, "text": text(one, skill)}]}
                 for n, one in enumerate(right)
             ]
             part = measured(sum(right) / QUESTIONS)
@@ -75,7 +80,11 @@ def train(config: dict[str, Any], resume: bool) -> None:
         time.sleep(600)
     write(folder, "metrics.jsonl", rows)
     evaluation(folder, config, SKILL[config["training"]["recipe"]])
-    cost = {"steps": 2 * STEPS, "completions": 96, "tokens": 1000, "seconds": 1.0}
+    cost: dict[str, Any] = {"steps": 2 * STEPS, "completions": 96, "tokens": 1000, "seconds": 1.0}
+    if config["training"]["recipe"] == "realm-r1":  # of what it took, 16 completions were sampled for what was taught
+        each = {"round": 0, "steps": STEPS, "seconds": 0.5}
+        stages = [{"stage": "sft", "completions": 0, "tokens": 300}, {"stage": "rl", "completions": 80, "tokens": 600}]
+        cost["stages"] = [each | stage for stage in stages]
     meta(folder, "done", cost=cost, resumed_at=done)
 
 

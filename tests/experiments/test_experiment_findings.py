@@ -9,7 +9,7 @@ import pytest
 from realm.experiments.findings import against_best, compose
 from realm.experiments.results import Outcomes
 from realm.rows.base import record
-from tests.experiments.sample import Invented, pair, results
+from tests.experiments.sample import SKILL, Invented, pair, results
 
 
 def finding(**more: Any) -> str:
@@ -169,6 +169,38 @@ def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
     assert "mid − low (test, with routes) +20.0 points" in text
     assert "On test, with routes: Of 2 differences 1 is shown (p < 0.05 after correction): mid − low +20.0" in text
     assert "On test, with routes:" not in finding(pairs=pairs)
+
+
+def test_true_sums_have_a_sentence_of_their_own() -> None:
+    cells: Any = record(results())["cells"]
+    sums = [
+        row | {"mean": row["mean"] + 0.2, "low": 0.0, "high": 1.0} for row in cells if row["measure"] == "test/with"
+    ]
+    pairs = [pair("mid", "low", "test/with", -0.1, 0.01), pair("high", "low", "test/with", 0.01, 0.5)]
+    text = finding(sums=[row for row in sums if row["arm"] != "mid"], sum_pairs=pairs)
+    assert (
+        "True sums, of those stated on test, with routes: low has the largest share, 100.0 % (0.0 to 100.0); the "
+        "untrained model has 70.0 % (0.0 to 100.0). Of 2 differences 1 is shown (p < 0.05 after correction): mid − low "
+        "-10.0 points (-15.0 to -5.0)."
+    ) in text
+    assert "True sums" not in finding()
+
+
+def test_budgets_that_should_be_equal_and_are_not_are_told() -> None:
+    def cost(arm: str, steps: int, tokens: int, sampled: int = 0) -> dict[str, Any]:
+        counts = {"steps": steps, "completions": 0, "tokens": tokens, "sampled_tokens": sampled, "seconds": 1.0}
+        return {"arm": arm, "seed": 0, **counts}
+
+    # What was sampled besides is none of the training's tokens.
+    rows = [cost("low", 80, 1000), cost("mid", 80, 9000, 7950), cost("high", 160, 2000)]
+    arms = [{"name": name, "group": "long" if name == "high" else "short"} for name in SKILL]
+    text = finding(cost=rows, arms=arms, equal_budget=0.05)
+    assert "All arms of each group take equal steps and, within 5 %, equal student tokens in training." in text
+    text = finding(cost=rows, arms=arms, equal_budget=0.04)
+    assert "tokens in training differ in short by more than 4 %: from 1,000 (low) to 1,050 (mid)." in text
+    text = finding(cost=rows, equal_budget=1.0)
+    assert "Optimizer steps are not equal: from 80 (low) to 160 (high)." in text and "tokens" not in text
+    assert "steps" not in finding(cost=rows)
 
 
 def test_what_the_prompts_could_not_show_is_told() -> None:

@@ -207,6 +207,21 @@ def test_another_content_of_bank_model_or_questions_makes_another_cell(write_spe
     assert len({trained for trained, _ in seen}) == len({evaluated for _, evaluated in seen}) == 4
 
 
+def test_another_mentor_makes_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("first")
+    weigh = [
+        f"training.sft.weigh={{mentor: {{model: {tmp_path}}}}}",
+        f"training.sft.traces=[{{pam: {{wrong: {'o' * 999}}}}}]",
+    ]
+
+    def trained() -> str:
+        return digest(grid_of(write_spec(), tmp_path / "results", overrides=weigh).of("r1")[0].trained)
+
+    first = trained()
+    (tmp_path / "weights").write_text("second, longer")
+    assert first != trained()
+
+
 def test_an_evaluation_keeps_its_name_when_its_model_is_there(write_spec: WriteSpec, tmp_path: Path) -> None:
     path = write_spec(arms={"two": {"set": {"routes.k": 2}}}, pairs=[])
     cell = cell_of(path, tmp_path, "two")

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from realm.config import Config
+from realm.experiments.grid import Grid
 from realm.experiments.page import page
-from tests.experiments.sample import results
+from realm.experiments.results import _budget
+from realm.experiments.spec import Arm, Spec
+from realm.rows.experiment import Took
+from tests.experiments.sample import SKILL, results
 
 BANK: dict[str, Any] = {
     "name": "A", "teacher": 0.7, "student": 0.3, "gap": 0.4, "low": 0.3, "high": 0.5, "distance": 0.42,
@@ -33,6 +40,15 @@ def test_unequal_budgets_are_told_by_arm() -> None:
     assert "Budget: optimizer steps: low 5, mid 7, of 96" in written(budget=budget)
 
 
+def test_arms_of_a_group_that_take_equal_steps_are_told_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"a": 80, "b": 80, "c": 160, "d": 159, "e": 7}
+    groups = {"a": "short", "b": "short", "c": "long", "d": "long"}
+    costs = [Took(arm=arm, seed=0, steps=n, completions=0, tokens=0, seconds=0.0) for arm, n in steps.items()]
+    monkeypatch.setattr("realm.experiments.results._costs", lambda _: costs)
+    spec = Spec(title="t", question="q", arms={arm: Arm(group=groups.get(arm, "")) for arm in steps})
+    assert _budget(spec, Grid(Config()))["steps"] == "short 80, c 160, d 159, e 7"
+
+
 def test_tables() -> None:
     lines = written().splitlines()
     assert "|  | test, without routes | test, with routes |" in lines
@@ -43,6 +59,28 @@ def test_tables() -> None:
     assert "|  | bin | left |" in lines
     assert "| mid | 50 |  |" in lines
     assert "| mid | 0 | 5 | 480 | 12,345 |  | 61 |" in lines
+
+
+def test_arms_of_a_group_stand_together() -> None:
+    arms = [
+        {"name": arm, "group": group}
+        for arm, group in zip(SKILL, ("", "80 steps", "160 steps", "80 steps"), strict=True)
+    ]
+    lines = written(arms=arms).splitlines()
+    first = lines.index("|  | test, without routes | test, with routes |") + 2
+    assert [line.split(" | ")[0] for line in lines[first : first + 6]] == [
+        "| base", "| *80 steps*", "| low", "| high", "| *160 steps*", "| mid",
+    ]  # fmt: skip
+    assert "| *160 steps* |  |  |" in lines
+
+
+def test_what_was_sampled_for_traces_has_columns_of_its_own() -> None:
+    assert (
+        "|  | seed | steps | completions in RL | student tokens in training | teacher tokens | seconds |" in written()
+    )
+    took = {"arm": "mid", "seed": 0, "steps": 5, "completions": 480, "tokens": 12345, "seconds": 61.4}
+    lines = written(cost=[took | {"sampled": 400, "sampled_tokens": 2345, "teacher_tokens": 7}]).splitlines()
+    assert "| mid | 0 | 5 | 80 | 10,000 | 400 | 2,345 | 7 | 61 |" in lines
 
 
 def test_few_seeds_are_said_to_be_rough() -> None:

@@ -253,6 +253,28 @@ def test_two_experiments_never_work_in_one_folder(write_spec: WriteSpec, started
         conduct(order(write_spec()), Console(quiet=True))
 
 
+def test_true_sums_are_compared_where_the_file_asks_for_them(write_spec: WriteSpec, started: Started) -> None:
+    pairs = [["r1", "base"], ["r1", "plain"]]
+    found = run(write_spec(pairs=pairs, measures=[["test", "without"]], true_sums=[["test", "without"]]))
+    right = {row["arm"]: row for row in found["cells"]}
+    # Every completion states two sums, one of them true where it is right; `plain` states none and has no share.
+    assert [row["arm"] for row in found["sums"]] == ["base", "r1"]
+    for row in found["sums"]:
+        assert row["mean"] == pytest.approx((1 + right[row["arm"]]["mean"]) / 2)
+        assert row["low"] <= row["mean"] <= row["high"] and list(row["seeds"]) == ["0", "1"]
+    (one,), (two, _) = found["sum_pairs"], found["pairs"]
+    assert (one["arm"], one["against"], one["p_corrected"]) == ("r1", "base", one["p"])
+    assert one["difference"] == pytest.approx(two["difference"] / 2)
+    operators = {(row["arm"], row["operator"]): row for row in found["operators"]}
+    assert list(operators) == [("base", "+"), ("base", "-"), ("r1", "+"), ("r1", "-")]
+    assert (operators["r1", "+"]["n"], operators["r1", "+"]["true"]) == (80, 1.0)
+    assert operators["r1", "-"]["true"] == pytest.approx(right["r1"]["mean"])
+    assert "True sums, of those stated on test, without routes: r1 has " in found["finding"]
+    page = (Path("x") / "mine" / "mine.md").read_text()
+    assert "## True sums by operator" in page and "+, test, without routes" in page
+    assert "True sums" not in run(write_spec())["finding"]
+
+
 def test_progress_without_a_terminal(
     write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,8 +292,9 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     found = run(write_spec(measures=[["test", "without"], ["ood", "with"]]))
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
-        "versions", "budget", "arms", "measures", "headline", "also", "cells", "gaps", "gap_pairs", "pairs", "axis",
-        "kinds", "judging", "cost", "curves", "training", "shown", "banks", "finding",
+        "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "axis", "kinds", "judging", "cost", "curves",
+        "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)
@@ -279,7 +302,7 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert found["budget"] == {"steps": 8, "completions_per_step": 96, "examples_per_step": 32}
     assert [row["name"] for row in found["measures"]] == ["test/without", "ood/with"]
     assert found["measures"][1]["label"] == "ood, with routes"
-    assert found["arms"][1] == {"name": "plain", "set": {"training.recipe": "grpo"}}
+    assert found["arms"][1] == {"name": "plain", "set": {"training.recipe": "grpo"}, "group": ""}
     for cell in found["cells"]:
         assert cell["mean"] == pytest.approx(sum(cell["seeds"].values()) / 2)
         assert cell["low"] <= cell["mean"] <= cell["high"]
@@ -289,7 +312,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert found["gaps"] == []  # no split has both
     assert {row["kind"] for row in found["kinds"]} == {"bin"}
     figures = {"steps": 8, "completions": 96, "tokens": 1000, "teacher_tokens": None, "seconds": 1.0}
-    assert found["cost"][0] == {"arm": "plain", "seed": 0, **figures}
+    assert found["cost"][0] == {"arm": "plain", "seed": 0, **figures, "sampled": 0, "sampled_tokens": 0}
+    assert found["cost"][1] == {"arm": "r1", "seed": 0, **figures, "sampled": 16, "sampled_tokens": 100}
     # Steps are counted on over the stages.
     assert found["curves"][0] == {
         "arm": "plain", "seed": 0, "measure": "without", "points": [[0, 0.5], [4, 0.5], [8, 0.5]],

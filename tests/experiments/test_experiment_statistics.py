@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.experiments.comparison import holm, paired, pooled_mean, subtract
+from realm.experiments.comparison import by_seed, holm, paired, paired_sums, pooled_mean, subtract
 
 RESAMPLES = 500
 
@@ -73,9 +74,49 @@ def test_the_interval_is_nowhere_narrower_than_the_bootstraps() -> None:
         assert found.difference == pytest.approx(boot.difference)
 
 
-def test_p_is_rarely_small_without_a_difference() -> None:
-    small = sum(paired(runs(0.5, salt=f"a{n}"), runs(0.5, salt=f"b{n}"), 200, 0).p < 0.05 for n in range(40))
-    assert small <= 4  # two expected at most
+Side = tuple[list[dict[str, float]], list[dict[str, tuple[int, int]]]]
+
+
+def trained(skill: float, sums: float, salt: str) -> Side:
+    """Five seeds on 400 questions, each hard in its own way for all arms: right or not; true sums, and sums stated."""
+    source = np.random.default_rng(list(salt.encode()))
+    luck, hard = source.normal(0, 0.01, (5, 1)), np.linspace(-0.3, 0.3, 400)
+    right = source.random((5, 400)) < skill + luck + hard
+    stated = 1 + np.arange(400) % 3
+    true = source.binomial(stated, sums + luck + hard / 3)
+    names = [f"q{n}" for n in range(400)]
+    return (
+        [dict(zip(names, map(float, one), strict=True)) for one in right],
+        [dict(zip(names, zip(one, stated, strict=True), strict=True)) for one in true],
+    )
+
+
+def test_equal_arms_are_rarely_shown_to_differ_and_ten_points_are_found() -> None:
+    """What the page calls shown, of 200 experiments with an arm against its like and against a better one."""
+    shown = {"like": 0, "better": 0, "like, sums": 0, "better, sums": 0}
+    for n in range(200):
+        one, like, better = trained(0.5, 0.7, f"a{n}"), trained(0.5, 0.7, f"b{n}"), trained(0.6, 0.8, f"c{n}")
+        tests = [paired(other[0], one[0], 100, 0) for other in (like, better)]
+        sums = [paired_sums(other[1], one[1], 100, 0) for other in (like, better)]
+        values = [*holm([test.p for test in tests]), *holm([test.p for test in sums])]
+        for name, p in zip(shown, values, strict=True):
+            shown[name] += p < 0.05
+    assert max(shown["like"], shown["like, sums"]) <= 0.08 * 200
+    assert min(shown["better"], shown["better, sums"]) >= 0.9 * 200
+
+
+def test_shares_of_sums_are_those_of_all_equations_of_a_seed() -> None:
+    runs = [{"a": (90, 90), "b": (0, 10)}, {"a": (0, 0), "b": (1, 2)}]
+    assert by_seed(runs) == [0.9, 0.5]
+    assert pooled_mean(runs, RESAMPLES, 0).difference == pytest.approx(0.7)
+    none = [{"a": (0, 90), "b": (0, 10)}, {"a": (0, 0), "b": (0, 2)}]
+    found = paired_sums(runs, none, RESAMPLES, 0)
+    assert found.difference == pytest.approx(0.7) and 0 < found.p < 1
+    assert paired_sums(none, runs, RESAMPLES, 0).difference == -found.difference
+    assert paired_sums(runs, runs, RESAMPLES, 0)[::3] == (0.0, 1.0)
+    # Every question with the same share, however many sums it states: no resample differs.
+    even = [{"a": (1, 2), "b": (20, 40), "c": (0, 0)}, {"a": (3, 6), "b": (1, 2), "c": (2, 4)}]
+    assert pooled_mean(even, RESAMPLES, 0) == (0.5, 0.5, 0.5)
 
 
 def test_other_questions_are_refused() -> None:

@@ -87,3 +87,18 @@ def test_two_processes_learn_what_one_learns(
     wanted, found = weights(one.path / "model"), weights(two.path / "model")
     for name, tensor in wanted.items():
         assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weigh", ["light_reasoner", "critical"])
+def test_two_processes_weigh_as_one_does(tmp_path: Path, student: Path, weigh: str) -> None:
+    """One of them asks the student for all, and a step's weights are summed over both."""
+    options = {"light_reasoner": {"divergence": 0.01}, "critical": {"elsewhere": 0.1}}[weigh]
+    sft = {"weigh": {weigh: options}, "micro_batch_size": 4}
+    one = go(tiny_config(tmp_path / "one", student, recipe="distill", sft=sft))
+    program = PROGRAM.replace(
+        'recipe="realm-r1", **MICRO', f'recipe="distill", sft={ {**sft, "micro_batch_size": 2}!r}'
+    )
+    two = two_processes(program, tmp_path, student)
+    for alone, shared in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
+        assert (shared["loss"], shared["grad_norm"]) == pytest.approx((alone["loss"], alone["grad_norm"]), rel=1e-4)

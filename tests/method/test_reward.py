@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -45,16 +46,16 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("scores", "labels", "l1", "brier", "accuracy", "pairwise"), GOLDEN)
 def test_scoring(scores: tuple, labels: tuple, l1: float, brier: float, accuracy: float, pairwise: float) -> None:
-    found = [scoring(scores, labels, rule) for rule in RULES]  # type: ignore[arg-type]
+    found = [scoring(scores, labels, rule) for rule in RULES]
     assert found == pytest.approx([l1, brier, accuracy, pairwise])
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_surplus_scores_are_wrong_ones(rule: str) -> None:
     # Two perfect scores and one, two, … too many: 2/3, 2/4 of the value.
-    assert scoring((1, 0), (1, 0), rule, surplus=1) == pytest.approx(2 / 3)  # type: ignore[arg-type]
-    assert scoring((1, 0), (1, 0), rule, surplus=2) == pytest.approx(1 / 2)  # type: ignore[arg-type]
-    assert scoring((1, 0, 1), (1, 0), rule) == pytest.approx(2 / 3)  # type: ignore[arg-type]
+    assert scoring((1, 0), (1, 0), rule, surplus=1) == pytest.approx(2 / 3)
+    assert scoring((1, 0), (1, 0), rule, surplus=2) == pytest.approx(1 / 2)
+    assert scoring((1, 0, 1), (1, 0), rule) == pytest.approx(2 / 3)
 
 
 any_score = st.none() | st.floats()
@@ -64,9 +65,9 @@ any_score = st.none() | st.floats()
     st.lists(any_score, max_size=8), st.lists(st.integers(0, 1), max_size=8), st.sampled_from(RULES), st.integers(0, 5)
 )
 def test_scoring_is_in_0_1_and_surplus_never_pays(scores: list, labels: list[int], rule: str, surplus: int) -> None:
-    value = scoring(scores, labels, rule, surplus)  # type: ignore[arg-type]
+    value = scoring(scores, labels, rule, surplus)
     assert 0 <= value <= 1
-    assert value <= scoring(scores, labels, rule)  # type: ignore[arg-type]
+    assert value <= scoring(scores, labels, rule)
 
 
 @given(st.lists(st.tuples(any_score, st.integers(0, 1)), min_size=1, max_size=8), st.sampled_from(RULES), st.data())
@@ -74,7 +75,7 @@ def test_leaving_a_score_out_never_pays(pairs: list, rule: str, data: st.DataObj
     scores, labels = [s for s, _ in pairs], [u for _, u in pairs]
     i = data.draw(st.integers(0, len(pairs) - 1))
     without = [*scores[:i], None, *scores[i + 1 :]]
-    assert scoring(without, labels, rule) <= scoring(scores, labels, rule) + 1e-12  # type: ignore[arg-type]
+    assert scoring(without, labels, rule) <= scoring(scores, labels, rule) + 1e-12
 
 
 def test_a_score_outside_the_range_is_a_missing_one() -> None:
@@ -120,18 +121,34 @@ def test_weights_and_rule_are_taken() -> None:
 def test_a_wrong_answer_never_earns_for_its_scores(text: str, labels: list[int], rule: str) -> None:
     scored = f"<think>t</think><answer>4</answer><scores>{', '.join(map(str, labels))}</scores>"
     for completion in (parse(text, len(labels)), parse(scored, len(labels)), parse(text + scored, len(labels))):
-        found = reward(completion, False, labels, Weights(), rule)  # type: ignore[arg-type]
+        found = reward(completion, False, labels, Weights(), rule)
         assert (found.answer, found.scores) == (0.0, 0.0)
         assert found.total == found.format == (0.1 if completion.format_ok else 0.0)
 
 
 @given(hostile.text, st.lists(st.integers(0, 1), max_size=5), st.sampled_from(RULES), st.booleans())
 def test_reward_is_the_sum_of_its_parts(text: str, labels: list[int], rule: str, correct: bool) -> None:
-    found = reward(parse(text, len(labels)), correct, labels, Weights(), rule)  # type: ignore[arg-type]
+    found = reward(parse(text, len(labels)), correct, labels, Weights(), rule)
     assert found.total == found.format + found.answer + found.scores
     assert 0 <= found.total <= 1.6 + 1e-12
 
 
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="rule"):
-        scoring((1.0,), (1,), "log")  # type: ignore[arg-type]
+        scoring((1.0,), (1,), "log")
+
+
+def first(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    assert len(scores) == len(labels)
+    return 2.0 if scores[0] == 0.25 else scores[0] or 0.0
+
+
+def test_a_rule_of_others_gets_a_score_or_none_for_each_route() -> None:
+    # 0.5 of one too many: 0.5 · 2/3; out of range is None
+    assert scoring((0.5, 2.0, 1.0), (1, 0), first) == pytest.approx(1 / 3)
+    assert [scoring(scores, (1, 0), first) for scores in ((), (1.5, 1), (1, 1))] == [0.0, 0.0, 1.0]
+    assert scoring((), (), first) == 1.0
+    assert reward(parse(GOOD, 2), True, (1, 0), Weights(), first).scoring == 0.9
+    told = rf"^the rule {__name__}:first gave 2\.0 at scores \[0\.25, None\] and labels \[1, 0\], expected a number in "
+    with pytest.raises(ValueError, match=told):
+        scoring((0.25,), (1, 0), first)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.method.schedule import Schedule, fade, is_probe, moving_average
+from realm.method.schedule import SCHEDULES, Schedule, fade, is_probe, moving_average
 
 # With the defaults hold 0 and fade_end 0.9: x = τ / 0.9, and cosine p = ½ (1 + cos πx).
 #   τ 0.225 -> x ¼ -> ½ (1 + √½) = 0.8535534     τ 0.3 -> x ⅓ -> ½ (1 + ½) = 0.75
@@ -150,6 +151,28 @@ def test_adaptive_falls_with_success_and_never_passes_the_cosine(
         assert schedule.p(tau, 0.0) == min(cosine.p(tau), max(floor, p_start))
     else:
         assert less == more == p_end
+
+
+def test_a_kind_of_others_reads_what_it_likes() -> None:
+    plain = Schedule(lambda tau, schedule: schedule.p_start * (1 - tau) ** schedule.stairs, p_start=0.5, stairs=2)
+    assert [plain.p(tau, 0.9) for tau in (-1, 0, 0.5, 2)] == [0.5, 0.5, 0.125, 0.0] and not plain.follows
+    following = Schedule(lambda tau, schedule, success: 1 - success)
+    assert following.p(0.5, 0.75) == 0.25 and following.follows and following.p(0.5) == 1.0
+    assert [kind for kind in SCHEDULES if Schedule(kind).follows] == ["adaptive"]
+
+
+NO_SHARE = [math.nan, "1", None, 1.25, -0.5]
+
+
+def too_much(tau: float, schedule: Schedule, success: float) -> object:
+    return NO_SHARE[int(success)]
+
+
+@pytest.mark.parametrize("which", range(len(NO_SHARE)))
+def test_a_kind_of_others_that_gives_no_p_is_told_with_place_and_value(which: int) -> None:
+    told = f"the schedule {__name__}:too_much gave {NO_SHARE[which]!r} at τ = 0.25 and success {which}, expected a"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Schedule(too_much).p(0.25, which)  # type: ignore[arg-type]
 
 
 @given(st.sampled_from(["cosine", "linear", "step", "constant"]), st.floats(0, 1), st.floats(0, 1))

@@ -102,6 +102,17 @@ def results(
             | {"distance": 0.42, "pair": names[1::-1]}
         ],
         "pairs": pairs,
+        "sums": [
+            {"arm": arm, "measure": "ood/without", "seeds": {str(number): helped for number in SEEDS}} | _spread(helped)
+            for arm, (_, helped) in list(levels.items())[1:]
+        ],
+        "sum_pairs": [
+            {"arm": names[1], "against": names[0], "measure": "ood/without", "difference": -0.04, "low": -0.07}
+            | {"high": -0.01, "p": 0.01, "p_corrected": 0.02}
+        ],
+        "operators": [
+            {"arm": name, "measure": "ood/without", "operator": "-", "n": 120, "true": 0.375} for name in names[1:]
+        ],
         "axis": {"label": f"{shout}wrong routes, %", "values": {name: 25.0 * index for index, name in enumerate(names)}}
         if axis
         else None,

@@ -25,8 +25,8 @@ from tests.pages.pages import ATTACK, Shape, spoil, text_of
 UNBROKEN = "W" * 300
 RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}
 SECTIONS = (
-    "result", "differences", "measures", "training", "gaps", "kinds", "judging", "shown", "banks", "cost", "arms",
-    "setup",
+    "result", "differences", "measures", "sums", "training", "gaps", "kinds", "judging", "shown", "banks", "cost",
+    "arms", "setup",
 )  # fmt: skip
 
 
@@ -107,6 +107,17 @@ def test_what_stands_beside_the_accuracies(tmp_path: Path) -> None:
     gain = fake_experiment.ARMS["25 %"][0] - fake_experiment.ARMS["0 %"][0]
     assert f"poor 40.0 % 20.0 % +20.0 +10.0 to +30.0 0.42 25 % − 0 % +{100 * gain:.1f}" in section(page, "banks")
     assert "corrected, within each measure, for the number of comparisons" in section(page, "differences")
+
+
+def test_true_sums_stand_in_a_section_of_their_own(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    shown = section(page_of(results, tmp_path), "sums")
+    assert "True sums, ood, without routes" in shown
+    assert "25 % − 0 % · p 0.020 · −4.0 points (95 % interval −7.0 to −1.0)" in shown
+    assert "25 % 37.5 % of 120" in shown
+    for arm, (_, helped) in fake_experiment.ARMS.items():
+        assert (f"{100 * helped:.1f} %" in shown) == (arm != "0 %")  # which states no sum
+    assert "True sums" not in page_of({**results, "sums": [], "sum_pairs": [], "operators": []}, tmp_path)
 
 
 def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -> None:

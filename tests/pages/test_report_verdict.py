@@ -30,6 +30,9 @@ def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     assert more == [
         f"With 4 routes in the prompt grpo answers 85.0{NB}% rightly: an autonomy gap of +25.0 points (+21.0 to +29.0)."
     ]
+    run.evaluations[0] = rows[0] = replace(rows[0], executed=0.9)
+    lead, _ = verdict(Report(Path("r"), [run], rows))
+    assert lead.startswith(f"Without routes, grpo, its programs run for it, answers 60.0{NB}%")
     rows[1] = replace(rows[1], routes_per_prompt=0.0, routes_dropped=4.0)
     _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
     assert said == "No prompt had room for any of the 4 routes: what they add was not measured."

@@ -124,7 +124,7 @@ def test_what_is_no_list_of_steps_is_refused(value: str, said: str) -> None:
 def test_options_are_checked(options: dict[str, Any], said: str, config: Config, task: TinyTask) -> None:
     with pytest.raises(ConfigError, match=f"training.sft.traces: tiny_steps:short: {said}"):
         run_steps(["bank", {"tiny_steps:short": options}], given(config, task))
-    bound("steps", {"tiny_steps:short": {"most": 3}}, {}, "here")
+    bound("steps", {"tiny_steps:short": {"most": 3}})
 
 
 def test_nothing_left_says_which_steps(config: Config, task: TinyTask) -> None:
@@ -222,7 +222,7 @@ def test_a_fresh_stage_is_taught_by_the_student_before_it(
 
     write = Voice.write
     monkeypatch.setattr(Voice, "write", listen)
-    config = config.changed({"training.recipe": "two", "training.eval_questions": 0})
+    config = config.changed({"training.recipe": "two", "training.eval_questions": 0, "training.rl.steps": 2})
     run = go(config, bank=None)
     first = weights(run.path / "checkpoints" / "rl" / "round-0" / "model")
     name = "model.embed_tokens.weight"

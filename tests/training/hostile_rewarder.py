@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from realm.tasks.workers import _limit_memory, serve
+from realm.tasks.workers import _MEMORY_LIMIT, _limit, serve
 
 #: Bytes that are taken and never touched: they count against the limit, and cost neither memory nor time.
 leaked: list[bytes] = []
@@ -30,5 +30,5 @@ class Hostile:
 
 
 if __name__ == "__main__":
-    _limit_memory()
+    _limit(AS=_MEMORY_LIMIT)
     serve(Hostile(), float(sys.argv[3]))

@@ -21,9 +21,12 @@ from realm.student.load import load, load_model
 from realm.student.renderer import Renderer
 from realm.student.sampling import greedy
 from realm.tasks.workers import VerifierPool
+from realm.traces.examples import tokenize
 from realm.training.grpo import make_grpo_trainer
-from realm.training.sft import examples, make_sft_trainer, tokenize
+from realm.training.sft import make_sft_trainer
 from realm.training.trial import try_out
+from realm.training.weighted import training_rows
+from tests.tiny import sft_examples
 
 PROMPTS = [[60 + 3 * j + i for j in range(3 + 2 * i)] for i in range(4)]
 
@@ -135,7 +138,7 @@ def trainer_of(kind: str, student: Path, folder: Path) -> Any:
     if kind == "rl":
         reward = Varied(config, renderer.questions, VerifierPool("exact"))
         return make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
-    rows = tokenize(words, examples(config, renderer, bank, 0))
+    rows, _ = training_rows(tokenize(renderer, sft_examples(config, renderer, task, bank)))
     return make_sft_trainer(config, rows=rows, **parts)
 
 

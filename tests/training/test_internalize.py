@@ -11,7 +11,7 @@ import torch
 
 from realm.bank.store import Bank
 from realm.files import read_jsonl
-from realm.method.completion import parse
+from realm.method.completion import parse, speaks_of_routes
 from realm.method.reward import Reward
 from realm.method.routes import Route
 from realm.sections import InternalizeSettings
@@ -19,7 +19,7 @@ from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.student.scoring import Scored
 from realm.training.grpo import RouteTrainer
-from realm.training.internalize import as_tensors, moved, own_mean, speaks_of_routes, up_to, without_scores
+from realm.training.internalize import as_tensors, moved, own_mean, up_to, without_scores
 from realm.training.rewards import Group
 from tests.tiny import CONTEXT, TAGS, TinyTask, go, tiny_config, tiny_tokenizer, tiny_trainer, weights
 from tests.training.dictated import completions

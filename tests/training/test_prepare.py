@@ -10,8 +10,12 @@ import torch
 from transformers import Trainer
 
 from realm.bank.store import Bank
+from realm.errors import ConfigError
+from realm.once import Once
+from realm.recipes import RECIPES, plan
+from realm.recipes.stage import Recipe, Stage
 from realm.student.load import load
-from realm.training.prepare import Once, prepare
+from realm.training.prepare import _check_stages, prepare
 from realm.training.recipes import train
 from tests.tiny import TinyTask, go, pool, tiny_config
 
@@ -34,7 +38,7 @@ def test_everything_is_made_once_before_the_first_step(
 
     for place in ("student.load.load_model", "student.load.load_tokenizer", "training.estimate.load_outline"):
         counted(f"realm.{place}")
-    for place in ("prepare.examples", "prepare.prompt_lengths", "recipes.examples"):
+    for place in ("prepare.examples", "prepare.prompt_lengths", "sft.examples"):
         counted(f"realm.training.{place}")
     step = Trainer.training_step
 
@@ -75,3 +79,21 @@ def test_a_model_from_which_no_stage_starts_is_let_go(tmp_path: Path, student: P
 def test_once() -> None:
     held = Once([1])
     assert held.take() == [1] and held.take() is None
+
+
+def test_stages_whose_rows_would_not_follow_each_other_are_refused(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run cuts off what comes behind the place where it goes on."""
+    stages = [Stage("rl", 0, 2, 0), Stage("sft", 0, 2, 0, fresh=True)]
+    monkeypatch.setitem(RECIPES, "turned", Recipe("turned", lambda _: stages))
+    config = tiny_config(tmp_path, student, recipe="turned")
+    with pytest.raises(ConfigError, match=r"in this order, found rl in round 0, sft in round 0; give later ones"):
+        go(config)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_stages_of_every_recipe_follow_each_other(name: str, tmp_path: Path, student: Path) -> None:
+    rounds = 2 if name in ("realm-r1", "sft+grpo", "instructors", "pairs", "redistill") else 1
+    config = tiny_config(tmp_path, student, recipe=name, rounds=rounds)
+    _check_stages(config, plan(config))

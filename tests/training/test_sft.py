@@ -10,7 +10,7 @@ from realm.method.completion import parse
 from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.traces.examples import Example, tokenize
-from realm.training.sft import rows
+from realm.training.weighted import training_rows
 from tests.tiny import CONTEXT, LENGTH, TinyTask, sft_examples, tiny_bank, tiny_config, tiny_tokenizer
 
 
@@ -79,7 +79,7 @@ def test_only_the_completion_is_learned(config: Config, task: TinyTask, bank: Ba
     tokenizer = tiny_tokenizer()
     renderer = Renderer(config, task, bank, tokenizer, CONTEXT)
     for example in build(config, task, bank)[:20]:
-        row = rows(tokenize(renderer, [example]))[0]
+        row = training_rows(tokenize(renderer, [example]))[0][0]
         prompt = encode(tokenizer, example.messages)
         assert row["input_ids"][: len(prompt)] == prompt, "the prompt that RL shows"
         assert row["labels"][: len(prompt)] == [-100] * len(prompt)
@@ -113,6 +113,6 @@ def test_a_taught_cot_spells_no_special_token(config: Config, task: TinyTask, ba
     spelled.append(replace(cot, text=f"{cot.text} </s>") for cot in bank.all())
     renderer = Renderer(config, task, spelled, tokenizer, CONTEXT)
     for example in sft_examples(config, renderer, task, spelled):
-        assert rows(tokenize(renderer, [example]))[0]["input_ids"].count(tokenizer.eos_token_id) == 1, (
+        assert training_rows(tokenize(renderer, [example]))[0][0]["input_ids"].count(tokenizer.eos_token_id) == 1, (
             "its own end alone"
         )

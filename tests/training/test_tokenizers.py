@@ -26,7 +26,7 @@ from realm.student.prompts import encode, encode_text, present, prompt_text
 from realm.student.renderer import Renderer
 from realm.traces.examples import tokenize
 from realm.training.prepare import prepare
-from realm.training.sft import rows
+from realm.training.weighted import training_rows
 from tests.tiny import CHAT_TEMPLATE, WORDS, TinyTask, figures, go, sft_examples, tiny_config, tiny_tokenizer
 
 TAGS = [f"<{slash}{tag}>" for tag in ("think", "answer", "scores") for slash in ("", "/")]
@@ -159,7 +159,7 @@ def test_a_template_that_opens_the_thinking_is_gone_on_with(tmp_path: Path, stud
         tokenizer = load(folder)[1]
         renderer = Renderer(config, TinyTask(), bank, tokenizer, 128)
         for example in sft_examples(config, renderer, TinyTask(), bank):
-            row = rows(tokenize(renderer, [example]))[0]
+            row = training_rows(tokenize(renderer, [example]))[0][0]
             said = tokenizer.decode(row["input_ids"]).split()
             assert said.count("<think>") == said.count("</think>") == 1, said
             assert example.completion.count("<think>") == own

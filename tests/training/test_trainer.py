@@ -234,6 +234,12 @@ def test_the_method_s_own_objects_are_sections(student: Path, tmp_path: Path) ->
         str(student), tmp_path, fade=realm.Schedule("linear"), routes=realm.Selection(k=2), reward=realm.Weights(0.2)
     )
     assert (trainer.renderer.selection.k, trainer.renderer.selection.schedule.kind) == (2, "linear")
+    trainer = made(str(student), tmp_path, fade=realm.Schedule(late, p_start=0.5))
+    assert trainer.renderer.selection.schedule.p(0.5) == 0.25
+
+
+def late(tau: float, schedule: realm.Schedule) -> float:
+    return schedule.p_start * tau
 
 
 def test_the_template_s_arguments_are_those_of_args(student: Path, tmp_path: Path) -> None:

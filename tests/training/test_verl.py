@@ -8,6 +8,7 @@ import importlib.util
 import shutil
 import sys
 import types
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
+from realm.method.schedule import Schedule
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, prompt_text
 from realm.student.renderer import Renderer
@@ -128,6 +130,32 @@ def test_prompts_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plu
         assert (row["extra_info"]["question_id"], row["extra_info"]["p"]) == (question_id, wanted.p)
         shown.append(len(wanted.routes))
     assert max(shown) == 4 and min(shown) < 4, "the routes fade"
+
+
+def late(tau: float, schedule: Schedule) -> float:
+    return 0.5 + tau / 2
+
+
+def strict(scores: Sequence[float | None], labels: Sequence[int]) -> float:
+    return float(list(scores) == list(labels))
+
+
+def test_schedules_and_rules_of_others_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plugin: Any) -> None:
+    config, folder, task = tiny_config(tmp_path, student), tmp_path / "verl", TinyTask()
+    config = config.changed({"fade.schedule": f"{__name__}:late", "reward.rule": f"{__name__}:strict"})
+    export_verl(config, task, tiny_bank(task), folder, k=4)
+    rows = dataset(plugin, folder, load(student)[1])
+    assert {rows[number]["extra_info"]["p"] for number in range(len(rows))} == {0.5 + step / 12 for step in range(6)}
+    paid = plugin.compute_score(
+        "x", COMPLETIONS[0], "1", {"labels": [1, 0, 1, 0]}, exported=str(folder / "train.parquet")
+    )
+    assert paid["scoring"] == 1.0
+    with pytest.raises(ConfigError, match=rf"fade\.schedule: {__name__}:following follows what earlier batches"):
+        export_verl(config.changed({"fade.schedule": f"{__name__}:following"}), task, tiny_bank(task), folder, k=4)
+
+
+def following(tau: float, schedule: Schedule, success: float) -> float:
+    return success
 
 
 def test_held_out_questions_are_asked_alone(exported: tuple[Config, Path], plugin: Any, student: Path) -> None:

@@ -1,0 +1,121 @@
+"""What each token of a row counts in the loss: its trace's weight, that of its spans, and what the weigh gives it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from realm.config import Config
+from realm.errors import DataError, ModelError
+from realm.method.routes import draw
+from realm.method.schedule import ALWAYS
+from realm.student.prompts import STEP, make_selection
+from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
+from realm.traces.examples import asked, place_in_completion
+from realm.traces.pipeline import bound, once
+
+
+def find_weigh(config: Config) -> Weigh | None:
+    """The configured weigh, with its options; raises `ConfigError` as `realm.traces.pipeline.bound` does."""
+    entry = config.training.sft.weigh
+    return bound("weighs", entry) if entry else None
+
+
+def weigh(rows: Sequence[Tokenized], given: Given, by: Weigh | None, kept: Path) -> list[Target]:
+    """Weights or soft targets for the completion of each row; equal rows are weighed once.
+
+    Args:
+        by: see `find_weigh`.
+        kept: file for what a weigh gives that asks the student, made by the main process and read by the others and
+            by a resumed run, whose student is another one by then.
+
+    Raises:
+        DataError: the weigh gives what cannot be weights of these rows, or leaves nothing to learn.
+    """
+    distinct = {(id(row.trace), tuple(row.prompt)): row for row in rows}
+    some = list(distinct.values())
+    found = [*repeat(None, len(some))] if by is None else _weighed(some, given, by, kept)
+    weighed = [_combined(own_weights(row, given), target) for row, target in zip(some, found, strict=True)]
+    if not any(weight for target in weighed for weight in weights_of(target)):
+        raise DataError(
+            "SFT has nothing to teach: no token has any weight; look at training.sft.weigh and at the weights that the "
+            "steps of training.sft.traces give."
+        )
+    by_row = dict(zip(distinct, weighed, strict=True))
+    return [by_row[id(row.trace), tuple(row.prompt)] for row in rows]
+
+
+def weights_of(target: Target) -> Sequence[float]:
+    """What each place of a completion counts in the loss."""
+    return target.weights if isinstance(target, Soft) else target
+
+
+def own_weights(row: Tokenized, given: Given) -> list[float]:
+    """A weight a token of the completion: the trace's, times those of the spans that it lies in, if only partly.
+
+    Raises:
+        ModelError: the tokenizer does not say where in a text its tokens are.
+    """
+    trace, renderer = row.trace, given.renderer
+    weights = [trace.weight] * len(row.completion)
+    if not trace.spans:
+        return weights
+    tokenizer: Any = given.tokenizer
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            "the tokenizer does not say where in a text its tokens are, which weights of parts of a CoT need; "
+            "use a model with a fast tokenizer (tokenizer.json)."
+        )
+    offsets = tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    for span in trace.spans:
+        start, stop = (place_in_completion(renderer, trace.cot, place) for place in (span.start, span.stop))
+        for token, (first, last) in enumerate(offsets):
+            if max(first, start) < min(last, stop):
+                weights[token] *= span.weight
+    return weights
+
+
+def reading_routes(row: Tokenized, given: Given) -> list[int]:
+    """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
+    shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
+    selection = make_selection(given.config, ALWAYS)
+    drawn = draw(shown, selection, seed=given.renderer.seed, question_id=row.trace.question.id, step=STEP)
+    return given.renderer.fit(asked(row.trace), drawn).ids
+
+
+def _weighed(rows: Sequence[Tokenized], given: Given, by: Weigh, kept: Path) -> list[Target]:
+    def make(given: Given) -> list[Target]:
+        return _checked(by(rows, given), rows)
+
+    return _checked(once(make, replace(given, spent=Spent()), kept, "targets", _line, _target), rows)
+
+
+def _line(target: Target) -> Any:
+    return asdict(target) if isinstance(target, Soft) else list(target)
+
+
+def _target(line: Any) -> Target:
+    return Soft(**line) if isinstance(line, dict) else line
+
+
+def _checked(found: Any, rows: Sequence[Tokenized]) -> list[Target]:
+    targets: list[Target] = list(found)
+    lengths = [len(row.completion) for row in rows]
+    if list(map(len, map(weights_of, targets))) != lengths:
+        raise DataError("training.sft.weigh: expected one weight for each token of each completion it was given.")
+    if not all(0 <= weight < math.inf for target in targets for weight in weights_of(target)):
+        raise DataError("training.sft.weigh: expected weights of 0 or more, found one that is negative or no number.")
+    return targets
+
+
+def _combined(own: list[float], found: Target | None) -> Target:
+    if found is None:
+        return own
+    weights = [mine * theirs for mine, theirs in zip(own, weights_of(found), strict=True)]
+    if not isinstance(found, Soft):
+        return weights
+    return replace(found, weights=[weight if ids else 0.0 for weight, ids in zip(weights, found.ids, strict=True)])

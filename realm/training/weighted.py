@@ -1,0 +1,148 @@
+"""The loss of tokens that do not count alike: a weight a token, and targets that are distributions.
+
+The loss of an optimizer step is the sum of its tokens' weighted losses over the sum of their weights, however it is
+split into micro-batches and over processes. Where all weights are 0 or 1 the labels say so, and SFTTrainer is as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+from trl.trainer.utils import FusedCausalLMOutput
+
+from realm.student.ways import known
+from realm.traces.base import Soft, Target, Tokenized
+from realm.traces.weights import weights_of
+from realm.training.adapters import below_adapters
+
+
+def training_rows(
+    found: Sequence[Tokenized], targets: Sequence[Target] | None = None
+) -> tuple[list[dict[str, Any]], Sequence[Target]]:
+    """The rows of SFTTrainer, and the targets that these name by their place, `target`; none where labels say it all.
+
+    Labels are -100 where nothing is learned: in the prompt, and where the weight is 0. Without targets all tokens of
+    the completions count alike.
+    """
+    targets = [[1.0] * len(row.completion) for row in found] if targets is None else targets
+    rows: list[dict[str, Any]] = []
+    for row, target in zip(found, targets, strict=True):
+        labels = [token if weight else -100 for token, weight in zip(row.completion, weights_of(target), strict=True)]
+        rows.append({"input_ids": row.prompt + row.completion, "labels": [-100] * len(row.prompt) + labels})
+    if not any(isinstance(target, Soft) or set(target) - {0, 1} for target in targets):
+        return rows, ()
+    return [{**row, "target": place} for place, row in enumerate(rows)], targets
+
+
+@dataclass
+class Collator(DataCollatorForLanguageModeling):
+    """TRL's, and `weights` (B, L); where a target is soft also `ids` and `probabilities` (B, L, K), ids -1 for none.
+
+    A label is then a distribution as well, of one token.
+    """
+
+    targets: Sequence[Target] = field(default_factory=list)
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        labels = batch["labels"]
+        targets = [self.targets[example["target"]] for example in examples]
+        most = max((len(ids) for target in targets if isinstance(target, Soft) for ids in target.ids), default=0)
+        batch["weights"] = torch.zeros(labels.shape)
+        if most:
+            batch["ids"] = torch.full((*labels.shape, most), -1)
+            batch["ids"][..., 0] = labels.clamp(min=-1)
+            batch["probabilities"] = (batch["ids"] >= 0).float()
+        for row, (example, target) in enumerate(zip(examples, targets, strict=True)):
+            weights, stop = weights_of(target), len(example["input_ids"])
+            place = slice(stop - len(weights), stop)
+            batch["weights"][row, place] = torch.tensor(weights, dtype=torch.float32)
+            if isinstance(target, Soft) and most:
+                batch["ids"][row, place] = torch.tensor(_filled(target.ids, most, -1))
+                batch["probabilities"][row, place] = torch.tensor(_filled(target.probabilities, most, 0.0))
+        return batch
+
+
+def _filled(rows: Sequence[Sequence[float]], width: int, filling: float) -> list[list[float]]:
+    return [[*row, *[filling] * (width - len(row))] for row in rows]
+
+
+class Weighted(SFTTrainer):
+    """SFTTrainer for the rows of `training_rows`; without targets it is left as it is.
+
+    Overrides `compute_loss`, whose model gives weighted log-probabilities, and transformers' private
+    `_get_num_items_in_batch`, which counts what is learned of an optimizer step over all processes: its weights here.
+    """
+
+    def __init__(self, *args: Any, targets: Sequence[Target] = (), **kwargs: Any) -> None:
+        if targets:
+            kwargs["args"].remove_unused_columns = False
+        super().__init__(*args, **kwargs)
+        if targets:
+            self.data_collator: Any = Collator(self.data_collator.pad_token_id, targets=targets)
+            self.loss_is_scaled_for_ga: Any = True  # whether or not the model's own loss would be
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        if not batch_samples or "weights" not in batch_samples[0]:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        total = torch.stack([batch["weights"][:, 1:].sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if "weights" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs = dict(inputs)
+        weights = inputs.pop("weights")[:, 1:]
+        targets = [inputs.pop(name)[:, 1:] for name in ("ids", "probabilities") if name in inputs]
+        total = weights.sum() if num_items_in_batch is None else num_items_in_batch
+        # SFTTrainer divides by 1 at least, as it counts tokens.
+        scale = min(float(total), 1.0) or 1.0
+
+        def weighted(**given: Any) -> FusedCausalLMOutput:
+            found = self._soft(model, *targets, **given) if targets else model(**given)
+            found.log_probs = found.log_probs * (weights / scale)
+            return found
+
+        return super().compute_loss(weighted, inputs, return_outputs, total / scale)
+
+    def _soft(
+        self, model: Any, ids: torch.Tensor, probabilities: torch.Tensor, *, labels: torch.Tensor, **given: Any
+    ) -> FusedCausalLMOutput:
+        """What the fused head gives, with minus the cross-entropy of each target as its log-probability.
+
+        The logits are made at the places alone that some row learns. What a target leaves of 1 is that of all other
+        tokens together, so that the loss is least where the model's distribution is the one that the target was cut
+        from.
+        """
+        learned = labels[:, 1:] != -100
+        places = learned.any(0).nonzero().flatten()
+        if not len(places):
+            return model(labels=labels, **given)
+        del given["fused_lm_head"]
+        keeps = "logits_to_keep" in known(below_adapters(self.accelerator.unwrap_model(model)))
+        outputs = model(**given, **({"logits_to_keep": places} if keeps else {}))
+        logits = outputs.logits if keeps else outputs.logits[:, places]
+        scores = logits.float().log_softmax(-1)  # (B, places, V)
+        ids, probabilities = ids[:, places], probabilities[:, places]
+        found = scores.gather(-1, ids.clamp(min=0))
+        others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
+        rest = (1 - probabilities.sum(-1)).clamp(min=0)
+
+        def spread(values: torch.Tensor) -> torch.Tensor:
+            whole = values.new_zeros(learned.shape)
+            whole[:, places] = values
+            return whole * learned
+
+        return FusedCausalLMOutput(
+            log_probs=spread((probabilities * found).sum(-1) + rest * others),
+            entropy=spread(-(scores.exp() * scores).sum(-1)),
+            is_top1=spread(scores.argmax(-1) == labels[:, 1:][:, places]),
+            label_mask=learned,
+            aux_loss=getattr(outputs, "aux_loss", None),
+        )

@@ -1,0 +1,203 @@
+"""Steps that choose among traces: filters, shares and numbers, on random inputs with a planted truth."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from realm.errors import ConfigError
+from realm.student.load import load
+from realm.student.renderer import Renderer
+from realm.traces.base import Given, Trace, Voice
+from realm.traces.examples import alone, examples
+from realm.traces.pipeline import bound
+from realm.traces.steps.length import length
+from realm.traces.steps.mix import mix
+from realm.traces.steps.pattern import pattern
+from realm.traces.steps.per_question import per_question
+from realm.traces.steps.perplexity import perplexity
+from realm.traces.steps.repetition import repeated, repetition
+from tests.tiny import CONTEXT, TinyTask, pool, thinking, tiny_config
+from tests.traces.scripted import given, questions, tokenizer, trace
+
+
+def words(source: random.Random, least: int, most: int) -> str:
+    return " ".join(source.choices(["lamp", "days", "for", "the", "box"], k=source.randint(least, most)))
+
+
+def kept(found: object) -> list[str]:
+    return [one.cot.id for one in found]  # type: ignore[attr-defined]
+
+
+def long_and_short(count: int, source: random.Random) -> list[Trace]:
+    """Two CoTs of each of so many questions, in any order: the long one is the big teacher's."""
+    made = []
+    for question in questions(count):
+        made.append(trace(question, words(source, 30, 40), teacher="big"))
+        made.append(trace(question, words(source, 3, 20), teacher="small"))
+    source.shuffle(made)
+    return made
+
+
+@pytest.mark.parametrize("options", [{}, {"by": "teacher", "large": "big"}])
+def test_a_fifth_of_500_is_100_for_any_seed(options: dict[str, str]) -> None:
+    source = random.Random(3)
+    chosen = []
+    traces = long_and_short(500, source)
+    for seed in range(6):
+        found = list(mix(traces, given(questions(500), seed=seed)[0], **options))  # type: ignore[arg-type]
+        assert len(found) == 500 == len({one.question.id for one in found})
+        big = frozenset(one.question.id for one in found if one.cot.teacher == "big")
+        assert len(big) == 100
+        chosen.append(big)
+    assert len(set(chosen)) == 6, "which ones is drawn anew"
+
+
+def test_any_share_is_met_exactly() -> None:
+    source = random.Random(4)
+    for _ in range(30):
+        count, share = source.randint(1, 60), source.choice([0.0, 1.0, source.random()])
+        have = given(questions(count), seed=source.randrange(99))[0]
+        found = list(mix(long_and_short(count, source), have, share=share))
+        assert sum(one.cot.teacher == "big" for one in found) == round(share * count)
+
+
+def test_questions_with_one_sort_alone_count_and_stay() -> None:
+    asked = questions(40)
+    big = [trace(q, "long", teacher="big") for q in asked[:20]]
+    small = [trace(q, "short", teacher="small") for q in asked[10:]]
+    have = given(asked)[0]
+    for share, wanted in ((0.1, 10), (0.3, 12), (0.9, 20)):
+        found = list(mix([*big, *small], have, share=share, by="teacher", large="big"))
+        assert len(found) == 40
+        assert sum(one.cot.teacher == "big" for one in found) == wanted
+    three = [trace(asked[0], "so " * words, sample=words) for words in (9, 1, 4)]
+    sizes = [[one.cot.sample for one in mix(three, have, share=share)] for share in (0, 1)]
+    assert sizes == [[1, 4], [4, 9]], "the one in the middle is long and short"
+    same = [trace(q, "one") for q in asked]
+    assert sorted(kept(mix(same, have))) == sorted(kept(same)), "a question's only CoT is long and short"
+
+
+def test_what_cannot_be_mixed_is_refused() -> None:
+    have, traces = given(questions(2))[0], [trace(q, "x") for q in questions(2)]
+    with pytest.raises(ConfigError, match=r"training.sft.traces: mix: share: .* less than or equal to 1"):
+        bound("steps", {"mix": {"share": 1.5}})
+    with pytest.raises(ConfigError, match=r"expected a teacher of these CoTs \(big\), found 'other'"):
+        list(mix(traces, have, by="teacher", large="other"))
+
+
+def test_the_number_of_rationales_of_a_question_is_what_is_taught() -> None:
+    """Fine-tune-CoT's knob: so many different CoTs of each question come in training, no more and no fewer."""
+    source = random.Random(5)
+    asked = questions(6)
+    traces = [trace(q, f"{q.id} thought {n}", sample=n) for q in asked for n in range(source.randint(1, 8))]
+    sizes = {q.id: sum(one.question.id == q.id for one in traces) for q in asked}
+    have = given(asked)[0]
+    for most in (1, 2, 5, 9):
+        found = list(per_question(traces, have, most=most))
+        taught: dict[str, set[str]] = {}
+        for one in examples(found, have, 600):
+            taught.setdefault(one.question_id, set()).add(one.taught.id)
+        assert {name: len(ids) for name, ids in taught.items()} == {n: min(most, size) for n, size in sizes.items()}
+    few = [frozenset(kept(per_question(traces, given(asked, seed=seed)[0]))) for seed in range(5)]
+    assert len(set(few)) > 1
+
+
+def test_pattern() -> None:
+    asked = questions(1)[0]
+    traces = [
+        trace(asked, text, sample=n) for n, text in enumerate(["by the rule 3", "I guess 3", "rule: I guess", "no"])
+    ]
+    have = given([asked])[0]
+    assert list(pattern(traces, have)) == traces
+    assert list(pattern(traces, have, must=r"\brule\b")) == [traces[0], traces[2]]
+    assert list(pattern(traces, have, never="(?i)i GUESS")) == [traces[0], traces[3]]
+    assert list(pattern(traces, have, must="rule", never="guess")) == [traces[0]]
+    with pytest.raises(ConfigError, match="pattern: never: expected a regular expression, found '\\('"):
+        list(pattern(traces, have, never="("))
+
+
+def test_length_counts_the_tokens_that_are_taught() -> None:
+    source = random.Random(6)
+    asked = questions(1)[0]
+    traces = [trace(asked, words(source, 1, 30), sample=n) for n in range(40)]
+    have = given([asked])[0]
+    tokens = [len(tokenizer()(f"<think> {t.cot.text} </think> <answer> 0 </answer>")["input_ids"]) + 1 for t in traces]
+    assert list(length(traces, have)) == traces
+    for least, most in ((0, 20), (15, 0), (12, 25)):
+        wanted = [t for t, n in zip(traces, tokens, strict=True) if n >= least and (not most or n <= most)]
+        assert 0 < len(wanted) < 40
+        assert list(length(traces, have, least=least, most=most)) == wanted
+
+
+def test_repetition_is_the_share_of_runs_that_came_before() -> None:
+    assert repeated("a b c d a b c d", 4) == pytest.approx(1 / 5)
+    assert repeated("a a a a a", 2) == pytest.approx(3 / 4)
+    assert repeated("a b", 4) == 0
+    source = random.Random(7)
+    asked = questions(1)[0]
+    traces = []
+    for number in range(30):
+        fresh = [f"w{number}x{place}" for place in range(source.randint(4, 30))]
+        again = source.randrange(6)  # times that the first four words come again, a new word before each
+        text = " ".join([*fresh, *(word for n in range(again) for word in (f"n{number}x{n}", *fresh[:4]))])
+        runs = len(text.split()) - 3
+        assert repeated(text, 4) == pytest.approx(again / runs)
+        traces.append(trace(asked, text, sample=number))
+    found = list(repetition(traces, given([asked])[0], most=0.1))
+    assert found == [one for one in traces if repeated(one.cot.text, 4) <= 0.1]
+    assert 0 < len(found) < 30
+
+
+def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> None:
+    model, tokens = load(str(student), "float32")
+    config, task = tiny_config(tmp_path, student), TinyTask()
+    renderer = Renderer(config, task, None, tokens, CONTEXT)
+    have = Given(
+        config,
+        task,
+        None,
+        renderer,
+        pool(),
+        students=lambda which, spent: Voice(model, tokens, batch_size=5, spent=spent),
+    )
+    source, traces = random.Random(8), []
+    for number, question in enumerate(task.rows("train")):
+        text = thinking(question, question.answer).split()
+        if number % 2:
+            source.shuffle(text)
+        traces.append(trace(question, " ".join(text)))
+    own = []
+    for row in alone(traces, have):
+        ids = torch.tensor([row.prompt + row.completion])
+        labels = ids.clone()
+        labels[:, : len(row.prompt)] = -100
+        own.append(math.exp(model(input_ids=ids, labels=labels).loss.item()))
+    edge = sorted(own)[5] * 1.0001
+    assert list(perplexity(traces, have, most=edge)) == [t for t, p in zip(traces, own, strict=True) if p <= edge]
+    assert have.spent.tokens == sum(len(row.prompt) + len(row.completion) for row in alone(traces, have))
+    assert not list(perplexity(traces, have, most=1.0))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"student": {"samples": 0}},
+        {"student": {"temperature": 0}},
+        {"student": {"which": "before"}},
+        {"adapt": {"samples": 0}},
+        {"prune": {"least": -1}},
+        {"per_question": {"most": 0}},
+        {"repetition": {"words": 0}},
+        {"length": {"least": -1}},
+        {"perplexity": {"most": 0}},
+        {"mix": {"by": "length"}},
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_starts(entry: dict[str, dict[str, object]]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.sft\.traces: "):
+        bound("steps", entry)

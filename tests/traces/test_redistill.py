@@ -1,0 +1,50 @@
+"""Recipes whose student learns what it has written itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm.bank.store import Bank
+from realm.errors import DataError
+from realm.recipes import plan
+from realm.run import RunFolder
+from realm.training.prepare import prepare
+from tests.tiny import TinyTask, go, tiny_bank, tiny_config
+
+
+def written(run: RunFolder, file: str) -> list[dict[str, Any]]:
+    return [row["cot"] for row in json.loads((run.path / "traces" / file).read_text())["traces"]]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "file", "bank", "rl_steps"),
+    [
+        ("redistill", "sft-1.json", True, 2),
+        ("redistill-zero", "sft-1.json", False, 2),
+        ("redistill-reader", "sft-0.json", True, 0),
+    ],
+)
+def test_it_learns_what_it_writes_right_and_pays_for_what_it_samples(
+    tmp_path: Path, student: Path, task: TinyTask, recipe: str, file: str, bank: bool, rl_steps: int
+) -> None:
+    config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=0)
+    run = go(config, bank=tiny_bank(task) if bank else None)
+    cots = written(run, file)
+    gold = {question.id: question.answer for question in task.rows("train")}
+    assert cots
+    assert all(cot["teacher"] == "student" and cot["answer"] == gold[cot["question_id"]] for cot in cots)
+    cost = run.meta.cost
+    assert cost is not None
+    assert cost.completions == rl_steps * 16 + 4 * len(gold)
+    assert bool(cost.teacher_tokens) == bank
+    assert [stage.fresh for stage in plan(config)][-1] == (recipe != "redistill-reader")
+
+
+def test_who_reads_routes_needs_a_bank(tmp_path: Path, student: Path, task: TinyTask) -> None:
+    for bank in (None, Bank()):
+        with pytest.raises(DataError, match=r"there is no bank|the bank has none for any question"):
+            prepare(tiny_config(tmp_path, student, recipe="redistill-reader"), task, bank)

@@ -1,0 +1,117 @@
+"""Runs with a stage of pairs: resumed ones are straight ones, and what they leave is read back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm.bank.store import Bank
+from realm.config import Config
+from realm.errors import ConfigError, DataError
+from realm.pages import write_report
+from realm.recipes import plan
+from realm.rows.training import PairsStep, Step
+from realm.training.prepare import prepare
+from tests.tiny import Killed, TinyTask, assert_same, figures, go, killed_at, tiny_bank, tiny_config, weights
+
+PAIRS = {"steps": 4, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
+ROLLOUT = {"rollout": {"samples": 4}}
+
+
+def configure(folder: Path, student: Path, recipe: str = "pairs", **pairs: Any) -> Config:
+    rl = {"steps": 2, "micro_batch_size": 8}
+    return tiny_config(folder, student, recipe=recipe, pairs={**PAIRS, **pairs}, sft={"steps": 2}, rl=rl)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pairs"),
+    [("phi4-mini", {"miner": ROLLOUT}), ("preflexor", {}), ("pairs", {"loss": "kto"})],
+)
+def test_resumed_is_straight(tmp_path: Path, student: Path, recipe: str, pairs: dict[str, Any]) -> None:
+    """Killed in a stage of pairs, behind a checkpoint: the same reference, the same pairs, though the student that
+    wrote them is gone."""
+    straight = go(configure(tmp_path / "straight", student, recipe, **pairs))
+    round_ = 1 if recipe == "preflexor" else 0
+    config = configure(tmp_path, student, recipe, **pairs)
+    with pytest.raises(Killed):
+        go(config, progress=killed_at("pairs", round_, 3))
+    resumed = go(config, resume=True)
+    assert_same(resumed.path, straight.path)
+    assert resumed.meta.cost.tokens == straight.meta.cost.tokens
+    kept = f"traces/pairs-{round_}.json"
+    assert (straight.path / kept).exists() == (recipe != "pairs")
+    if recipe == "phi4-mini":
+        assert straight.meta.cost.completions == 4 * 12 + 2 * 16, "those of the miner and those of RL"
+    if recipe != "pairs":
+        assert json.loads((resumed.path / kept).read_text())["pairs"], kept
+
+
+def test_what_a_stage_of_pairs_leaves(tmp_path: Path, student: Path) -> None:
+    """Rows that are read back, evaluations, a model that is another one, what it took, and a page that shows it."""
+    run = go(configure(tmp_path, student))
+    rows = [row for row in run.read(Step) if isinstance(row, PairsStep)]
+    assert [row.step for row in rows] == [1, 2, 3, 4]
+    assert rows[0].margin == pytest.approx(0, abs=1e-5) and rows[-1].margin > 0
+    for row in rows:
+        assert row.margin == pytest.approx(row.chosen - row.rejected, abs=1e-4)
+        assert 0 <= row.preferred <= 1 and row.grad_norm > 0 and row.learning_rate > 0
+    assert rows[-1].tokens > rows[0].tokens
+    stages = [(row["stage"], row["step"]) for row in figures(run.path, "evaluations.jsonl") if not row["routes"]]
+    assert stages == [("base", 0), ("sft", 2), ("pairs", 3), ("pairs", 4)]
+    assert [one.stage for one in run.meta.cost.stages] == ["sft", "pairs"]
+    before, after = weights(run.path / "checkpoints/sft/round-0/model"), weights(run.path / "model")
+    assert any((before[name] != after[name]).any() for name in before)
+    page = write_report(run.path).read_text()
+    assert "Learning from pairs" in page and "Reward of the preferred above the rejected" in page
+    assert "2 SFT steps, 4 PAIRS steps" in page
+
+
+def test_adapters_are_merged(tmp_path: Path, student: Path) -> None:
+    config = configure(tmp_path, student)
+    config.training.lora.r = 2
+    run = go(config)
+    assert weights(run.path / "model").keys() == weights(student).keys()
+
+
+def test_stages(tmp_path: Path, student: Path) -> None:
+    def found(recipe: str, **training: Any) -> list[tuple[str, int, int]]:
+        config = tiny_config(tmp_path, student, recipe=recipe, pairs=PAIRS, sft={"steps": 2}, **training)
+        return [(stage.kind, stage.round, stage.steps) for stage in plan(config)]
+
+    assert found("pairs", rounds=2) == [("sft", 0, 2), ("pairs", 0, 4), ("sft", 1, 2), ("pairs", 1, 4)]
+    assert found("phi4-mini") == [("sft", 0, 2), ("pairs", 0, 4), ("rl", 0, 6)]
+    assert found("preflexor") == [("pairs", 0, 4), ("pairs", 1, 4)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "label", "error", "said"),
+    [
+        ({}, 1, DataError, "training.pairs.miner: bank found no pair"),
+        ({"miner": {"bank": {"least": 3}}}, None, ConfigError, "training.pairs.miner: bank: has no option least"),
+        ({"miner": {"bank": {"by": "luck"}}}, None, ConfigError, "training.pairs.miner: bank: by: "),
+        ({"batch_size": 3}, None, ConfigError, "training.pairs.batch_size (3) must be a multiple"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    tmp_path: Path, student: Path, task: TinyTask, pairs: dict[str, Any], label: int | None, error: Any, said: str
+) -> None:
+    bank = Bank()
+    bank.append(cot for cot in tiny_bank(task).all() if label in (None, cot.label))
+    with pytest.raises(error) as caught:
+        prepare(configure(tmp_path, student, **pairs), task, bank)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_miner_is_told_with_the_near_ones(tmp_path: Path, student: Path) -> None:
+    with pytest.raises(ValueError, match=r"bank, corrected, rollout, weak .*did you mean rollout"):
+        configure(tmp_path, student, miner="rolout")
+
+
+def test_a_bank_is_needed_where_the_miner_reads_it(tmp_path: Path, student: Path, task: TinyTask) -> None:
+    config = configure(tmp_path, student)
+    config.training.sft.steps = 0
+    with pytest.raises(DataError, match="there is no bank"):
+        prepare(config, task, None)
+    config.training.pairs.miner = "rollout"
+    prepare(config, task, None)
