@@ -22,7 +22,7 @@ import realm
 #: The side bar, and what hangs below a page of it. Every page stands here: Sphinx names one that does not.
 NAVIGATION = {
     "README": {
-        "Start": ["docs/tutorial", "docs/python", "docs/choose"],
+        "Start": ["docs/tutorial", "docs/python", "docs/choose", "docs/neighbours"],
         "How to": ["docs/howto/bring-your-own-domain", "docs/howto/use-and-share", "docs/howto/*"],
         "Reference": ["docs/reference/api", "docs/reference/*", "docs/step", "examples/*/README"],
         "What was found": ["docs/paper", "docs/results/README", "docs/measured/README", "docs/log"],
