@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,10 @@ def test_how_far_it_is_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("realm.traces.asking.PAUSE", 0.0)
+    priced = config.changed({"teachers.author.price": {"input": 1000, "output": 1000, "currency": "EUR"}})
     with caplog.at_level(logging.INFO):
-        run(config, task, tmp_path / "run", {"passages": {"file": str(book)}})
+        run(priced, task, tmp_path / "run", {"passages": {"file": str(book)}})
+    assert re.search(r"asking author for 8 replies, for at most \d+\.\d\d EUR", caplog.text)
     assert "asking teachers: 8 of 8 replies" in caplog.text
 
 
