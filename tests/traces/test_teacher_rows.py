@@ -162,6 +162,12 @@ def test_mistakes_are_told_before_anything_is_asked(config: Config, task: TinyTa
     told = config.changed({"teachers.author.prompt": "{question} {comments} {gold}"})
     with pytest.raises(ConfigError, match=r"teachers\.author\.prompt: \{gold\} would tell"):
         run(told, task, tmp_path / "run", {"passages": {"file": str(book)}})
+    blind = config.changed(
+        {"teachers.author": {"kind": "transformers", "model": config.model.path, "prompt": "{question}"}}
+    )
+    with pytest.raises(ConfigError, match=r"teachers\.author\.prompt: expected \{comments\}"):
+        run(blind, task, tmp_path / "run", {"passages": {"file": str(book), "open_book": True}})
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="passages: examples: Input should be greater than or equal to 1"):
         run(config, task, tmp_path / "run", {"passages": {"file": str(book), "examples": 0}})
 
