@@ -222,12 +222,17 @@ def _hint(key: str) -> str:
     return f"the sections are {', '.join(Config.model_fields)}"
 
 
+def _within(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.")
+
+
 def _explain(error: ValidationError, file: str, overrides: Sequence[str]) -> ConfigError:
     """One line for each problem that pydantic found, blamed on the override or else on the file it came from."""
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
-        set_here = [f"--set {text}" for text in overrides if f"{text.partition('=')[0].strip()}.".startswith(f"{key}.")]
+        # It is about what was set, about a part of it, or about the section that it is in.
+        set_here = [f"--set {text}" for text in overrides if _within(_key(text), key) or _within(key, _key(text))]
         where = set_here[-1] if key and set_here else file
         if item["type"] == "extra_forbidden":
             said = f"{key} {_GONE[key]}." if key in _GONE else f"unknown key {key}; {_hint(key)}"

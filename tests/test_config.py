@@ -37,6 +37,7 @@ CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"
         ("run.seed.x=3", "run.seed: Input should be a valid integer"),
         ("training.rl.internalize.schedule=rising", "training.rl.internalize.schedule is gone, as the weight fades"),
         ("evaluation.vote=true", "--set evaluation.vote=true: evaluation.vote is gone, as voting by scores did not"),
+        ("training.sft.traces=[bnak]", "--set training.sft.traces=[bnak]: training.sft.traces.0: expected "),
         ("nonsense", "--set nonsense: expected KEY=VALUE"),
         ("=3", "--set =3: expected KEY=VALUE"),
     ],

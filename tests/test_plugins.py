@@ -41,8 +41,6 @@ from realm.tasks.base import Question
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
-from realm.traces.base import Given
-from realm.traces.pipeline import bound
 from realm.training.feedback import make_feedback
 from tests.method import hostile
 
@@ -54,7 +52,11 @@ from realm.recipes.stage import Recipe, Stage
 def stages(config):
     return [Stage("rl", 0, config.training.rl.steps, 0), Stage("sft", 0, config.training.sft.steps, config.routes.k)]
 
-CHAIN = Recipe("chain", lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_stage:step"))])
+CHAIN = Recipe(
+    "chain",
+    lambda _: [Stage("others_stage:make", 0, 1, 0, traces=("bank", "others_step:step"))],
+    {"fade.schedule": "others_step:even"},
+)
 MINE = Recipe("mine", stages, {"training.sft.empty_share": 0.0})
 NUMBER = 3
 
@@ -100,7 +102,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _entry.cache_clear()
     _import.cache_clear()
     _NAMED.intersection_update(named)
-    for module in ("others_recipes", "others_evil", "others_stage", "realm_clock", "my_parts"):
+    for module in ("others_recipes", "others_evil", "others_stage", "others_step", "realm_clock", "my_parts"):
         sys.modules.pop(module, None)
 
 
@@ -303,6 +305,7 @@ def test_a_command_that_is_given_no_function_says_so_in_one_line(
     )
     (line,) = (line for line in said.stderr.splitlines() if not line.startswith("INFO"))
     assert said.exit_code == 2 and f"{key}: others_recipes:NUMBER is int, expected " in line, line
+    assert not (tmp_path / "new").exists(), "before anything is written"
 
 
 def test_what_commands_do_not_need_may_be_anybodys(package: Path, tmp_path: Path, found: Path) -> None:
@@ -334,17 +337,23 @@ def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     assert before.keys() >= KEYS and KEYS.isdisjoint(contents(load_config()))
     (package / "others_recipes.py").write_text(MODULE + "# changed")
     assert all(contents(config)[key] != before[key] for key in KEYS)
+    also = package / "also.yaml"
+    also.write_text("task: {name: others_recipes:questions}\n")
+    assert "evaluation.also.task.name" in contents(load_config(None, [f"evaluation.also={also}"]))
 
 
 def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
     """Its stages and their steps may be imported, as the recipe is, and their source is in the hash of a cell."""
     (package / "others_stage.py").write_text("def make(job): ...\n")
+    (package / "others_step.py").write_text("def even(tau, schedule): return 0.5\n")
     config = load_config(None, ["training.recipe=others_recipes:CHAIN"])
     before = contents(config)
     assert [take("stages", stage.kind).__name__ for stage in plan(config)] == ["make"]
-    for changed in ("def make(job): ...\n# changed", "def make(job): ...\n# and back"):
-        (package / "others_stage.py").write_text(changed)
+    assert make_selection(config).schedule.p(0.0) == 0.5
+    for changed in ("others_stage.py", "others_step.py"):
+        (package / changed).write_text("# changed")
         assert contents(config)["training.recipe"] not in before.values()
+        before = contents(config)
 
 
 @pytest.fixture
@@ -381,6 +390,7 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
         ],
     )
     collect(config, out=clock / "clock" / "bank")
+    before = contents(config)
     labels = [cot.label for cot in Bank.open(clock / "clock" / "bank")]
     assert set(labels) == {0, 1} and config.fade.fade_end == 0.5
     trained = train(config)
@@ -389,6 +399,11 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     assert told == {f"{group} {name}" for group, names in project["entry-points"].items() for name in names}
     assert "brief" in report(trained.path).read_text()
+    with (clock / "site" / "realm_clock.py").open("a") as file:
+        file.write("# changed\n")
+    changed = {key for key, digest in contents(config).items() if digest != before[key]}
+    assert changed == {key for key, point, name in named(config.model_dump()) if files(point, name)}
+    assert len(changed) == len(told)
 
 
 def merged(tree: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -411,19 +426,20 @@ def test_the_page_names_every_point_and_its_examples_train(
     small = {
         "run": {"dir": str(tmp_path)},
         "bank": {"samples": 4},
-        "training": {"sft": sizes, "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40}},
+        "training": {
+            "eval_questions": 0,
+            "sft": sizes,
+            "pairs": {**sizes, "steps": 1},
+            "rl": {**sizes, "steps": 2, "num_generations": 2, "max_completion_length": 40},
+        },
         "evaluation": {"bootstrap": 100},
     }
-    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, merged(small, {"training": {"eval_questions": 0}}))))
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, small)))
     config = load_config(tmp_path / "my.yaml")
-    assert {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")} == {*KEYS} - {CLERK} | {
-        "teachers.adder.kind"
-    }
-    bank, _ = collect(config, out=tmp_path / "run" / "bank")
+    mine = {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")}
+    assert mine == {*KEYS} - {CLERK} | {"teachers.adder.kind"}
+    collect(config, out=tmp_path / "run" / "bank")
     trained = train(config)
     assert trained is not None and {row.n for row in trained.evaluations} == {8}
-    given = Given(config, load_task(config), Bank.open(bank.path), None)  # type: ignore[arg-type]
-    pairs = list(bound("miners", config.training.pairs.miner)(given))
-    assert pairs and all((pair.chosen.label, pair.rejected.label) == (1, 0) for pair in pairs)
     told = {record.getMessage().split()[0] for record in caplog.records if record.name == "realm.plugins"}
     assert told == {f"realm.{name}" for name in POINTS}

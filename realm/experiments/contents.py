@@ -35,19 +35,20 @@ def content(path: str | None) -> str:
 def contents(config: Config) -> dict[str, str]:
     """Digests of what the task, the comments and the student are read from, and of the sources of plug-ins, by the keys
     that name them."""
-    model = config.model.path
-    plugins: dict[str, list[Path]] = {}
-    for one in (config, *(of_stage(config, stage) for stage in plan(config) if stage.settings)):
-        for key, point, name in named(one.model_dump()):
-            plugins.setdefault(key, []).extend(files(point, name))
-    for stage in plan(config):
-        for point, name in (("stages", stage.kind), *(("steps", entry(one)[0]) for one in stage.traces)):
-            plugins.setdefault("training.recipe", []).extend(files(point, name))
-    other = config.evaluation.also
+    model, stages, other = config.model.path, plan(config), config.evaluation.also
+    configs = [config, *(of_stage(config, stage) for stage in stages)]
+    found = [one for each in configs for one in named(each.model_dump())]
+    for stage in stages:
+        found += [("training.recipe", "stages", stage.kind)]
+        found += [("training.recipe", "steps", entry(step)[0]) for step in stage.traces]
     besides = {"evaluation.also": content(other)} if other else {}
     if other:
         also = load_config(other, trusted=False).task
         besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
+        found += [(f"evaluation.also.{key}", point, name) for key, point, name in named({"task": also.model_dump()})]
+    plugins: dict[str, list[Path]] = {}
+    for key, point, name in dict.fromkeys(found):
+        plugins.setdefault(key, []).extend(files(point, name))
     return {
         **besides,
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},

@@ -66,6 +66,15 @@ def make_schedule(config: Config) -> Schedule:
     return made
 
 
+def unfaded(routes: Sequence[Route], config: Config, seed: int, question_id: str) -> Draw:
+    """Routes of a question at p = 1, as a function of (seed, question id) alone.
+
+    Raises `ConfigError` for a strategy of another package that cannot be had, or chooses what it may not.
+    """
+    with outside():
+        return draw(routes, make_selection(config, ALWAYS), seed=seed, question_id=question_id, step=STEP)
+
+
 def judged(config: Config, routes: Sequence[Route]) -> Sequence[Route]:
     """The routes that a completion is to score: all that were shown, or none where no scores are asked for."""
     return routes if config.prompt.judge else ()
@@ -257,13 +266,9 @@ def evaluation_prompts(
         ModelError: a question does not fit even without routes; the message names it.
     """
     wording, tags = make_wording(config, task), config.prompt.tags()
-    # Where none are shown, how they are selected may be a plug-in that is not at hand.
-    selection = bank_routes and make_selection(config, ALWAYS)
     prompts = []
     for question in questions:
-        drawn = NOTHING
-        if bank_routes and selection:
-            with outside():
-                drawn = draw(bank_routes(question.id), selection, seed=seed, question_id=question.id, step=STEP)
+        # Where none are shown, how they are selected may be a plug-in that is not at hand.
+        drawn = unfaded(bank_routes(question.id), config, seed, question.id) if bank_routes else NOTHING
         prompts.append(make_prompt(tokenizer, question, drawn, wording, tags, limit))
     return prompts

@@ -11,9 +11,7 @@ from typing import Any
 
 from realm.config import Config
 from realm.errors import DataError, ModelError
-from realm.method.routes import draw
-from realm.method.schedule import ALWAYS
-from realm.student.prompts import STEP, make_selection
+from realm.student.prompts import unfaded
 from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
 from realm.traces.examples import asked, place_in_completion
 from realm.traces.pipeline import bound, once
@@ -82,8 +80,7 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
 def reading_routes(row: Tokenized, given: Given) -> list[int]:
     """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
     shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
-    selection = make_selection(given.config, ALWAYS)
-    drawn = draw(shown, selection, seed=given.renderer.seed, question_id=row.trace.question.id, step=STEP)
+    drawn = unfaded(shown, given.config, given.renderer.seed, row.trace.question.id)
     return given.renderer.fit(asked(row.trace), drawn).ids
 
 

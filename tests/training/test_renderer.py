@@ -1,13 +1,17 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
-from realm.errors import ModelError
-from realm.student.prompts import encode
+from realm.errors import ConfigError, ModelError
+from realm.method.routes import Route, Selection
+from realm.method.schedule import Schedule
+from realm.student.prompts import encode, evaluation_prompts
 from realm.student.renderer import Renderer, as_prompt
 from tests.tiny import CONTEXT, LENGTH, TinyTask, tiny_bank, tiny_config, tiny_tokenizer
 
@@ -51,6 +55,32 @@ def test_without_routes(config: Config, task: TinyTask) -> None:
         rendered = renderer.render(question.id, 0, 0.0)
         assert (rendered.routes, rendered.dropped) == ((), 0)
     assert make(config, task, tiny_bank(task), k=0).render(question.id, 0, 0.0).p == 0.0
+
+
+def nothing(routes: Sequence[Route], k: int, rng: Random, selection: Selection) -> list[Route]:
+    return []
+
+
+def over(tau: float, schedule: Schedule, success: float) -> float:
+    return 2 * success
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("routes.selection", rf"^the selection {__name__}:nothing gave \[\], expected 4 of the 4 routes given\.$"),
+        ("fade.schedule", rf"^the schedule {__name__}:over gave 1\.5 at τ = 0\.25 and success 0\.75, expected .*\]\.$"),
+    ],
+)
+def test_what_others_give_and_may_not_is_told_in_one_line(
+    config: Config, task: TinyTask, bank: Bank, key: str, told: str
+) -> None:
+    config = config.changed({key: f"{__name__}:{'nothing' if 'selection' in key else 'over'}", "fade.probe": 0.0})
+    with pytest.raises(ConfigError, match=told):
+        make(config, task, bank).render(task.rows("train")[0].id, 1, 0.25, 0.75)
+    if key == "routes.selection":
+        with pytest.raises(ConfigError, match=told):
+            evaluation_prompts(task.rows("train"), bank.routes, task, config, tiny_tokenizer(), 100, 0)
 
 
 def test_whole_routes_are_dropped_to_fit(config: Config, task: TinyTask, bank: Bank) -> None:

@@ -15,7 +15,6 @@ a question, at p = 1, whatever fades in training.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from statistics import multimode
 from typing import Literal
 
@@ -24,9 +23,8 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from realm.bank.labelling import label_of
 from realm.errors import DataError
 from realm.method.completion import speaks_of_routes
-from realm.method.routes import NOTHING, draw
-from realm.method.schedule import ALWAYS
-from realm.student.prompts import STEP, make_selection
+from realm.method.routes import NOTHING
+from realm.student.prompts import unfaded
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question
 from realm.traces.sampling import TEACHER, Answered, another, answers
@@ -53,11 +51,11 @@ def student(
     source = given.rng("student", first)
     asked = list(given.renderer.questions.values())
     asked = source.sample(asked, min(questions, len(asked))) if questions else asked
-    seed, selection = source.getrandbits(62), replace(make_selection(given.config), schedule=ALWAYS)
+    seed = source.getrandbits(62)
     prompts = []
     for question in asked:
         shown = given.routes(question) if routes else []
-        drawn = draw(shown, selection, seed=seed, question_id=question.id, step=STEP) if shown else NOTHING
+        drawn = unfaded(shown, given.config, seed, question.id) if shown else NOTHING
         prompts.append(given.renderer.fit(question, drawn))
     found = answers(voice, prompts, given, samples=samples, temperature=temperature, seed=seed)
     numbered = [(one, first + place % samples) for place, one in enumerate(found) if _makes_sense(one)]
