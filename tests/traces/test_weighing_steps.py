@@ -71,6 +71,14 @@ def test_pam_teaches_the_check_and_the_right_part(share: float) -> None:
     assert found == list(pam(traces, ready, share=share))
 
 
+def test_pam_says_where_wrong_thinkings_are_too_long(caplog: pytest.LogCaptureFixture) -> None:
+    traces = mixed(random.Random(1))
+    ready, _ = given([one.question for one in traces])
+    ready = replace(ready, config=ready.config.changed({"training.rl.max_completion_length": 5}))
+    assert not any(one.spans for one in pam(traces, ready))
+    assert "pam: 0 of" in caplog.text and "0 are short enough (training.rl.max_completion_length = 5)" in caplog.text
+
+
 def test_by_teacher_counts_right_ones() -> None:
     """Wherever it stands among the steps; the best counts 1, so that one teacher alone is taught as ever."""
     asked = questions(10)

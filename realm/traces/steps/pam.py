@@ -13,13 +13,17 @@ how many answers turn from right to wrong.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from realm.method.prompt import without_answer
 from realm.sections import Probability
 from realm.traces.base import Given, Span, Trace
+from realm.traces.examples import fitting
 from realm.traces.sampling import TEACHER
+
+_LOG = logging.getLogger(__name__)
 
 
 def pam(
@@ -37,17 +41,28 @@ def pam(
         if trace.cot.label == 0:
             errors.setdefault(trace.question.id, []).append(trace)
     good = [trace for trace in traces if trace.cot.label == 1]
-    either = [number for number, trace in enumerate(good) if trace.question.id in errors]
-    begins_wrongly = {*source.sample(either, min(round(share * len(good)), len(either)))}
 
     def first(trace: Trace) -> str:
         said = states.replace("{answer}", trace.cot.answer)
         return f"{without_answer(trace.cot.text, trace.cot.answer)}\n{said}\n"
 
+    def checked(trace: Trace, text: str, spans: tuple[Span, ...]) -> Trace:
+        return replace(trace, cot=replace(trace.cot, id=f"{trace.cot.id}/pam", text=text), spans=spans)
+
+    turned: dict[int, Trace] = {}
     for number, trace in enumerate(good):
-        text, spans = first(trace) + right, trace.spans
-        if number in begins_wrongly:
-            found = errors[trace.question.id]
+        if found := errors.get(trace.question.id):
             masked = first(source.choice([one for one in found if one.cot.teacher == TEACHER] or found))
-            text, spans = f"{masked}{wrong}\n{trace.cot.text}", (Span(0, len(masked), 0.0),)
-        yield replace(trace, cot=replace(trace.cot, id=f"{trace.cot.id}/pam", text=text), spans=spans)
+            spans = (Span(0, len(masked), 0.0),)
+            turned[number] = checked(trace, f"{masked}{wrong}\n{trace.cot.text}", spans)
+    fit = set(map(id, fitting([*turned.values()], given)))
+    either, wanted = [number for number, one in turned.items() if id(one) in fit], round(share * len(good))
+    begins_wrongly = {*source.sample(either, min(wanted, len(either)))}
+    if len(begins_wrongly) < wanted:
+        _LOG.warning(
+            "pam: %d of %d sequences begin with a wrong thinking, not %d: of %d that have one, %d are short enough "
+            "(training.rl.max_completion_length = %d)",
+            *(len(begins_wrongly), len(good), wanted, len(turned), len(either), given.room),
+        )
+    for number, trace in enumerate(good):
+        yield turned[number] if number in begins_wrongly else checked(trace, first(trace) + right, trace.spans)
