@@ -78,7 +78,7 @@ def _memory(error: Exception, config: Config, stage: str) -> tuple[str, str]:
     """Where memory ran out and the settings that need less of it, and how to go on, with a place for the command."""
     frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
     length = f"training.rl.max_completion_length ({config.training.rl.max_completion_length})"
-    if _BUILDING & frames:
+    if _BUILDING & frames and "_precompute_ref_logps" not in frames:
         return (
             "before the first step: the model itself is too big for what is free. Train adapters (training.lora.r 16), "
             f"set model.dtype bfloat16 (now {config.model.dtype}), training.rl.beta 0 "

@@ -68,6 +68,7 @@ class PairsTrainer(Quiet, Finite, Kept):
         """As TRL reads them, which leaves them in a file that other processes do not find."""
         trainer: Any = self
         model = trainer.model.to(self.accelerator.device)  # under ZeRO-2 it is placed later
+        self._put(model.config.get_text_config(), "output_router_logits", False)  # see `Kept`
         rows: Any = DataLoader(dataset, batch_size, collate_fn=self.data_collator)
         found = []
         for batch in self.accelerator.prepare(rows):

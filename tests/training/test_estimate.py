@@ -174,6 +174,26 @@ def test_without_rl_nothing_is_sampled(tmp_path: Path, medium: Path) -> None:
     assert "448,000 over 7 steps" in lines[-1]
 
 
+def test_pairs_are_two_rows_each_and_keep_no_reference(tmp_path: Path, medium: Path) -> None:
+    lengths = Lengths(1000, 800.0, 200)
+
+    def of(recipe: str, **pairs: Any) -> Any:
+        sizes = {"pairs": {"batch_size": 16, "micro_batch_size": 16, "steps": 7, **pairs}}
+        config = tiny_config(tmp_path, medium, recipe=recipe, sft={"steps": 0}, **sizes)
+        lines = describe(config, model, lengths, Memory(None, "GPU"))
+        return estimate(config, model, lengths), lines
+
+    model = outline(tiny_config(tmp_path, medium))
+    for loss in ("dpo", "kto"):
+        found, lines = of("pairs", loss=loss)
+        assert (found.rollout, found.reference, found.rows, found.tokens_per_step) == (0, 0, 32, 32_000)
+        assert "224,000 over 7 steps" in lines[-1]
+    assert of("pairs", micro_batch_size=8)[0].update == pytest.approx(found.update / 2, rel=0.01)
+    logits = of("pairs", loss="orpo")[0].update - found.update
+    assert logits >= 4 * 32 * 1200 * model.vocabulary, "those of every place, in float32"
+    assert of("preflexor")[0].update == of("pairs", loss="orpo")[0].update, "its first stage is ORPO"
+
+
 def test_memory_of_a_gpu_is_what_is_free_beside_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {0: (70 * GB, 80 * GB), 1: (GB, 80 * GB)}[device])

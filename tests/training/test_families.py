@@ -21,8 +21,12 @@ from realm.student.load import load, load_model
 from realm.student.renderer import Renderer
 from realm.student.sampling import greedy
 from realm.tasks.workers import VerifierPool
+from realm.traces.base import Given
 from realm.traces.examples import tokenize
+from realm.traces.miners.bank import bank as miner
+from realm.traces.pairs import make_rows
 from realm.training.grpo import make_grpo_trainer
+from realm.training.pairs import make_pairs_trainer
 from realm.training.sft import make_sft_trainer
 from realm.training.trial import try_out
 from realm.training.weighted import training_rows
@@ -138,11 +142,14 @@ def trainer_of(kind: str, student: Path, folder: Path) -> Any:
     if kind == "rl":
         reward = Varied(config, renderer.questions, VerifierPool("exact"))
         return make_grpo_trainer(config, renderer=renderer, reward=reward, **parts)
+    if kind == "dpo":
+        found = make_rows(miner(Given(config, task, bank, renderer)), Given(config, task, bank, renderer), 2)
+        return make_pairs_trainer(config, rows=found, **parts)
     rows, _ = training_rows(tokenize(renderer, sft_examples(config, renderer, task, bank)))
     return make_sft_trainer(config, rows=rows, **parts)
 
 
-@pytest.mark.parametrize("kind", ["sft", "rl"])
+@pytest.mark.parametrize("kind", ["sft", "dpo", "rl"])
 @pytest.mark.parametrize("flag", [False, True])
 def test_router_flag_is_saved_as_the_base_had_it(kind: str, flag: bool, tmp_path: Path) -> None:
     student = save("qwen3_moe", tmp_path / "student", output_router_logits=flag)
@@ -157,11 +164,12 @@ def test_router_flag_is_saved_as_the_base_had_it(kind: str, flag: bool, tmp_path
     decoded(load_model(tmp_path / "saved"))
 
 
+@pytest.mark.parametrize("kind", ["dpo", "rl"])
 def test_experts_that_cannot_be_counted_are_trained_without_the_routers_loss(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    student = save("granitemoehybrid", tmp_path / "student")
-    trainer = trainer_of("rl", student, tmp_path)
+    student = save("granitemoehybrid", tmp_path / "student", output_router_logits=kind == "dpo")
+    trainer = trainer_of(kind, student, tmp_path)
     assert not trainer.aux_loss_enabled
     assert "balancing loss is left out: TRL cannot compute that of granitemoehybrid" in caplog.text
 

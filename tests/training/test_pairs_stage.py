@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from realm.bank.store import Bank
 from realm.config import Config
-from realm.errors import ConfigError, DataError
+from realm.errors import ConfigError, DataError, ResourceError
 from realm.pages import write_report
 from realm.recipes import plan
 from realm.rows.training import PairsStep, Step
@@ -29,7 +30,11 @@ def configure(folder: Path, student: Path, recipe: str = "pairs", **pairs: Any) 
 
 @pytest.mark.parametrize(
     ("recipe", "pairs"),
-    [("phi4-mini", {"miner": ROLLOUT}), ("preflexor", {}), ("pairs", {"loss": "kto"})],
+    [
+        ("phi4-mini", {"miner": ROLLOUT}),
+        ("preflexor", {}),
+        pytest.param("pairs", {"loss": "kto"}, marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_is_straight(tmp_path: Path, student: Path, recipe: str, pairs: dict[str, Any]) -> None:
     """Killed in a stage of pairs, behind a checkpoint: the same reference, the same pairs, though the student that
@@ -75,6 +80,21 @@ def test_adapters_are_merged(tmp_path: Path, student: Path) -> None:
     config.training.lora.r = 2
     run = go(config)
     assert weights(run.path / "model").keys() == weights(student).keys()
+
+
+def test_no_memory_for_the_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:
+    """It is read while the trainer is made, by as many pairs at once as the update: it is not the model that is big."""
+
+    def compute_ref_log_probs(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("realm.training.pairs.OwnDPOTrainer.compute_ref_log_probs", compute_ref_log_probs)
+    config = tiny_config(tmp_path, student, recipe="pairs", sft={"steps": 0}, pairs=PAIRS)
+    with pytest.raises(ResourceError) as caught:
+        go(config)
+    said = str(caught.value)
+    assert said.startswith("PAIRS step 1: out of memory in the update: lower training.pairs.micro_batch_size (2)")
+    assert said.endswith("--resume --set training.pairs.micro_batch_size=1")
 
 
 def test_stages(tmp_path: Path, student: Path) -> None:
