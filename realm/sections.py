@@ -53,6 +53,12 @@ def reads_bank(steps: Sequence[Any]) -> bool:
     return any(name == "bank" or options.get("routes") or options.get("contrast") for name, options in found)
 
 
+def asks_teachers(steps: Sequence[Any]) -> bool:
+    """Whether steps ask teachers while a run is at work; those of other packages may."""
+    names = {name for name, _ in map(entry, steps)}
+    return not names.isdisjoint({"tailored", "passages", "refine"}) or not names.issubset(POINTS["steps"].table)
+
+
 class Section(BaseModel):
     """A part of the configuration. Unknown keys are errors, and values are checked on assignment too."""
 
@@ -532,7 +538,7 @@ class PairsSettings(Section):
     steps: int = Field(100, ge=1, description="Optimizer steps.")
     batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
     micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
-    learning_rate: float = Field(5e-6, gt=0, description="Step size of the optimizer.")
+    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer.")
     beta: float = Field(
         0.1,
         gt=0,

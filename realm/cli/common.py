@@ -68,20 +68,20 @@ READ = {
     "bank validate": _JUDGING,
     "bank validate --config": ("run.seed", "task"),
 }
-#: Recipes whose teachers write for the student's errors read how these are asked, too.
+#: Runs that ask teachers themselves read how these are asked, too.
 _ASKING = ("teachers", "guidance", "collect")
 
 
 def refuse_unread(command: str, overrides: Sequence[str], config: Config) -> None:
     """Raise `ConfigError` for a `--set` of what the command does not read: nothing would come of it."""
     from realm.errors import ConfigError
-    from realm.plugins import entry
+    from realm.sections import asks_teachers
 
     def has(read: Sequence[str], key: str) -> bool:
         return any(f"{key}.".startswith(f"{one}.") or f"{one}.".startswith(f"{key}.") for one in read)
 
     read = READ[command]
-    if command == "train" and any(name == "tailored" for name, _ in map(entry, config.training.sft.traces)):
+    if command == "train" and asks_teachers(config.training.sft.traces):
         read = (*read, *_ASKING)
     for text in overrides:
         key = text.partition("=")[0].strip()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, median_low
 
 from realm.experiments.comparison import Compared, holm
 from realm.experiments.grid import FAST_NOTE
@@ -300,19 +300,22 @@ def _budgets(results: Results, within: float) -> list[str]:
         where = f" in {name}" if name else ""
         steps = {arm: fmean(row.steps for row in rows) for arm, rows in arms.items()}
         tokens = {arm: fmean(row.trained_tokens for row in rows) for arm, rows in arms.items()}
-        if len(set(steps.values())) > 1:
-            parts.append(f"Optimizer steps are not equal{where}: {_ends(steps)}.")
-        if max(tokens.values()) > (1 + within) * min(tokens.values()):
-            more = f"differ{where} by more than {100 * within:g} %"
-            parts.append(f"Student tokens in training {more}: {_ends(tokens)}.")
+        parts += _unequal(f"Optimizer steps{where}", steps, 0.0)
+        parts += _unequal(f"Student tokens in training{where}", tokens, within)
     each = " of each group" if len(groups) > 1 else ""
     equal = f"All arms{each} take equal steps and, within {100 * within:g} %, equal student tokens in training."
     return parts or [equal]
 
 
-def _ends(values: Mapping[str, float]) -> str:
-    low, high = min(values, key=lambda arm: values[arm]), max(values, key=lambda arm: values[arm])
-    return f"from {grouped(values[low])} ({low}) to {grouped(values[high])} ({high})"
+def _unequal(what: str, values: Mapping[str, float], within: float) -> list[str]:
+    """Which arms are farther from the middle one than this share of it."""
+    middle = median_low(values.values()) or 1.0
+    off = {arm: value / middle - 1 for arm, value in values.items() if abs(value - middle) > within * middle}
+    if not off:
+        return []
+    near = f" within {100 * within:g} %" if within else ""
+    each = ", ".join(f"{arm} ({100 * share:+.0f} %)" for arm, share in off.items())
+    return [f"{what} are {grouped(middle)}{near}, but for {each}."]
 
 
 def _dropped(shown: Sequence[Shown]) -> list[str]:

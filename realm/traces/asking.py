@@ -19,7 +19,7 @@ from realm.teacher.collect import bank_info, collect
 from realm.teacher.engine import Watch
 from realm.teacher.instructing import read_example
 from realm.teacher.lanes import Tally
-from realm.teacher.plan import Plan
+from realm.teacher.plan import Estimate, Plan
 from realm.traces.base import Given, Trace
 from realm.traces.examples import fitting, token_ids
 
@@ -45,12 +45,21 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[
     path = (folder or given.folder / FOLDER) / "bank"
     there = (path / "bank.json").is_file()
     bank = BankFolder.open(path) if there else BankFolder.create(path, bank_info(given.config, given.task))
-    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, watch=_aloud())
+    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=_aloud())
     if tally.left:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
     found = sorted(planned(bank, plan), key=lambda cot: cot.id)
     given.spent.teacher_tokens += tokens(given, found)
     return found, tally.spent.requests
+
+
+def _announce(owed: Sequence[Estimate]) -> None:
+    """Says what is asked for, and what it can cost, before the first request."""
+    for one in owed:
+        if one.samples:
+            cost = one.cost()[1] if one.source.currency else None
+            most = "" if cost is None else f", for at most {cost:.2f} {one.source.currency}"
+            _LOG.info("asking %s for %d replies%s", one.source.name, one.samples, most)
 
 
 def _aloud() -> Watch:

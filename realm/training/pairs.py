@@ -16,28 +16,25 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, cast
 
-import datasets
+import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference, KTOTrainer
 
-from realm.bank.cot import CoT
 from realm.config import Config
-from realm.errors import ConfigError, DataError
-from realm.method.seeds import derive, question_order, rng
+from realm.errors import ConfigError
 from realm.recipes.stage import Stage
-from realm.traces.base import Given, LaterError, Pair, Trace
-from realm.traces.examples import completion, fitting, token_ids
-from realm.traces.pairs import common
+from realm.traces.base import Given, LaterError
+from realm.traces.pairs import Rows, make_rows
 from realm.traces.pipeline import mined, run_miner
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
@@ -54,8 +51,12 @@ with warnings.catch_warnings():  # that trl.experimental is experimental; the se
 class PairsTrainer(Quiet, Finite, Kept):
     """What the three have in common: rows come with their token ids, which no trainer makes again.
 
-    Overrides the private `_prepare_dataset` of DPOTrainer and KTOTrainer, and the public `tokenize_row` of ORPOTrainer.
+    Overrides the private `_prepare_dataset` and `_precompute_ref_logps` of DPOTrainer and KTOTrainer, and the public
+    `tokenize_row` of ORPOTrainer.
     """
+
+    #: Columns with what the reference thinks of a row, in the order in which `compute_ref_log_probs` gives it.
+    _reference: tuple[str, ...] = ()
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
         return dataset
@@ -63,13 +64,30 @@ class PairsTrainer(Quiet, Finite, Kept):
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
         return {}
 
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """As TRL reads them, which leaves them in a file that other processes do not find."""
+        trainer: Any = self
+        model = trainer.model.to(self.accelerator.device)  # under ZeRO-2 it is placed later
+        rows: Any = DataLoader(dataset, batch_size, collate_fn=self.data_collator)
+        found = []
+        for batch in self.accelerator.prepare(rows):
+            read = trainer.compute_ref_log_probs(model, batch)[: len(self._reference)]
+            found.append(self.accelerator.gather_for_metrics(read))
+        for column, parts in zip(self._reference, zip(*found, strict=True), strict=True):
+            dataset = dataset.add_column(column, torch.cat(parts).tolist())
+        return dataset
+
 
 class OwnDPOTrainer(PairsTrainer, DPOTrainer):
     """DPOTrainer on rows of token ids."""
 
+    _reference = ("ref_chosen_logps", "ref_rejected_logps")
+
 
 class OwnKTOTrainer(PairsTrainer, KTOTrainer):
     """KTOTrainer on rows of token ids."""
+
+    _reference = ("ref_logps",)
 
 
 class OwnORPOTrainer(PairsTrainer, ORPOTrainer):
@@ -117,112 +135,6 @@ _LOSSES: dict[str, tuple[Any, Any, Any]] = {
     "kto": (KTOConfig, OwnKTOTrainer, MaskedOnes),
     "orpo": (ORPOConfig, OwnORPOTrainer, SplitPairs),
 }
-
-
-@dataclass(frozen=True)
-class Side:
-    """A CoT as it is learned: token ids, the one that ends it last, and how many of them are the thinking."""
-
-    ids: list[int]
-    thinking: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a stage learns from: the different rows, and the number of the one that stands at each place of training.
-
-    `tokens[n]`: through the model once the reference has read each row and n steps are done.
-    """
-
-    rows: list[dict[str, Any]]
-    order: list[int]
-    tokens: list[int]
-
-
-def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
-    """The rows of a stage in the order of training: a function of the pairs, the renderer's seed and the round.
-
-    Questions take turns, and each time one of the question's pairs is drawn by lot. KTO learns from CoTs by themselves:
-    a preferred and a rejected one take turns, as many of each, whatever questions they are of.
-
-    Raises:
-        DataError: there is nothing that the student could learn from.
-    """
-    settings, seed = given.config.training.pairs, given.renderer.seed
-    lanes = _lanes(pairs, given)
-    if not all(lanes):
-        raise DataError(
-            f"training.pairs.miner: {settings.miner} found no pair of a preferred and a rejected CoT of at most "
-            f"training.rl.max_completion_length = {given.room} tokens each. A question needs both, and what the "
-            "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, the miner's "
-            "samples), teach the form first (training.sft.steps), or take another miner (docs/howto/what-is-taught.md)."
-        )
-    count = steps * settings.batch_size
-    drawn = []
-    for number, lane in enumerate(lanes):
-        order = question_order(list(lane), count, derive(seed, "pairs", given.round, number))
-        drawn.append([rng(seed, "pairs", given.round, number, n).choice(lane[key]) for n, key in enumerate(order)])
-    places = [row for turn in zip(*drawn, strict=True) for row in turn]
-    used = {id(row): row for row in places}
-    numbers = {key: number for number, key in enumerate(used)}
-    read = 0 if settings.loss == "orpo" else sum(map(_length, used.values()))
-    width = settings.batch_size * len(lanes)
-    lengths = [sum(map(_length, places[start : start + width])) for start in range(0, len(places), width)]
-    return Rows(list(used.values()), [numbers[id(row)] for row in places], [*accumulate(lengths, initial=read)])
-
-
-def _lanes(pairs: Iterable[Pair], given: Given) -> list[dict[str, list[dict[str, Any]]]]:
-    """The rows by question id: of the pairs or, for KTO, those of the preferred CoTs and those of the rejected ones."""
-    settings, pairs = given.config.training.pairs, list(pairs)
-    sides = _sides(pairs, given)
-    lanes: list[dict[str, list[dict[str, Any]]]] = [{}, {}] if settings.loss == "kto" else [{}]
-    for pair in pairs:
-        chosen, rejected = (sides.get(cot) if cot else None for cot in (pair.chosen, pair.rejected))
-        if chosen and rejected and chosen.ids == rejected.ids:
-            continue
-        prompt = given.renderer.fit(pair.question).ids
-        if settings.loss == "kto":
-            for lane, side, other in ((0, chosen, rejected), (1, rejected, chosen)):
-                if side:
-                    row = {"prompt_ids": prompt, "completion_ids": side.ids, "label": side is chosen}
-                    row["mask"] = _mask(side, other, settings.learned)
-                    lanes[lane].setdefault(pair.question.id, []).append(row)
-        elif chosen and rejected:
-            row = {"prompt_ids": prompt, "chosen_ids": chosen.ids, "rejected_ids": rejected.ids}
-            row["chosen_mask"] = _mask(chosen, rejected, settings.learned)
-            row["rejected_mask"] = _mask(rejected, chosen, settings.learned)
-            lanes[0].setdefault(pair.question.id, []).append(row)
-    return lanes
-
-
-def _sides(pairs: Sequence[Pair], given: Given) -> dict[CoT, Side]:
-    """The CoTs that a completion may be long enough for."""
-    renderer = given.renderer
-    asked = {cot: pair.question for pair in pairs for cot in (pair.chosen, pair.rejected) if cot}
-    cots = [trace.cot for trace in fitting([Trace(question, cot) for cot, question in asked.items()], given)]
-    texts = [completion(renderer, cot) for cot in cots]
-    close = f"</{renderer.tags.think}>"
-    thoughts = [text.partition(close)[0] + close for text in texts]
-    found = zip(cots, token_ids(renderer, texts), token_ids(renderer, thoughts), strict=True)
-    end = renderer.tokenizer.eos_token_id
-    return {cot: Side([*ids, end], common(ids, thinking)) for cot, ids, thinking in found}
-
-
-def _mask(side: Side, other: Side | None, learned: str) -> list[int]:
-    """For each token 1 where it counts, 0 where not; the one that ends the completion always does."""
-    ids, start, stop = side.ids, 0, len(side.ids) - 1
-    if learned == "answer":
-        start = side.thinking
-    elif learned == "difference" and other:
-        start = min(common(ids, other.ids), stop)
-        stop = max(stop - common(ids[-2::-1], other.ids[-2::-1]), start)
-    return [int(start <= n < stop or n == len(ids) - 1) for n in range(len(ids))]
-
-
-def _length(row: dict[str, Any]) -> int:
-    """Tokens that the model reads of a row."""
-    sides = [ids for name, ids in row.items() if name in ("chosen_ids", "rejected_ids", "completion_ids")]
-    return sum(len(row["prompt_ids"]) + len(ids) for ids in sides)
 
 
 def pairs_settings(config: Config, *, output: str, seed: int, steps: int) -> Any:
@@ -301,33 +213,16 @@ def make_pairs_trainer(
     """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     _, kind, collator = _LOSSES[config.training.pairs.loss]
-    with _no_bars():
-        trainer: PairsTrainer = kind(
-            model=model,
-            args=pairs_settings(config, output=output, seed=seed, steps=len(rows.tokens) - 1),
-            data_collator=collator(pad_token_id=pad),
-            train_dataset=Dataset.from_list(rows.rows),
-            processing_class=tokenizer,
-            callbacks=callbacks,
-            peft_config=lora_config(config),
-        )
+    trainer: PairsTrainer = kind(
+        model=model,
+        args=pairs_settings(config, output=output, seed=seed, steps=len(rows.tokens) - 1),
+        data_collator=collator(pad_token_id=pad),
+        train_dataset=Dataset.from_list(rows.rows),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+        peft_config=lora_config(config),
+    )
     # The reference has read each row once; now they stand in the order of training.
     trainer.train_dataset = cast(Dataset, trainer.train_dataset).select(rows.order)
     trainer.be_quiet()
     return trainer
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep the bars of TRL's and datasets' passes over the rows off the terminal."""
-    shown, before = not datasets.are_progress_bars_disabled(), os.environ.get("TQDM_DISABLE")
-    datasets.disable_progress_bars()
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
-        os.environ.pop("TQDM_DISABLE")
-        if before is not None:
-            os.environ["TQDM_DISABLE"] = before

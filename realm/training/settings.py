@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
@@ -53,8 +54,10 @@ class Quiet(Trainer):
 def hushed() -> Iterator[None]:
     """Keep the libraries' progress bars, deprecations among themselves and hints off the user's terminal."""
     shown: Any = transformers_logging.is_progress_bar_enabled()
+    maps = datasets.are_progress_bars_disabled()
     verbosity: Any = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     transformers_logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
@@ -64,6 +67,8 @@ def hushed() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()
+        if not maps:
+            datasets.enable_progress_bars()
 
 
 def common_arguments(config: Config, *, output: str, seed: int, steps: int, repeat: int = 1) -> dict[str, Any]:

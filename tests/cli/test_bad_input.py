@@ -15,8 +15,9 @@ import yaml
 from typer.testing import Result
 
 from realm.bank.folder import BankFolder
-from realm.cli.common import READ
-from realm.config import field_names
+from realm.cli.common import READ, refuse_unread
+from realm.config import field_names, load_config
+from realm.errors import ConfigError
 from tests.cli.conftest import Realm, question_rows, tree
 from tests.conftest import read_rows, write_rows
 
@@ -107,6 +108,15 @@ def test_a_setting_that_a_command_does_not_read_is_refused(
     BankFolder.create(work / "bank", {"verifier": "exact"})
     message = refused(realm(*command, "--set", override))
     assert f"--set {override}: realm " in message and said in message
+
+
+def test_runs_that_ask_teachers_read_how_these_are_asked() -> None:
+    asked = ["teachers.t={kind: openai, model: m}", "guidance.probability=1", "collect.concurrency=2"]
+    for step in ("tailored", "{passages: {file: book.md}}", "refine", "mine:step"):
+        refuse_unread("train", asked, load_config(None, [f"training.sft.traces=[bank, {step}]"]))
+    for override in asked:
+        with pytest.raises(ConfigError, match="realm train does not read"):
+            refuse_unread("train", [override], load_config(None, []))
 
 
 def test_every_setting_is_read_by_a_command() -> None:

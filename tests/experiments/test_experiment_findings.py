@@ -197,9 +197,9 @@ def test_budgets_that_should_be_equal_and_are_not_are_told() -> None:
     text = finding(cost=rows, arms=arms, equal_budget=0.05)
     assert "All arms of each group take equal steps and, within 5 %, equal student tokens in training." in text
     text = finding(cost=rows, arms=arms, equal_budget=0.04)
-    assert "tokens in training differ in short by more than 4 %: from 1,000 (low) to 1,050 (mid)." in text
+    assert "Student tokens in training in short are 1,000 within 4 %, but for mid (+5 %)." in text
     text = finding(cost=rows, equal_budget=1.0)
-    assert "Optimizer steps are not equal: from 80 (low) to 160 (high)." in text and "tokens" not in text
+    assert "Optimizer steps are 80, but for high (+100 %)." in text and "tokens" not in text
     assert "steps" not in finding(cost=rows)
 
 

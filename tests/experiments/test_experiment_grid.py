@@ -188,7 +188,10 @@ def test_another_content_of_bank_model_or_questions_makes_another_cell(write_spe
     for folder, file in ((bank, "cots.jsonl"), (model, "model.safetensors")):
         folder.mkdir()
         (folder / file).write_text("first")
-    texts = [*questions_file(tmp_path), f"bank.path={bank}", f"model.path={model}"]
+    other, asked = tmp_path / "other.yaml", tmp_path / "asked.jsonl"
+    other.write_text(f"task: {{name: jsonl, path: {asked}}}")
+    asked.write_text("first")
+    texts = [*questions_file(tmp_path), f"bank.path={bank}", f"model.path={model}", f"evaluation.also={other}"]
 
     def digests() -> tuple[str, str]:
         grid = grid_of(write_spec(), tmp_path, overrides=texts)
@@ -200,11 +203,13 @@ def test_another_content_of_bank_model_or_questions_makes_another_cell(write_spe
     for change in (
         lambda: (bank / "cots.jsonl").write_text("second, longer"),
         lambda: (model / "model.safetensors").write_text("second, longer"),
+        lambda: asked.write_text("second, longer"),
+        lambda: other.write_text(f"task: {{name: jsonl, max_test: 2, path: {asked}}}"),
         lambda: questions_file(tmp_path, 41),
     ):
         change()
         seen.add(digests())
-    assert len({trained for trained, _ in seen}) == len({evaluated for _, evaluated in seen}) == 4
+    assert len({trained for trained, _ in seen}) == len({evaluated for _, evaluated in seen}) == 6
 
 
 def test_another_mentor_makes_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:

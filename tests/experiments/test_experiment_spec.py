@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,4 +78,4 @@ def test_names_and_paths_are_found() -> None:
 def test_every_packaged_file_is_valid(name: str) -> None:
     spec = load(packaged()[name])
     assert spec.question.endswith((".", "?"))
-    assert len(spec.arms) <= 15
+    assert max(Counter(arm.group for arm in spec.arms.values()).values()) <= 15  # what a reader still tells apart

@@ -71,6 +71,9 @@ HOSTILE = {
     "syntax": "answer = = 1",
     "break outside": "break",
     "nothing": "",
+    "nested lists": "answer = 1 if [[[1]]] else 0",
+    "a part of a date": "answer = date(2024, 1, 1).max",
+    "rounding at length": "answer = round(1.5, 101)",
     "endless text": "answer = 1" + " " * 20_000,
 }
 
@@ -88,6 +91,8 @@ def test_hostile_programs_end_without_a_result_and_leave_the_worker_alive(pool: 
     (worker,) = pool._programs._workers
     assert {name: ran.value for name, ran in zip(HOSTILE, found[::2], strict=True)} == dict.fromkeys(HOSTILE)
     assert all(ran.reason.startswith("line ") for ran in found[::2])
+    eaten = [ran.reason for name, ran in zip(HOSTILE, found[::2], strict=True) if "GB" in name or "tower" in name]
+    assert not [reason for reason in eaten if "Error" in reason], "refused before any memory is asked for"
     assert set(found[1::2]) == {Ran("2")}
     assert worker is not None
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,10 @@ def test_how_far_it_is_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("realm.traces.asking.PAUSE", 0.0)
+    priced = config.changed({"teachers.author.price": {"input": 1000, "output": 1000, "currency": "EUR"}})
     with caplog.at_level(logging.INFO):
-        run(config, task, tmp_path / "run", {"passages": {"file": str(book)}})
+        run(priced, task, tmp_path / "run", {"passages": {"file": str(book)}})
+    assert re.search(r"asking author for 8 replies, for at most \d+\.\d\d EUR", caplog.text)
     assert "asking teachers: 8 of 8 replies" in caplog.text
 
 
@@ -159,6 +162,12 @@ def test_mistakes_are_told_before_anything_is_asked(config: Config, task: TinyTa
     told = config.changed({"teachers.author.prompt": "{question} {comments} {gold}"})
     with pytest.raises(ConfigError, match=r"teachers\.author\.prompt: \{gold\} would tell"):
         run(told, task, tmp_path / "run", {"passages": {"file": str(book)}})
+    blind = config.changed(
+        {"teachers.author": {"kind": "transformers", "model": config.model.path, "prompt": "{question}"}}
+    )
+    with pytest.raises(ConfigError, match=r"teachers\.author\.prompt: expected \{comments\}"):
+        run(blind, task, tmp_path / "run", {"passages": {"file": str(book), "open_book": True}})
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="passages: examples: Input should be greater than or equal to 1"):
         run(config, task, tmp_path / "run", {"passages": {"file": str(book), "examples": 0}})
 
@@ -180,7 +189,7 @@ def test_refinements_are_kept_where_they_verify(
         assert one.cot.text == f"not {wrong['answer']}\n{thinking(one.question, one.cot.answer)}"
         prompt = asked(one).question
         assert prompt.startswith(one.question.question)
-        assert f"{wrong['response']} {wrong['answer']}." in prompt
+        assert f"\nThis is wrong: {wrong['response']}\nIts answer: {wrong['answer']}\n" in prompt
         assert one.cot.label == 1
     for ask in author:
         gold = golds[ask.question.id.partition("/")[0]].answer

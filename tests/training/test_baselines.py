@@ -51,7 +51,7 @@ def test_every_recipe_has_a_file_of_its_own() -> None:
         ("instructors-contrast", [("sft", 0, 4, 0), ("sft", 1, 4, 0)]),
         ("sft+grpo", [("sft", 0, 4, 0), ("rl", 0, 6, 0), ("sft", 1, 4, 0), ("rl", 1, 6, 0)]),
         ("redistill", [("sft", 0, 4, 0), ("rl", 0, 6, 0), ("sft", 1, 4, 0), ("rl", 1, 6, 0), ("sft", 2, 4, 0)]),
-        ("redistill-zero", [("rl", 0, 6, 0), ("sft", 0, 4, 0)]),
+        ("redistill-zero", [("rl", 0, 6, 0), ("sft", 1, 4, 0)]),
         ("redistill-reader", [("sft", 0, 4, 0)]),
         ("realm-zero", [("rl", 0, 6, 3)]),
         ("realm-r1", [("sft", 0, 4, 3), ("rl", 0, 6, 3), ("sft", 1, 4, 3), ("rl", 1, 6, 3)]),

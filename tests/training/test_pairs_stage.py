@@ -1,5 +1,6 @@
 """Runs with a stage of pairs: resumed ones are straight ones, and what they leave is read back."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from realm.errors import ConfigError, DataError
 from realm.pages import write_report
 from realm.recipes import plan
 from realm.rows.training import PairsStep, Step
+from realm.run import RunFolder
 from realm.training.prepare import prepare
+from tests.launched import TWO, launch
 from tests.tiny import Killed, TinyTask, assert_same, figures, go, killed_at, tiny_bank, tiny_config, weights
 
 PAIRS = {"steps": 4, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
@@ -115,3 +118,39 @@ def test_a_bank_is_needed_where_the_miner_reads_it(tmp_path: Path, student: Path
         prepare(config, task, None)
     config.training.pairs.miner = "rollout"
     prepare(config, task, None)
+
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from tests.tiny import *
+from realm.run import RunFolder
+from realm.training.prepare import prepare
+from realm.training.recipes import train
+config = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), **SETTINGS)
+task = TinyTask()
+run = new_run(config) if os.environ["RANK"] == "0" else RunFolder(config.run_path)
+train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pairs",
+    [{"loss": "dpo"}, {"loss": "kto"}, {"loss": "orpo"}, {"loss": "dpo", "miner": ROLLOUT}],
+    ids=["dpo", "kto", "orpo", "sampled"],
+)
+def test_two_processes_learn_what_one_learns(tmp_path: Path, student: Path, pairs: dict[str, Any]) -> None:
+    """The reference too, which both read; and both learn from what the first one had written."""
+    one_at_a_time = {**PAIRS, **pairs, "micro_batch_size": 1}  # ORPO's mean is that of the tokens of a micro-batch
+    settings = {"recipe": "pairs", "sft": {"steps": 0}, "eval_questions": 0, "pairs": one_at_a_time}
+    one = go(tiny_config(tmp_path / "one", student, **copy.deepcopy(settings)))
+    launch(PROGRAM.replace("SETTINGS", repr(settings)), tmp_path / "two", tmp_path / "two", student, before=TWO)
+    two = RunFolder(tmp_path / "two" / "run")
+    rows = list(zip(one.read(Step), two.read(Step), strict=True))
+    assert len(rows) == 4
+    for alone, both in rows:
+        assert both.tokens == alone.tokens
+        assert (both.loss, both.margin) == pytest.approx((alone.loss, alone.margin), abs=1e-3)
+    before, after = weights(one.path / "model"), weights(two.path / "model")
+    assert all(before[name].allclose(after[name], atol=1e-3) for name in before)

@@ -76,6 +76,19 @@ def test_without_routes_a_right_answer_is_worth_as_much(reward: RouteReward, tas
     assert "scoring" not in logged and "same_err" not in logged, "nothing was shown that could be scored or copied"
 
 
+def test_programs_are_paid_by_their_results_and_those_without_one_are_counted(tmp_path: Path, task: TinyTask) -> None:
+    config = tiny_config(tmp_path, tmp_path)
+    config.prompt.execute = True
+    one = ask(task, "1")
+    thoughts = ["answer = 3 % 2", "answer = 4 % 2", "answer = open('x')", "odd"]
+    texts = [f"<think> {thought} </think> <answer> 1 </answer>" for thought in thoughts]
+    with pool() as judge:
+        tooled = RouteReward(config, {row.id: row for row in task.rows("train")}, judge)
+        rewards, logged = call(tooled, [one] * 4, texts, [()] * 4)
+    assert rewards == pytest.approx([1.6, 0.1, 0.0, 1.6])
+    assert logged["parse/program_failed"] == 0.25
+
+
 def test_groups_are_neighbours_of_one_question(reward: RouteReward, task: TinyTask) -> None:
     """Also where a question follows itself: G = 4 completions make a group."""
     one, zero = ask(task, "1"), ask(task, "0")

@@ -12,17 +12,15 @@ exercises have no label: the step stands behind `right`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
-from realm.bank.cot import CoT
-from realm.tasks.base import Question
 from realm.teacher.comments import read_comments
 from realm.teacher.guidance import Guidance
-from realm.teacher.instructing import Passage, Topic
+from realm.teacher.instructing import Passage
 from realm.teacher.plan import Plan
 from realm.teacher.prompts import refuse_gold
 from realm.teacher.registry import make_sources
@@ -44,17 +42,19 @@ def passages(
     topics = {passage.id: passage for passage in map(Passage, read_comments(file))}
     refuse_gold(config.teachers, "the questions of `passages`, which it is to find by itself; leave it out")
 
-    def asked(questions: Sequence[Question], book: Guidance, of: Mapping[str, Topic] | None, samples: int) -> list[CoT]:
-        sources = make_sources(config, task, book, topics=of)
-        return replies(given, Plan(sources, book, questions, samples, config.run.seed))[0]
-
-    found = asked([passage.asked() for passage in topics.values()], Guidance((), config.guidance), topics, examples)
-    written = exercises(given, found)
-    origin = {cot.id: cot.question_id for cot in found}
     always = config.guidance.model_copy(update={"probability": 1.0, "match": "tag"})
     shown = [replace(passage.comment, tags=(passage.id,)) for passage in topics.values()] if open_book else []
+    closed, book = Guidance((), config.guidance), Guidance(shown, always)
+    # Both first: what is wrong with the teachers is found before anything is paid for.
+    authors, readers = make_sources(config, task, closed, topics=topics), make_sources(config, task, book)
+
+    asked = [passage.asked() for passage in topics.values()]
+    found, _ = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
+    written = exercises(given, found)
+    origin = {cot.id: cot.question_id for cot in found}
     again = [replace(trace.question, tags=(origin[trace.question.id],)) for trace in written]
-    agreed = {cot.question_id for cot in asked(again, Guidance(shown, always), None, 1) if cot.label == 1}
+    answers, _ = replies(given, Plan(readers, book, again, 1, config.run.seed))
+    agreed = {cot.question_id for cot in answers if cot.label == 1}
     kept = [trace for trace in written if trace.question.id in agreed]
     if lost := len(written) - len(kept):
         _LOG.warning("%d of %d exercises are left out: asked again, they are answered otherwise", lost, len(written))

@@ -24,7 +24,7 @@ from realm.traces.asking import FOLDER, replies
 from realm.traces.base import Given, Trace
 from realm.traces.errors import own_errors
 
-AGAIN = "A wrong answer was: {response} {answer}. Say what is wrong, then answer."
+AGAIN = "This is wrong: {response}\nIts answer: {answer}\nSay what is wrong with it, then answer."
 
 
 def refine(traces: Sequence[Trace], given: Given, *, questions: Annotated[int, Field(ge=1)] = 200) -> Iterable[Trace]:
