@@ -12,9 +12,9 @@ from trl import GRPOTrainer, SFTTrainer
 from trl.trainer.base_trainer import _BaseTrainer
 
 from realm.errors import ConfigError
+from realm.method.seeds import question_order
 from realm.training.grpo import RouteTrainer, grpo_rows, grpo_settings
 from realm.training.rewards import RouteReward
-from realm.training.settings import question_order
 from tests.tiny import CONTEXT, tiny_config, tiny_trainer
 
 
