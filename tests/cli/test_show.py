@@ -29,7 +29,8 @@ def test_every_key_is_shown_with_the_values_it_may_have() -> None:
     shown = annotate(Config())
     for name in field_names():
         assert re.search(rf"^ *{name.split('.')[-1]}: ", shown, re.MULTILINE), name
-    assert "one of: cosine | linear | step | constant" in shown
+    assert "one of: route | question | count" in shown
+    assert "cosine, linear, step, constant, adaptive" in shown and "l1, brier, accuracy, pairwise" in shown
 
 
 def test_show_config_resolves_file_overrides_and_options_and_writes_nothing(tmp_path: Path) -> None:
