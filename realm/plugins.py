@@ -147,8 +147,8 @@ def entry(value: Any) -> tuple[str, dict[str, Any]]:
     return name, {str(key): value for key, value in options.items()}
 
 
-def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(key, point, name) of all that a configuration, as nested mappings, names."""
+def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(key, point, entry) of all that a configuration, as nested mappings, names."""
     for point, (key, *_) in POINTS.items():
         places = {"": config}
         for part in key.split("."):
@@ -159,8 +159,7 @@ def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 if part in ("NAME", one)
             }
         for at, held in places.items():
-            for one in held if isinstance(held, list) else [held] if held else []:
-                yield at, point, entry(one)[0]
+            yield from ((at, point, one) for one in (held if isinstance(held, list) else [held] if held else []))
 
 
 def files(point: str, name: str) -> list[Path]:

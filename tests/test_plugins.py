@@ -33,7 +33,7 @@ from realm.commands.training import train
 from realm.config import dump_config, field_names, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import contents
-from realm.plugins import _NAMED, POINTS, _entry, _import, check, files, find, named, take, trust
+from realm.plugins import _NAMED, POINTS, _entry, _import, check, entry, files, find, named, take, trust
 from realm.recipes import plan
 from realm.student.prompts import make_selection
 from realm.student.scoring import RewardFunction
@@ -342,6 +342,14 @@ def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     assert "evaluation.also.task.name" in contents(load_config(None, [f"evaluation.also={also}"]))
 
 
+def test_another_content_of_what_an_option_names_is_another_content(tmp_path: Path) -> None:
+    (tmp_path / "book.md").write_text("Chapter one.")
+    config = load_config(None, [f"training.sft.traces=[bank, {{passages: {{file: {tmp_path / 'book.md'}}}}}]"])
+    before = contents(config)["training.sft.traces.passages.file"]
+    (tmp_path / "book.md").write_text("Chapter two.")
+    assert contents(config)["training.sft.traces.passages.file"] != before
+
+
 def test_what_a_recipe_of_others_names_is_theirs_too(package: Path) -> None:
     """Its stages and their steps may be imported, as the recipe is, and their source is in the hash of a cell."""
     (package / "others_stage.py").write_text("def make(job): ...\n")
@@ -402,7 +410,7 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     with (clock / "site" / "realm_clock.py").open("a") as file:
         file.write("# changed\n")
     changed = {key for key, digest in contents(config).items() if digest != before[key]}
-    assert changed == {key for key, point, name in named(config.model_dump()) if files(point, name)}
+    assert changed == {key for key, point, one in named(config.model_dump()) if files(point, entry(one)[0])}
     assert len(changed) == len(told)
 
 
@@ -436,7 +444,7 @@ def test_the_page_names_every_point_and_its_examples_train(
     }
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(merged(tree, small)))
     config = load_config(tmp_path / "my.yaml")
-    mine = {key for key, _, name in named(config.model_dump()) if name.startswith("my_parts:")}
+    mine = {key for key, _, one in named(config.model_dump()) if entry(one)[0].startswith("my_parts:")}
     assert mine == {*KEYS} - {CLERK} | {"teachers.adder.kind"}
     collect(config, out=tmp_path / "run" / "bank")
     trained = train(config)

@@ -40,15 +40,19 @@ def contents(config: Config) -> dict[str, str]:
     found = [one for each in configs for one in named(each.model_dump())]
     for stage in stages:
         found += [("training.recipe", "stages", stage.kind)]
-        found += [("training.recipe", "steps", entry(step)[0]) for step in stage.traces]
+        found += [("training.recipe", "steps", one) for one in stage.traces]
     besides = {"evaluation.also": content(other)} if other else {}
     if other:
         also = load_config(other, trusted=False).task
         besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
-        found += [(f"evaluation.also.{key}", point, name) for key, point, name in named({"task": also.model_dump()})]
+        found += [(f"evaluation.also.{key}", point, one) for key, point, one in named({"task": also.model_dump()})]
     plugins: dict[str, list[Path]] = {}
-    for key, point, name in dict.fromkeys(found):
+    for key, point, (name, options) in ((key, point, entry(one)) for key, point, one in found):
         plugins.setdefault(key, []).extend(files(point, name))
+        for option, value in options.items():  # a mentor's model, a book
+            with suppress(OSError, ValueError, RuntimeError):  # not every text can be a path
+                if isinstance(value, str) and (digest := content(value)):
+                    besides[f"{key}.{name}.{option}"] = digest
     return {
         **besides,
         **{key: _digest(_stamp(found)) for key, found in plugins.items() if found},
@@ -56,19 +60,7 @@ def contents(config: Config) -> dict[str, str]:
         "task.test_path": content(config.task.test_path),
         "guidance.comments": content(config.guidance.comments),
         "model.path": content(str(_PACKAGED) if model == PACKAGED_BASE else model),
-        **_of_options(config),
     }
-
-
-def _of_options(config: Config) -> dict[str, str]:
-    """Of what the options of steps and of the weigh name, such as a mentor's model."""
-    sft, found = config.training.sft, {}
-    for name, options in map(entry, filter(None, (*sft.traces, sft.weigh))):
-        for option, value in options.items():
-            with suppress(OSError, ValueError, RuntimeError):  # not every text can be a path
-                if isinstance(value, str) and (digest := content(value)):
-                    found[f"training.sft.{name}.{option}"] = digest
-    return found
 
 
 def _stamp(files: Iterable[Path]) -> Stamp:

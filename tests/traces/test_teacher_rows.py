@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from realm.config import Config
+from realm.config import Config, load_config
+from realm.desk.cases import read_case
+from realm.desk.task import DeskTask
 from realm.errors import ConfigError, DataError, TeacherError
 from realm.plugins import trust
 from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.tasks.base import normal
+from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given, LaterError, Spent, Trace, Voice
 from realm.traces.examples import asked
 from realm.traces.pipeline import made, run_steps, spent_in
@@ -222,3 +225,22 @@ def test_only_traces_of_before_are_left_where_nothing_is_wrong(
     assert {one.instruction for one in found} == {""}
     assert not author
     assert made(["bank"], _, tmp_path / "none.json")
+
+
+def test_the_desk_s_clerk_writes_from_its_book(tmp_path: Path) -> None:
+    """Nobody can know the shop's rules: asked alone he answers otherwise, with the book open most often alike."""
+    file = tmp_path / "book.md"
+    task = DeskTask()
+    file.write_text("".join(f"- {comment.text}\n" for comment in task.comments))
+    overrides = {"model.path": "desk-base", "training.rl.max_completion_length": 64, "run.dir": tmp_path}
+    config = load_config(None, [f"{key}={value}" for key, value in overrides.items()])
+    _, tokenizer = load(config.model.path)
+    renderer = Renderer(config, task, None, tokenizer, 512, k=0)
+    kept = []
+    with VerifierPool("desk") as verifiers:
+        for open_book in (False, True):
+            given = Given(config, task, None, renderer, verifiers, place=tmp_path / "run")
+            entry = {"passages": {"file": str(file), "examples": 4, "open_book": open_book}}
+            kept.append(run_steps([entry], given))
+    assert len(kept[0]) < 58 < 87 < len(kept[1]), "of 116"
+    assert all((case := read_case(one.question.question)) and task.fresh(case) for one in kept[1])
