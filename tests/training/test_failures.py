@@ -20,8 +20,8 @@ from realm.processes import LAUNCH
 from realm.run import RunFolder
 from realm.tasks import workers
 from realm.tasks.workers import VerifierPool
+from realm.training import grpo, recipes
 from realm.training import prepare as preparing
-from realm.training import recipes
 from realm.training.checkpoints import last_checkpoint
 from realm.training.failures import explain
 from realm.training.grpo import RouteTrainer
@@ -169,7 +169,7 @@ def test_no_memory_for_the_model(
 ) -> None:
     """Where the trainer puts the model onto its device, or where weights are read: a later stage's, or the first's."""
     config = tiny_config(tmp_path, student, recipe=recipe)
-    module = recipes if stage else preparing
+    module = grpo if name == "make_grpo_trainer" else recipes if stage else preparing
     original = getattr(module, name)
 
     def fail(*args: Any, **kwargs: Any) -> Any:
