@@ -156,8 +156,13 @@ def opening(renderer: Renderer, cot: CoT) -> str:
 
 def token_ids(renderer: Renderer, completions: list[str]) -> list[list[int]]:
     """Token ids of completions, still without the token that ends them."""
-    tokenizer: Any = renderer.tokenizer
-    found: list[list[int]] = tokenizer(completions, add_special_tokens=False)["input_ids"] if completions else []
+    return ids_of(renderer.tokenizer, completions)
+
+
+def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts, in which no tokenizer takes lone surrogates."""
+    some = [text.encode("utf-8", "replace").decode() for text in texts]
+    found: list[list[int]] = tokenizer(some, add_special_tokens=False)["input_ids"] if some else []
     return found
 
 

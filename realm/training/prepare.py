@@ -223,8 +223,8 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
             f"one each of {', '.join(STAGES[1:-1])} at most and in this order, found "
             f"{', '.join(f'{stage.kind} in round {stage.round}' for stage in stages)}; give later ones another round."
         )
-    if config.training.rounds > 1 and max(stage.round for stage in stages) == 0:
-        raise ConfigError(f"training.rounds: the recipe {config.training.recipe} has one round only; set it to 1.")
+    if config.training.rounds > 1 and [*stages] == [*plan(config.changed({"training.rounds": 1}))]:
+        raise ConfigError(f"training.rounds: the recipe {config.training.recipe} does not repeat; set it to 1.")
     if not all(stage.steps for stage in stages):
         raise ConfigError(
             f"training.sft.steps: the recipe {config.training.recipe} is nothing but SFT; allow it steps."

@@ -49,6 +49,11 @@ def test_the_planted_one_is_found(tmp_path: Path) -> None:
         assert kept == [trace for trace in traces if trace.cot.teacher == planted[trace.question.id]], trial
 
 
+def test_a_text_that_no_tokenizer_takes_is_measured(tmp_path: Path) -> None:
+    trace = Trace(Question("q", "1 plus 1", "0"), CoT("q", "is \ud800", "0", 1, "direct"))
+    assert list(best_strategy([trace], given(tmp_path))) == [trace]
+
+
 def test_by_kind_the_questions_of_a_kind_count_together(tmp_path: Path) -> None:
     sums = [Question(f"s{n}", "1 plus 1", "0", kind="sum") for n in range(4)]
     other = Question("o", "1 plus 2", "1", kind="other")

@@ -127,6 +127,26 @@ def test_options_are_checked(options: dict[str, Any], said: str, config: Config,
     bound("steps", {"tiny_steps:short": {"most": 3}})
 
 
+@pytest.mark.parametrize(
+    ("point", "name", "options"),
+    [
+        ("miners", "bank", {"most": -1}),
+        ("miners", "rollout", {"samples": 0}),
+        ("miners", "corrected", {"tries": 0}),
+        ("weighs", "critical", {"most": -1}),
+        ("weighs", "critical", {"elsewhere": -1}),
+        ("weighs", "mentor", {"model": "m", "top": -1}),
+        ("steps", "explain", {"answer": -1}),
+        ("steps", "pattern", {"must": "("}),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_before_anything_starts(
+    point: str, name: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"training.*: {name}: {[*options][-1]}: Input should be"):
+        bound(point, {name: options})
+
+
 def test_nothing_left_says_which_steps(config: Config, task: TinyTask) -> None:
     with pytest.raises(DataError, match=re.escape("training.sft.traces (bank, tiny_steps:short) leave no CoT")):
         run_steps(["bank", "tiny_steps:short"], given(config, task))

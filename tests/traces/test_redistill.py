@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.errors import DataError
 from realm.recipes import plan
@@ -32,11 +33,13 @@ def test_it_learns_what_it_writes_right_and_pays_for_what_it_samples(
     tmp_path: Path, student: Path, task: TinyTask, recipe: str, file: str, bank: bool, rl_steps: int
 ) -> None:
     config = tiny_config(tmp_path, student, recipe=recipe, sft={"steps": 2}, rl={"steps": 2}, eval_questions=0)
-    run = go(config, bank=tiny_bank(task) if bank else None)
-    cots = written(run, file)
+    cots = tiny_bank(task)
+    cots.append([CoT(task.rows("train")[0].id, "a lone \ud800", "1", 0, "other")])  # what it costs is counted, too
+    run = go(config, bank=cots if bank else None)
+    taught = written(run, file)
     gold = {question.id: question.answer for question in task.rows("train")}
-    assert cots
-    assert all(cot["teacher"] == "student" and cot["answer"] == gold[cot["question_id"]] for cot in cots)
+    assert taught
+    assert all(cot["teacher"] == "student" and cot["answer"] == gold[cot["question_id"]] for cot in taught)
     cost = run.meta.cost
     assert cost is not None
     assert cost.completions == rl_steps * 16 + 4 * len(gold)

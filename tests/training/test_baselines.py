@@ -169,7 +169,9 @@ def test_a_synthesizer_is_always_shown_k_routes(tmp_path: Path, task: TinyTask, 
 @pytest.mark.parametrize(
     ("recipe", "more", "said"),
     [
-        ("rft", {"rounds": 2}, "training.rounds: the recipe rft has one round only"),
+        ("rft", {"rounds": 2}, "training.rounds: the recipe rft does not repeat"),
+        ("redistill-zero", {"rounds": 2}, "training.rounds: the recipe redistill-zero does not repeat"),
+        ("preflexor", {"rounds": 3}, "training.rounds: the recipe preflexor does not repeat"),
         ("rft", {"sft": {"steps": 0}}, "training.sft.steps: the recipe rft is nothing but SFT"),
     ],
 )

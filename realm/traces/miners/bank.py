@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import PositiveInt
+
 from realm.traces.base import Given, Pair
 from realm.traces.pairs import By, best
 
 
-def bank(given: Given, *, most: int = 4, by: By = "lot", unpaired: bool = False) -> Iterable[Pair]:
+def bank(given: Given, *, most: PositiveInt = 4, by: By = "lot", unpaired: bool = False) -> Iterable[Pair]:
     for question in given.renderer.questions.values():
         cots = [cot for cot in given.bank.cots(question.id) if cot.usable] if given.bank else []
         pairs = best(question, cots, given, most=most, by=by)

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from pydantic import PositiveFloat, PositiveInt
+
 from realm.errors import ModelError
 from realm.traces.base import Given, Pair
 from realm.traces.sampling import answers
@@ -22,7 +24,7 @@ from realm.traces.steps.student import student
 REQUEST = "An earlier attempt:\n{text}\nIts answer was {answer}, which is wrong. Find the error, and solve it anew."
 
 
-def corrected(given: Given, *, tries: int = 2, temperature: float = 1.0) -> Iterable[Pair]:
+def corrected(given: Given, *, tries: PositiveInt = 2, temperature: PositiveFloat = 1.0) -> Iterable[Pair]:
     wrong = [trace for trace in student((), given, samples=1, temperature=temperature) if not trace.cot.label]
     asked = []
     for trace in wrong:

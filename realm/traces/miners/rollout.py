@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import PositiveFloat, PositiveInt
+
 from realm.traces.base import Given, Pair
 from realm.traces.examples import by_question
 from realm.traces.pairs import By, best
@@ -17,7 +19,12 @@ from realm.traces.steps.student import student
 
 
 def rollout(
-    given: Given, *, samples: int = 8, temperature: float = 1.0, most: int = 1, by: By = "length"
+    given: Given,
+    *,
+    samples: PositiveInt = 8,
+    temperature: PositiveFloat = 1.0,
+    most: PositiveInt = 1,
+    by: By = "length",
 ) -> Iterable[Pair]:
     for found in by_question(list(student((), given, samples=samples, temperature=temperature))).values():
         yield from best(found[0].question, [trace.cot for trace in found], given, most=most, by=by)

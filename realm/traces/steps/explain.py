@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pydantic import NonNegativeFloat
+
 from realm.traces.base import Given, Trace
 
 
@@ -18,8 +20,8 @@ def explain(
     traces: Sequence[Trace],
     given: Given,
     *,
-    answer: float = 1.0,
-    explanation: float = 1.0,
+    answer: NonNegativeFloat = 1.0,
+    explanation: NonNegativeFloat = 1.0,
     instruction: str = "Give the answer alone, without any thinking.",
 ) -> Iterable[Trace]:
     for trace in traces:

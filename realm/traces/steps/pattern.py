@@ -12,19 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from realm.errors import ConfigError
 from realm.traces.base import Given, Trace
 
+NOTHING = re.compile("")
 
-def pattern(traces: Sequence[Trace], given: Given, *, must: str = "", never: str = "") -> Iterable[Trace]:
-    wanted, unwanted = _compiled("must", must), _compiled("never", never)
+
+def pattern(
+    traces: Sequence[Trace], given: Given, *, must: re.Pattern[str] = NOTHING, never: re.Pattern[str] = NOTHING
+) -> Iterable[Trace]:
     for trace in traces:
-        if wanted.search(trace.cot.text) and not (never and unwanted.search(trace.cot.text)):
+        if must.search(trace.cot.text) and not (never.pattern and never.search(trace.cot.text)):
             yield trace
-
-
-def _compiled(name: str, text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise ConfigError(f"pattern: {name}: expected a regular expression, found {text!r} ({error}).") from error

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import NonNegativeFloat, PositiveInt
+
 from realm.method.completion import parse
 from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Tokenized
@@ -24,7 +26,12 @@ from realm.traces.weights import reading_routes
 
 
 def critical(
-    rows: Sequence[Tokenized], given: Given, *, elsewhere: float = 0.0, most: int = 500, routes: bool = True
+    rows: Sequence[Tokenized],
+    given: Given,
+    *,
+    elsewhere: NonNegativeFloat = 0.0,
+    most: PositiveInt = 500,
+    routes: bool = True,
 ) -> Iterable[Sequence[float]]:
     voice, tokenizer, end = given.student(), given.tokenizer, given.tokenizer.eos_token_id
     right = [number for number, row in enumerate(rows) if row.trace.cot.label == 1]

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import PositiveInt
+
 from realm.sections import Probability
 from realm.traces.base import Given, Soft, Tokenized
 from realm.traces.sampling import another
 
 
 def mentor(
-    rows: Sequence[Tokenized], given: Given, *, model: str, share: Probability = 0.5, top: int = 20
+    rows: Sequence[Tokenized], given: Given, *, model: str, share: Probability = 0.5, top: PositiveInt = 20
 ) -> Iterable[Soft]:
     voice = another(model, given, "training.sft.weigh: mentor: model")
     size = len(given.tokenizer)  # a model may have places for more tokens
