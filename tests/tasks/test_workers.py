@@ -28,9 +28,20 @@ PATIENCE = 1.0
 LONG = 100.0
 
 
+#: Processes that are there as a test begins: other tests' pools, which end when these are forgotten.
+_BEFORE: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def before() -> None:
+    _BEFORE.clear()
+    _BEFORE.update(psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    """The processes that this one has started; those by which other tests fork are not meant."""
-    return [child for child in psutil.Process().children(recursive=True) if not _forks(child)]
+    """The processes that this test has started; those by which other tests fork are not meant."""
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if child not in _BEFORE and not _forks(child)]
 
 
 def _forks(process: psutil.Process) -> bool:

@@ -47,7 +47,7 @@ def test_bf16_reaches_both_stages(tmp_path: Path, student: Path) -> None:
     assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2) and rounded["loss"] != exact["loss"]
     assert {tensor.dtype for tensor in weights(mixed.path / "model").values()} == {torch.float32}
     config = tiny_config(tmp_path, student, rl={"bf16": True})
-    assert sft_settings(config, output=str(tmp_path), seed=0).bf16
+    assert sft_settings(config, output=str(tmp_path), seed=0, steps=1).bf16
     assert grpo_settings(config, output=str(tmp_path), seed=0, context=CONTEXT).bf16
 
 
@@ -69,7 +69,7 @@ def test_optimizers(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPat
     config = tiny_config(tmp_path, student, rl={"optimizer": "adamw_8bit"})
     for settings in (
         lambda: grpo_settings(config, output=str(tmp_path), seed=0, context=CONTEXT),
-        lambda: sft_settings(config, output=str(tmp_path), seed=0),
+        lambda: sft_settings(config, output=str(tmp_path), seed=0, steps=1),
     ):
         with pytest.raises(ConfigError, match=r"adamw_8bit needs bitsandbytes, .*pip install"):
             settings()
