@@ -10,6 +10,7 @@ import pytest
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
+from realm.config import load_config
 from realm.errors import ConfigError, DataError
 from realm.pages.data import read_report
 from realm.pages.table import Count
@@ -61,3 +62,8 @@ def test_who_reads_routes_needs_a_bank(tmp_path: Path, student: Path, task: Tiny
     config.routes.k = 0
     with pytest.raises(ConfigError, match=r"it is to read routes, but routes.k is 0"):
         prepare(config, task, tiny_bank(task))
+
+
+def test_steps_that_would_be_ignored_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"training\.sft\.traces"):
+        load_config(None, ["training.recipe=redistill-zero", "training.sft.traces=[bank, right]"])
