@@ -152,3 +152,7 @@ def _stages(run: Run) -> Iterator[tuple[str, list[Cell]]]:
         counts = [Count(value) if value is not None else "" for value in (row.step, sampled, row.tokens)]
         yield f"{run.name}, {row.stage.upper()}{place}", [*counts, duration(row.seconds - before)]
         before = row.seconds
+    if (cost := run.meta.cost) and (tokens := cost.tokens - sum(stage.tokens for stage in cost.stages)) > 0:
+        sampled = cost.completions - sum(stage.completions for stage in cost.stages)
+        took = duration(cost.seconds - sum(stage.seconds for stage in cost.stages))
+        yield f"{run.name}, writing and scoring of what is taught", ["", Count(sampled), Count(tokens), took]

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from realm.config import Config
 
 
+#: Steps of what is taught.
+LESSONS = ("student", "right", "fits")
+
+
 def fresh(config: Config, round_: int) -> Stage:
     """The stage in which an untrained student is taught by the one before it."""
-    return Stage("sft", round_, config.training.sft.steps, 0, fresh=True, traces=("student", "right", "fits"))
+    return Stage("sft", round_, config.training.sft.steps, 0, fresh=True, traces=LESSONS)
 
 
 def stages(config: Config) -> list[Stage]:

@@ -18,4 +18,10 @@ def stages(config: Config) -> list[Stage]:
     return [*grpo.stages(config), redistill.fresh(config, 1)]
 
 
-RECIPE = Recipe("redistill-zero", stages, redistill.RECIPE.settings, shows_routes=False)
+# The only SFT: other steps of a configuration would be ignored.
+RECIPE = Recipe(
+    "redistill-zero",
+    stages,
+    {**redistill.RECIPE.settings, "training.sft.traces": [*redistill.LESSONS]},
+    shows_routes=False,
+)

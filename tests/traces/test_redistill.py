@@ -10,7 +10,11 @@ import pytest
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
-from realm.errors import DataError
+from realm.config import load_config
+from realm.errors import ConfigError, DataError
+from realm.pages.data import read_report
+from realm.pages.table import Count
+from realm.pages.tables import cost_table
 from realm.recipes import plan
 from realm.run import RunFolder
 from realm.training.prepare import prepare
@@ -44,6 +48,9 @@ def test_it_learns_what_it_writes_right_and_pays_for_what_it_samples(
     assert cost is not None
     assert cost.completions == rl_steps * 16 + 4 * len(gold)
     assert bool(cost.teacher_tokens) == bank
+    table = cost_table(read_report(run.path))
+    assert table is not None
+    assert table.bodies[0][1][-1][2][1] == Count(4 * len(gold))  # beside the stages
     assert [stage.fresh for stage in plan(config)][-1] == (recipe != "redistill-reader")
 
 
@@ -51,3 +58,12 @@ def test_who_reads_routes_needs_a_bank(tmp_path: Path, student: Path, task: Tiny
     for bank in (None, Bank()):
         with pytest.raises(DataError, match=r"there is no bank|the bank has none for any question"):
             prepare(tiny_config(tmp_path, student, recipe="redistill-reader"), task, bank)
+    config = tiny_config(tmp_path, student, recipe="redistill-reader")
+    config.routes.k = 0
+    with pytest.raises(ConfigError, match=r"it is to read routes, but routes.k is 0"):
+        prepare(config, task, tiny_bank(task))
+
+
+def test_steps_that_would_be_ignored_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"training\.sft\.traces"):
+        load_config(None, ["training.recipe=redistill-zero", "training.sft.traces=[bank, right]"])

@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from realm.bank.labelling import label_of
-from realm.errors import DataError
+from realm.errors import ConfigError, DataError
 from realm.method.completion import speaks_of_routes
 from realm.method.routes import NOTHING
 from realm.student.prompts import unfaded
@@ -43,6 +43,8 @@ def student(
     model: str = "",
 ) -> Iterable[Trace]:
     yield from traces
+    if routes and not given.config.routes.k:
+        raise ConfigError("training.sft.traces: student: routes: it is to read routes, but routes.k is 0; raise that.")
     if routes and not any(map(given.routes, given.renderer.questions.values())):
         raise DataError("student: routes: it is to read routes, but the bank has none for any question; collect CoTs.")
     voice = another(model, given, "training.sft.traces: student: model") if model else given.student(which)
