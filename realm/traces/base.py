@@ -291,4 +291,3 @@ Step = Callable[..., Iterable[Trace]]
 Weigh = Callable[..., Iterable[Target]]
 #: given -> pairs. Options by keyword.
 Miner = Callable[..., Iterable[Pair]]
-Options = Mapping[str, Any]

@@ -11,6 +11,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,15 +118,19 @@ def once(
         what: key of the file; `spent` is the other one.
         row, read: to JSON and back.
     """
-    try:
-        return make(replace(given, students=Given.students, pool=None, place=None))
-    except LaterError:
-        pass
-    if main_process() and not kept.is_file():
-        found = make(given)
+
+    def keep(**found: Any) -> None:
         with writing(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps({"spent": asdict(given.spent), what: [*map(row, found)]}) + "\n")
+        write_atomic(kept, json.dumps({"spent": asdict(given.spent), **found}) + "\n")
+
+    with suppress(LaterError):
+        found = make(replace(given, students=Given.students, pool=None, place=None))
+        if any(vars(given.spent).values()) and main_process():  # by another model, that is made anew each time
+            keep()
+        return found
+    if main_process() and not kept.is_file():
+        keep(**{what: [*map(row, make(given))]})
     while not kept.is_file():  # a teacher may take longer than any process waits at a barrier (half an hour)
         time.sleep(1)
     return [read(one) for one in json.loads(kept.read_text(encoding="utf-8"))[what]]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
 from realm.errors import ConfigError
-from realm.method.completion import Completion, parse
+from realm.method.completion import Completion
 from realm.student.generate import Generation
 from realm.student.load import load
 from realm.student.prompts import Prompt, judged
+from realm.student.scoring import read
+from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace, Voice
@@ -54,17 +56,22 @@ def answers(
     seed: int = 0,
 ) -> list[Answered]:
     """`samples` completions of each prompt, those of one behind each other; temperature None is greedy."""
-    pool = given.verifier  # where there is none yet, nothing is sampled
+    _ = given.verifier  # where there is none yet, nothing is sampled
     rows = voice.write(
         [prompt.ids for prompt in prompts], length=given.room, samples=samples, temperature=temperature, seed=seed
     )
-    found = [
-        (prompt, one, parse(one.text, len(judged(given.config, prompt.routes)), given.renderer.tags))
-        for prompt, row in zip(prompts, rows, strict=True)
-        for one in row
-    ]
-    claims = [(read.answer, prompt.question.answer, prompt.question.question) for prompt, _, read in found]
-    return [Answered(*item, verdict) for item, verdict in zip(found, verify_once(pool, claims), strict=True)]
+    found = [(prompt, one) for prompt, row in zip(prompts, rows, strict=True) for one in row]
+    texts = [(one.text, len(judged(given.config, prompt.routes)), prompt.question) for prompt, one in found]
+    return [Answered(*item, *how) for item, how in zip(found, assess(texts, given), strict=True)]
+
+
+def assess(texts: Sequence[tuple[str, int, Question]], given: Given) -> list[tuple[Completion, Verdict]]:
+    """Completions, each with the routes that it scores and its question, as an evaluation reads and judges them."""
+    found = read(
+        [(text, scores) for text, scores, _ in texts], given.renderer.tags, given.verifier, given.config.prompt.execute
+    )
+    claims = [(one.answer, asked.answer, asked.question) for one, (_, _, asked) in zip(found, texts, strict=True)]
+    return list(zip(found, verify_once(given.verifier, claims), strict=True))
 
 
 def another(model: str, given: Given, key: str) -> Voice:
@@ -115,13 +122,12 @@ def brings_home(
     rows = voice.write(
         [prompts[number] for number in fit], length=length, samples=samples, temperature=temperature, seed=seed
     )
-    claims = [
-        (parse(openings[number] + one.text, 0, renderer.tags).answer, question.answer, question.question)
+    texts = [
+        (openings[number] + one.text, 0, traces[number].question)
         for number, row in zip(fit, rows, strict=True)
-        for question in [traces[number].question]
         for one in row
     ]
     right = [0] * len(traces)
-    for place, verdict in enumerate(verify_once(given.verifier, claims)):
+    for place, (_, verdict) in enumerate(assess(texts, given)):
         right[fit[place // samples]] += verdict.correct
     return right

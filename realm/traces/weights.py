@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.config import Config
-from realm.errors import DataError, ModelError
+from realm.errors import ConfigError, DataError, ModelError
 from realm.student.prompts import unfaded
 from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
 from realm.traces.examples import asked, place_in_completion
@@ -79,6 +79,10 @@ def own_weights(row: Tokenized, given: Given) -> list[float]:
 
 def reading_routes(row: Tokenized, given: Given) -> list[int]:
     """The prompt of a row's question with routes of the bank, none of them faded; never with the CoT that is taught."""
+    if not given.config.routes.k:
+        raise ConfigError(
+            "training.sft.weigh: it is to read routes, but routes.k is 0; raise that, or give it routes: false."
+        )
     shown = [route for route in given.routes(row.trace.question) if route.id != row.trace.cot.id]
     drawn = unfaded(shown, given.config, given.renderer.seed, row.trace.question.id)
     return given.renderer.fit(asked(row.trace), drawn).ids

@@ -21,7 +21,7 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.traces import pipeline
 from realm.traces.base import Given, LaterError, Span, Spent, Trace, Voice
-from realm.traces.pipeline import bound, made, run_steps, spent_in
+from realm.traces.pipeline import bound, made, once, run_steps, spent_in
 from tests.tiny import CONTEXT, Killed, TinyTask, go, killed_at, tiny_bank, tiny_config, tiny_tokenizer, weights
 
 PLUGIN = """
@@ -178,6 +178,21 @@ def test_traces_are_read_back_as_they_were(
     assert made(["x"], here, tmp_path / "traces" / "sft-0.json") == [odd], "from the file"
     assert spent_in(tmp_path / "traces").teacher_tokens == 7
     assert vars(spent_in(tmp_path / "nowhere")) == vars(Spent())
+
+
+def test_what_another_model_took_is_counted_once(config: Config, task: TinyTask, tmp_path: Path) -> None:
+    """It is there while a run is prepared, so that all is made anew on each start; the last one counts."""
+
+    def by_a_mentor(given: Given) -> list[int]:
+        given.spent.tokens += 5
+        return [1]
+
+    kept = tmp_path / "traces" / "sft-0-weights.json"
+    for _ in range(2):
+        assert once(by_a_mentor, given(config, task, place=tmp_path), kept, "targets", str, int) == [1]
+    assert spent_in(tmp_path / "traces").tokens == 5
+    assert once(lambda _: [1], given(config, task), tmp_path / "none" / "sft-0.json", "targets", str, int) == [1]
+    assert not (tmp_path / "none").exists(), "nothing was spent"
 
 
 def test_other_processes_wait_for_the_file(

@@ -14,6 +14,7 @@ from realm.bank.store import Bank
 from realm.errors import ConfigError, DataError
 from realm.student.load import load
 from realm.student.renderer import Renderer
+from realm.tasks.base import Question
 from realm.traces.base import Given, LaterError, Voice
 from realm.traces.steps.perplexity import perplexity
 from realm.traces.steps.right import right
@@ -148,6 +149,18 @@ def test_another_model_may_write_in_its_place(student: Path, student_model: Give
         list(writes([], replace(student_model, pool=None), model=str(student)))
     with pytest.raises(ConfigError, match="student: model: desk-base reads other tokens than the student"):
         list(writes([], replace(student_model, pool=None), model="desk-base"))
+
+
+def test_a_program_counts_by_its_result_where_programs_are_run() -> None:
+    """As in an evaluation: what the answer part says beside a program is not read."""
+    asked = [Question("q", "three times four", "12")]
+    ready, _ = given(asked, lambda prompt, sample: "<think> answer = 3 * 4 </think> <answer> 13 </answer>")
+    (alone,) = writes([], ready, samples=1)
+    assert (alone.cot.label, alone.cot.answer) == (0, "13")
+    ready = replace(ready, config=ready.config.changed({"prompt.execute": True}))
+    (ran,) = writes([], ready, samples=1)
+    assert (ran.cot.label, ran.cot.answer) == (1, "12")
+    ready.verifier.close()
 
 
 def test_there_is_no_student_yet_while_a_run_is_prepared(student_model: Given) -> None:

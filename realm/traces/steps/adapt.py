@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pydantic import PositiveFloat, PositiveInt
 
+from realm.errors import ConfigError
 from realm.traces.base import Given, Trace
 from realm.traces.examples import by_question
 from realm.traces.sampling import brings_home
@@ -25,6 +26,8 @@ def adapt(
     right: PositiveInt = 3,
     temperature: PositiveFloat = 1.0,
 ) -> Iterable[Trace]:
+    if right > samples:
+        raise ConfigError(f"training.sft.traces: adapt: right ({right}) is above samples ({samples}): no trace can be.")
     voice, source = given.student("now"), given.rng("adapt")
     brief = {
         trace.question.id: replace(trace, cot=replace(trace.cot, text="")) for trace in traces if trace.cot.label == 1

@@ -19,9 +19,8 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from realm.method.completion import parse
-from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Tokenized
+from realm.traces.sampling import assess
 from realm.traces.weights import reading_routes
 
 
@@ -41,9 +40,8 @@ def critical(
     choices = {number: found.topk(3).indices.tolist() for number, found in zip(looked_at, scores, strict=True)}
     weights = [[elsewhere] * len(row.completion) for row in rows]
     for place in range(max((len(rows[number].completion) for number in looked_at), default=1) - 1):
-        missing = [
-            number for number in looked_at if place < len(rows[number].completion) - 1
-        ]  # the end decides nothing
+        # The end decides nothing.
+        missing = [number for number in looked_at if place < len(rows[number].completion) - 1]
         for rank in range(2):
             begun = []
             for number in missing:
@@ -51,14 +49,13 @@ def critical(
                 begun.append([*before, [one for one in choices[number][place] if one != taught][rank]])
             prompts_on = [prompts[number] + ids for number, ids in zip(missing, begun, strict=True) if ids[-1] != end]
             written = iter(voice.write(prompts_on, length=given.room - place - 1))
-            claims = []
-            for number, ids in zip(missing, begun, strict=True):
-                whole = ids if ids[-1] == end else [*ids, *next(written)[0].ids]
-                read = parse(str(tokenizer.decode(whole, skip_special_tokens=False)), 0, given.renderer.tags)
-                question = rows[number].trace.question
-                claims.append((read.answer, question.answer, question.question))
-            verdicts = zip(missing, verify_once(given.verifier, claims), strict=True)
-            missing = [number for number, verdict in verdicts if not verdict.correct]
+            wholes = [ids if ids[-1] == end else [*ids, *next(written)[0].ids] for ids in begun]
+            texts = [
+                (str(tokenizer.decode(ids, skip_special_tokens=False)), 0, rows[number].trace.question)
+                for number, ids in zip(missing, wholes, strict=True)
+            ]
+            judged = zip(missing, assess(texts, given), strict=True)
+            missing = [number for number, (_, verdict) in judged if not verdict.correct]
         for number in missing:
             weights[number][place] = 1.0
     return weights
