@@ -50,6 +50,7 @@ from realm.method.prompt import Wording
 from realm.student.decode import decode
 from realm.student.generate import generate
 from realm.student.load import load, refuse_settings
+from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.student.sampling import greedy
 from realm.student.ways import taken
@@ -167,7 +168,7 @@ def evaluated(model: PreTrainedModel) -> dict[str, Any]:
             found["generate"] = "differs"
     except Exception as error:
         found["generate"] = f"fails ({type(error).__name__})"
-    texts = [[{"role": "user", "content": f"{i}+{i} is?"}] for i in range(3)]
+    texts = [encode(tokenizer(), [{"role": "user", "content": f"{i}+{i} is?"}]) for i in range(3)]
     drawn = [
         generate(model, tokenizer(), texts, max_new_tokens=8, batch_size=size, samples=3, temperature=1.0)
         for size in (3, 9)

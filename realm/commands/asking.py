@@ -144,7 +144,7 @@ class Student:
         scored, tags = judged(self.config, prompt.routes), self.config.prompt.tags()
 
         def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
-            length, asked = self._length, [prompt.messages]
+            length, asked = self._length, [prompt.ids]
             (found,) = generate(
                 self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
             )

@@ -93,7 +93,7 @@ def evaluate_model(
     generations = generate(
         model,
         tokenizer,
-        [prompt.messages for prompt in prompts],
+        [prompt.ids for prompt in prompts],
         max_new_tokens=length,
         batch_size=settings.batch_size,
         samples=settings.samples,

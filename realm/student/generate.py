@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from realm.errors import ModelError, ResourceError
-from realm.method.prompt import Message
 from realm.method.seeds import derive
 from realm.student.decode import decode
-from realm.student.prompts import encode
 from realm.student.sampling import NotFiniteError, Sampling
 
 if TYPE_CHECKING:
@@ -58,36 +56,6 @@ def completion_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends
 
 
 def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[Message]],
-    *,
-    max_new_tokens: int,
-    batch_size: int,
-    samples: int = 1,
-    temperature: float | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> list[list[Generation]]:
-    """`generate_from` for conversations; see `realm.method.prompt.messages`.
-
-    Raises:
-        ModelError: the chat template refuses a conversation; or see `generate_from`.
-    """
-    return generate_from(
-        model,
-        tokenizer,
-        [encode(tokenizer, messages) for messages in prompts],
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        samples=samples,
-        temperature=temperature,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def generate_from(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     ids: Sequence[Sequence[int]],

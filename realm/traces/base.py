@@ -181,11 +181,11 @@ class Voice:
             length: tokens that a completion may have.
             temperature: of sampling; None is greedy.
         """
-        from realm.student.generate import generate_from
+        from realm.student.generate import generate
 
         began = time.monotonic()
         with _on_accelerator(self.model):
-            found = generate_from(
+            found = generate(
                 self.model,
                 self.tokenizer,
                 prompts,

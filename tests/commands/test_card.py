@@ -22,6 +22,7 @@ from realm.rows.evaluation import Evaluation
 from realm.run_rows import read_rows
 from realm.student.generate import generate
 from realm.student.load import load
+from realm.student.prompts import encode
 from tests.tiny import LENGTH, TinyTask, save_student
 
 
@@ -35,7 +36,7 @@ def ran(code: str, folder: Path) -> str:
 def own(folder: Path, prompt: list[dict[str, str]]) -> str:
     """The greedy completion of a model as an evaluation makes it."""
     model, tokenizer = load(folder)
-    return generate(model, tokenizer, [prompt], max_new_tokens=LENGTH, batch_size=1)[0][0].text
+    return generate(model, tokenizer, [encode(tokenizer, prompt)], max_new_tokens=LENGTH, batch_size=1)[0][0].text
 
 
 def test_the_program_runs_as_written(trained: Path) -> None:

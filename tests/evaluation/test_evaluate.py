@@ -18,7 +18,7 @@ from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation import evaluate as module
 from realm.evaluation.evaluate import evaluate_directory, evaluate_model, question_accuracies, summarise
 from realm.files import append_jsonl, read_jsonl
-from realm.method.prompt import Message, Wording
+from realm.method.prompt import Wording
 from realm.rows.base import Place, record
 from realm.rows.evaluation import Evaluation, Part, Prediction
 from realm.rows.evaluation import Sums as Stated
@@ -72,15 +72,21 @@ def config() -> Config:
     return made
 
 
+def content(tokenizer: Any, ids: Sequence[int]) -> str:
+    """What a prompt says, from its sum on."""
+    text = tokenizer.decode(ids)
+    return str(text[text.index(" + ") - 1 :])
+
+
 def script(monkeypatch: pytest.MonkeyPatch, completions: dict[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Let `generate` say these completions for each sum `i + i`; returns the arguments of every call."""
     calls: list[dict[str, Any]] = []
 
-    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **arguments: Any) -> Any:
+    def generate(_: object, tokenizer: Any, prompts: Sequence[Sequence[int]], **arguments: Any) -> Any:
         calls.append(arguments)
         return [
-            [Generation(text, len(text), text.endswith("…")) for text in completions[prompt[-1]["content"][0]]]
-            for prompt in prompts
+            [Generation(text, len(text), text.endswith("…")) for text in completions[content(tokenizer, ids)[0]]]
+            for ids in prompts
         ]
 
     monkeypatch.setattr(module, "generate", generate)
@@ -200,12 +206,12 @@ def test_figures_with_routes(
     # Scores by label, put in the order in which the routes of each question happen to be shown.
     judged = {"1": (2, 0.9, 0.2), "2": (5, 0.7, 0.6), "3": (7, 0.6, 0.1), "4": (11, 0.3, 0.4)}
 
-    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **___: Any) -> Any:
+    def generate(_: object, tokenizer: Any, prompts: Sequence[Sequence[int]], **___: Any) -> Any:
         texts = []
-        for prompt in prompts:
-            content = prompt[-1]["content"]
-            value, positive, negative = judged[content[0]]
-            first_is_right = content.index("way 0") < content.index("way 1")
+        for ids in prompts:
+            said = content(tokenizer, ids)
+            value, positive, negative = judged[said[0]]
+            first_is_right = said.index("way 0") < said.index("way 1")
             texts.append(answer(value, *((positive, negative) if first_is_right else (negative, positive))))
         return [[Generation(text, 10, False)] for text in texts]
 
@@ -406,9 +412,9 @@ def test_whole_path_over_a_model_directory(model_directory: Path, config: Config
 def test_autonomy_gap(
     monkeypatch: pytest.MonkeyPatch, model_directory: Path, config: Config, bank: Bank, tmp_path: Path
 ) -> None:
-    def generate(_: object, __: object, prompts: Sequence[Sequence[Message]], **___: Any) -> Any:
+    def generate(_: object, tokenizer: Any, prompts: Sequence[Sequence[int]], **___: Any) -> Any:
         # Right with routes; without them only the even sums.
-        numbers = [(int(prompt[-1]["content"][0]), "way" in prompt[-1]["content"]) for prompt in prompts]
+        numbers = [(int(said[0]), "way" in said) for said in (content(tokenizer, ids) for ids in prompts)]
         return [[Generation(answer(2 * i if routes or i % 2 == 0 else 0), 5, False)] for i, routes in numbers]
 
     monkeypatch.setattr(module, "generate", generate)

@@ -19,7 +19,7 @@ from transformers import (
 from realm.errors import ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student import generate as module
-from realm.student.generate import Generation, completion_text, end_tokens, generate
+from realm.student.generate import Generation, completion_text, end_tokens
 from realm.student.prompts import encode
 from realm.student.sampling import quantile
 from tests.student.chosen import assert_chosen
@@ -30,6 +30,10 @@ Build = Callable[..., PreTrainedModel]
 
 def ask(*texts: str) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": text}] for text in texts]
+
+
+def generate(model: Any, tokenizer: Any, prompts: Any, **how: Any) -> list[list[Generation]]:
+    return module.generate(model, tokenizer, [encode(tokenizer, prompt) for prompt in prompts], **how)
 
 
 PROMPTS = ask("short", "a rather longer question, it is", "mid one", "x", "another question of some length")

@@ -17,6 +17,7 @@ import torch.distributed as distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from realm.student.generate import generate
+from realm.student.prompts import encode
 from realm.student.load import load
 from realm.training.published import distance, scores
 
@@ -32,9 +33,10 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 ids = torch.arange(12)[None]
 losses = []
 for step in range(2):
-    found = generate(model, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+    read = [encode(tokenizer, prompt) for prompt in prompts]
+    found = generate(model, tokenizer, read, max_new_tokens=12, batch_size=4)
     if step == 0:
-        assert found == generate(whole, tokenizer, prompts, max_new_tokens=12, batch_size=4)
+        assert found == generate(whole, tokenizer, read, max_new_tokens=12, batch_size=4)
         assert distance(scores(whole), scores(model)) < 1e-5
     losses.append(model(input_ids=ids, labels=ids).loss)
     losses[-1].backward()
