@@ -40,7 +40,7 @@ from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.group import sharded
-from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.settings import Quiet, common_arguments, one_pass
 from realm.training.stages import Job
 
 with warnings.catch_warnings():  # that trl.experimental is experimental; the seams have tests
@@ -144,7 +144,7 @@ def pairs_settings(config: Config, *, output: str, seed: int, steps: int) -> Any
     Raises:
         ConfigError: the batch does not divide over the processes, or the reference cannot be read.
     """
-    pairs, rl = config.training.pairs, config.training.rl
+    pairs = config.training.pairs
     if sharded() and pairs.loss != "orpo":
         raise ConfigError(
             f"training.pairs.loss: {pairs.loss} reads its reference before training begins, when weights are not "
@@ -158,16 +158,9 @@ def pairs_settings(config: Config, *, output: str, seed: int, steps: int) -> Any
     return _LOSSES[pairs.loss][0](
         **common_arguments(config, output=output, seed=seed, steps=steps),
         per_device_train_batch_size=pairs.micro_batch_size * (2 if pairs.loss == "kto" else 1),
-        gradient_accumulation_steps=accumulation(pairs.batch_size, pairs.micro_batch_size, "training.pairs"),
-        learning_rate=pairs.learning_rate,
-        lr_scheduler_type="linear",
-        max_grad_norm=rl.max_grad_norm,
-        weight_decay=rl.weight_decay,
-        gradient_checkpointing=rl.gradient_checkpointing,
-        bf16=rl.bf16,
+        **one_pass(config, "pairs"),
         beta=pairs.beta,
         remove_unused_columns=False,
-        train_sampling_strategy="sequential",
         **own[pairs.loss],
     )
 

@@ -10,7 +10,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.seeds import derive
+from realm.sections import PairsSettings, SFTSettings
 
 
 def _not_unscored(record: logging.LogRecord) -> bool:
@@ -102,6 +103,26 @@ def common_arguments(config: Config, *, output: str, seed: int, steps: int, repe
         # Rows are made ahead of time or at generation: a worker process would only cost its start.
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
+    }
+
+
+def one_pass(config: Config, kind: Literal["sft", "pairs"]) -> dict[str, Any]:
+    """Keyword arguments of a stage that goes over its rows once, in their order, with linear decay of the rate.
+
+    Raises:
+        ConfigError: the batch does not divide over the processes.
+    """
+    stage: SFTSettings | PairsSettings = getattr(config.training, kind)
+    rl = config.training.rl
+    return {
+        "gradient_accumulation_steps": accumulation(stage.batch_size, stage.micro_batch_size, f"training.{kind}"),
+        "learning_rate": stage.learning_rate,
+        "lr_scheduler_type": "linear",
+        "max_grad_norm": rl.max_grad_norm,
+        "weight_decay": rl.weight_decay,
+        "gradient_checkpointing": rl.gradient_checkpointing,
+        "bf16": rl.bf16,
+        "train_sampling_strategy": "sequential",
     }
 
 

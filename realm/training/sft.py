@@ -21,7 +21,7 @@ from realm.traces.weights import find_weigh, weigh
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
-from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.settings import Quiet, common_arguments, one_pass
 from realm.training.stages import Job
 from realm.training.weighted import Weighted, training_rows
 
@@ -36,21 +36,13 @@ def sft_settings(config: Config, *, output: str, seed: int, steps: int) -> SFTCo
     Raises:
         ConfigError: the batch does not divide over the processes.
     """
-    sft, rl = config.training.sft, config.training.rl
     return SFTConfig(
         **common_arguments(config, output=output, seed=seed, steps=steps),
-        per_device_train_batch_size=sft.micro_batch_size,
-        gradient_accumulation_steps=accumulation(sft.batch_size, sft.micro_batch_size, "training.sft"),
-        learning_rate=sft.learning_rate,
-        lr_scheduler_type="linear",
-        max_grad_norm=rl.max_grad_norm,
-        weight_decay=rl.weight_decay,
-        gradient_checkpointing=rl.gradient_checkpointing,
-        bf16=rl.bf16,
+        **one_pass(config, "sft"),
+        per_device_train_batch_size=config.training.sft.micro_batch_size,
         max_length=None,
         packing=False,
         shuffle_dataset=False,
-        train_sampling_strategy="sequential",
     )
 
 
