@@ -24,6 +24,7 @@ from realm.plugins import trust
 from realm.recipes import known, recipe
 from realm.recipes.stage import Stage
 from realm.sections import (
+    DESKS,
     BankConfig,
     CollectConfig,
     EvaluationConfig,
@@ -91,7 +92,7 @@ class Config(Section):
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
                 "a prompt cannot show more CoTs than a question has"
             )
-        if self.task.name == "desk" and (self.task.path or self.task.test_path):
+        if self.task.name in DESKS and (self.task.path or self.task.test_path):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )

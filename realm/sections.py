@@ -74,10 +74,14 @@ class RunConfig(Section):
     report_to: list[str] = Field([], description="Trackers of transformers besides metrics.jsonl: tensorboard, wandb…")
 
 
+#: The embedded task and its harder tier.
+DESKS = ("desk", "desk-hard")
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
-    name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
+    name: str = Field("desk", description="Task family: desk, desk-hard, gsm8k, jsonl, or package.module:attribute.")
     path: str | None = Field(
         None,
         description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
@@ -120,7 +124,7 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _used(self) -> TaskConfig:
         """No size where nothing is split off, so that runs that note one are the same as those that do not."""
-        if self.test_size is not None and (self.name == "desk" or self.test_path):
+        if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
 

@@ -28,6 +28,7 @@ from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.recipes import plan
+from realm.sections import DESKS
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -118,7 +119,7 @@ def make_grid(
 
     def resolve(arm: str | None, seed: int) -> Config:
         config = _resolve(spec, file, arm, seed, overrides, fast)
-        if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
+        if config.task.split_seed is None and config.task.name not in DESKS:  # the desk's splits are fixed
             config = config.changed({"task.split_seed": first})
         return config
 
