@@ -21,7 +21,7 @@ from realm.teacher.instructing import read_example
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import Estimate, Plan
 from realm.traces.base import Given, Trace
-from realm.traces.examples import fitting, token_ids
+from realm.traces.examples import fitting, written_tokens
 
 _LOG = logging.getLogger(__name__)
 #: The folder of what steps ask for, below that of the run, but for the instructors', which is older.
@@ -50,9 +50,7 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> list[CoT]:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
     ours = {job.key for source in plan.sources for job in plan.jobs(source)}
     found = sorted((cot for cot in bank.scan() if cot.id in ours), key=lambda cot: cot.id)
-    # As teachers count, or, where they do not, as the student's tokenizer does.
-    uncounted = token_ids(given.renderer, [cot.text for cot in found if cot.completion_tokens is None])
-    given.spent.teacher_tokens += sum(map(len, uncounted)) + sum(cot.completion_tokens or 0 for cot in found)
+    given.spent.teacher_tokens += written_tokens(lambda: given.tokenizer, found)
     return found
 
 

@@ -73,5 +73,4 @@ def _right_responses(given: Given, questions: Sequence[str], seed: int) -> Mappi
 
 def positive(given: Given, question_id: str) -> list[CoT]:
     """The right CoTs of the bank for a question."""
-    cots = given.bank.cots(question_id) if given.bank else []
-    return [cot for cot in cots if cot.usable and cot.label == 1]
+    return [cot for cot in given.cots(question_id) if cot.label == 1]
