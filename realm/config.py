@@ -41,7 +41,7 @@ from realm.sections import (
     TrainingConfig,
     reads_bank,
 )
-from realm.written import read_yaml
+from realm.written import read_yaml, read_yaml_file
 
 #: Context of a validation that only reads a configuration: a recipe that is not to be had has its settings there.
 READING = {"reading": True}
@@ -282,15 +282,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         folder = Path(path).is_dir()
         path = Path(path) / "config.yaml" if folder else Path(path)
         where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"{path}: cannot read the configuration ({reason}).") from error
-        try:
-            loaded = read_yaml(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        loaded = read_yaml_file(path, "configuration")
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
