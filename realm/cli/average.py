@@ -25,9 +25,9 @@ def average(
 ) -> None:
     """Average the weights of models of one shape: a trained model and its base, several seeds, places of one training.
 
-    A small share of the base often brings back what training unlearned, at no cost but what it takes from what was
-    learned: choose the share on validation questions. Nothing is trained, and nothing is overwritten; tokenizer and
-    settings are those of A. The folder's README.md says of what it was made.
+    A share of the base may bring back what training unlearned, and takes from what was learned: choose it on validation
+    questions. Nothing is trained, and nothing is overwritten; tokenizer and settings are those of A. The folder's
+    README.md says of what it was made.
     """
     from realm.commands.averaging import average
     from realm.display import printable
