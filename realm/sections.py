@@ -550,6 +550,18 @@ class PairsSettings(Section):
     )
 
 
+class AverageSettings(Section):
+    """Weights averaged as a stage ends, so that less is unlearned."""
+
+    checkpoints: int = Field(
+        1,
+        ge=1,
+        description="Each stage leaves the mean of its last n checkpoints, `save_every` steps apart, that of its last "
+        "step among them; 1: the last step's alone.",
+    )
+    base: Probability = Field(0.0, description="Share of the untrained student in the run's model.")
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -579,6 +591,7 @@ class TrainingConfig(Section):
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
+    average: AverageSettings = AverageSettings()
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
     keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
@@ -586,3 +599,12 @@ class TrainingConfig(Section):
     log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")
     sample_every: int = Field(10, ge=1, description="Steps between saved groups of completions.")
     sample_groups: int = Field(2, ge=0, description="Groups saved each time.")
+
+    @model_validator(mode="after")
+    def _kept(self) -> TrainingConfig:
+        if self.average.checkpoints > self.keep_checkpoints:
+            raise ValueError(
+                f"average.checkpoints ({self.average.checkpoints}) are averaged of those that are kept: raise "
+                f"keep_checkpoints ({self.keep_checkpoints})"
+            )
+        return self

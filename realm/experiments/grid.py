@@ -46,6 +46,8 @@ FAST = {
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
+#: Sections that came when cells had names already: at their defaults they are left out, so that those keep their names.
+_LATER = ("training.average",)
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
@@ -261,6 +263,10 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     path = Path(config.bank.path or "")
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
     tree["content"] = contents(config)
+    for key in _LATER:
+        section, _, name = key.rpartition(".")
+        if config.get(key) == type(config.get(section)).model_fields[name].default:
+            del tree[section][name]
     return tree
 
 

@@ -290,7 +290,7 @@ def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> P
 
 
 #: What tokenizers split in different ways.
-_PROBES = ("two words", "It's we'LL", "12345 + 6.75", "a  b\n\n c\t", "x_1=f(a):", "ÜBER naïve 你好 €", " lead")
+PROBES = ("two words", "It's we'LL", "12345 + 6.75", "a  b\n\n c\t", "x_1=f(a):", "ÜBER naïve 你好 €", " lead")
 
 
 def _read_otherwise(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
@@ -307,7 +307,7 @@ def _read_otherwise(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | Non
         return None
     stated.no_truncation()
     stated.no_padding()
-    for text in _PROBES:
+    for text in PROBES:
         found = tokenizer(text, add_special_tokens=False)["input_ids"]
         if list(found) != stated.encode(text, add_special_tokens=False).ids:
             return text

@@ -141,6 +141,11 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
             "training.rl.internalize.weight: with sharded weights (FSDP, ZeRO-3) every process must forward the "
             "same number of times, and this does not; set it to 0, or use DDP or ZeRO-2."
         )
+    if config.training.average.checkpoints > 1 and sharded():
+        raise ConfigError(
+            "training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no whole model; set "
+            "it to 1, or use DDP or ZeRO-2."
+        )
     taught = None
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")

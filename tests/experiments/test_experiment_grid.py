@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from realm.errors import ConfigError
-from realm.experiments.grid import Cell, Grid, base_config, make_grid
+from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
 from realm.experiments.spec import load
 from realm.tasks.registry import load_task
 
@@ -75,6 +75,12 @@ def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec
     )
     there = cell_of(write_spec(), tmp_path / "there", "r1")
     assert digest(here.trained) == digest(there.trained)
+
+
+def test_a_later_section_is_no_part_of_a_name_until_it_is_set(write_spec: WriteSpec, tmp_path: Path) -> None:
+    cells = [cell_of(write_spec(), tmp_path, "r1", overrides=o) for o in ([], ["training.average.base=0.5"])]
+    assert digest(cells[0].trained) != digest(cells[1].trained)
+    assert ["average" in _tree(cell.config, {})["training"] for cell in cells] == [False, True]
 
 
 def test_another_content_of_a_file_makes_another_bank(write_spec: WriteSpec, tmp_path: Path) -> None:
