@@ -422,15 +422,6 @@ class SFTSettings(Section):
         return {**kept, "traces": steps[taught]} if taught in steps else values
 
 
-class InternalizeSettings(Section):
-    """Right completions that were shown routes are also learned without them (method, 5.3)."""
-
-    weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
-    by: Literal["sft", "distill"] = Field(
-        "sft", description="Learn right completions themselves, or their distribution with routes."
-    )
-
-
 class RLSettings(Section):
     """RL (TRL's GRPOTrainer underneath)."""
 
@@ -493,8 +484,28 @@ class RLSettings(Section):
     vllm_url: str = Field(
         "http://localhost:8000", pattern=r"^https?://", description="Where the server of `vllm: server` listens."
     )
-    internalize: InternalizeSettings = InternalizeSettings()
     vllm_memory: float = Field(0.3, gt=0, le=0.95, description="Share of each GPU's memory under `vllm: colocate`.")
+    shapes: list[Annotated[Any, plugin("shapes")]] = Field(
+        [],
+        description="What shapes each group's rewards and advantages, one after the other: a name, or a name with its "
+        f"options (see realm/training/shapes): {', '.join(POINTS['shapes'].table)}; or package.module:attribute.",
+    )
+    companions: list[Annotated[Any, plugin("companions")]] = Field(
+        [],
+        description="Terms of the loss beside GRPO's: a name, or a name with its options, as {internalize: {weight: "
+        f"5}}}} (see realm/training/companions): {', '.join(POINTS['companions'].table)}; or package.module:attribute.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """`internalize`, which configurations of earlier versions have, is a companion now."""
+        if not isinstance(values, dict) or "companions" in values or not isinstance(values.get("internalize"), dict):
+            return values
+        kept, old = {key: value for key, value in values.items() if key != "internalize"}, values["internalize"]
+        if not set(old) <= {"weight", "by"}:
+            return values
+        return {**kept, "companions": [{"internalize": old}]} if old.get("weight") else kept
 
     @model_validator(mode="after")
     def _divides(self) -> RLSettings:

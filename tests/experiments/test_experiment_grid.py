@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from realm.config import Config
 from realm.errors import ConfigError
 from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
 from realm.experiments.spec import load
@@ -67,6 +68,13 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     assert digest(one.trained) != digest(other.trained)
     banks = [next(iter(grid_of(write_spec(), tmp_path, overrides=text).banks)) for text in ([], [setting])]
     assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
+
+
+def test_keys_that_came_later_count_once_they_are_set() -> None:
+    plain, shaped = (_tree(Config().changed(changes), {}) for changes in ({}, {"training.rl.shapes": ["mgpo"]}))
+    assert not {"shapes", "companions"} & plain["training"]["rl"].keys()
+    assert plain["training"]["rl"]["internalize"] == {"weight": 0.0, "by": "sft"}, "as cells were first named"
+    assert shaped["training"]["rl"] == {**plain["training"]["rl"], "shapes": ["mgpo"]}
 
 
 def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
