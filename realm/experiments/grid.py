@@ -14,8 +14,10 @@ asked once for all seeds.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,8 @@ FAST = {
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
+#: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
+_LATER = ("evaluation.confidence", "evaluation.precision", "evaluation.precision_on")
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
@@ -257,6 +261,10 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     """The configuration as far as it decides an outcome: without name and place, a collected bank by its hash."""
     tree = config.model_dump(mode="json")
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
+    for key in _LATER:
+        section, _, last = key.rpartition(".")
+        if config.get(key) == type(config.get(section)).model_fields[last].default:
+            del functools.reduce(operator.getitem, section.split("."), tree)[last]
     path = Path(config.bank.path or "")
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
     tree["content"] = contents(config)

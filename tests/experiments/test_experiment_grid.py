@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from realm.config import Config
 from realm.errors import ConfigError
+from realm.experiments import grid as module
 from realm.experiments.grid import Cell, Grid, base_config, make_grid
 from realm.experiments.spec import load
 from realm.tasks.registry import load_task
@@ -67,6 +69,15 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     assert digest(one.trained) != digest(other.trained)
     banks = [next(iter(grid_of(write_spec(), tmp_path, overrides=text).banks)) for text in ([], [setting])]
     assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
+
+
+def test_a_key_that_came_later_counts_once_it_is_set() -> None:
+    plain, changed = Config(), Config().changed({"evaluation.confidence": "likelihood"})
+    assert {"confidence", "precision", "precision_on"}.isdisjoint(module._tree(plain, {})["evaluation"])
+    assert module._tree(changed, {})["evaluation"] == {
+        **module._tree(plain, {})["evaluation"],
+        "confidence": "likelihood",
+    }
 
 
 def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
