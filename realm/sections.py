@@ -377,11 +377,26 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
+    confidence: Literal["likelihood", "votes", "stated"] | None = Field(
+        None,
+        description="How sure an answer is, and how far that can be trusted: the mean likelihood of its tokens; the "
+        "share of `samples` that agree; what the completion states (`confidence: 0.9`), where the prompt asks for it.",
+    )
+    precision: Probability = Field(
+        0.95, description="Share of right answers wanted among those that are trusted; tells the confidence to ask for."
+    )
+    precision_on: str = Field("validation", description="The split on which that confidence is chosen.")
     also: str | None = Field(
         None,
         description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "
         "model: what was unlearned.",
     )
+
+    @model_validator(mode="after")
+    def _voted(self) -> EvaluationConfig:
+        if self.confidence == "votes" and self.samples < 2:
+            raise ValueError("confidence: votes needs samples of at least 2, a vote each")
+        return self
 
 
 class SFTSettings(Section):

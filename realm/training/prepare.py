@@ -39,6 +39,7 @@ from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
 from realm.training.fit import refuse_what_cannot_fit
+from realm.training.group import sharded
 from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs

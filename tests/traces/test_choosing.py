@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError

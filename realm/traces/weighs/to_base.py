@@ -2,9 +2,9 @@
 
 The loss of a token is (1 - share) times SFT's and share times the cross-entropy of the untrained student's
 distribution, which but for a constant is KL(base || student) at the prompt that is taught; the CoTs are learned at
-1 - share of the rate. Learning without Forgetting (arXiv 1606.09282) holds an image classifier to its old outputs on new
-inputs in this way; that it is token by token, the share, and no temperature are our choices. `top`: of a distribution so
-many tokens are kept, and what is left of 1 is that of all others together.
+1 - share of the rate. Learning without Forgetting (arXiv 1606.09282) holds an image classifier to its old outputs on
+new inputs in this way; that it is token by token, the share, and no temperature are our choices. `top`: of a
+distribution so many tokens are kept, and what is left of 1 is that of all others together.
 """
 
 from __future__ import annotations
