@@ -30,9 +30,10 @@ from realm.teacher.instructing import Written
 from realm.teacher.plan import Source
 from realm.traces import errors as errors_module
 from realm.traces import instructors
-from realm.traces.base import Given, Spent, Voice
+from realm.traces.base import Given, Spent, Trace, Voice
 from realm.traces.examples import Example, examples, tokenize
 from realm.traces.pipeline import run_steps
+from realm.traces.steps.tailored import tailored
 from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 
@@ -126,6 +127,18 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
     _, tokenizer = load(config.model.path)
     renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=0)
     assert tokenize(renderer, found[:1])[0].completion[-1] == tokenizer.eos_token_id
+
+
+def test_lessons_stand_behind_what_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, task: TinyTask, bank: Bank
+) -> None:
+    before, lesson = (Trace(row, bank.cots(row.id)[0]) for row in task.rows("train")[:2])
+    found: Any = []
+    monkeypatch.setattr(
+        "realm.traces.steps.tailored.lessons", lambda given, contrast: found.append(contrast) or [lesson]
+    )
+    assert list(tailored([before], found, contrast=True)) == [before, lesson]
+    assert found == [True]
 
 
 def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
