@@ -92,12 +92,37 @@ def test_with_the_book_open_the_passage_is_shown_the_second_time(
 ) -> None:
     config = config.changed({"guidance.probability": 0.0})
     entry = {"passages": {"file": str(book), "examples": 2, "open_book": True}}
-    found, _ = run(config, task, tmp_path / "run", entry)
+    found, _ = run(config, task, tmp_path / "run", "bank", entry)
+    of_the_bank, found = found[:48], found[48:]
+    assert {one.cot.teacher for one in of_the_bank} == {"tiny"}, "what was there before stays"
+    assert {one.cot.teacher for one in found} == {"author"}
     second = [ask for ask in author if not ask.question.id.startswith("passage/")]
     for ask in second:
         question, passage = ask.messages[0]["content"].split("\n")
         assert passage == f"Sums of {question.split()[0]}.", "its own"
     assert len(found) == sum(not doubted(ask.question.question) for ask in second) > 0
+
+
+@pytest.mark.parametrize("step", ["passages", "refine"])
+def test_what_a_teacher_draws_is_a_function_of_the_seed(
+    config: Config,
+    task: TinyTask,
+    tmp_path: Path,
+    book: Path,
+    author: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    row = next(one for one in task.rows("train") if not beyond(one.question))
+    error = {"id": row.id, "response": "so", "answer": "2"}  # of whatever seed
+    monkeypatch.setattr("realm.traces.errors.sampled", lambda *_: [error])
+    entry: Any = {step: {"file": str(book)}} if step == "passages" else step
+    drawn = []
+    for number, seed in enumerate((3, 3, 4)):
+        run(config.changed({"run.seed": seed}), task, tmp_path / str(number), entry)
+        drawn.append([ask.source.random() for ask in author if "/" in ask.question.id])
+        author.clear()
+    assert drawn[0] == drawn[1] != drawn[2] != []
 
 
 def test_how_far_it_is_is_said(

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,9 +30,10 @@ from realm.teacher.base import Ask, Reply
 from realm.teacher.instructing import Written, read_example
 from realm.teacher.plan import Source
 from realm.traces import errors as errors_module
-from realm.traces.base import Given, Spent, Voice
+from realm.traces.base import Given, Spent, Trace, Voice
 from realm.traces.examples import Example, examples, tokenize
 from realm.traces.pipeline import run_steps
+from realm.traces.steps.tailored import tailored
 from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 
@@ -132,6 +134,19 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
     _, tokenizer = load(config.model.path)
     renderer = Renderer(config, task, bank, tokenizer, CONTEXT, k=0)
     assert tokenize(renderer, found[:1])[0].completion[-1] == tokenizer.eos_token_id
+
+
+def test_lessons_stand_behind_what_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, config: Config, task: TinyTask, bank: Bank, tmp_path: Path
+) -> None:
+    before, lesson = (Trace(row, bank.cots(row.id)[0]) for row in task.rows("train")[:2])
+    given: Any = SimpleNamespace(config=config, task=task, folder=tmp_path)
+    asked: list[bool] = []
+    place = "realm.traces.steps.tailored"
+    monkeypatch.setattr(f"{place}.own_errors", lambda *_, contrast: asked.append(contrast) or {})
+    monkeypatch.setattr(f"{place}.exercises", lambda *_: [lesson])
+    assert list(tailored([before], given, contrast=True)) == [before, lesson]
+    assert asked == [True]
 
 
 def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
