@@ -5,8 +5,6 @@
 The questions are drawn by lot, and the student is sampled as in RL, without routes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
