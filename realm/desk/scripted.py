@@ -70,7 +70,7 @@ class ScriptedTeacher:
                 return Reply(text, written.answer)
             case, written = write_example(case, right=topic.right, fresh=task.fresh, **how)
         elif isinstance(topic, Passage) and (told := stated(topic.comment.text)):
-            case, written = write_exercise(told, fresh=task.fresh, **how)
+            case, written = write_exercise(told, kinds=task.kinds, fresh=task.fresh, **how)
         else:
             return Reply("I know nothing to ask about that.", "", "no_answer")
         return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)

@@ -12,7 +12,7 @@ from realm.display import printable
 from realm.errors import DataError
 from realm.method.seeds import derive
 from realm.pages import figures as drawn
-from realm.pages import judging, tables
+from realm.pages import judging, tables, trust
 from realm.pages.completions import SHORT, cut
 from realm.pages.data import (
     Difference,
@@ -150,6 +150,8 @@ def page_context(a: Path, b: Path) -> dict[str, object]:
         "calibration_figures": judging.calibration_figures(scores, names),
         "calibration_table": judging.calibration_table(scores, names),
         "copying_figures": judging.copying_figures(report),
+        "trust_figures": trust.trust_figures(report),
+        "trust_table": trust.trust_table(report),
         "cost_table": tables.cost_table(report),
         "folders": [run.folder.resolve().name for run in report.runs],
     }
@@ -161,6 +163,7 @@ def page_context(a: Path, b: Path) -> dict[str, object]:
 _CONTENTS = (
     ("result", "Result", "results"),
     ("differences", "Differences", "difference_figures"),
+    ("trust", "Trust", "trust_figures"),
     ("settings", "Settings", "settings"),
     ("apart", "Where they part", "disagreements"),
     ("training", "Training", "training_figures"),

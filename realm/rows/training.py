@@ -113,8 +113,11 @@ class RlStep(Step):
     """Share of the tokens that plain GRPO would have put through the model, and this did not."""
     clip_ratio: Share | None = None
     """Share of tokens whose update was clipped."""
-    internalized: Share | None = None
-    """Share of completions that were learned once more with the routes taken away."""
+    shaped: Reward | None = field(default=None, metadata=RARE)
+    """What `training.rl.shapes` have added to it, mean over the completions."""
+    companions: dict[str, Number] | None = field(default=None, metadata=RARE)
+    """For each of `training.rl.companions` the share of completions that it had something to learn beside; and what
+    else it tells."""
     route_free_success: Share | None = field(default=None, metadata=RARE)
     """Moving average of right answers without routes, which the adaptive schedule follows."""
     domain_weights: dict[str, Share] | None = field(default=None, metadata=RARE)

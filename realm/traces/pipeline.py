@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
@@ -29,15 +29,16 @@ T = TypeVar("T")
 
 
 def bound(point: str, value: Any) -> Callable[..., Any]:
-    """The function of an entry, with its options.
+    """The function of an entry, or the class, with its options.
 
     Raises:
         ConfigError: it cannot be had, or has no such option; or a value is of another type.
     """
     name, options = entry(value)
     function: Callable[..., Any] = take(point, name)
+    known = get_type_hints(function, include_extras=True) if isinstance(function, type) else {}
     takes: dict[str, Any] = {
-        one.name: (one.annotation, ... if one.default is one.empty else one.default)
+        one.name: (known.get(one.name, one.annotation), ... if one.default is one.empty else one.default)
         for one in inspect.signature(function).parameters.values()
         if one.kind is one.KEYWORD_ONLY
     }
@@ -52,6 +53,21 @@ def bound(point: str, value: Any) -> Callable[..., Any]:
         else:
             said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
         raise ConfigError(f"{POINTS[point].key}: {name}: {said}.") from error
+
+
+def instance(point: str, value: Any, kind: type[T]) -> T:
+    """What the class of an entry makes of its options.
+
+    Raises:
+        ConfigError: see `bound`; or it is no `kind`.
+    """
+    made = bound(point, value)()
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{POINTS[point].key}: {entry(value)[0]}: expected a class of {kind.__module__}.{kind.__name__}, found one "
+            f"of {type(made).__name__}."
+        )
+    return made
 
 
 def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
