@@ -11,8 +11,6 @@ user has named it (`trust`): the files of a run or of a bank, which may be anybo
 are the groups; docs/reference/plugins.md says what is expected of each.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import functools

@@ -4,8 +4,6 @@ YAML 1.1 reads a bare `yes`, `no`, `on` or `off` as a boolean, `null` as nothing
 Answers that a verifier allows are none of these. Everything else is YAML as ever.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`realm desk`: the embedded domain, to look at."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

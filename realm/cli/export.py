@@ -1,7 +1,5 @@
 """`realm export`: a run as files of other trainers, its model as a folder to publish."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

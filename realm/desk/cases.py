@@ -4,8 +4,6 @@ The same `work_out` writes the gold answer (with the shop's book), the teacher's
 and the pre-training targets (with random books), so that they cannot drift apart.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable

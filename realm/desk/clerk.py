@@ -5,8 +5,6 @@ Guided it cites the comments shown. Either way it slips now and then. Its CoTs a
 random books the base model's pre-training text. As instructor it writes new cases for the errors of a student.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The desk's scripted teacher: a stand-in for a large model, free and exactly repeatable."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

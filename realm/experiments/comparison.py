@@ -7,8 +7,6 @@ So few seeds make the bootstrap too sure of itself. What is claimed rests on dif
 t interval of the seeds' mean differences too (`tested`), which knows how few they are.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path

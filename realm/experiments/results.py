@@ -3,8 +3,6 @@
 Accuracies, intervals and differences are shares in [0, 1]. The keys are described in docs/howto/experiments.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from math import comb
 from pathlib import Path

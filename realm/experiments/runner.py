@@ -5,8 +5,6 @@ Below the folder of all experiments lie `banks/`, `cells/` (training runs, and t
 done again; a training that was stopped goes on from its last checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The drawings of an experiment's page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from realm.pages.charts import (

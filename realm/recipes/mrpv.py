@@ -5,8 +5,6 @@ right, for the scores. Nothing asks for what the student can do without them. Ou
 that stands at p = 1, so that the two differ in the fade alone.
 """
 
-from __future__ import annotations
-
 from realm.recipes import realm_zero
 from realm.recipes.stage import Look, Recipe
 

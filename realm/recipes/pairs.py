@@ -6,8 +6,6 @@ the student's own behind SFT on a teacher's. Our choices: the SFT is the cold st
 `training.sft.steps` is 0; what finds the pairs is `training.pairs.miner`, the loss `training.pairs.loss`.
 """
 
-from __future__ import annotations
-
 from realm.recipes.stage import Recipe, in_turn
 
 RECIPE = Recipe("pairs", in_turn("sft", "pairs"), {"training.sft.empty_share": 1.0}, shows_routes=False)

@@ -1,7 +1,5 @@
 """The rows that training writes: metrics.jsonl and completions.jsonl."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 

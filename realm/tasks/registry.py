@@ -1,7 +1,5 @@
 """The task that a configuration names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 

@@ -4,10 +4,7 @@ Their replies are left below the run's folder, as a bank. It outlives a run that
 what that asks word for word.
 """
 
-from __future__ import annotations
-
 import logging
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,18 +13,15 @@ from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.tasks.base import Question, normal
 from realm.teacher.collect import bank_info, collect
-from realm.teacher.engine import Watch
 from realm.teacher.instructing import read_example
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import Estimate, Plan
-from realm.traces.base import Given, Trace
+from realm.traces.base import Given, Trace, telling
 from realm.traces.examples import fitting, written_tokens
 
 _LOG = logging.getLogger(__name__)
 #: The folder of what steps ask for, below that of the run, but for the instructors', which is older.
 FOLDER = "asked"
-#: Seconds between two lines that say how far it is.
-PAUSE = 15.0
 
 
 def replies(given: Given, plan: Plan, folder: Path | None = None) -> list[CoT]:
@@ -45,7 +39,12 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> list[CoT]:
     path = (folder or given.folder / FOLDER) / "bank"
     there = (path / "bank.json").is_file()
     bank = BankFolder.open(path) if there else BankFolder.create(path, bank_info(given.config, given.task))
-    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=_aloud())
+    tell = telling("replies of teachers")
+
+    def watch(tally: Tally) -> None:
+        tell(tally.there + tally.done, tally.there + tally.owed)
+
+    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=watch)
     if tally.left:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
     ours = {job.key for source in plan.sources for job in plan.jobs(source)}
@@ -61,19 +60,6 @@ def _announce(owed: Sequence[Estimate]) -> None:
             cost = one.cost()[1] if one.source.currency else None
             most = "" if cost is None else f", for at most {cost:.2f} {one.source.currency}"
             _LOG.info("asking %s for %d replies%s", one.source.name, one.samples, most)
-
-
-def _aloud() -> Watch:
-    """Says now and then how far a collection is."""
-    spoken = time.monotonic()
-
-    def watch(tally: Tally) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken >= PAUSE:
-            spoken = time.monotonic()
-            _LOG.info("asking teachers: %d of %d replies", tally.there + tally.done, tally.there + tally.owed)
-
-    return watch
 
 
 def exercises(given: Given, found: Sequence[CoT]) -> list[Trace]:

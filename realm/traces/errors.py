@@ -5,8 +5,6 @@
 The questions are drawn by lot, and the student is sampled as in RL, without routes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +35,7 @@ def own_errors(given: Given, folder: Path, questions: int, *, contrast: bool = F
         return [{**row, "right": right.get(row["id"], "")} for row in found]
 
     kept = folder / f"errors-{given.round}.json"
-    rows = once(make, replace(given, spent=Spent()), kept, "errors", dict, dict)
+    rows = once(make, replace(given, spent=Spent()), kept, "errors", lambda row: row, lambda row: row)
     add_spent(given.spent, kept)
     asked = {question.id: question for question in given.task.rows("train")}
     found = [Mistake(asked[row["id"]], row["response"], row["answer"], row["right"]) for row in rows]

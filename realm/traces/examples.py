@@ -4,8 +4,6 @@ An example is a question with 0 … k routes -> a CoT as the thinking, its answe
 that is taught is never itself among the routes shown: the student would learn to copy instead of to reason.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -4,13 +4,11 @@ Traces that a model writes or a teacher is asked for are made as their stage beg
 file that a resumed run and the other processes read. All others are a function of the bank, and made anew.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -96,32 +94,17 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
 
 
 def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
-    """`run_steps` as a stage begins: what is more than a function of the bank is left in `kept`, and read from there.
-
-    What was spent is in that file (see `spent_in`).
-
-    Raises: as `run_steps`, but for `LaterError`.
-    """
+    """`run_steps` as a stage begins, kept in a file; raises as that does, but for `LaterError`."""
     return once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
 
 
-def run_miner(entry: Any, given: Given) -> list[Pair]:
-    """What a miner finds.
-
-    Raises:
-        ConfigError: see `bound`.
-        LaterError: it needs what is there only when the stage begins.
-    """
-    return list(bound("miners", entry)(given))
-
-
 def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
-    """`run_miner` as a stage begins, kept as `made` keeps traces."""
-    return once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
+    """What a miner finds as a stage begins, kept in a file; raises as `bound` does."""
+    return once(bound("miners", entry), given, kept, "pairs", _pair_row, _pair)
 
 
 def once(
-    make: Callable[[Given], list[T]],
+    make: Callable[[Given], Iterable[T]],
     given: Given,
     kept: Path,
     what: str,
@@ -129,6 +112,8 @@ def once(
     read: Callable[[Any], T],
 ) -> list[T]:
     """What `make` gives; where it needs a student or a teacher, made by the main process and read from `kept` by all.
+
+    What was spent is in that file (see `spent_in`).
 
     Args:
         what: key of the file; `spent` is the other one.
@@ -141,7 +126,7 @@ def once(
         write_atomic(kept, json.dumps({"spent": asdict(given.spent), **found}) + "\n")
 
     with suppress(LaterError):
-        found = make(replace(given, students=Given.students, pool=None, place=None))
+        found = list(make(replace(given, students=Given.students, pool=None, place=None)))
         if any(vars(given.spent).values()) and main_process():  # by another model, that is made anew each time
             keep()
         return found

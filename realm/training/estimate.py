@@ -4,8 +4,6 @@ Weights, gradients and optimizer states are counted, from the model's own config
 step is estimated for a decoder of the Llama kind. `realm.training.fit` makes words and refusals of it.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from math import ceil

@@ -1,7 +1,5 @@
 """What a trainer made of objects in memory is given, read and checked: datasets, sections, a model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

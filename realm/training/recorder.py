@@ -3,8 +3,6 @@
 Steps are counted from 1 in these files: row 1 is what the first step did, with prompts drawn at `global_step` 0.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace

@@ -133,12 +133,12 @@ def test_how_far_it_is_is_said(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("realm.traces.asking.PAUSE", 0.0)
+    monkeypatch.setattr("realm.traces.base.EVERY", 0.0)
     priced = config.changed({"teachers.author.price": {"input": 1000, "output": 1000, "currency": "EUR"}})
     with caplog.at_level(logging.INFO):
         run(priced, task, tmp_path / "run", {"passages": {"file": str(book)}})
     assert re.search(r"asking author for 8 replies, for at most \d+\.\d\d EUR", caplog.text)
-    assert "asking teachers: 8 of 8 replies" in caplog.text
+    assert "replies of teachers: 8 of 8" in caplog.text
 
 
 def test_a_collection_that_broke_off_goes_on_and_pays_nothing_twice(

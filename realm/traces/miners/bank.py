@@ -8,8 +8,6 @@ arXiv 2503.01461 give them, whose fine-grained DPO is not established here). Wit
 that has right ones alone, or wrong ones alone, are given too, for `training.pairs.loss: kto`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pydantic import PositiveInt

@@ -1,7 +1,5 @@
 """`bank`: every CoT of the bank for the training questions; none that is cut, empty, refused or unjudged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from realm.traces.base import Given, Trace

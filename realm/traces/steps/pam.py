@@ -11,8 +11,6 @@ It costs tokens at inference, and what is learned easily is to correct nothing, 
 how many answers turn from right to wrong.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

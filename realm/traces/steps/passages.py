@@ -9,8 +9,6 @@ teacher knows by itself. Where the text says what none can know, `open_book` sho
 exercises have no label: the step stands behind `right`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -9,8 +9,6 @@ wrong answer, the completion the critique with the solution. The paper's rules o
 are the traces alone: nothing here asks a trained student a second time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated

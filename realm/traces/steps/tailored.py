@@ -10,8 +10,6 @@ the labels of its replies mean nothing. Where the student makes no error, or the
 positive CoTs of the bank are taught instead.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 
