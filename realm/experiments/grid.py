@@ -45,8 +45,8 @@ FAST = {
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
-#: Sections that came when cells had names already: at their defaults they are left out, so that those keep their names.
-_LATER = ("training.average",)
+#: Keys that came when cells had names already: at their defaults they are left out, so that those keep their names.
+_LATER = ("training.average", "training.best")
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
