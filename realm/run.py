@@ -99,6 +99,16 @@ def position(row: Place) -> tuple[int, int, int]:
     return (sys.maxsize if row.stage == "final" else row.round, STAGES.index(row.stage), row.step)
 
 
+def _free(config: Config) -> list[str]:
+    """What may differ on resume: less where several checkpoints decide the model, and questions that choose of them."""
+    training = config.training
+    if not training.best and training.average.checkpoints == 1:
+        return [*FREE_ON_RESUME]
+    free = [key for key in FREE_ON_RESUME if key not in (*_SPACING, "evaluation")]
+    asking = ("also", "max_completion_length") if training.best else ()
+    return free + [f"evaluation.{key}" for key in type(config.evaluation).model_fields if key not in asking]
+
+
 def _differences(old: BaseModel, new: BaseModel, free: Sequence[str], prefix: str = "") -> list[str]:
     """Dotted keys in which two configurations differ, without those that are free on resume."""
     keys = []
@@ -307,8 +317,7 @@ class RunFolder:
             return False
         if not (self.path / "config.yaml").is_file():
             return True  # killed before it was written
-        free = [key for key in FREE_ON_RESUME if not (config.training.average.checkpoints > 1 and key in _SPACING)]
-        if keys := _differences(load_config(self.path / "config.yaml"), config, free):
+        if keys := _differences(load_config(self.path / "config.yaml"), config, _free(config)):
             raise ConfigError(self._otherwise(keys, config))
         return True
 

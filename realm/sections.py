@@ -618,6 +618,12 @@ class TrainingConfig(Section):
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
     average: AverageSettings = AverageSettings()
+    best: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {},
+        description="Validation splits and what they weigh, as {validation: 1, other:validation: 0.5} (a split of "
+        "`evaluation.also`): of the checkpoints that are kept the run's model is the one with the highest weighted "
+        "accuracy without routes, of equals the latest; empty: the last step's.",
+    )
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
     keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
@@ -628,6 +634,11 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _kept(self) -> TrainingConfig:
+        if self.best and (self.average.checkpoints > 1 or self.keep_checkpoints < 2):
+            raise ValueError(
+                "best chooses one of the checkpoints that are kept: raise keep_checkpoints above 1, and set "
+                "average.checkpoints to 1"
+            )
         if self.average.checkpoints > self.keep_checkpoints:
             raise ValueError(
                 f"average.checkpoints ({self.average.checkpoints}) are averaged of those that are kept: raise "

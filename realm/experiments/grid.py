@@ -51,6 +51,7 @@ _COLLECTED = ("task", "teachers", "guidance")
 #: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
 _LATER = (
     "training.average",
+    "training.best",
     "training.rl.shapes",
     "training.rl.companions",
     "evaluation.confidence",

@@ -48,6 +48,28 @@ class Cost(Record):
     """What the teacher wrote for this student."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Record):
+    """One checkpoint of the last stage, as `training.best` weighs it."""
+
+    step: Count
+    """Of its stage."""
+    value: Share
+    """The weighted mean of its accuracies."""
+    accuracies: dict[str, Share]
+    """By split; of another task OTHER:SPLIT."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Record):
+    """What validation chose among the checkpoints of the last stage (`training.best`)."""
+
+    step: Count
+    """The checkpoint whose weights the model has."""
+    candidates: tuple[Candidate, ...]
+    """All of them."""
+
+
 class LaterError(Exception):
     """A folder of a later version."""
 
@@ -98,6 +120,8 @@ class Meta(Row):
     """Why it failed."""
     cost: Cost | None = field(default=None, metadata=RARE)
     """What training took."""
+    chosen: Chosen | None = field(default=None, metadata=RARE)
+    """Which checkpoint the model is, where `training.best` chose."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,6 +91,11 @@ def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
     return (whole[-1][1], whole[-1][0]) if whole else None
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step that the name of a checkpoint's folder says."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def last_regular(folder: Path, every: int, steps: int, most: int) -> list[Path]:
     """The last checkpoints of a stage that is done, at most so many: `every` so many steps, and of its last step.
 

@@ -21,6 +21,8 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from realm.bank.store import Bank
 from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.evaluation.choosing import find_rule
+from realm.evaluation.evaluate import completion_limit
 from realm.method.seeds import derive
 from realm.once import Once
 from realm.plugins import take
@@ -136,10 +138,13 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         try_adapters(model, config)
         if rl:
             extras(config, grpo_settings(config, output=os.devnull, seed=0, context=context))
-    if config.training.average.checkpoints > 1 and sharded():
+    for part in find_rule(config, task):
+        room = prompt_limit(model, part.config, completion_limit(part.config))
+        evaluation_prompts(part.questions, None, part.task, part.config, tokenizer, room, config.run.seed)
+    if sharded() and (config.training.best or config.training.average.checkpoints > 1):
         raise ConfigError(
-            "training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no whole model; set "
-            "it to 1, or use DDP or ZeRO-2."
+            "training.best, training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no "
+            "whole model; leave them at their defaults, or use DDP or ZeRO-2."
         )
     taught = None
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):

@@ -317,6 +317,7 @@ def without_counterpart(config: Config) -> list[str]:
         "rounds": plan(config)[-1].round > 0 and "this is the RL stage of the first",
         "average.base": training.average.base > 0 and "mix the base in by realm average",
         "average.checkpoints": training.average.checkpoints > 1 and "average verl's by realm average",
+        "best": bool(training.best) and "verl keeps its last checkpoint",
         "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
     }
     lines = []

@@ -1,9 +1,10 @@
-"""What a stage leaves: the mean of its last checkpoints, a share of the untrained student; off, what it always left."""
+"""What a stage leaves: the mean or the best of its last checkpoints, some of the base; off, what it always left."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ import torch
 
 from realm.config import Config
 from realm.errors import ConfigError, TrainingError
+from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.student.load import load_model
+from realm.training import recipes
 from realm.training.adapters import merge
 from realm.training.checkpoints import last_regular
 from realm.training.prepare import prepare
@@ -21,7 +24,9 @@ from tests.tiny import Killed, TinyTask, assert_same, go, killed_at, tiny_bank, 
 
 def config_of(folder: Path, student: Path, **training: Any) -> Config:
     return tiny_config(
-        folder, student, **{"recipe": "sft", "save_every": 1, "keep_checkpoints": 3, "eval_every": 9, **training}
+        folder,
+        student,
+        **{"recipe": "sft", "save_every": 1, "keep_checkpoints": 3, "eval_every": 1, "eval_questions": 8, **training},
     )
 
 
@@ -96,9 +101,45 @@ def test_only_the_last_stage_is_mixed_with_the_base(tmp_path: Path, student: Pat
     assert same(weights(run.path / "model"), weights(student))
 
 
+def test_validation_chooses_the_checkpoint(tmp_path: Path, student: Path, plain: RunFolder, parts: list[Any]) -> None:
+    """By what each checkpoint answered while it was the model: the same questions, asked of what is on the disk."""
+    config = config_of(tmp_path, student, best={"validation": 2.0})
+    run = go(config)
+    rows = [row for row in plain.read(Evaluation) if row.stage == "sft" and not row.routes]
+    wanted = {row.step: row.accuracy for row in rows if row.step > 1}
+    chosen = run.meta.chosen
+    assert chosen is not None and set(wanted) == {2, 3, 4}
+    assert {one.step: one.accuracies for one in chosen.candidates} == {n: {"validation": a} for n, a in wanted.items()}
+    assert {one.step: one.value for one in chosen.candidates} == wanted
+    assert chosen.step == max(wanted, key=lambda step: (wanted[step], step)), "of equals the latest"
+    assert same(weights(run.path / "model"), parts[chosen.step - 2])
+    for key, value in {"evaluation.also": "x", "training.keep_checkpoints": 4, "training.save_every": 2}.items():
+        with pytest.raises(ConfigError, match=f"begun with another {key}"):  # they decide what is chosen
+            run.check_resume(config.changed({key: value}))
+    assert run.check_resume(config.changed({"evaluation.batch_size": 3, "training.sample_every": 9}))
+
+
+def test_the_rule_is_a_weighted_mean_and_a_share_of_the_base_comes_after_it(
+    tmp_path: Path, student: Path, parts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"validation": [0.5, 0.7, 0.9], "other:validation": [0.9, 0.8, 0.2]}
+    rule = [SimpleNamespace(name="validation", weight=2.0), SimpleNamespace(name="other:validation", weight=1.0)]
+    monkeypatch.setattr(recipes, "find_rule", lambda config, task: rule)
+    monkeypatch.setattr(
+        recipes, "accuracies", lambda *_: ({name: values[n] for name, values in told.items()} for n in range(3))
+    )
+    run = go(config_of(tmp_path, student, best={"validation": 2.0}, average={"base": 0.5}))
+    assert run.meta.chosen is not None and run.meta.chosen.step == 3
+    assert [one.value for one in run.meta.chosen.candidates] == pytest.approx([1.9 / 3, 2.2 / 3, 2.0 / 3])
+    assert same(weights(run.path / "model"), mean([parts[1], weights(student)], [0.5, 0.5]))
+
+
 def test_what_cannot_be_averaged_is_told(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"raise keep_checkpoints \(2\)"):
         config_of(tmp_path, student, keep_checkpoints=2, average={"checkpoints": 3})
+    for more in ({"keep_checkpoints": 1}, {"average": {"checkpoints": 2}}):
+        with pytest.raises(ValueError, match="best chooses one of the checkpoints"):
+            config_of(tmp_path, student, best={"validation": 1}, **more)
     config = config_of(tmp_path, student, average={"checkpoints": 2})
     with pytest.raises(Killed):
         go(config, progress=killed_at("sft", 0, 3))
