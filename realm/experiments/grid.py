@@ -48,7 +48,13 @@ DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
 #: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
-_LATER = ("training.rl.shapes", "training.rl.companions")
+_LATER = (
+    "training.rl.shapes",
+    "training.rl.companions",
+    "training.rl.epsilon_high",
+    "training.rl.top_entropy_quantile",
+    "training.rl.mask_truncated",
+)
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
