@@ -143,6 +143,8 @@ class RouteTrainer(Quiet, Finite, Kept, CompanionTrainer):
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
             feedback.learn(self.accelerator.reduce(counts, reduction="sum").tolist())
+        if not self.companions:
+            return batch
         sampled = [
             (prompt[asked == 1].tolist(), completion[written == 1].tolist())
             for prompt, asked, completion, written in zip(
