@@ -24,6 +24,7 @@ from realm.plugins import entry, trust
 from realm.recipes import known, recipe
 from realm.recipes.stage import Stage
 from realm.sections import (
+    DESKS,
     BankConfig,
     CollectConfig,
     EvaluationConfig,
@@ -40,7 +41,7 @@ from realm.sections import (
     TrainingConfig,
     reads_bank,
 )
-from realm.written import read_yaml
+from realm.written import read_yaml, read_yaml_file
 
 #: Context of a validation that only reads a configuration: a recipe that is not to be had has its settings there.
 READING = {"reading": True}
@@ -91,7 +92,7 @@ class Config(Section):
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
                 "a prompt cannot show more CoTs than a question has"
             )
-        if self.task.name == "desk" and (self.task.path or self.task.test_path):
+        if self.task.name in DESKS and (self.task.path or self.task.test_path):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )
@@ -283,15 +284,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         folder = Path(path).is_dir()
         path = Path(path) / "config.yaml" if folder else Path(path)
         where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"{path}: cannot read the configuration ({reason}).") from error
-        try:
-            loaded = read_yaml(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        loaded = read_yaml_file(path, "configuration")
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}

@@ -48,6 +48,8 @@ FREE_ON_RESUME = (
     "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
+#: What decides the model after all where several checkpoints do.
+_SPACING = ("training.save_every", "training.keep_checkpoints", "training.log_every")
 #: What is deleted first and, in this order, last: weights, and what says that there is a run.
 _FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
 #: Where a process other than the main one notes its failure, by its number.
@@ -97,14 +99,14 @@ def position(row: Place) -> tuple[int, int, int]:
     return (sys.maxsize if row.stage == "final" else row.round, STAGES.index(row.stage), row.step)
 
 
-def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
+def _differences(old: BaseModel, new: BaseModel, free: Sequence[str], prefix: str = "") -> list[str]:
     """Dotted keys in which two configurations differ, without those that are free on resume."""
     keys = []
     for name in type(new).model_fields:
         key, before, after = prefix + name, getattr(old, name), getattr(new, name)
-        if key in FREE_ON_RESUME or before == after:
+        if key in free or before == after:
             continue
-        keys += _differences(before, after, f"{key}.") if isinstance(after, BaseModel) else [key]
+        keys += _differences(before, after, free, f"{key}.") if isinstance(after, BaseModel) else [key]
     return keys
 
 
@@ -305,7 +307,8 @@ class RunFolder:
             return False
         if not (self.path / "config.yaml").is_file():
             return True  # killed before it was written
-        if keys := _differences(load_config(self.path / "config.yaml"), config):
+        free = [key for key in FREE_ON_RESUME if not (config.training.average.checkpoints > 1 and key in _SPACING)]
+        if keys := _differences(load_config(self.path / "config.yaml"), config, free):
             raise ConfigError(self._otherwise(keys, config))
         return True
 

@@ -74,10 +74,14 @@ class RunConfig(Section):
     report_to: list[str] = Field([], description="Trackers of transformers besides metrics.jsonl: tensorboard, wandb…")
 
 
+#: The embedded task and its harder tier.
+DESKS = ("desk", "desk-hard")
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
-    name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
+    name: str = Field("desk", description="Task family: desk, desk-hard, gsm8k, jsonl, or package.module:attribute.")
     path: str | None = Field(
         None,
         description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
@@ -120,7 +124,7 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _used(self) -> TaskConfig:
         """No size where nothing is split off, so that runs that note one are the same as those that do not."""
-        if self.test_size is not None and (self.name == "desk" or self.test_path):
+        if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
 
@@ -373,11 +377,26 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
+    confidence: Literal["likelihood", "votes", "stated"] | None = Field(
+        None,
+        description="How sure an answer is, and how far that can be trusted: the mean likelihood of its tokens; the "
+        "share of `samples` that agree; what the completion states (`confidence: 0.9`), where the prompt asks for it.",
+    )
+    precision: Probability = Field(
+        0.95, description="Share of right answers wanted among those that are trusted; tells the confidence to ask for."
+    )
+    precision_on: str = Field("validation", description="The split on which that confidence is chosen.")
     also: str | None = Field(
         None,
         description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "
         "model: what was unlearned.",
     )
+
+    @model_validator(mode="after")
+    def _voted(self) -> EvaluationConfig:
+        if self.confidence == "votes" and self.samples < 2:
+            raise ValueError("confidence: votes needs samples of at least 2, a vote each")
+        return self
 
 
 class SFTSettings(Section):
@@ -567,6 +586,18 @@ class PairsSettings(Section):
     )
 
 
+class AverageSettings(Section):
+    """Weights averaged as a stage ends, so that less is unlearned."""
+
+    checkpoints: int = Field(
+        1,
+        ge=1,
+        description="Each stage leaves the mean of its last n checkpoints, `save_every` steps apart, that of its last "
+        "step among them; 1: the last step's alone.",
+    )
+    base: Probability = Field(0.0, description="Share of the untrained student in the run's model.")
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -596,6 +627,7 @@ class TrainingConfig(Section):
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
+    average: AverageSettings = AverageSettings()
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
     keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
@@ -603,3 +635,12 @@ class TrainingConfig(Section):
     log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")
     sample_every: int = Field(10, ge=1, description="Steps between saved groups of completions.")
     sample_groups: int = Field(2, ge=0, description="Groups saved each time.")
+
+    @model_validator(mode="after")
+    def _kept(self) -> TrainingConfig:
+        if self.average.checkpoints > self.keep_checkpoints:
+            raise ValueError(
+                f"average.checkpoints ({self.average.checkpoints}) are averaged of those that are kept: raise "
+                f"keep_checkpoints ({self.keep_checkpoints})"
+            )
+        return self

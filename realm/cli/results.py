@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from realm.pages.trust import told
 from realm.rows.evaluation import Evaluation
 from realm.text import NONE, bracketed, hundredths, points
 
@@ -53,6 +54,10 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
                 markup=False,
                 highlight=False,
             )
+    for row in summaries:
+        if row.confidence is not None:
+            where = f"{row.split}{', with routes' if row.routes else ''}"
+            console.print(f"When to trust it, {where}: {told(row.confidence)}", markup=False, highlight=False)
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"

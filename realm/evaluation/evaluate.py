@@ -5,6 +5,7 @@ A summary is one row of evaluations.jsonl; whatever it says can be computed agai
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,8 +20,10 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
+from realm.evaluation.confidence import told
 from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
+from realm.method.completion import stated_confidence
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
@@ -99,6 +102,7 @@ def evaluate_model(
         samples=settings.samples,
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
+        likelihood=settings.confidence == "likelihood",
         progress=progress,
     )
     answered = _answered(prompts, generations, task, pool, config)
@@ -163,11 +167,22 @@ def _answered(
             tokens=found.tokens,
             truncated=found.truncated,
             executed=item.executed if config.prompt.execute else None,
+            confidence=_confidence(found, item.answer, config),
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
     size = len(completions) // len(prompts)
     return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
+
+
+def _confidence(found: Generation, answer: str | None, config: Config) -> float | None:
+    """How sure a completion's answer is, where the completion alone tells it."""
+    by = config.evaluation.confidence
+    if not answer or by not in ("likelihood", "stated"):
+        return None
+    if by == "stated":
+        return stated_confidence(found.text)
+    return math.exp(found.log_prob) if found.log_prob is not None and math.isfinite(found.log_prob) else None
 
 
 def question_accuracies(rows: Sequence[Prediction]) -> dict[str, float]:
@@ -288,13 +303,17 @@ def evaluate_directory(
         progress: called with (questions done, questions in all) over all splits.
 
     Returns:
-        The summaries in the order of the file.
+        The summaries in the order of the file. Where the confidence of answers is measured, the split on which its
+        threshold is chosen (`evaluation.precision_on`) is asked last, if the task has it.
 
     Raises:
         ConfigError, DataError, ModelError, ResourceError: see `evaluation_splits`, `load`, `evaluate_model`, `append`.
             Unknown splits, bad models and questions that do not fit are found before anything is written.
     """
     splits = {split: task.rows(split) for split in evaluation_splits(config, task)}
+    chosen_on = config.evaluation.precision_on
+    if config.evaluation.confidence and chosen_on in task.splits() and task.rows(chosen_on):
+        splits.setdefault(chosen_on, task.rows(chosen_on))
     for split, asked in splits.items():
         if not asked:
             raise DataError(f"split {split}: there is no question to evaluate.")
@@ -350,6 +369,7 @@ def evaluate_directory(
         without = accuracies
         predictions += rows
         summaries.append(summary)
+    summaries = told(summaries, predictions, config)
     # The summaries last: where they are, the predictions that they rest on are there too.
     folder.keep(Prediction, lambda row: row.stage != stage, predictions)
     folder.keep(Evaluation, lambda row: row.stage != stage, summaries)

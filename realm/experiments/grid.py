@@ -30,6 +30,7 @@ from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.recipes import plan
+from realm.sections import DESKS
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -49,11 +50,15 @@ DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 _COLLECTED = ("task", "teachers", "guidance")
 #: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
 _LATER = (
+    "training.average",
     "training.rl.shapes",
     "training.rl.companions",
     "training.rl.epsilon_high",
     "training.rl.top_entropy_quantile",
     "training.rl.mask_truncated",
+    "evaluation.confidence",
+    "evaluation.precision",
+    "evaluation.precision_on",
 )
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
@@ -128,7 +133,7 @@ def make_grid(
 
     def resolve(arm: str | None, seed: int) -> Config:
         config = _resolve(spec, file, arm, seed, overrides, fast)
-        if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
+        if config.task.split_seed is None and config.task.name not in DESKS:  # the desk's splits are fixed
             config = config.changed({"task.split_seed": first})
         return config
 

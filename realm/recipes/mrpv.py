@@ -11,5 +11,5 @@ from realm.recipes import realm_zero
 from realm.recipes.stage import Look, Recipe
 
 RECIPE = Recipe(
-    "mrpv", realm_zero.stages, {"fade.schedule": "constant", "fade.p_start": 1.0}, look=Look("grey", "left")
+    "mrpv", realm_zero.RECIPE.stages, {"fade.schedule": "constant", "fade.p_start": 1.0}, look=Look("grey", "left")
 )

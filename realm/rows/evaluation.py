@@ -31,6 +31,62 @@ class Sums(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate(Record):
+    """A figure with its interval."""
+
+    value: Number
+    """What was measured."""
+    low: Number
+    """Lower end."""
+    high: Number
+    """Upper end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted(Record):
+    """The surest answers alone."""
+
+    threshold: Share
+    """Of a confidence of at least this."""
+    coverage: Estimate
+    """Their share of all."""
+    right: Estimate | None = None
+    """Share of right ones among them; null where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence(Record):
+    """How far the confidence of answers tells which are right (`realm.evaluation.confidence`)."""
+
+    by: str
+    """What the confidence is: `likelihood`, `votes` or `stated`."""
+    n: Count
+    """Answers that have one."""
+    missing: Count
+    """Completions without: no answer, or none stated; they are trusted last, and are in neither ece nor brier."""
+    ece: Estimate | None
+    """Expected calibration error, in ten bins of equal width."""
+    brier: Estimate | None
+    """Mean (confidence - right)²."""
+    auroc: Estimate | None
+    """Chance that a right answer has the higher confidence of two; null where all are right or wrong."""
+    aurc: Estimate
+    """Area under the risk-coverage curve: the share of wrong ones among the surest, mean over all their shares."""
+    aurc_best: Share
+    """The least that answers of this accuracy can have: every wrong one after every right one."""
+    curve: tuple[Trusted, ...]
+    """The curve, at some confidences."""
+    wanted: Share | None = None
+    """`evaluation.precision`."""
+    chosen_on: str | None = None
+    """The split on which the lowest confidence was chosen that reaches it; null where that was not asked."""
+    threshold: Share | None = None
+    """That confidence; null where none reaches what is wanted."""
+    trusted: Trusted | None = None
+    """What it gives here; null on the split itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Place):
     """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
 
@@ -109,6 +165,8 @@ class Evaluation(Place):
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
+    confidence: Confidence | None = field(default=None, metadata=RARE)
+    """When answers may be trusted, where `evaluation.confidence` asks for it."""
     before: Share | None = field(default=None, metadata=RARE)
     """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`)."""
     change: Difference | None = field(default=None, metadata=RARE)
@@ -143,6 +201,8 @@ class AnsweredCompletion(Record):
     """Its length."""
     truncated: bool
     """Whether it was cut."""
+    confidence: Share | None = field(default=None, metadata=RARE)
+    """Of its answer: by likelihood, or as it is stated (`evaluation.confidence`)."""
     executed: bool | None = field(default=None, metadata=RARE)
     """Whether the answer is the result of the program in it, where programs are run."""
 

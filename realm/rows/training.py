@@ -32,6 +32,10 @@ class Step(Place):
     """Through the model in this stage so far, prompts and completions."""
     loss: Number | None
     """What the trainer minimises; null where it was no finite number."""
+    grad_norm: Number | None
+    """Norm of the gradient before it is cut; null where it was no finite number."""
+    learning_rate: Number | None
+    """Learning rate of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,6 @@ class SftStep(Step):
     """A step of supervised training."""
 
     stage: Literal["sft"]
-    grad_norm: Number | None
-    """Norm of the gradient before it is cut; null where it was no finite number."""
-    learning_rate: Number | None
-    """Learning rate of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,6 @@ class PairsStep(Step):
     """The one minus the other."""
     preferred: Share | None = None
     """Share of pairs whose preferred CoT has the higher reward; null with `kto`, where CoTs come by themselves."""
-    grad_norm: Number | None
-    """As in the rows of `sft`."""
-    learning_rate: Number | None
-    """As in the rows of `sft`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +124,6 @@ class RlStep(Step):
     """Probability of each kind of question in the next batch, with dynamic sampling."""
     parse: dict[str, Share] = field(default_factory=dict)
     """Share of completions by the reason why a part of them could not be read."""
-    grad_norm: Number | None
-    """As in the rows of `sft`."""
-    learning_rate: Number | None
-    """As in the rows of `sft`."""
 
 
 @dataclass(frozen=True, kw_only=True)

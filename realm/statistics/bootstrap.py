@@ -27,7 +27,7 @@ def ends(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _chunks(resamples: int, size: int) -> Iterator[int]:
+def chunks(resamples: int, size: int) -> Iterator[int]:
     """How many resamples of `size` units are drawn at once, until all are."""
     rows = max(1, _CHUNK // size)
     yield from (min(rows, resamples - start) for start in range(0, resamples, rows))
@@ -73,7 +73,7 @@ def _resampled(values: Sequence[float], resamples: int, seed: int) -> np.ndarray
         raise ValueError("a bootstrap interval needs at least one value")
     source = np.random.default_rng(seed)
     return np.concatenate(
-        [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in _chunks(resamples, data.size)]
+        [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in chunks(resamples, data.size)]
     )
 
 
@@ -98,7 +98,7 @@ def poisson_sums(columns: Sequence[np.ndarray], source: np.random.Generator) -> 
     Every question is in every resample Poisson(1) times: see `poisson_weights`.
     """
     found = []
-    for rows in _chunks(RESAMPLES_IN_MEMORY, len(columns[0])):
+    for rows in chunks(RESAMPLES_IN_MEMORY, len(columns[0])):
         weights = source.poisson(1.0, (rows, len(columns[0])))
         found.append([weights @ column for column in columns])
     return np.concatenate(found, axis=1)

@@ -67,6 +67,20 @@ class Sampling:
         return pick
 
 
+def recording(pick: Pick, kept: torch.Tensor) -> Pick:
+    """The same choice; the log-probability that the model gives each chosen token goes to `kept` (completions, length).
+
+    The model's own, whatever the sampling does to it.
+    """
+
+    def picked(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        chosen = pick(scores, rows, step)
+        kept[rows, step] = scores.float().log_softmax(-1).gather(-1, chosen[:, None])[:, 0].to(kept.device)
+        return chosen
+
+    return picked
+
+
 def greedy(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
     """The likeliest token of each row."""
     return scores.argmax(-1)

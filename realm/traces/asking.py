@@ -21,7 +21,7 @@ from realm.teacher.instructing import read_example
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import Estimate, Plan
 from realm.traces.base import Given, Trace
-from realm.traces.examples import fitting, token_ids
+from realm.traces.examples import fitting, written_tokens
 
 _LOG = logging.getLogger(__name__)
 #: The folder of what steps ask for, below that of the run, but for the instructors', which is older.
@@ -30,8 +30,8 @@ FOLDER = "asked"
 PAUSE = 15.0
 
 
-def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[CoT], int]:
-    """What the teachers reply to a plan, those of an earlier start among it, and the requests of the bank's life.
+def replies(given: Given, plan: Plan, folder: Path | None = None) -> list[CoT]:
+    """What the teachers reply to a plan, those of an earlier start among it, but not those to an overwritten run.
 
     Each is judged by the answer of its question, where that has one. What they wrote is counted as spent. They came in
     any order; the order here is a function of what they are.
@@ -48,9 +48,10 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[
     tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=_aloud())
     if tally.left:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
-    found = sorted(planned(bank, plan), key=lambda cot: cot.id)
-    given.spent.teacher_tokens += tokens(given, found)
-    return found, tally.spent.requests
+    ours = {job.key for source in plan.sources for job in plan.jobs(source)}
+    found = sorted((cot for cot in bank.scan() if cot.id in ours), key=lambda cot: cot.id)
+    given.spent.teacher_tokens += written_tokens(lambda: given.tokenizer, found)
+    return found
 
 
 def _announce(owed: Sequence[Estimate]) -> None:
@@ -73,18 +74,6 @@ def _aloud() -> Watch:
             _LOG.info("asking teachers: %d of %d replies", tally.there + tally.done, tally.there + tally.owed)
 
     return watch
-
-
-def planned(bank: BankFolder, plan: Plan) -> list[CoT]:
-    """The CoTs of a bank that a plan asks for: others may be an overwritten run's, or another teacher's."""
-    ours = {job.key for source in plan.sources for job in plan.jobs(source)}
-    return [cot for cot in bank.scan() if cot.id in ours]
-
-
-def tokens(given: Given, cots: Sequence[CoT]) -> int:
-    """What teachers wrote, as they counted it, or, where they did not, as the student's tokenizer does."""
-    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    return sum(map(len, token_ids(given.renderer, uncounted))) + sum(cot.completion_tokens or 0 for cot in cots)
 
 
 def exercises(given: Given, found: Sequence[CoT]) -> list[Trace]:

@@ -280,6 +280,10 @@ class Given:
         """The student as the stage finds it, or the untrained one; not there while a run is prepared (`LaterError`)."""
         return self.students(which, self.spent)
 
+    def cots(self, question_id: str) -> list[CoT]:
+        """The CoTs of the bank for a question, but those that are cut, empty, refused or unjudged."""
+        return [cot for cot in self.bank.cots(question_id) if cot.usable] if self.bank else []
+
     def routes(self, question: Question) -> list[Route]:
         """Every route of the bank for a question."""
         return self.renderer.routes(question.id)

@@ -7,7 +7,7 @@ that is taught is never itself among the routes shown: the student would learn t
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,6 +164,13 @@ def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     some = [text.encode("utf-8", "replace").decode() for text in texts]
     found: list[list[int]] = tokenizer(some, add_special_tokens=False)["input_ids"] if some else []
     return found
+
+
+def written_tokens(tokenizer: Callable[[], Any], cots: Sequence[CoT]) -> int:
+    """What teachers wrote, as they counted it, or, where they did not, as the student's tokenizer does."""
+    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
+    counted = sum(cot.completion_tokens or 0 for cot in cots)
+    return counted + sum(map(len, ids_of(tokenizer(), uncounted))) if uncounted else counted
 
 
 def tokenize(renderer: Renderer, found: Sequence[Example]) -> list[Tokenized]:

@@ -156,9 +156,14 @@ def spent_in(folder: Path) -> Spent:
     """What all stages of a run spent on their traces."""
     total = Spent()
     for path in sorted(folder.glob("*.json")):
-        for name, value in json.loads(path.read_text(encoding="utf-8"))["spent"].items():
-            setattr(total, name, getattr(total, name) + value)
+        add_spent(total, path)
     return total
+
+
+def add_spent(total: Spent, kept: Path) -> None:
+    """Add what is noted in a file of `once`."""
+    for name, value in json.loads(kept.read_text(encoding="utf-8"))["spent"].items():
+        setattr(total, name, getattr(total, name) + value)
 
 
 def _row(trace: Trace) -> dict[str, Any]:

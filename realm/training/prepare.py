@@ -39,6 +39,7 @@ from realm.training.adapters import try_adapters, with_adapters
 from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
 from realm.training.fit import refuse_what_cannot_fit
+from realm.training.group import sharded
 from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs
@@ -135,6 +136,11 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         try_adapters(model, config)
         if rl:
             extras(config, grpo_settings(config, output=os.devnull, seed=0, context=context))
+    if config.training.average.checkpoints > 1 and sharded():
+        raise ConfigError(
+            "training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no whole model; set "
+            "it to 1, or use DDP or ZeRO-2."
+        )
     taught = None
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")

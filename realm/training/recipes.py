@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +34,16 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given, Spent, Voice
-from realm.traces.examples import ids_of
+from realm.traces.examples import written_tokens
 from realm.traces.pipeline import spent_in
 from realm.training.adapters import below_adapters
-from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
+from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, last_regular, publish
 from realm.training.failures import explain
 from realm.training.group import leave_group, sharded
 from realm.training.prepare import Prepared, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.settings import hushed, untouched_randomness
+from realm.training.settled import settle
 from realm.training.stages import Job, find_kind
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
@@ -129,9 +131,7 @@ def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
     if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
         return counted
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
-    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    counted += sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
-    return counted + sum(map(len, ids_of(load_tokenizer(config.model.path), uncounted))) if uncounted else counted
+    return counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
 
 
 class _Runner:
@@ -178,7 +178,23 @@ class _Runner:
         if number := agreed(request.number or 0, trainer.args.device):
             saved = f"{stage.kind.upper()} step {trainer.state.global_step} is saved."
             raise Stopped(number, saved, together=True)
-        publish(trainer, goal, base=start or self.config.model.path, dtype=self.config.model.dtype)
+        path = start or self.config.model.path
+        settle = self._settle(stage, path, int(trainer.args.save_steps), trainer.state.max_steps)
+        publish(trainer, goal, base=path, dtype=self.config.model.dtype, settle=settle)
+
+    def _settle(self, stage: Stage, start: str, every: int, steps: int) -> Callable[[Path], None] | None:
+        """What puts other weights than the last step's in the place of a stage's model; None: nothing does."""
+        means, last = self.config.training.average, stage == self.prepared.stages[-1]
+        share = means.base if last else 0.0
+        if means.checkpoints == 1 and not share:
+            return None
+
+        def put(written: Path) -> None:
+            folder = stage.folder(self.run_folder.path)
+            found = last_regular(folder, every, steps, means.checkpoints)
+            settle(written, found, share, self.config, start)
+
+        return put
 
     def _start(self, stage: Stage, start: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Renderer]:
         """The student with which a stage begins, its tokenizer, and the prompts of the stage."""

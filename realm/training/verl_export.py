@@ -317,6 +317,8 @@ def without_counterpart(config: Config) -> list[str]:
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
         "rounds": plan(config)[-1].round > 0 and "this is the RL stage of the first",
+        "average.base": training.average.base > 0 and "mix the base in by realm average",
+        "average.checkpoints": training.average.checkpoints > 1 and "average verl's by realm average",
         "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
     }
     lines = []

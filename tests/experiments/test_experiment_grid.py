@@ -70,11 +70,25 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
 
 
-def test_keys_that_came_later_count_once_they_are_set() -> None:
-    plain, shaped = (_tree(Config().changed(changes), {}) for changes in ({}, {"training.rl.shapes": ["mgpo"]}))
-    assert not {"shapes", "companions"} & plain["training"]["rl"].keys()
-    assert plain["training"]["rl"]["internalize"] == {"weight": 0.0, "by": "sft"}, "as cells were first named"
-    assert shaped["training"]["rl"] == {**plain["training"]["rl"], "shapes": ["mgpo"]}
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("training.rl", {"shapes": ["mgpo"]}),
+        ("evaluation", {"confidence": "likelihood"}),
+        ("training", {"average": {"checkpoints": 1, "base": 0.5}}),
+    ],
+)
+def test_keys_that_came_later_count_once_they_are_set(section: str, changes: dict[str, object]) -> None:
+    plain, changed = Config(), Config().changed({f"{section}.{key}": value for key, value in changes.items()})
+    before, after = _tree(plain, {}), _tree(changed, {})
+    for part in section.split("."):
+        before, after = before[part], after[part]
+    assert not changes.keys() & before.keys()
+    assert after == {**before, **changes}
+
+
+def test_internalize_stands_where_it_stood_as_cells_were_first_named() -> None:
+    assert _tree(Config(), {})["training"]["rl"]["internalize"] == {"weight": 0.0, "by": "sft"}
 
 
 def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
+from realm.config import Config
 from realm.errors import ConfigError
 from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.traces.base import Given, Trace, Voice
-from realm.traces.examples import alone, examples
-from realm.traces.pipeline import bound
+from realm.traces.examples import alone, by_question, examples
+from realm.traces.pipeline import bound, run_steps
 from realm.traces.steps.length import length
 from realm.traces.steps.mix import mix
 from realm.traces.steps.pattern import pattern
@@ -200,3 +206,43 @@ def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> 
 def test_options_that_make_no_sense_are_refused_before_anything_starts(entry: dict[str, dict[str, object]]) -> None:
     with pytest.raises(ConfigError, match=r"training\.sft\.traces: "):
         bound("steps", entry)
+
+
+def test_replay_is_the_list_of_the_docs() -> None:
+    """A fifth of the questions is taught by the untrained student's own right answers, the others by the bank alone."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "howto" / "forgetting.md"
+    (block,) = (one for one in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL) if "mix" in one)
+    entries = Config.model_validate(yaml.safe_load(block)).training.sft.traces
+    source, asked = random.Random(4), questions(50)
+    knows = {one.question: source.random() < 0.6 for one in asked}
+    bank = Bank()
+    for question in asked:
+        bank.append(
+            CoT(
+                question.id,
+                f"it was written {n}",
+                question.answer if n else "x",
+                int(n > 0),
+                "big",
+                guided=n == 1,
+                sample=n,
+            )
+            for n in range(3)
+        )
+
+    def says(prompt: str, sample: int) -> str:
+        number = int(re.search(r"question number (\d+)", prompt)[1])  # type: ignore[index]
+        answer = asked[number].answer if knows[asked[number].question] and sample < 3 else "none"
+        return f"<think> so I say {sample} </think> <answer> {answer} </answer>"
+
+    have, voice = given(asked, says, bank)
+    asked_for: list[str] = []
+    students: Any = lambda which, spent: asked_for.append(which) or voice  # noqa: E731
+    found = by_question(run_steps(entries, replace(have, students=students)))
+    assert asked_for == ["base"] and found.keys() == {one.id for one in asked}
+    own = {name for name, traces in found.items() if any(one.cot.teacher == "student" for one in traces)}
+    assert len(own) == 10 and all(knows[found[name][0].question.question] for name in own)
+    for name, traces in found.items():
+        assert all(one.cot.label == 1 for one in traces)
+        wanted = [f"so I say {n}" for n in range(3)] if name in own else ["it was written 1"]
+        assert [one.cot.text for one in traces] == wanted

@@ -180,7 +180,7 @@ def test_refinements_are_kept_where_they_verify(
 ) -> None:
     found, given = run(config, task, tmp_path / "run", {"refine": {"questions": 12}})
     golds = {row.id: row for row in task.rows("train")}
-    errors = [json.loads(line) for line in (tmp_path / "run/asked/errors-0.jsonl").read_text().splitlines()]
+    errors = json.loads((tmp_path / "run/asked/errors-0.json").read_text())["errors"]
     assert len(errors) == len(author) > 3
     right = {row["id"] for row in errors if not beyond(golds[row["id"]].question)}
     assert {one.question.id for one in found} == right

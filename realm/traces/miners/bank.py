@@ -20,7 +20,7 @@ from realm.traces.pairs import By, best
 
 def bank(given: Given, *, most: PositiveInt = 4, by: By = "lot", unpaired: bool = False) -> Iterable[Pair]:
     for question in given.renderer.questions.values():
-        cots = [cot for cot in given.bank.cots(question.id) if cot.usable] if given.bank else []
+        cots = given.cots(question.id)
         pairs = best(question, cots, given, most=most, by=by)
         yield from pairs
         if unpaired and not pairs:

@@ -10,6 +10,4 @@ from realm.traces.base import Given, Trace
 def bank(traces: Sequence[Trace], given: Given) -> Iterable[Trace]:
     yield from traces
     for question in given.renderer.questions.values():
-        for cot in given.bank.cots(question.id) if given.bank else ():
-            if cot.usable:
-                yield Trace(question, cot)
+        yield from (Trace(question, cot) for cot in given.cots(question.id))

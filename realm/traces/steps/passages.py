@@ -49,11 +49,11 @@ def passages(
     authors, readers = make_sources(config, task, closed, topics=topics), make_sources(config, task, book)
 
     asked = [passage.asked() for passage in topics.values()]
-    found, _ = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
+    found = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
     written = exercises(given, found)
     origin = {cot.id: cot.question_id for cot in found}
     again = [replace(trace.question, tags=(origin[trace.question.id],)) for trace in written]
-    answers, _ = replies(given, Plan(readers, book, again, 1, config.run.seed))
+    answers = replies(given, Plan(readers, book, again, 1, config.run.seed))
     agreed = {cot.question_id for cot in answers if cot.label == 1}
     kept = [trace for trace in written if trace.question.id in agreed]
     if lost := len(written) - len(kept):
