@@ -453,6 +453,16 @@ class RLSettings(Section):
     temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
+    epsilon_high: float | None = Field(None, gt=0, description="Of it the upper one, where it is another.")
+    top_entropy_quantile: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the tokens that are learned from: where the student is least sure.",
+    )
+    mask_truncated: bool = Field(
+        False, description="Learn nothing from completions cut at max_completion_length; they count in their group."
+    )
     num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
     sampler: Literal["even", "dynamic"] = Field(
         "even", description="even: every question as often as any other; dynamic: kinds far from the target more often."

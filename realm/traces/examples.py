@@ -123,7 +123,7 @@ def example(turn: Sequence[Trace], given: Given, source: random.Random) -> Examp
     return Example(trace, prompt.messages, prompt.ids, prompt.routes, completion(renderer, trace.cot, scores))
 
 
-def completion(renderer: Renderer, cot: CoT, scores: Sequence[float] = ()) -> str:
+def completion(renderer: Renderer, cot: CoT | Route, scores: Sequence[float] = ()) -> str:
     """What is taught of a CoT; a special token that its text spells out would teach the student to end there.
 
     Where the prompt has opened the thinking, the completion goes on from there.

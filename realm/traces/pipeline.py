@@ -61,12 +61,12 @@ def instance(point: str, value: Any, kind: type[T]) -> T:
     Raises:
         ConfigError: see `bound`; or it is no `kind`.
     """
-    made = bound(point, value)()
-    if not isinstance(made, kind):
-        raise ConfigError(
-            f"{POINTS[point].key}: {entry(value)[0]}: expected a class of {kind.__module__}.{kind.__name__}, found one "
-            f"of {type(made).__name__}."
-        )
+    name, _ = entry(value)
+    found = take(point, name)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        wanted = f"{kind.__module__}.{kind.__name__}"
+        raise ConfigError(f"{POINTS[point].key}: {name}: expected a subclass of {wanted}, found {found!r:.80}.")
+    made: T = bound(point, value)()
     return made
 
 

@@ -143,6 +143,8 @@ class RouteTrainer(Quiet, Finite, Kept, CompanionTrainer):
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
             feedback.learn(self.accelerator.reduce(counts, reduction="sum").tolist())
+        if not self.companions:
+            return batch
         sampled = [
             (prompt[asked == 1].tolist(), completion[written == 1].tolist())
             for prompt, asked, completion, written in zip(
@@ -217,6 +219,9 @@ def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GR
         top_k=0,
         beta=rl.beta,
         epsilon=rl.epsilon,
+        epsilon_high=rl.epsilon_high,
+        top_entropy_quantile=rl.top_entropy_quantile,
+        mask_truncated_completions=rl.mask_truncated,
         loss_type=rl.loss_type,
         scale_rewards=rl.scale_rewards,
         learning_rate=rl.learning_rate,
