@@ -48,7 +48,7 @@ DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
 #: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
-_LATER = ("evaluation.confidence", "evaluation.precision", "evaluation.precision_on")
+_LATER = ("evaluation.confidence", "evaluation.precision", "evaluation.precision_on", "evaluation.edits")
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
