@@ -386,6 +386,11 @@ class EvaluationConfig(Section):
         0.95, description="Share of right answers wanted among those that are trusted; tells the confidence to ask for."
     )
     precision_on: str = Field("validation", description="The split on which that confidence is chosen.")
+    edits: list[Literal["clause", "wording", "number", "flip"]] = Field(
+        [],
+        description="Questions are asked again without routes, edited: an irrelevant clause, another wording; other "
+        "numbers and a condition turned round, where the task can tell the answer (desk). Splits SPLIT+EDIT.",
+    )
     also: str | None = Field(
         None,
         description="Another configuration, whose held-out questions are asked too, of the untrained and the trained "

@@ -11,12 +11,17 @@ over the window that are charged, unless a rare mark decides. Its reasonings tak
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from realm.desk.book import UNCOMMENTED, comments, shop_book
 from realm.desk.cases import (
+    DAYS,
     HARD_KINDS,
     KINDS,
+    PRICES,
     Case,
     answerable,
     held_out,
@@ -141,6 +146,23 @@ class DeskTask:
     def case(self, question_id: str) -> Case:
         """The case behind a question; the scripted teacher reads it."""
         return self._cases[question_id]
+
+    def edited(self, question: Question, edit: str, source: random.Random) -> Question | None:
+        """The case with other days and price (`number`), of another customer or with the receipt turned round (`flip`),
+        or told in another order (`wording`), worked out anew; inside or outside the trained distribution as it was."""
+        if edit == "wording":
+            told = re.sub(r"bought (\d+ days ago) for (\d+ by \w+)", r"bought for \2 \1", question.question)
+            return replace(question, question=told) if told != question.question else None
+        if edit not in ("number", "flip"):
+            return None
+        case = self.case(question.id)
+        turned = [replace(case, member=not case.member), replace(case, receipt=not case.receipt)]
+        source.shuffle(turned)
+        drawn = (replace(case, days=source.choice(DAYS), price=source.choice(PRICES)) for _ in range(TRIES))
+        for one in drawn if edit == "number" else turned:
+            if one != case and out_of_distribution(one) == out_of_distribution(case) and answerable(one, self.book):
+                return replace(question, question=tell(one), answer=work_out(one, self.book).answer)
+        return None
 
     def fresh(self, case: Case) -> bool:
         """Whether the case is of the trained distribution and none of any split, as if none had been cut short."""

@@ -19,6 +19,7 @@ from realm.evaluation.sums import Tally, tally
 from realm.files import read_jsonl
 from realm.method.seeds import derive
 from realm.statistics.bootstrap import Difference, bootstrap_interval, ends, quotients, ratio_interval
+from realm.statistics.equivalence import Equivalence, equivalence
 from realm.statistics.student import t_test
 
 #: Share of right completions of every question id.
@@ -156,6 +157,12 @@ def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int
         KeyError: b lacks a question of a.
     """
     return tested([subtract(one, other) for one, other in zip(a, b, strict=True)], resamples, seed)
+
+
+def against_margin(a: Sequence[Outcome], b: Sequence[Outcome], margin: float, resamples: int, seed: int) -> Equivalence:
+    """Whether a − b is shown to be above -margin, and within it; arguments and errors as of `paired`."""
+    runs = [subtract(one, other) for one, other in zip(a, b, strict=True)]
+    return equivalence(pooled_means(runs, resamples, seed), margin, by_seed(runs))
 
 
 def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int) -> Compared:

@@ -60,6 +60,7 @@ _LATER = (
     "evaluation.confidence",
     "evaluation.precision",
     "evaluation.precision_on",
+    "evaluation.edits",
 )
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8

@@ -4,6 +4,7 @@ Accuracies, intervals and differences are shares in [0, 1]. The keys are describ
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,7 @@ from realm.experiments.comparison import (
     Runs,
     Sums,
     accuracies,
+    against_margin,
     by_seed,
     holm,
     paired,
@@ -50,6 +52,7 @@ from realm.rows.experiment import (
 )
 from realm.rows.training import Step
 from realm.run import RunFolder, position
+from realm.statistics.equivalence import Equivalence
 
 #: The fewest resamples, and how many more for every test that p-values are corrected over: the p of a bootstrap is at
 #: least 2 / (resamples + 1), and times the number of tests that must stay below any level of use.
@@ -100,6 +103,10 @@ class Outcomes:
     def compare(self, arm: str, against: str, key: Key) -> Compared:
         """The difference of two arms, paired by seed and question."""
         return paired(self.of(arm, key), self.of(against, key), self.resamples, self.seed)
+
+    def against_margin(self, arm: str, against: str, key: Key, margin: float) -> Equivalence:
+        """Whether the difference of two arms is shown to be smaller than a margin."""
+        return against_margin(self.of(arm, key), self.of(against, key), margin, self.resamples, self.seed)
 
     def with_gap(self) -> list[str]:
         """The splits that were measured both without and with routes."""
@@ -243,7 +250,15 @@ def _pairs(spec: Spec, found: Outcomes) -> list[Pair]:
     rows = []
     for key in found.measures:
         pairs = [(pair.arm, pair.against) for pair in spec.pairs if pair.of(key)]
-        rows += _corrected(key, pairs, [found.compare(*pair, key) for pair in pairs])
+        made = _corrected(key, pairs, [found.compare(*pair, key) for pair in pairs])
+        if margin := spec.margins.get(measure_name(key)):
+            tests = [found.against_margin(*pair, key, margin / 100) for pair in pairs]
+            no_worse, same = holm([one.no_worse for one in tests]), holm([one.same for one in tests])
+            made = [
+                replace(row, margin=margin / 100, p_no_worse=one, p_same=other)
+                for row, one, other in zip(made, no_worse, same, strict=True)
+            ]
+        rows += made
     return rows
 
 

@@ -28,6 +28,7 @@ Overrides = Annotated[
 ]
 #: A split, and whether the prompts show routes.
 Measure = tuple[str, Literal["without", "with"]]
+MeasureName = Annotated[str, Field(pattern=r"^[^/]+/(with|without)$")]
 
 
 class Pair(NamedTuple):
@@ -35,7 +36,7 @@ class Pair(NamedTuple):
 
     arm: str
     against: str
-    measure: Annotated[str, Field(pattern=r"^[^/]+/(with|without)$")] | None = None
+    measure: MeasureName | None = None
 
     def of(self, key: tuple[str, bool]) -> bool:
         """Whether it is tested in this measure: a split, and whether routes are shown."""
@@ -96,6 +97,11 @@ class Spec(Part):
     true_sums: list[Measure] = Field(
         [], description="Where the share of true ones among the sums that completions state is compared and told."
     )
+    margins: dict[MeasureName, Annotated[float, Field(gt=0, lt=100)]] = Field(
+        {},
+        description="Points by measure, as `test/without: 1`: whether the arm of each pair is worse by less, and "
+        "whether the two differ by less, is tested and told there.",
+    )
     tell: Literal["curves"] | None = Field(
         None, description="curves: the finding also says which arms fall from their best while they train."
     )
@@ -122,13 +128,13 @@ class Spec(Part):
         if self.measures and self.headline not in self.measures:
             raise ValueError("headline: is none of `measures`")
         if self.measures and not self.asked <= set(self.measures):
-            raise ValueError("`also`, `true_sums` and the measures of `pairs` must be among `measures`")
+            raise ValueError("`also`, `true_sums`, `margins` and the measures of `pairs` must be among `measures`")
         return self
 
     @property
     def asked(self) -> set[Measure]:
-        """The measures that `also`, `true_sums` and single pairs name."""
-        ones = (pair.measure.rpartition("/") for pair in self.pairs if pair.measure)
+        """The measures that `also`, `true_sums`, `margins` and single pairs name."""
+        ones = (name.rpartition("/") for name in (*(pair.measure for pair in self.pairs), *self.margins) if name)
         return {
             *self.also,
             *self.true_sums,

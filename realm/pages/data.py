@@ -22,6 +22,7 @@ from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import RlStep, Step
 from realm.run_rows import read_row, read_rows
+from realm.statistics.equivalence import Equivalence
 from realm.written import read_yaml
 
 RUN_FILES = ("config.yaml", "meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
@@ -84,6 +85,8 @@ class Difference:
     difference: float
     low: float
     high: float
+    equivalence: Equivalence | None = None
+    """Against the margin that was asked for."""
 
 
 @dataclass

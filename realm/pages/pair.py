@@ -29,6 +29,7 @@ from realm.pages.templates import Page
 from realm.rows.evaluation import Prediction
 from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
+from realm.statistics.equivalence import paired_equivalence
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
 MOST_SHOWN, _LONG = 40, 4_000
@@ -109,8 +110,11 @@ def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | 
     return page.write(a / f"against-{b.resolve().name}.html" if out is None else out, figures)
 
 
-def paired(a: Path, b: Path) -> tuple[Report, list[Pass], list[Answers]]:
+def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[Pass], list[Answers]]:
     """Two runs as one report with their paired differences, the passes that both made, and what each answered.
+
+    Args:
+        margin: a share; whether the differences are smaller is tested too.
 
     Raises:
         DataError: see `write_comparison`.
@@ -123,8 +127,9 @@ def paired(a: Path, b: Path) -> tuple[Report, list[Pass], list[Answers]]:
     for split, shown in passes:
         ours, theirs = ({key: one.accuracy for key, one in side[split, shown].items()} for side in answers)
         found = paired_difference(ours, theirs, seed=derive(0, "comparison"))
+        same = None if margin is None else paired_equivalence(ours, theirs, margin, seed=derive(0, "comparison"))
         routes = max((row.routes for row in report.results if row.split == split), default=0) if shown else 0
-        report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found))
+        report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found, same))
     return report, passes, answers
 
 

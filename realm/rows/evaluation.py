@@ -87,6 +87,18 @@ class Confidence(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Edited(Record):
+    """What edits of questions did to answers (`realm.evaluation.edits`)."""
+
+    n: Count
+    """Questions whose right answer the edit changes."""
+    changed: Estimate | None
+    """Share of their answers that change too."""
+    stayed: Estimate | None
+    """Share of the others' answers that stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Place):
     """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
 
@@ -165,12 +177,19 @@ class Evaluation(Place):
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
+    over_shortest: Estimate | None = field(default=None, metadata=RARE)
+    """Tokens of all completions over those of the shortest right CoT of the bank, of questions that have one."""
+    stated_at: Estimate | None = field(default=None, metadata=RARE)
+    """Share of the tokens after which the answer has been stated, of completions that state it."""
     confidence: Confidence | None = field(default=None, metadata=RARE)
     """When answers may be trusted, where `evaluation.confidence` asks for it."""
+    edited: Edited | None = field(default=None, metadata=RARE)
+    """What became of the answers, in rows of `evaluation.edits` (`SPLIT+EDIT`)."""
     before: Share | None = field(default=None, metadata=RARE)
-    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`)."""
+    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`); of the same
+    questions unedited, in rows of `evaluation.edits`."""
     change: Difference | None = field(default=None, metadata=RARE)
-    """What training changed of it, paired by question; below 0 where something was unlearned."""
+    """What training (or the edit) changed of it, paired by question; below 0 where something was unlearned."""
     change_low: Difference | None = field(default=None, metadata=RARE)
     """Its interval, lower end."""
     change_high: Difference | None = field(default=None, metadata=RARE)
@@ -201,6 +220,8 @@ class AnsweredCompletion(Record):
     """Its length."""
     truncated: bool
     """Whether it was cut."""
+    stated_at: Tokens | None = field(default=None, metadata=RARE)
+    """Its tokens up to where its answer is first stated; in the last evaluation."""
     confidence: Share | None = field(default=None, metadata=RARE)
     """Of its answer: by likelihood, or as it is stated (`evaluation.confidence`)."""
     executed: bool | None = field(default=None, metadata=RARE)
@@ -233,5 +254,7 @@ class Prediction(Place):
     """The routes in the prompt."""
     dropped: Count = 0
     """Routes that the context had no room for."""
+    shortest: Tokens | None = field(default=None, metadata=RARE)
+    """Length of the shortest right CoT of the bank, as a completion; in the last evaluation."""
     completions: Annotated[tuple[AnsweredCompletion, ...], Field(min_length=1)]
     """`evaluation.samples` of them."""

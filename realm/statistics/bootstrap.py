@@ -49,7 +49,7 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     Raises:
         ValueError: there is no value.
     """
-    return ends(_resampled(values, resamples, seed))
+    return ends(resampled_means(values, resamples, seed))
 
 
 def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000,
 
     Resamples in which nothing stands below are left out.
     """
-    above, below = (_resampled(side, resamples, seed) for side in zip(*values, strict=True))
+    above, below = (resampled_means(side, resamples, seed) for side in zip(*values, strict=True))
     return ends(quotients(above, below))
 
 
@@ -66,7 +66,7 @@ def quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
 
 
-def _resampled(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+def resampled_means(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
     """Means of resamples of the questions, shape (resamples,); equal seeds draw the same ones."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
