@@ -68,7 +68,7 @@ def compare(
                 there.parent.mkdir()
                 evaluate(config or _questions(a, b, *stored), model, out=there, evaluating=evaluating)
             folders.append(there)
-        report, passes, answers = pair.paired(*folders, margin=margin)
+        report, passes, answers = pair.paired(folders[0], folders[1], margin=margin)
         parts = pair.disagreements(report, passes, *answers)
     found = [
         Comparison(
