@@ -6,8 +6,6 @@ whole record all the same; a bank's and a ledger's are cut without looking.) Wha
 permission) becomes a `ResourceError`.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -3,8 +3,6 @@
 Every module of this package imports what a command needs inside the command: `realm --help` must not wait for torch.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

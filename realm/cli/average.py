@@ -1,7 +1,5 @@
 """`realm average`: models of one shape, averaged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

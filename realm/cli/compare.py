@@ -13,9 +13,14 @@ import typer
 from realm.cli.common import resolve
 from realm.cli.live import progress_bar
 from realm.display import printable
+from realm.text import p_value
 
 if TYPE_CHECKING:
     from realm.commands.comparing import Comparison
+
+
+#: p-values below it show something.
+LEVEL = 0.05
 
 
 def compare(
@@ -33,6 +38,15 @@ def compare(
             show_default="the other one's",
         ),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            metavar="POINTS",
+            help="Also test whether A is worse by less than so many points, and whether the two differ by less.",
+            show_default="no such test",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a split, without and with routes.")] = False,
 ) -> None:
     """Compare two models on the same held-out questions, paired by question.
@@ -45,18 +59,19 @@ def compare(
 
     from realm.commands import comparing
 
-    found, notes = comparing.compare(a, b, given, evaluating=progress_bar)
+    share = None if margin is None else margin / 100
+    found, notes = comparing.compare(a, b, given, margin=share, evaluating=progress_bar)
     for note in notes:
         typer.echo(printable(note), err=True)
     if as_json:
         for one in found:
             typer.echo(json.dumps(asdict(one)))
     else:
-        _print(found, show)
+        _print(found, show, margin)
 
 
-def _print(found: Sequence[Comparison], show: int) -> None:
-    """The table, and below it the questions that only one got right."""
+def _print(found: Sequence[Comparison], show: int, margin: float | None) -> None:
+    """The table, below it what is shown against the margin, and the questions that only one got right."""
     from rich.console import Console
 
     from realm.pages.table import Table, TableRow, Value
@@ -73,6 +88,17 @@ def _print(found: Sequence[Comparison], show: int) -> None:
         rows.append((None, "difference", [Value(gap.difference, gap.low, gap.high, signed=True), ""]))
         bodies.append((f"{printable(part['title'], 40)}: {part['n']}", rows))
     console.print(Table(["", "accuracy (95 %)", "right alone"], bodies).to_rich("", "questions"))
+    for one in found:
+        if (held := one.difference.equivalence) is not None:
+            no_worse, same = (
+                f"{'shown' if p < LEVEL else 'not shown'} (p {p_value(p)})" for p in (held.no_worse, held.same)
+            )
+            console.print(
+                f"{printable(one.part['title'], 40)}: that {names[0]} is less than {margin:g} points worse than "
+                f"{names[1]} is {no_worse}; that the two differ by less is {same}.",
+                markup=False,
+                highlight=False,
+            )
     for one in found:
         for name, side in zip(names, one.part["sides"], strict=True):
             for question in side["questions"][:show]:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from realm.rows.evaluation import Evaluation
+from realm.pages.trust import told
+from realm.rows.evaluation import Estimate, Evaluation
 from realm.text import NONE, bracketed, hundredths, points
 
 
@@ -47,12 +48,28 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             and row.change_low is not None
             and row.change_high is not None
         ):
+            was, now = ("unedited", "edited") if row.edited else ("untrained", "trained")
             console.print(
-                f"{row.split}: {hundredths(row.before)} untrained, {hundredths(row.accuracy)} trained; "
-                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.",
+                f"{row.split}: {hundredths(row.before)} {was}, {hundredths(row.accuracy)} {now}; "
+                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.{_moved(row)}",
                 markup=False,
                 highlight=False,
             )
+    for row in summaries:
+        if row.over_shortest is not None and not row.routes:
+            form = "{:.2f}".format
+            over = f"{form(row.over_shortest.value)} {bracketed(row.over_shortest.low, row.over_shortest.high, form)}"
+            places = (
+                "" if row.stated_at is None else f"; the answer has been stated after {row.stated_at.value:.0%} of them"
+            )
+            console.print(
+                f"Tokens, {row.split}: {over} times those of the shortest right CoTs of the bank{places}.",
+                markup=False,
+                highlight=False,
+            )
+        if row.confidence is not None:
+            where = f"{row.split}{', with routes' if row.routes else ''}"
+            console.print(f"When to trust it, {where}: {told(row.confidence)}", markup=False, highlight=False)
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"
@@ -78,6 +95,23 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _moved(row: Evaluation) -> str:
+    """What became of the answers to edited questions."""
+    if row.edited is None:
+        return ""
+    each = (
+        (f"Of {row.edited.n} answers that should change", "do", row.edited.changed),
+        (f"of {row.n - row.edited.n} that should not", "stay", row.edited.stayed),
+    )
+    said = (f"{of} {share(one)} % {do}" for of, do, one in each if one is not None)
+    return f" {', '.join(said)}."
+
+
+def share(found: Estimate) -> str:
+    """A share with its interval, in per cent."""
+    return f"{hundredths(found.value)} {bracketed(found.low, found.high)}"
 
 
 def _interval(row: Evaluation) -> Text:

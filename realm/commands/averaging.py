@@ -1,7 +1,5 @@
 """Models of one shape averaged into a new directory, which says of what it was made."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

@@ -37,6 +37,7 @@ def compare(
     b: str | Path,
     config: Config | None = None,
     *,
+    margin: float | None = None,
     evaluating: Showing[Callable[[int, int], None] | None] = silent,
 ) -> tuple[list[Comparison], list[str]]:
     """What `realm compare` does, by the stored evaluations where both have one, else by one that is made and not kept.
@@ -44,14 +45,17 @@ def compare(
     Args:
         a, b: folder of a run or of an evaluation, or a model (a directory, a Hub name, the packaged base).
         config: whose questions a model is asked that has no evaluation; None: those of the other one.
+        margin: a difference in accuracy, above 0 and below 1, that would not matter; whether each is smaller is tested.
         evaluating: shows how far an evaluation is.
 
     Returns:
         A comparison for each split without and with routes, and what the reader is to be told of the files.
 
     Raises:
-        UserError: nothing tells the questions; they differ; a model, the task or the bank is not usable.
+        UserError: nothing tells the questions; they differ; a model, the task, the bank or the margin is not usable.
     """
+    if margin is not None and not 0 < margin < 1:
+        raise ConfigError(f"margin: expected a difference above 0 and below 100 points, found {100 * margin:g}.")
     stored = [_stored(one) for one in (a, b)]
     with TemporaryDirectory(prefix="realm-compare-") as temporary:
         folders = []
@@ -64,7 +68,7 @@ def compare(
                 there.parent.mkdir()
                 evaluate(config or _questions(a, b, *stored), model, out=there, evaluating=evaluating)
             folders.append(there)
-        report, passes, answers = pair.paired(*folders)
+        report, passes, answers = pair.paired(folders[0], folders[1], margin=margin)
         parts = pair.disagreements(report, passes, *answers)
     found = [
         Comparison(

@@ -6,8 +6,6 @@ are stretched, how some tokenizers split digits, settings of generation, tensors
 mended or the file is refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """A trained model as a folder to give away, and onto the Hub where that is asked for."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -10,7 +10,7 @@ from pathlib import Path
 from realm.commands.showing import Showing, silent
 from realm.config import Config
 from realm.evaluation.also import ask_besides, other_task
-from realm.evaluation.evaluate import evaluate_directory
+from realm.evaluation.evaluate import evaluate_directory, evaluation_questions
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.pages import write_report
@@ -55,7 +55,8 @@ def made_ready(
         announce: is told what was prepared, before what hardly fits is refused.
     """
     task = load_task(config)
-    other_task(config)  # what is wrong with it is told before the work
+    evaluation_questions(config, task)  # what is wrong with it is told before the work
+    other_task(config)
     with stoppable(), VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
         prepared = prepare(config, task, open_run_bank(config, task, pool, resume=resume))
         if announce is not None:

@@ -5,6 +5,7 @@ A summary is one row of evaluations.jsonl; whatever it says can be computed agai
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +20,16 @@ from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
 from realm.evaluation import measures
+from realm.evaluation.confidence import told
+from realm.evaluation.edits import edited_splits, moved
+from realm.evaluation.spent import shortest, stated_at
 from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
+from realm.method.completion import stated_confidence
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
-from realm.rows.evaluation import AnsweredCompletion, Evaluation, Part, Prediction, Sums
+from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part, Prediction, Sums
 from realm.run import RunFolder
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
 from realm.student.generate import Generation, Progress, generate
@@ -58,6 +63,7 @@ def evaluate_model(
     split: str,
     seed: int,
     where: Place,
+    needed: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Evaluation, list[Prediction]]:
     """Let a model answer questions, greedily or `evaluation.samples` times, and measure the answers.
@@ -68,6 +74,7 @@ def evaluate_model(
     Args:
         bank_routes: every route of a question id; read only `with_routes`.
         where: in a run the model belongs; noted in every row, without influence.
+        needed: tokens that questions need (`realm.evaluation.spent`); None: what answers take is not measured.
         progress: called with (questions done, questions in all).
 
     Returns:
@@ -99,6 +106,7 @@ def evaluate_model(
         samples=settings.samples,
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
+        likelihood=settings.confidence == "likelihood",
         progress=progress,
     )
     answered = _answered(prompts, generations, task, pool, config)
@@ -118,11 +126,23 @@ def evaluate_model(
             class_=name,
             shown=tuple(ShownRoute(id=route.id, answer=route.answer, label=route.label) for route in prompt.routes),
             dropped=prompt.dropped,
+            shortest=(needed or {}).get(prompt.question.id),
             completions=completions,
         )
         for prompt, name, completions in zip(prompts, expected, answered, strict=True)
     ]
+    if needed is not None:
+        rows = [_with_places(row, found, tokenizer) for row, found in zip(rows, generations, strict=True)]
     return summarise(rows, settings.bootstrap, seed), rows
+
+
+def _with_places(row: Prediction, found: Sequence[Generation], tokenizer: PreTrainedTokenizerBase) -> Prediction:
+    """The row with the places at which its completions first state their answers."""
+    pairs = zip(row.completions, found, strict=True)
+    return replace(
+        row,
+        completions=tuple(replace(one, stated_at=stated_at(tokenizer, made.ids, one.answer)) for one, made in pairs),
+    )
 
 
 def _expected(questions: Sequence[Question], task: Task, pool: VerifierPool) -> list[str | None]:
@@ -163,11 +183,22 @@ def _answered(
             tokens=found.tokens,
             truncated=found.truncated,
             executed=item.executed if config.prompt.execute else None,
+            confidence=_confidence(found, item.answer, config),
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
     size = len(completions) // len(prompts)
     return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
+
+
+def _confidence(found: Generation, answer: str | None, config: Config) -> float | None:
+    """How sure a completion's answer is, where the completion alone tells it."""
+    by = config.evaluation.confidence
+    if not answer or by not in ("likelihood", "stated"):
+        return None
+    if by == "stated":
+        return stated_confidence(found.text)
+    return math.exp(found.log_prob) if found.log_prob is not None and math.isfinite(found.log_prob) else None
 
 
 def question_accuracies(rows: Sequence[Prediction]) -> dict[str, float]:
@@ -194,6 +225,12 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     each = [one[ALL] for one in sums]
     true_low, true_high = ratio_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
     samples = len(first.completions)
+    spent = [(fmean(item.tokens for item in row.completions), row.shortest) for row in rows if row.shortest is not None]
+    places = [
+        (sum(item.stated_at or 0 for item in found), sum(item.tokens for item in found))
+        for row in rows
+        if (found := [item for item in row.completions if item.stated_at is not None])
+    ]
     several = [([i.answer for i in row.completions], [i.correct for i in row.completions]) for row in rows]
     return Evaluation(
         stage=first.stage,
@@ -222,6 +259,8 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         executed=None if items[0].executed is None else fmean(bool(item.executed) for item in items),
         routes_per_prompt=fmean(len(row.shown) for row in rows),
         routes_dropped=fmean(row.dropped for row in rows),
+        over_shortest=_ratio(spent, resamples, seed),
+        stated_at=_ratio(places, resamples, seed),
         pass_at_n=fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)
         if samples > 1
         else None,
@@ -234,6 +273,15 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         by_kind=_by({row.question_id: row.kind for row in rows}, accuracies),
         by_difficulty=_by({row.question_id: row.difficulty for row in rows}, accuracies),
     )
+
+
+def _ratio(values: Sequence[tuple[float, float]], resamples: int, seed: int) -> Estimate | None:
+    """The ratio of two sums over the questions, with its interval; None where there are none."""
+    if not values:
+        return None
+    low, high = ratio_interval(values, resamples, derive(seed, "bootstrap"))
+    above, below = (sum(side) for side in zip(*values, strict=True))
+    return Estimate(value=above / below, low=low, high=high)
 
 
 def _by(groups: Mapping[str, str] | Mapping[str, int], accuracies: Mapping[str, float]) -> dict[str, Part]:
@@ -264,6 +312,23 @@ def evaluation_splits(config: Config, task: Task) -> list[str]:
     return [split for split in known if split != "train" and not split.startswith("validation")]
 
 
+def evaluation_questions(config: Config, task: Task) -> dict[str, Sequence[Question]]:
+    """The questions of the splits to evaluate; of that on which a threshold is chosen, if the task has it; edited ones.
+
+    Raises:
+        ConfigError: as of `evaluation_splits`, or there is no such edit.
+        DataError: a split has no question.
+    """
+    splits: dict[str, Sequence[Question]] = {split: task.rows(split) for split in evaluation_splits(config, task)}
+    if empty := [split for split, asked in splits.items() if not asked]:
+        raise DataError(f"split {empty[0]}: there is no question to evaluate.")
+    edits = edited_splits(splits, task, config)
+    chosen_on = config.evaluation.precision_on
+    if config.evaluation.confidence and chosen_on in task.splits() and task.rows(chosen_on):
+        splits.setdefault(chosen_on, task.rows(chosen_on))
+    return {**splits, **edits}
+
+
 def evaluate_directory(
     path: str | Path,
     config: Config,
@@ -288,16 +353,15 @@ def evaluate_directory(
         progress: called with (questions done, questions in all) over all splits.
 
     Returns:
-        The summaries in the order of the file.
+        The summaries in the order of the file. Where the confidence of answers is measured, the split on which its
+        threshold is chosen (`evaluation.precision_on`) is asked last, if the task has it.
 
     Raises:
         ConfigError, DataError, ModelError, ResourceError: see `evaluation_splits`, `load`, `evaluate_model`, `append`.
             Unknown splits, bad models and questions that do not fit are found before anything is written.
     """
-    splits = {split: task.rows(split) for split in evaluation_splits(config, task)}
-    for split, asked in splits.items():
-        if not asked:
-            raise DataError(f"split {split}: there is no question to evaluate.")
+    splits = evaluation_questions(config, task)
+    edits = splits.keys() - {*task.splits()}
     model, tokenizer = load(path, config.model.dtype, config.model)
     limit = prompt_limit(model, config, completion_limit(config))
     for asked in splits.values():
@@ -314,12 +378,16 @@ def evaluate_directory(
         (split, shown)
         for split, asked in splits.items()
         for shown in (False, True)
-        if not shown or has_routes(bank, asked, config)
+        if not shown or (split not in edits and has_routes(bank, asked, config))
     ]
     total, done = sum(len(splits[split]) for split, _ in passes), 0
     summaries: list[Evaluation] = []
     predictions: list[Prediction] = []
     without: dict[str, float] = {}
+    needed = {
+        split: shortest(asked, bank, tokenizer, config) if bank and split not in edits else {}
+        for split, asked in splits.items()
+    }
     for split, shown in passes:
 
         def report(finished: int, _: int, before: int = done) -> None:
@@ -338,6 +406,7 @@ def evaluate_directory(
             split=split,
             seed=config.run.seed,
             where=where,
+            needed=needed[split],
             progress=report,
         )
         accuracies = question_accuracies(rows)
@@ -347,9 +416,18 @@ def evaluate_directory(
                 accuracies, without, config.evaluation.bootstrap, derive(config.run.seed, "bootstrap")
             )
             summary = replace(summary, autonomy_gap=gap, autonomy_gap_low=low, autonomy_gap_high=high)
+        if split in edits:
+            was = [one for one in predictions if (one.split, one.routes) == (split.rpartition("+")[0], 0)]
+            before = {key: share for key, share in question_accuracies(was).items() if key in accuracies}
+            resamples, seed = config.evaluation.bootstrap, config.run.seed
+            change, low, high = paired_difference(accuracies, before, resamples, derive(seed, "bootstrap"))
+            told_of = moved(rows, was, pool, resamples, seed)
+            summary = replace(summary, edited=told_of, before=fmean(before.values()), change=change)
+            summary = replace(summary, change_low=low, change_high=high)
         without = accuracies
         predictions += rows
         summaries.append(summary)
+    summaries = told(summaries, predictions, config)
     # The summaries last: where they are, the predictions that they rest on are there too.
     folder.keep(Prediction, lambda row: row.stage != stage, predictions)
     folder.keep(Evaluation, lambda row: row.stage != stage, summaries)

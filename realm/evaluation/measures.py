@@ -1,7 +1,5 @@
 """The measures of the method (`same_err`, scoring, pass@n, maj@n) over plain numbers."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -80,15 +78,18 @@ def pass_at_n(samples: int, correct: int, n: int) -> float:
     return 1.0 - math.comb(samples - correct, n) / math.comb(samples, n)
 
 
-def maj_at_n(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
-    """Whether the most frequent answer of one question's completions is right.
+def majority(answers: Sequence[str | None]) -> tuple[int, int]:
+    """The place of the most frequent answer of one question's completions, and its votes; 0 votes where there is none.
 
     Answers are told apart by their text without case and white space; a missing answer has no vote; of equally
     frequent ones the first counts.
     """
     texts = ["".join(answer.split()).casefold() if answer is not None else "" for answer in answers]
-    votes = Counter(text for text in texts if text)
-    if not votes:
-        return False
-    winner = votes.most_common(1)[0][0]
-    return correct[texts.index(winner)]
+    found = Counter(text for text in texts if text).most_common(1)
+    return (texts.index(found[0][0]), found[0][1]) if found else (0, 0)
+
+
+def maj_at_n(answers: Sequence[str | None], correct: Sequence[bool]) -> bool:
+    """Whether the most frequent answer of one question's completions is right; see `majority`."""
+    place, votes = majority(answers)
+    return votes > 0 and correct[place]

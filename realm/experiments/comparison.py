@@ -7,8 +7,6 @@ So few seeds make the bootstrap too sure of itself. What is claimed rests on dif
 t interval of the seeds' mean differences too (`tested`), which knows how few they are.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from realm.evaluation.sums import Tally, tally
 from realm.files import read_jsonl
 from realm.method.seeds import derive
 from realm.statistics.bootstrap import Difference, bootstrap_interval, ends, quotients, ratio_interval
+from realm.statistics.equivalence import Equivalence, equivalence
 from realm.statistics.student import t_test
 
 #: Share of right completions of every question id.
@@ -29,28 +28,26 @@ Outcome = Mapping[str, float]
 Sums = Mapping[str, tuple[int, int]]
 #: One seed each.
 Runs = Sequence[Outcome] | Sequence[Sums]
-#: Outcomes by (split, routes), and equations.
-Accuracies = dict[tuple[str, int], dict[str, float]]
-Equations = dict[tuple[str, int], dict[str, Tally]]
+#: A split, and whether routes are shown.
+Key = tuple[str, bool]
 
 
-def accuracies(folder: Path) -> Accuracies:
+def accuracies(folder: Path) -> dict[Key, dict[str, float]]:
     """The share of right completions of every question in a finished evaluation, from its predictions.jsonl."""
-    found: Accuracies = {}
+    found: dict[Key, dict[str, float]] = {}
     for row in read_jsonl(folder / "predictions.jsonl"):
         if row["stage"] == "final":
             right = [item["correct"] for item in row["completions"]]
-            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = sum(right) / len(right)
+            found.setdefault((row["split"], row["routes"] > 0), {})[row["question_id"]] = sum(right) / len(right)
     return found
 
 
-def stated(folder: Path, wanted: Collection[tuple[str, bool]]) -> Equations:
-    """The equations that the completions of every question state there, of the (split, whether with routes) wanted."""
-    found: Equations = {}
-    for row in read_jsonl(folder / "predictions.jsonl"):
-        if row["stage"] == "final" and (row["split"], row["routes"] > 0) in wanted:
-            texts = (item["text"] for item in row["completions"])
-            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = tally(texts)
+def stated(folder: Path, wanted: Collection[Key]) -> dict[Key, dict[str, Tally]]:
+    """The equations that the completions of every question state there, of what is wanted."""
+    found: dict[Key, dict[str, Tally]] = {}
+    for row in read_jsonl(folder / "predictions.jsonl") if wanted else ():
+        if row["stage"] == "final" and (key := (row["split"], row["routes"] > 0)) in wanted:
+            found.setdefault(key, {})[row["question_id"]] = tally(item["text"] for item in row["completions"])
     return found
 
 
@@ -160,6 +157,12 @@ def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int
         KeyError: b lacks a question of a.
     """
     return tested([subtract(one, other) for one, other in zip(a, b, strict=True)], resamples, seed)
+
+
+def against_margin(a: Sequence[Outcome], b: Sequence[Outcome], margin: float, resamples: int, seed: int) -> Equivalence:
+    """Whether a − b is shown to be above -margin, and within it; arguments and errors as of `paired`."""
+    runs = [subtract(one, other) for one, other in zip(a, b, strict=True)]
+    return equivalence(pooled_means(runs, resamples, seed), margin, by_seed(runs))
 
 
 def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int) -> Compared:

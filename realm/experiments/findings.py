@@ -3,8 +3,6 @@
 A difference counts as shown where its p-value, corrected over the pairs of its measure, is below `LEVEL`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, median_low
@@ -63,6 +61,7 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
     parts = [FAST_NOTE] if results.fast else []
     parts.append(_best(results, best))
     parts += _differences(results)
+    parts += _margins(results)
     parts += _true_sums(results)
     if results.axis:
         parts.append(_axis(results.axis, best, against_best(found, best)))
@@ -113,6 +112,20 @@ def _differences(results: Results) -> list[str]:
         told = _told([row for row in results.pairs if row.measure == measure])
         parts += [f"On {labels[measure]}:", *told] if told else []
     return parts
+
+
+def _margins(results: Results) -> list[str]:
+    """Of every measure with a margin: which arms are shown to be equal within it, or no worse by it, and which not."""
+    said: dict[str, dict[str, list[str]]] = {}
+    labels = {row.name: row.label for row in results.measures}
+    for row in results.pairs:
+        if row.margin is not None and row.p_no_worse is not None and row.p_same is not None:
+            no_worse = "no worse by that" if row.p_no_worse < LEVEL else "not shown to be no worse"
+            words = "within it" if row.p_same < LEVEL else no_worse
+            of = said.setdefault(f"Against a margin of {100 * row.margin:g} points on {labels[row.measure]}", {})
+            of.setdefault(words, []).append(f"{row.arm} − {row.against}")
+    each = {where: "; ".join(f"{words}: {', '.join(of)}" for words, of in one.items()) for where, one in said.items()}
+    return [f"{where} (p < {LEVEL} after correction): {words}." for where, words in each.items()]
 
 
 def _true_sums(results: Results) -> list[str]:

@@ -14,8 +14,10 @@ asked once for all seeds.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.recipes import plan
+from realm.sections import DESKS
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -45,8 +48,20 @@ FAST = {
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
-#: Keys that came when cells had names already: at their defaults they are left out, so that those keep their names.
-_LATER = ("training.average", "training.best")
+#: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
+_LATER = (
+    "training.average",
+    "training.best",
+    "training.rl.shapes",
+    "training.rl.companions",
+    "training.rl.epsilon_high",
+    "training.rl.top_entropy_quantile",
+    "training.rl.mask_truncated",
+    "evaluation.confidence",
+    "evaluation.precision",
+    "evaluation.precision_on",
+    "evaluation.edits",
+)
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
@@ -120,7 +135,7 @@ def make_grid(
 
     def resolve(arm: str | None, seed: int) -> Config:
         config = _resolve(spec, file, arm, seed, overrides, fast)
-        if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
+        if config.task.split_seed is None and config.task.name not in DESKS:  # the desk's splits are fixed
             config = config.changed({"task.split_seed": first})
         return config
 
@@ -259,13 +274,14 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     """The configuration as far as it decides an outcome: without name and place, a collected bank by its hash."""
     tree = config.model_dump(mode="json")
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
+    for key in _LATER:
+        section, _, last = key.rpartition(".")
+        if config.get(key) == type(config.get(section)).model_fields[last].default:
+            del functools.reduce(operator.getitem, section.split("."), tree)[last]
+    tree["training"]["rl"]["internalize"] = {"weight": 0.0, "by": "sft"}  # stood here before it was a companion
     path = Path(config.bank.path or "")
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
     tree["content"] = contents(config)
-    for key in _LATER:
-        section, _, name = key.rpartition(".")
-        if config.get(key) == type(config.get(section)).model_fields[name].default:
-            del tree[section][name]
     return tree
 
 

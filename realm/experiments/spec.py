@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from realm.config import flatten
 from realm.errors import ConfigError
-from realm.written import read_yaml
+from realm.written import read_yaml_file
 
 PACKAGED = Path(__file__).parent
 #: The untrained model in tables and plots.
@@ -29,6 +28,7 @@ Overrides = Annotated[
 ]
 #: A split, and whether the prompts show routes.
 Measure = tuple[str, Literal["without", "with"]]
+MeasureName = Annotated[str, Field(pattern=r"^[^/]+/(with|without)$")]
 
 
 class Pair(NamedTuple):
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
     arm: str
     against: str
-    measure: Annotated[str, Field(pattern=r"^[^/]+/(with|without)$")] | None = None
+    measure: MeasureName | None = None
 
     def of(self, key: tuple[str, bool]) -> bool:
         """Whether it is tested in this measure: a split, and whether routes are shown."""
@@ -97,6 +97,11 @@ class Spec(Part):
     true_sums: list[Measure] = Field(
         [], description="Where the share of true ones among the sums that completions state is compared and told."
     )
+    margins: dict[MeasureName, Annotated[float, Field(gt=0, lt=100)]] = Field(
+        {},
+        description="Points by measure, as `test/without: 1`: whether the arm of each pair is worse by less, and "
+        "whether the two differ by less, is tested and told there.",
+    )
     tell: Literal["curves"] | None = Field(
         None, description="curves: the finding also says which arms fall from their best while they train."
     )
@@ -123,13 +128,13 @@ class Spec(Part):
         if self.measures and self.headline not in self.measures:
             raise ValueError("headline: is none of `measures`")
         if self.measures and not self.asked <= set(self.measures):
-            raise ValueError("`also`, `true_sums` and the measures of `pairs` must be among `measures`")
+            raise ValueError("`also`, `true_sums`, `margins` and the measures of `pairs` must be among `measures`")
         return self
 
     @property
     def asked(self) -> set[Measure]:
-        """The measures that `also`, `true_sums` and single pairs name."""
-        ones = (pair.measure.rpartition("/") for pair in self.pairs if pair.measure)
+        """The measures that `also`, `true_sums`, `margins` and single pairs name."""
+        ones = (name.rpartition("/") for name in (*(pair.measure for pair in self.pairs), *self.margins) if name)
         return {
             *self.also,
             *self.true_sums,
@@ -168,13 +173,7 @@ def load(path: Path) -> Spec:
     Raises:
         ConfigError: it cannot be read, is not YAML, or has an unknown key or a bad value; names the file and the key.
     """
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"{path}: cannot read the experiment ({reason}).") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml_file(path, "experiment")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with title, question and arms, found {type(content).__name__}.")
     try:

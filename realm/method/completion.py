@@ -174,6 +174,24 @@ def _outside(text: str, found: list[_Tag], tags: Tags, after: int) -> bool:
     return False
 
 
+_STATED = re.compile(
+    r"\bconfidence(?:\s(?:is|of)\b)?[\s:=>*\"'(]{0,9}(?P<number>\d+\.?\d*|\.\d+)\s?(?P<percent>%?)",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def stated_confidence(text: str) -> float | None:
+    """The confidence that a completion states last, in [0, 1]: `confidence: 0.9`, `<confidence>90 %</confidence>`.
+
+    None where it states none, or one out of range.
+    """
+    found = [*_STATED.finditer(text)]
+    if not found:
+        return None
+    value = float(found[-1]["number"]) / (100 if found[-1]["percent"] else 1)
+    return value if value <= 1 else None
+
+
 _NOISE = str.maketrans(dict.fromkeys("[]{}(\"'*`", " "))
 _SCORE = re.compile(
     r"""

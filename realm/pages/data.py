@@ -5,8 +5,6 @@ The files are written by a run that may still be going or may have been killed. 
 shown.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -24,6 +22,7 @@ from realm.rows.evaluation import Evaluation
 from realm.rows.run import Meta
 from realm.rows.training import RlStep, Step
 from realm.run_rows import read_row, read_rows
+from realm.statistics.equivalence import Equivalence
 from realm.written import read_yaml
 
 RUN_FILES = ("config.yaml", "meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
@@ -86,6 +85,8 @@ class Difference:
     difference: float
     low: float
     high: float
+    equivalence: Equivalence | None = None
+    """Against the margin that was asked for."""
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """How a student judges the routes, and what it takes over from them: reliability diagrams, `same_err` over training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from realm.pages.calibration import Bin, Calibration, calibrate, judged_routes
@@ -27,20 +25,31 @@ def calibrations(report: Report) -> Calibrations:
     return {split: found[split] for split in sorted(found, key=split_order)}
 
 
-def calibration_figures(found: Calibrations, names: Sequence[str]) -> list[Figure]:
-    """A reliability diagram for every split: share of right routes over the score given, each model in its colour."""
+def calibration_figures(
+    found: Calibrations, names: Sequence[str], score: str = "score", of: str = "route"
+) -> list[Figure]:
+    """A reliability diagram for every split: share of right routes over the score given, each model in its colour.
+
+    `score`, `of`: what is given in its place, and to what.
+    """
     figures = []
     for split, models in found.items():
         series = [
-            Series(name, style_of(name, names), [_bin(name, one) for one in calibration.bins], markers=True, solid=True)
+            Series(
+                name,
+                style_of(name, names),
+                [_bin(name, one, score, of) for one in calibration.bins],
+                markers=True,
+                solid=True,
+            )
             for name, calibration in models
         ]
         drawing = line_chart(
             series,
             width=NARROW,
             height=300,
-            summary=f"Reliability of the scores, {split_title(split)}",
-            x_title="score given to a route",
+            summary=f"Reliability of the {score}s, {split_title(split)}",
+            x_title=f"{score} given to {'an' if of == 'answer' else 'a'} {of}",
             y_range=(0.0, 1.0),
             y_format=whole_percent,
             x_range=(0.0, 1.0),
@@ -50,10 +59,10 @@ def calibration_figures(found: Calibrations, names: Sequence[str]) -> list[Figur
     return figures
 
 
-def _bin(name: str, one: Bin) -> Point:
+def _bin(name: str, one: Bin, score: str, of: str) -> Point:
     hover = (
-        f"{name} · scores {one.low:g} to {one.high:g}, mean {one.score:.2f} · {percent(one.right)} right "
-        f"({interval(one.right_low, one.right_high)}) · {one.n} routes"
+        f"{name} · {score}s {one.low:g} to {one.high:g}, mean {one.score:.2f} · {percent(one.right)} right "
+        f"({interval(one.right_low, one.right_high)}) · {one.n} {of}s"
     )
     return Point(one.score, one.right, one.right_low, one.right_high, title=hover)
 

@@ -1,13 +1,11 @@
 """The report of a run: its folder's files in, one self-contained HTML page out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from markupsafe import Markup
 
 from realm.pages import figures as drawn
-from realm.pages import judging, tables, unread
+from realm.pages import judging, tables, trust, unread
 from realm.pages.bank import bank_section
 from realm.pages.completions import browser_data, script_json
 from realm.pages.data import TRAINED, Report, Run, read_report
@@ -72,6 +70,8 @@ def page_context(report: Report) -> dict[str, object]:
         "calibration_figures": judging.calibration_figures(scores, names),
         "calibration_table": judging.calibration_table(scores, names),
         "copying_figures": judging.copying_figures(report),
+        "trust_figures": trust.trust_figures(report),
+        "trust_table": trust.trust_table(report),
         "parse_table": tables.parse_table(report),
         "unreadable_answers": unread.sentence(run),
         "groups": Markup(script_json(groups)) if groups else "",
@@ -92,6 +92,7 @@ def page_context(report: Report) -> dict[str, object]:
 #: (anchor, name, what must be there) of the sections, in the order of the page.
 CONTENTS = (
     ("result", "Result", "results"),
+    ("trust", "Trust", "trust_figures"),
     ("training", "Training", "training_figures"),
     ("kinds", "Kinds", "kind_figures"),
     ("pairs", "Pairs", "preference_figures"),

@@ -1,8 +1,7 @@
 """The tables of the page: text, and small drawings inside cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from markupsafe import Markup
 
@@ -50,7 +49,7 @@ def _gap(found: tuple[float, float | None, float | None] | None) -> Cell:
     return MISSING if found is None else Value(*found, signed=True)
 
 
-MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("same_err", "Same error as a route", percent),
     ("scoring_accuracy", "Routes judged rightly", percent),
     ("auroc", "AUROC of scores", lambda value: f"{value:.3f}"),
@@ -63,6 +62,8 @@ MEASURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("unreadable_answers", "Answers not read by the verifier", percent),
     ("truncated", "Truncated", percent),
     ("completion_tokens", "Tokens per answer", lambda value: f"{value:.0f}"),
+    ("over_shortest", "Tokens over shortest right CoT", lambda found: f"{found.value:.2f}"),
+    ("stated_at", "Answer stated after", lambda found: percent(found.value)),
 )
 
 

@@ -31,6 +31,74 @@ class Sums(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate(Record):
+    """A figure with its interval."""
+
+    value: Number
+    """What was measured."""
+    low: Number
+    """Lower end."""
+    high: Number
+    """Upper end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted(Record):
+    """The surest answers alone."""
+
+    threshold: Share
+    """Of a confidence of at least this."""
+    coverage: Estimate
+    """Their share of all."""
+    right: Estimate | None = None
+    """Share of right ones among them; null where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence(Record):
+    """How far the confidence of answers tells which are right (`realm.evaluation.confidence`)."""
+
+    by: str
+    """What the confidence is: `likelihood`, `votes` or `stated`."""
+    n: Count
+    """Answers that have one."""
+    missing: Count
+    """Completions without: no answer, or none stated; they are trusted last, and are in neither ece nor brier."""
+    ece: Estimate | None
+    """Expected calibration error, in ten bins of equal width."""
+    brier: Estimate | None
+    """Mean (confidence - right)²."""
+    auroc: Estimate | None
+    """Chance that a right answer has the higher confidence of two; null where all are right or wrong."""
+    aurc: Estimate
+    """Area under the risk-coverage curve: the share of wrong ones among the surest, mean over all their shares."""
+    aurc_best: Share
+    """The least that answers of this accuracy can have: every wrong one after every right one."""
+    curve: tuple[Trusted, ...]
+    """The curve, at some confidences."""
+    wanted: Share | None = None
+    """`evaluation.precision`."""
+    chosen_on: str | None = None
+    """The split on which the lowest confidence was chosen that reaches it; null where that was not asked."""
+    threshold: Share | None = None
+    """That confidence; null where none reaches what is wanted."""
+    trusted: Trusted | None = None
+    """What it gives here; null on the split itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited(Record):
+    """What edits of questions did to answers (`realm.evaluation.edits`)."""
+
+    n: Count
+    """Questions whose right answer the edit changes."""
+    changed: Estimate | None
+    """Share of their answers that change too."""
+    stayed: Estimate | None
+    """Share of the others' answers that stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Place):
     """evaluations.jsonl: a model on one split, without or with routes; null where a figure is not defined.
 
@@ -109,10 +177,19 @@ class Evaluation(Place):
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
+    over_shortest: Estimate | None = field(default=None, metadata=RARE)
+    """Tokens of all completions over those of the shortest right CoT of the bank, of questions that have one."""
+    stated_at: Estimate | None = field(default=None, metadata=RARE)
+    """Share of the tokens after which the answer has been stated, of completions that state it."""
+    confidence: Confidence | None = field(default=None, metadata=RARE)
+    """When answers may be trusted, where `evaluation.confidence` asks for it."""
+    edited: Edited | None = field(default=None, metadata=RARE)
+    """What became of the answers, in rows of `evaluation.edits` (`SPLIT+EDIT`)."""
     before: Share | None = field(default=None, metadata=RARE)
-    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`)."""
+    """Accuracy of the untrained model, in rows of the task that `evaluation.also` names (`OTHER:SPLIT`); of the same
+    questions unedited, in rows of `evaluation.edits`."""
     change: Difference | None = field(default=None, metadata=RARE)
-    """What training changed of it, paired by question; below 0 where something was unlearned."""
+    """What training (or the edit) changed of it, paired by question; below 0 where something was unlearned."""
     change_low: Difference | None = field(default=None, metadata=RARE)
     """Its interval, lower end."""
     change_high: Difference | None = field(default=None, metadata=RARE)
@@ -143,6 +220,10 @@ class AnsweredCompletion(Record):
     """Its length."""
     truncated: bool
     """Whether it was cut."""
+    stated_at: Tokens | None = field(default=None, metadata=RARE)
+    """Its tokens up to where its answer is first stated; in the last evaluation."""
+    confidence: Share | None = field(default=None, metadata=RARE)
+    """Of its answer: by likelihood, or as it is stated (`evaluation.confidence`)."""
     executed: bool | None = field(default=None, metadata=RARE)
     """Whether the answer is the result of the program in it, where programs are run."""
 
@@ -173,5 +254,7 @@ class Prediction(Place):
     """The routes in the prompt."""
     dropped: Count = 0
     """Routes that the context had no room for."""
+    shortest: Tokens | None = field(default=None, metadata=RARE)
+    """Length of the shortest right CoT of the bank, as a completion; in the last evaluation."""
     completions: Annotated[tuple[AnsweredCompletion, ...], Field(min_length=1)]
     """`evaluation.samples` of them."""

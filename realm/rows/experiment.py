@@ -3,14 +3,12 @@
 The keys are described in docs/howto/experiments.md; those that have a default may be left out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from realm.rows.base import Count, Difference, Record, Row, Seconds, Share, Tokens
+from realm.rows.base import RARE, Count, Difference, Record, Row, Seconds, Share, Tokens
 
 #: A difference between two autonomy gaps, which are differences themselves.
 GapDifference = Annotated[float, Field(ge=-2 - 1e-6, le=2 + 1e-6)]
@@ -80,7 +78,11 @@ class GapPair(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Record):
-    """Arm minus arm on one measure, with its 95 % interval; `p` plain and corrected for the number of pairs."""
+    """Arm minus arm on one measure, with its 95 % interval; `p` plain and corrected for the number of pairs.
+
+    Where the measure has a margin, p-values, corrected too, that the arm is worse by less, and that the two differ by
+    less.
+    """
 
     arm: str
     against: str
@@ -90,6 +92,9 @@ class Pair(Record):
     high: Difference
     p: Share
     p_corrected: Share
+    margin: Share | None = field(default=None, metadata=RARE)
+    p_no_worse: Share | None = field(default=None, metadata=RARE)
+    p_same: Share | None = field(default=None, metadata=RARE)
 
 
 @dataclass(frozen=True, kw_only=True)

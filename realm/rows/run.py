@@ -1,7 +1,5 @@
 """What a run says of itself in one object each: meta.json and bank_stats.json."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 

@@ -27,7 +27,7 @@ def ends(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _chunks(resamples: int, size: int) -> Iterator[int]:
+def chunks(resamples: int, size: int) -> Iterator[int]:
     """How many resamples of `size` units are drawn at once, until all are."""
     rows = max(1, _CHUNK // size)
     yield from (min(rows, resamples - start) for start in range(0, resamples, rows))
@@ -49,7 +49,7 @@ def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int
     Raises:
         ValueError: there is no value.
     """
-    return ends(_resampled(values, resamples, seed))
+    return ends(resampled_means(values, resamples, seed))
 
 
 def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000,
 
     Resamples in which nothing stands below are left out.
     """
-    above, below = (_resampled(side, resamples, seed) for side in zip(*values, strict=True))
+    above, below = (resampled_means(side, resamples, seed) for side in zip(*values, strict=True))
     return ends(quotients(above, below))
 
 
@@ -66,14 +66,14 @@ def quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
 
 
-def _resampled(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+def resampled_means(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
     """Means of resamples of the questions, shape (resamples,); equal seeds draw the same ones."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("a bootstrap interval needs at least one value")
     source = np.random.default_rng(seed)
     return np.concatenate(
-        [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in _chunks(resamples, data.size)]
+        [data[source.integers(0, data.size, (rows, data.size))].mean(1) for rows in chunks(resamples, data.size)]
     )
 
 
@@ -98,7 +98,7 @@ def poisson_sums(columns: Sequence[np.ndarray], source: np.random.Generator) -> 
     Every question is in every resample Poisson(1) times: see `poisson_weights`.
     """
     found = []
-    for rows in _chunks(RESAMPLES_IN_MEMORY, len(columns[0])):
+    for rows in chunks(RESAMPLES_IN_MEMORY, len(columns[0])):
         weights = source.poisson(1.0, (rows, len(columns[0])))
         found.append([weights @ column for column in columns])
     return np.concatenate(found, axis=1)

@@ -3,8 +3,6 @@
 Done on the files, a tensor at a time: what lies in memory is one file of the first model, never a model.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -16,7 +16,7 @@ import torch
 from realm.errors import ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student.decode import decode
-from realm.student.sampling import NotFiniteError, Sampling
+from realm.student.sampling import NotFiniteError, Sampling, recording
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,12 +28,13 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Generation:
     """One completion: its text (see `completion_text`), its length in tokens (the end token included), whether it was
-    cut off by the limit before it ended, and its token ids."""
+    cut off by the limit before it ended, its token ids, and their mean log-probability where it was asked for."""
 
     text: str
     tokens: int
     truncated: bool
     ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    log_prob: float | None = None
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -65,6 +66,7 @@ def generate(
     samples: int = 1,
     temperature: float | None = None,
     seed: int = 0,
+    likelihood: bool = False,
     progress: Progress | None = None,
 ) -> list[list[Generation]]:
     """`samples` completions for each prompt, in the order of the prompts.
@@ -76,6 +78,7 @@ def generate(
         batch_size: completions that are generated side by side.
         temperature: of sampling; None is greedy.
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
+        likelihood: tell the log-probability that the model itself gives to each completion.
 
     Raises:
         ModelError: a probability is no number.
@@ -93,6 +96,8 @@ def generate(
         for start in range(0, len(order), width):
             chosen = order[start : start + width]
             seeds = [derive(seed, "generate", i, j) for i in chosen for j in range(samples)]
+            pick = Sampling(temperature).pick(seeds, max_new_tokens)
+            kept = torch.zeros(len(seeds), max_new_tokens) if likelihood else None
             tokens = decode(
                 model,
                 [ids[i] for i in chosen],
@@ -100,12 +105,13 @@ def generate(
                 pad=pad,
                 ends=ends,
                 max_new_tokens=max_new_tokens,
-                pick=Sampling(temperature).pick(seeds, max_new_tokens),
+                pick=pick if kept is None else recording(pick, kept),
             )
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends
                 text = completion_text(tokenizer, found, ends)
-                results[chosen[row // samples]].append(Generation(text, len(found), not ended, tuple(found)))
+                mean = None if kept is None else float(kept[row, : len(found)].mean())
+                results[chosen[row // samples]].append(Generation(text, len(found), not ended, tuple(found), mean))
             if progress is not None:
                 progress(min(start + width, len(order)), len(order))
     except torch.OutOfMemoryError as error:

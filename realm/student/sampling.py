@@ -1,7 +1,5 @@
 """How a token is chosen: by uniform numbers that belong to a completion, so that what is beside it does not matter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +63,20 @@ class Sampling:
             return quantile(probabilities, draws[rows, step].to(scores.device))
 
         return pick
+
+
+def recording(pick: Pick, kept: torch.Tensor) -> Pick:
+    """The same choice; the log-probability that the model gives each chosen token goes to `kept` (completions, length).
+
+    The model's own, whatever the sampling does to it.
+    """
+
+    def picked(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        chosen = pick(scores, rows, step)
+        kept[rows, step] = scores.float().log_softmax(-1).gather(-1, chosen[:, None])[:, 0].to(kept.device)
+        return chosen
+
+    return picked
 
 
 def greedy(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:

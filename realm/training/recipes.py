@@ -36,7 +36,7 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given, Spent, Voice
-from realm.traces.examples import ids_of
+from realm.traces.examples import written_tokens
 from realm.traces.pipeline import spent_in
 from realm.training.adapters import below_adapters
 from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, last_regular, publish, step_of
@@ -133,9 +133,7 @@ def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
     if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
         return counted
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
-    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    counted += sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
-    return counted + sum(map(len, ids_of(load_tokenizer(config.model.path), uncounted))) if uncounted else counted
+    return counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
 
 
 class _Runner:

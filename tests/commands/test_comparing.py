@@ -77,6 +77,24 @@ def test_stored_evaluations_are_used(trained: Path, base: Path, monkeypatch: pyt
         assert one.part["both"] + one.part["neither"] + sum(alone) == one.part["n"] == len(ours)
 
 
+def test_a_margin_is_held_against_every_difference(base: Path, tmp_path: Path) -> None:
+    def spoil(row: dict[str, Any]) -> None:
+        row["completions"][0]["correct"] = False
+
+    same, none = (
+        changed(base, tmp_path / name, change) for name, change in (("same", lambda row: None), ("no", spoil))
+    )
+    for found in compare(base, same, margin=0.02)[0]:
+        held = found.difference.equivalence
+        assert held is not None and held.no_worse == held.same == 1 / 2001
+    assert all(one.difference.equivalence is None for one in compare(base, same)[0])
+    told = cli(none, base, "--margin", "2", "--show", "0")
+    assert told.exit_code == 0
+    assert "that no is less than 2 points worse than base is not shown" in " ".join(told.stdout.split())
+    refused = cli(base, same, "--margin", "200")
+    assert refused.exit_code == 2 and "below 100 points, found 200" in refused.stderr
+
+
 def test_a_model_without_an_evaluation_is_asked_the_questions_of_the_other(
     trained: Path, base: Path, config: Config, tmp_path: Path
 ) -> None:

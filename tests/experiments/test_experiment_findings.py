@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from realm.experiments.findings import against_best, compose
-from realm.experiments.results import Outcomes
+from realm.experiments.results import Outcomes, _pairs
+from realm.experiments.spec import Spec
 from realm.rows.base import record
 from tests.experiments.sample import SKILL, Invented, pair, results
 
@@ -169,6 +170,37 @@ def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
     assert "mid − low (test, with routes) +20.0 points" in text
     assert "On test, with routes: Of 2 differences 1 is shown (p < 0.05 after correction): mid − low +20.0" in text
     assert "On test, with routes:" not in finding(pairs=pairs)
+
+
+def test_margins_are_told_where_the_file_has_some() -> None:
+    held = {"margin": 0.02, "p_no_worse": 0.01, "p_same": 0.01}
+    pairs = [
+        pair("mid", "base", "test/without", 0.0, 0.9) | held,
+        pair("mid", "low", "test/without", 0.1, 0.9) | held | {"p_same": 0.5},
+        pair("high", "low", "test/without", -0.1, 0.9) | held | {"p_same": 0.5, "p_no_worse": 0.5},
+        pair("mid", "low", "test/with", 0.1, 0.9),
+    ]
+    assert (
+        "Against a margin of 2 points on test, without routes (p < 0.05 after correction): within it: mid − base; no "
+        "worse by that: mid − low; not shown to be no worse: high − low."
+    ) in finding(pairs=pairs)
+    assert "margin" not in finding()
+
+
+def test_margins_are_tested_over_the_pairs_of_their_measure() -> None:
+    found = Invented({"base": 0.6, "low": 0.6, "high": 0.8})
+    found.measures = [("test", False), ("test", True)]  # type: ignore[attr-defined]
+    found.against_margin = lambda *how: Outcomes.against_margin(found, *how)  # type: ignore[attr-defined, arg-type]
+    spec = Spec.model_validate(
+        {
+            "title": "", "question": "", "arms": {"low": {}, "high": {}}, "margins": {"test/without": 5},
+            "pairs": [["low", "base"], ["low", "high"]],
+        }
+    )  # fmt: skip
+    same, worse, *others = _pairs(spec, cast(Any, found))
+    assert (same.margin, same.p_same, same.p_no_worse) == (0.05, 2 / 201, 2 / 201)  # two pairs, 200 resamples
+    assert worse.p_no_worse == 1.0
+    assert [row.margin for row in others] == [None, None]
 
 
 def test_true_sums_have_a_sentence_of_their_own() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from realm.config import Config
 from realm.errors import ConfigError
 from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
 from realm.experiments.spec import load
@@ -69,18 +70,33 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
 
 
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("training.rl", {"shapes": ["mgpo"]}),
+        ("evaluation", {"confidence": "likelihood"}),
+        ("training", {"average": {"checkpoints": 1, "base": 0.5}}),
+    ],
+)
+def test_keys_that_came_later_count_once_they_are_set(section: str, changes: dict[str, object]) -> None:
+    plain, changed = Config(), Config().changed({f"{section}.{key}": value for key, value in changes.items()})
+    before, after = _tree(plain, {}), _tree(changed, {})
+    for part in section.split("."):
+        before, after = before[part], after[part]
+    assert not changes.keys() & before.keys()
+    assert after == {**before, **changes}
+
+
+def test_internalize_stands_where_it_stood_as_cells_were_first_named() -> None:
+    assert _tree(Config(), {})["training"]["rl"]["internalize"] == {"weight": 0.0, "by": "sft"}
+
+
 def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:
     here = cell_of(
         write_spec(), tmp_path / "here", "r1", overrides=["run.name=x", "run.dir=y", "evaluation.bootstrap=100"]
     )
     there = cell_of(write_spec(), tmp_path / "there", "r1")
     assert digest(here.trained) == digest(there.trained)
-
-
-def test_a_later_section_is_no_part_of_a_name_until_it_is_set(write_spec: WriteSpec, tmp_path: Path) -> None:
-    cells = [cell_of(write_spec(), tmp_path, "r1", overrides=o) for o in ([], ["training.average.base=0.5"])]
-    assert digest(cells[0].trained) != digest(cells[1].trained)
-    assert ["average" in _tree(cell.config, {})["training"] for cell in cells] == [False, True]
 
 
 def test_another_content_of_a_file_makes_another_bank(write_spec: WriteSpec, tmp_path: Path) -> None:

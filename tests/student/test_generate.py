@@ -20,6 +20,7 @@ from realm.errors import ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student import generate as module
 from realm.student.generate import Generation, completion_text, end_tokens
+from realm.student.log_probs import log_probs
 from realm.student.prompts import encode
 from realm.student.sampling import quantile
 from tests.student.chosen import assert_chosen
@@ -117,6 +118,25 @@ def test_each_token_is_the_one_that_its_text_alone_chooses(
     if temperature is not None:
         lengths = {item.tokens for group in found for item in group}
         assert len(lengths) > 5, "rows must end at different steps for this test to mean anything"
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("temperature", [None, 1.5])
+def test_the_likelihood_is_the_models_own_and_changes_nothing(
+    kind: str, temperature: float | None, tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    model = new_model() if kind == "qwen3" else gpt2(tokenizer)
+    samples = 1 if temperature is None else 3
+    arguments: dict[str, Any] = {"max_new_tokens": 12, "batch_size": 6, "samples": samples, "temperature": temperature}
+    plain = generate(model, tokenizer, PROMPTS, **arguments)
+    asked = generate(model, tokenizer, PROMPTS, **arguments, likelihood=True)
+    assert [one.ids for group in asked for one in group] == [one.ids for group in plain for one in group]
+    assert all(one.log_prob is None for group in plain for one in group)
+    for prompt, group in zip(PROMPTS, asked, strict=True):
+        rows = [(encode(tokenizer, prompt), list(one.ids)) for one in group]
+        for one, found in zip(group, log_probs(model, rows, pad=0), strict=True):
+            chosen = found[torch.arange(len(one.ids)), list(one.ids)]
+            assert one.log_prob == pytest.approx(float(chosen.mean()), abs=1e-4)
 
 
 def test_sampling_depends_on_the_seed_and_not_on_the_batch(

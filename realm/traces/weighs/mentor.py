@@ -7,8 +7,6 @@ token itself; of it the `top` likeliest tokens are kept, and what is left of 1 i
 Temperature and share of the paper were not established.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import PositiveInt

@@ -1,0 +1,203 @@
+"""When an answer may be trusted: how far its confidence tells whether it is right.
+
+Calibration (the expected calibration error of Naeini et al., AAAI 2015, and the Brier score), the area under the curve
+of risk over coverage (Geifman and El-Yaniv, NeurIPS 2017), and the confidence from which on answers are as often right
+as wanted, which is chosen on one split and told on another. Intervals resample questions.
+
+The expected calibration error is lifted above 0 by chance alone, and more so in resamples: its interval reaches as far
+as the percentile and the basic bootstrap's, and to 0 where answers whose confidence is the truth would have as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from realm.config import Config
+from realm.evaluation.measures import majority
+from realm.method.seeds import derive
+from realm.rows.evaluation import Confidence, Estimate, Evaluation, Prediction, Trusted
+from realm.statistics.bootstrap import chunks, ends, quotients
+
+#: Bins of equal width of the calibration error, the most points of a curve, and draws under perfect calibration.
+BINS, POINTS, DRAWS = 10, 20, 400
+#: The answers of one question: confidence, None where there is none, and whether each is right.
+Rated = Sequence[tuple[float | None, bool]]
+
+
+class _Figures(NamedTuple):
+    """Of resamples, shape (resamples,); NaN where a figure is not defined. `covered` and `wrong` count what stands at
+    or above each distinct confidence, highest first, (resamples, confidences)."""
+
+    ece: np.ndarray
+    brier: np.ndarray
+    auroc: np.ndarray
+    aurc: np.ndarray
+    best: np.ndarray
+    covered: np.ndarray
+    wrong: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """All answers, the surest first, those without a confidence (-1) last; `owner` is the place of their question."""
+
+    level: np.ndarray
+    right: np.ndarray
+    owner: np.ndarray
+    questions: int
+
+    @classmethod
+    def of(cls, questions: Sequence[Rated]) -> _Answers:
+        rows = [(-1.0 if c is None else c, right, place) for place, one in enumerate(questions) for c, right in one]
+        level, right, owner = (np.array(column) for column in zip(*sorted(rows, key=lambda row: -row[0]), strict=True))
+        return cls(level, right.astype(float), owner, len(questions))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The place of the first answer of each distinct confidence."""
+        return np.flatnonzero(np.diff(self.level, prepend=2.0))
+
+    def figures(self, weights: np.ndarray) -> _Figures:
+        """Of resamples in which each answer is so often, `weights` (resamples, answers)."""
+        wrong, known = 1 - self.right, self.level >= 0
+        size, lost = (np.add.reduceat(each, self.starts, axis=1) for each in (weights, weights * wrong))
+        covered, errors = size.cumsum(1), lost.cumsum(1)
+        before, errors_before = covered - size, errors - lost
+        rated, n, all_wrong = weights[:, known].sum(1), covered[:, -1], errors[:, -1]
+        harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int(n.max()) + 1))])
+
+        def steps(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+            return harmonic[end.astype(int)] - harmonic[start.astype(int)]
+
+        # Answers of equal confidence come in any order: the mean risk over all orders, summed in closed form.
+        share = np.divide(lost, size, out=np.zeros_like(lost), where=size > 0)
+        risks = (lost + (errors_before - before * share) * steps(before, covered)).sum(1)
+        best = all_wrong - (n - all_wrong) * steps(n - all_wrong, n)
+        above = (lost * (before - errors_before + (size - lost) / 2)).sum(1)
+        bins = np.eye(BINS)[np.minimum((self.level[known] * BINS).astype(int), BINS - 1)]
+        off = (self.level - self.right)[known]
+        return _Figures(
+            ece=quotients(np.abs(weights[:, known] @ (bins * off[:, None])).sum(1), rated),
+            brier=quotients(weights[:, known] @ off**2, rated),
+            auroc=quotients(above, all_wrong * (n - all_wrong)),
+            aurc=risks / n,
+            best=best / n,
+            covered=covered,
+            wrong=errors,
+        )
+
+    def resampled(self, resamples: int, seed: int) -> _Figures:
+        """The figures of resamples of the questions."""
+        source, even = np.random.default_rng(derive(seed, "confidence")), np.full(self.questions, 1 / self.questions)
+        drawn = (source.multinomial(self.questions, even, rows) for rows in chunks(resamples, len(self.level)))
+        found = [self.figures(weights[:, self.owner].astype(float)) for weights in drawn]
+        return _Figures(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+    def calibrated(self, seed: int) -> float:
+        """The expected calibration error that answers exceed once in forty where each is as often right as it says."""
+        level = self.level[self.level >= 0]
+        source = np.random.default_rng(derive(seed, "calibrated"))
+        bins = np.eye(BINS)[np.minimum((level * BINS).astype(int), BINS - 1)]
+        off = level - (source.random((DRAWS, len(level))) < level)
+        return float(np.quantile(np.abs(off @ bins).sum(1) / len(level), 0.975))
+
+
+def rated(row: Prediction, by: str) -> Rated:
+    """How sure the answers of a question are, and whether they are right; of votes the answer of the most alone."""
+    if by != "votes":
+        return [(item.confidence, item.correct) for item in row.completions]
+    place, votes = majority([item.answer for item in row.completions])
+    return [(votes / len(row.completions) or None, votes > 0 and row.completions[place].correct)]
+
+
+def measure(questions: Sequence[Rated], by: str, resamples: int, seed: int, level: float | None = None) -> Confidence:
+    """What the confidence of the answers to a split's questions is worth.
+
+    Args:
+        level: a threshold, chosen elsewhere; what it gives here is told too.
+
+    Raises:
+        ValueError: there is no question.
+    """
+    answers = _Answers.of(questions)
+    value, spread = answers.figures(np.ones((1, len(answers.level)))), answers.resampled(resamples, seed)
+    ece, aurc = _estimate(value.ece, spread.ece), _estimate(value.aurc, spread.aurc)
+    if ece is not None:
+        low, high = min(ece.low, 2 * ece.value - ece.high), max(ece.high, 2 * ece.value - ece.low)
+        chance = ece.value <= answers.calibrated(seed)
+        ece = Estimate(value=ece.value, low=0.0 if chance else max(0.0, low), high=min(1.0, high))
+    assert aurc is not None
+    levels = answers.level[answers.starts]
+    known = int((levels >= 0).sum())
+
+    def trusted(threshold: float) -> Trusted:
+        place = int((levels >= threshold).sum()) - 1
+        if place < 0:
+            return Trusted(threshold=threshold, coverage=Estimate(value=0.0, low=0.0, high=0.0))
+        coverage = _estimate(*(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)))
+        right = _estimate(*(1 - quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread)))
+        assert coverage is not None
+        return Trusted(threshold=threshold, coverage=coverage, right=right)
+
+    places = sorted({round(place) for place in np.linspace(0, known - 1, POINTS)}) if known else []
+    missing = int((answers.level < 0).sum())
+    return Confidence(
+        by=by,
+        n=len(answers.level) - missing,
+        missing=missing,
+        ece=ece,
+        brier=_estimate(value.brier, spread.brier),
+        auroc=_estimate(value.auroc, spread.auroc),
+        aurc=aurc,
+        aurc_best=float(value.best[0]),
+        curve=tuple(trusted(float(levels[place])) for place in places),
+        trusted=None if level is None else trusted(level),
+    )
+
+
+def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate | None:
+    if np.isnan(value[0]):
+        return None
+    low, high = ends(resampled)
+    return Estimate(value=float(value[0]), low=low, high=high)
+
+
+def threshold(questions: Sequence[Rated], wanted: float) -> float | None:
+    """The lowest confidence from which on the share of right answers is at least `wanted`; None where there is none."""
+    answers = _Answers.of(questions)
+    found = answers.figures(np.ones((1, len(answers.level))))
+    levels = answers.level[answers.starts]
+    enough = (1 - found.wrong[0] / found.covered[0] >= wanted) & (levels >= 0)
+    return float(levels[enough][-1]) if enough.any() else None
+
+
+def told(summaries: Sequence[Evaluation], predictions: Sequence[Prediction], config: Config) -> list[Evaluation]:
+    """Summaries with what the confidence of their answers is worth, where the configuration asks for it.
+
+    Without and with routes the threshold is chosen among the answers of the same kind.
+    """
+    settings, seed = config.evaluation, config.run.seed
+    by = settings.confidence
+    if by is None:
+        return list(summaries)
+    passes: dict[tuple[str, int], list[Rated]] = {}
+    for one in predictions:
+        passes.setdefault((one.split, one.routes), []).append(rated(one, by))
+    found = []
+    for row in summaries:
+        chosen = passes.get((settings.precision_on, row.routes), [])
+        level = threshold(chosen, settings.precision) if chosen else None
+        here = row.split == settings.precision_on
+        confidence = measure(passes[row.split, row.routes], by, settings.bootstrap, seed, None if here else level)
+        confidence = replace(
+            confidence,
+            wanted=settings.precision,
+            chosen_on=settings.precision_on if chosen else None,
+            threshold=level,
+        )
+        found.append(replace(row, confidence=confidence))
+    return found

@@ -1,0 +1,181 @@
+"""When answers may be trusted: figures against what was worked out by hand or by force, and the path to the table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from realm.config import Config, load_config
+from realm.errors import ConfigError
+from realm.evaluation import measures
+from realm.evaluation.confidence import Rated, measure, threshold
+from realm.evaluation.evaluate import evaluate_directory
+from realm.method.completion import stated_confidence
+from realm.pages.trust import told
+from realm.rows.evaluation import Confidence, Evaluation, Prediction
+from realm.run_rows import read_rows
+from tests.tiny import TinyTask, pool, save_student, tiny_bank, tiny_config
+
+
+def found(questions: Sequence[Rated], level: float | None = None) -> Confidence:
+    return measure(questions, "likelihood", 200, 0, level)
+
+
+def judge(n: int, seed: int, right: float = 0.7, says: float = 0.9) -> list[Rated]:
+    """A judge that is right so often, to the question, and says what it says."""
+    outcomes = [place < round(right * n) for place in range(n)]
+    random.Random(seed).shuffle(outcomes)
+    return [[(says, outcome)] for outcome in outcomes]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_judge_of_70_percent_that_says_90_is_off_by_20_points(seed: int) -> None:
+    one = found(judge(300, seed))
+    assert one.ece is not None and one.brier is not None and one.auroc is not None
+    assert one.ece.value == pytest.approx(0.2)
+    assert 0.1 < one.ece.low < 0.2 < one.ece.high < 0.3
+    assert one.brier.value == pytest.approx(0.7 * 0.01 + 0.3 * 0.81)
+    assert one.auroc.value == 0.5
+    # Nothing is ordered, so that the surest are wrong as often as all.
+    assert one.aurc.value == pytest.approx(0.3)
+
+
+def test_an_oracle_has_the_least_risk_at_every_coverage() -> None:
+    source = random.Random(1)
+    outcomes = [source.random() < 0.6 for _ in range(200)]
+    one = found([[(0.9 if right else 0.1, right)] for right in outcomes])
+    assert one.auroc is not None and one.auroc.value == 1.0
+    assert one.aurc.value == pytest.approx(one.aurc_best)
+    assert one.curve[0].right is not None and one.curve[0].right.value == 1.0
+    assert found([[(0.1 if right else 0.9, right)] for right in outcomes]).aurc.value > 0.6
+    # The truth as confidence: what is left of the calibration error is in the interval.
+    told_truly = [[(share := source.random(), source.random() < share)] for _ in range(400)]
+    calibrated = found(told_truly).ece
+    assert calibrated is not None and calibrated.low == 0.0 < calibrated.value
+
+
+def test_the_area_under_risk_coverage_is_the_mean_over_all_orders_of_ties() -> None:
+    source = random.Random(2)
+    rows = [(source.choice([0.2, 0.5, 0.9, None]), source.random() < 0.5) for _ in range(7)]
+    one = found([[row] for row in rows])
+
+    def area(order: Any) -> float:
+        wrong = [not right for _, right in order]
+        return fmean(sum(wrong[:k]) / k for k in range(1, len(wrong) + 1))
+
+    ordered = [order for order in permutations(rows) if sorted(order, key=lambda row: -(row[0] or -1)) == list(order)]
+    assert one.aurc.value == pytest.approx(fmean(map(area, ordered)))
+    assert one.aurc_best == pytest.approx(min(map(area, permutations(rows))))
+    assert one.missing == sum(confidence is None for confidence, _ in rows) == 7 - one.n
+
+
+def test_figures_are_those_of_plain_numbers() -> None:
+    source = random.Random(3)
+    rows = [(round(source.random(), 2), source.random() < 0.5) for _ in range(150)]
+    one = found([[row] for row in rows])
+    scores, labels = [score for score, _ in rows], [int(right) for _, right in rows]
+    assert one.auroc is not None and one.brier is not None and one.ece is not None
+    assert one.auroc.value == pytest.approx(measures.auroc(scores, labels))
+    assert one.brier.value == pytest.approx(measures.brier(scores, labels))
+    bins: dict[int, list[float]] = {}
+    for score, right in rows:
+        bins.setdefault(min(9, int(score * 10)), []).append(score - right)
+    assert one.ece.value == pytest.approx(sum(abs(sum(each)) for each in bins.values()) / len(rows))
+    for point in one.curve:
+        taken = [right for score, right in rows if score >= point.threshold]
+        assert point.coverage.value == pytest.approx(len(taken) / len(rows))
+        assert point.right is not None and point.right.value == pytest.approx(fmean(taken))
+
+
+def test_a_threshold_is_chosen_on_one_split_and_told_on_another() -> None:
+    chosen: list[Rated] = [[(0.9, True)]] * 8 + [[(0.7, True)]] * 8 + [[(0.7, False)]] * 2 + [[(0.3, False)]] * 6
+    assert threshold(chosen, 0.85) == 0.7
+    assert threshold(chosen, 0.95) == 0.9
+    assert threshold([[(0.9, False)], [(None, True)]], 0.5) is None
+    other = found([[(0.8, True)]] * 6 + [[(0.8, False)]] * 2 + [[(0.6, True)]] * 2, 0.7).trusted
+    assert other is not None and other.right is not None
+    assert (other.threshold, other.coverage.value, other.right.value) == (0.7, 0.8, 0.75)
+    assert other.right.low < 0.75 < other.right.high
+    nowhere = found([[(0.6, True)]] * 4, 0.7).trusted
+    assert nowhere is not None and (nowhere.coverage.value, nowhere.right) == (0.0, None)
+
+
+def test_intervals_resample_questions() -> None:
+    alone = judge(200, 0)
+    together = [[(0.9, one[0][1])] * 4 for one in alone]
+    narrow, wide = found([[one] for four in together for one in four]).brier, found(together).brier
+    assert narrow is not None and wide is not None and narrow.value == pytest.approx(wide.value)
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+    assert found(together) == found(together)
+
+
+def test_no_confidence_at_all_is_no_figure() -> None:
+    one = found([[(None, True)], [(None, False)]], 0.5)
+    assert (one.n, one.missing, one.ece, one.brier, one.curve) == (0, 2, None, None, ())
+    assert one.aurc.value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>x. Confidence: 0.8.</think>", 0.8),
+        ("<confidence>90 %</confidence>", 0.9),
+        ("confidence is .25, no, confidence 1", 1.0),
+        ("confidence: 7", None),
+        ("confidently 0.5", None),
+        ("no word", None),
+    ],
+)
+def test_what_a_completion_states(text: str, said: float | None) -> None:
+    assert stated_confidence(text) == said
+
+
+def test_votes_need_several_samples() -> None:
+    with pytest.raises(ConfigError, match="votes needs samples"):
+        load_config(None, ["evaluation.confidence=votes"])
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_student(tmp_path_factory.mktemp("student"))
+
+
+def asked(student: Path, out: Path, **settings: Any) -> tuple[Config, list[Evaluation]]:
+    config = tiny_config(out, student).changed({f"evaluation.{key}": value for key, value in settings.items()})
+    task = TinyTask()
+    return config, evaluate_directory(student, config, task, tiny_bank(task), pool(), out=out)
+
+
+def test_an_evaluation_tells_when_to_trust_it_and_is_otherwise_as_without(student: Path, tmp_path: Path) -> None:
+    _, plain = asked(student, tmp_path / "plain")
+    _, rows = asked(student, tmp_path / "sure", confidence="likelihood", precision=0.5)
+    assert [(row.split, row.routes > 0) for row in rows] == [
+        ("test", False), ("test", True), ("validation", False), ("validation", True),
+    ]  # fmt: skip
+    assert [replace(row, confidence=None) for row in rows[:2]] == plain
+    without, with_routes, chosen, _ = (row.confidence for row in rows)
+    assert without is not None and with_routes is not None and chosen is not None
+    assert without.chosen_on == "validation" and without.threshold == chosen.threshold and chosen.trusted is None
+    predictions = [row for row in read_rows(tmp_path / "sure", Prediction) if row.split == "test" and not row.routes]
+    rated = [[(item.confidence, item.correct) for item in row.completions] for row in predictions]
+    again = measure(rated, "likelihood", 100, 3, without.threshold)
+    assert (again.ece, again.curve, again.trusted) == (without.ece, without.curve, without.trusted)
+    assert "AUROC" in told(without) and "right on validation" in told(without) + told(chosen)
+    assert "confidence" not in (tmp_path / "plain" / "predictions.jsonl").read_text()
+
+
+def test_votes_are_of_questions(student: Path, tmp_path: Path) -> None:
+    _, rows = asked(student, tmp_path, confidence="votes", samples=3)
+    first = rows[0].confidence
+    assert first is not None and first.n + first.missing == 8
+    assert {round(3 * point.threshold) for point in first.curve} <= {1, 2, 3}
+    assert rows[0].maj_at_n == pytest.approx(
+        first.curve[-1].right.value * first.curve[-1].coverage.value if first.curve[-1].right else 0
+    )
