@@ -3,8 +3,6 @@
 The names below are the public interface (docs/python.md); each is imported when it is first asked for.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -20,10 +20,11 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.plugins import trust
+from realm.plugins import entry, trust
 from realm.recipes import known, recipe
 from realm.recipes.stage import Stage
 from realm.sections import (
+    DESKS,
     BankConfig,
     CollectConfig,
     EvaluationConfig,
@@ -40,7 +41,7 @@ from realm.sections import (
     TrainingConfig,
     reads_bank,
 )
-from realm.written import read_yaml
+from realm.written import read_yaml, read_yaml_file
 
 #: Context of a validation that only reads a configuration: a recipe that is not to be had has its settings there.
 READING = {"reading": True}
@@ -91,7 +92,7 @@ class Config(Section):
                 f"routes.k ({self.routes.k}) is above bank.samples ({self.bank.samples}): "
                 "a prompt cannot show more CoTs than a question has"
             )
-        if self.task.name == "desk" and (self.task.path or self.task.test_path):
+        if self.task.name in DESKS and (self.task.path or self.task.test_path):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )
@@ -146,6 +147,8 @@ def needs_bank(config: Config, stage: Stage) -> bool:
     """Whether a stage shows or teaches CoTs of the bank."""
     if stage.kind == "pairs":
         return reads_bank([of_stage(config, stage).training.pairs.miner])
+    if stage.kind == "rl" and {name for name, _ in map(entry, config.training.rl.companions)} & {"red", "sdft"}:
+        return True
     steps = stage.traces or (config.training.sft.traces if stage.kind == "sft" else ())
     return bool(stage.k) or reads_bank(steps)
 
@@ -206,7 +209,7 @@ def field_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
 _GONE = {
     "evaluation.vote": "is gone, as voting by scores did not beat a majority (docs/log.md): take it out",
     "evaluation.vote_samples": "is gone with evaluation.vote: take it out",
-    "training.rl.internalize.schedule": "is gone, as the weight fades with the routes in any case: take it out",
+    "training.rl.internalize": "is an entry of training.rl.companions: [{internalize: {weight: 5, by: sft}}]",
 }
 
 
@@ -281,15 +284,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         folder = Path(path).is_dir()
         path = Path(path) / "config.yaml" if folder else Path(path)
         where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"{path}: cannot read the configuration ({reason}).") from error
-        try:
-            loaded = read_yaml(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        loaded = read_yaml_file(path, "configuration")
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}

@@ -1,7 +1,5 @@
 """Text of others, made safe to show in a terminal."""
 
-from __future__ import annotations
-
 import unicodedata
 
 #: Categories that act instead of showing: controls, formats (direction overrides, zero width), surrogates, private use.

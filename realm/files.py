@@ -6,13 +6,12 @@ whole record all the same; a bank's and a ledger's are cut without looking.) Wha
 permission) becomes a `ResourceError`.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +73,29 @@ def write_atomic(path: Path, text: str) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A place for the files of a folder, which appears whole when the block ends, or not at all.
+
+    Raises:
+        ResourceError: it is there already, with something in it, or the disk refuses.
+    """
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise ResourceError(f"{folder}: is there already. Choose another folder, or remove it first.")
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        yield made
+        with writing(folder):
+            mask = os.umask(0)
+            os.umask(mask)
+            made.chmod(0o777 & ~mask)  # mkdtemp gives 0700
+            made.replace(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def to_line(record: dict[str, Any]) -> str:

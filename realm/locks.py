@@ -6,8 +6,6 @@ was killed leaves one behind. It belongs to the process: taken twice there it is
 A file, opened for writing, because NFS locks no folders. Reading needs no lock.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

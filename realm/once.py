@@ -1,7 +1,5 @@
 """Something large that is handed out once."""
 
-from __future__ import annotations
-
 from typing import Generic, TypeVar
 
 T = TypeVar("T")

@@ -11,8 +11,6 @@ user has named it (`trust`): the files of a run or of a bank, which may be anybo
 are the groups; docs/reference/plugins.md says what is expected of each.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import functools
@@ -42,7 +40,7 @@ class Point(NamedTuple):
             {…}}), or a list of these. Empty: only a recipe names it (`realm.recipes.stage.Stage.kind`).
         own: where the package's own are by name: a mapping, or a package with a file for each. A value that is a text
             says where it is, and is imported when it is wanted.
-        kind: where the class of all of them is; empty: they are functions.
+        kind: where the class of all of them is; empty: they are functions, or classes.
     """
 
     key: str
@@ -66,6 +64,8 @@ POINTS = {
     "steps": Point("training.sft.traces", "realm.traces.steps"),
     "weighs": Point("training.sft.weigh", "realm.traces.weighs"),
     "miners": Point("training.pairs.miner", "realm.traces.miners"),
+    "shapes": Point("training.rl.shapes", "realm.training.shapes:SHAPES"),
+    "companions": Point("training.rl.companions", "realm.training.companions:COMPANIONS"),
     "stages": Point("", "realm.training.stages:KINDS"),
 }
 

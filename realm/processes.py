@@ -1,7 +1,5 @@
 """The processes of one run: which of them writes it, and how they were launched."""
 
-from __future__ import annotations
-
 import os
 import shlex
 

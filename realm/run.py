@@ -48,6 +48,8 @@ FREE_ON_RESUME = (
     "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",
 )  # fmt: skip
+#: What decides the model after all where several checkpoints do.
+_SPACING = ("training.save_every", "training.keep_checkpoints", "training.log_every")
 #: What is deleted first and, in this order, last: weights, and what says that there is a run.
 _FIRST, _LAST = ("model", "checkpoints"), ("config.yaml", "meta.json")
 #: Where a process other than the main one notes its failure, by its number.
@@ -97,14 +99,24 @@ def position(row: Place) -> tuple[int, int, int]:
     return (sys.maxsize if row.stage == "final" else row.round, STAGES.index(row.stage), row.step)
 
 
-def _differences(old: BaseModel, new: BaseModel, prefix: str = "") -> list[str]:
+def _free(config: Config) -> list[str]:
+    """What may differ on resume: less where several checkpoints decide the model, and questions that choose of them."""
+    training = config.training
+    if not training.best and training.average.checkpoints == 1:
+        return [*FREE_ON_RESUME]
+    free = [key for key in FREE_ON_RESUME if key not in (*_SPACING, "evaluation")]
+    asking = ("also", "max_completion_length") if training.best else ()
+    return free + [f"evaluation.{key}" for key in type(config.evaluation).model_fields if key not in asking]
+
+
+def _differences(old: BaseModel, new: BaseModel, free: Sequence[str], prefix: str = "") -> list[str]:
     """Dotted keys in which two configurations differ, without those that are free on resume."""
     keys = []
     for name in type(new).model_fields:
         key, before, after = prefix + name, getattr(old, name), getattr(new, name)
-        if key in FREE_ON_RESUME or before == after:
+        if key in free or before == after:
             continue
-        keys += _differences(before, after, f"{key}.") if isinstance(after, BaseModel) else [key]
+        keys += _differences(before, after, free, f"{key}.") if isinstance(after, BaseModel) else [key]
     return keys
 
 
@@ -305,7 +317,7 @@ class RunFolder:
             return False
         if not (self.path / "config.yaml").is_file():
             return True  # killed before it was written
-        if keys := _differences(load_config(self.path / "config.yaml"), config):
+        if keys := _differences(load_config(self.path / "config.yaml"), config, _free(config)):
             raise ConfigError(self._otherwise(keys, config))
         return True
 

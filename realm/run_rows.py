@@ -4,8 +4,6 @@ It is an error where a run rests on the file, a note where it is only reported o
 write under way or torn by a kill, and is passed over in silence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar

@@ -74,10 +74,14 @@ class RunConfig(Section):
     report_to: list[str] = Field([], description="Trackers of transformers besides metrics.jsonl: tensorboard, wandb…")
 
 
+#: The embedded task and its harder tier.
+DESKS = ("desk", "desk-hard")
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
-    name: str = Field("desk", description="Task family: desk, gsm8k, jsonl, or package.module:attribute.")
+    name: str = Field("desk", description="Task family: desk, desk-hard, gsm8k, jsonl, or package.module:attribute.")
     path: str | None = Field(
         None,
         description="Training questions (gsm8k, jsonl): a JSONL, JSON, CSV or Parquet file, or a data set of the Hub: "
@@ -120,7 +124,7 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _used(self) -> TaskConfig:
         """No size where nothing is split off, so that runs that note one are the same as those that do not."""
-        if self.test_size is not None and (self.name == "desk" or self.test_path):
+        if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
 
@@ -438,15 +442,6 @@ class SFTSettings(Section):
         return {**kept, "traces": steps[taught]} if taught in steps else values
 
 
-class InternalizeSettings(Section):
-    """Right completions that were shown routes are also learned without them (method, 5.3)."""
-
-    weight: float = Field(0.0, ge=0, description="Of this loss beside GRPO's; 0 turns it off.")
-    by: Literal["sft", "distill"] = Field(
-        "sft", description="Learn right completions themselves, or their distribution with routes."
-    )
-
-
 class RLSettings(Section):
     """RL (TRL's GRPOTrainer underneath)."""
 
@@ -463,6 +458,16 @@ class RLSettings(Section):
     temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
+    epsilon_high: float | None = Field(None, gt=0, description="Of it the upper one, where it is another.")
+    top_entropy_quantile: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the tokens that are learned from: where the student is least sure.",
+    )
+    mask_truncated: bool = Field(
+        False, description="Learn nothing from completions cut at max_completion_length; they count in their group."
+    )
     num_iterations: int = Field(1, ge=1, description="Updates per generated batch (μ).")
     sampler: Literal["even", "dynamic"] = Field(
         "even", description="even: every question as often as any other; dynamic: kinds far from the target more often."
@@ -509,8 +514,28 @@ class RLSettings(Section):
     vllm_url: str = Field(
         "http://localhost:8000", pattern=r"^https?://", description="Where the server of `vllm: server` listens."
     )
-    internalize: InternalizeSettings = InternalizeSettings()
     vllm_memory: float = Field(0.3, gt=0, le=0.95, description="Share of each GPU's memory under `vllm: colocate`.")
+    shapes: list[Annotated[Any, plugin("shapes")]] = Field(
+        [],
+        description="What shapes each group's rewards and advantages, one after the other: a name, or a name with its "
+        f"options (see realm/training/shapes): {', '.join(POINTS['shapes'].table)}; or package.module:attribute.",
+    )
+    companions: list[Annotated[Any, plugin("companions")]] = Field(
+        [],
+        description="Terms of the loss beside GRPO's: a name, or a name with its options, as {internalize: {weight: "
+        f"5}}}} (see realm/training/companions): {', '.join(POINTS['companions'].table)}; or package.module:attribute.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """`internalize`, which configurations of earlier versions have, is a companion now."""
+        if not isinstance(values, dict) or "companions" in values or not isinstance(values.get("internalize"), dict):
+            return values
+        kept, old = {key: value for key, value in values.items() if key != "internalize"}, values["internalize"]
+        if not set(old) <= {"weight", "by"}:
+            return values
+        return {**kept, "companions": [{"internalize": old}]} if old.get("weight") else kept
 
     @model_validator(mode="after")
     def _divides(self) -> RLSettings:
@@ -566,6 +591,18 @@ class PairsSettings(Section):
     )
 
 
+class AverageSettings(Section):
+    """Weights averaged as a stage ends, so that less is unlearned."""
+
+    checkpoints: int = Field(
+        1,
+        ge=1,
+        description="Each stage leaves the mean of its last n checkpoints, `save_every` steps apart, that of its last "
+        "step among them; 1: the last step's alone.",
+    )
+    base: Probability = Field(0.0, description="Share of the untrained student in the run's model.")
+
+
 class InstructorSettings(Section):
     """The baseline LLMs-as-Instructors (arXiv 2407.00497): the teacher writes examples for the student's own errors."""
 
@@ -595,6 +632,13 @@ class TrainingConfig(Section):
     rl: RLSettings = RLSettings()
     lora: LoRASettings = LoRASettings()
     instructors: InstructorSettings = InstructorSettings()
+    average: AverageSettings = AverageSettings()
+    best: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {},
+        description="Validation splits and what they weigh, as {validation: 1, other:validation: 0.5} (a split of "
+        "`evaluation.also`): of the checkpoints that are kept the run's model is the one with the highest weighted "
+        "accuracy without routes, of equals the latest; empty: the last step's.",
+    )
     save_every: int = Field(50, ge=1, description="Steps between checkpoints that --resume can use.")
     keep_checkpoints: int = Field(2, ge=1, description="How many of the newest are kept.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations on the validation questions.")
@@ -602,3 +646,17 @@ class TrainingConfig(Section):
     log_every: int = Field(1, ge=1, description="Steps between rows of metrics.jsonl.")
     sample_every: int = Field(10, ge=1, description="Steps between saved groups of completions.")
     sample_groups: int = Field(2, ge=0, description="Groups saved each time.")
+
+    @model_validator(mode="after")
+    def _kept(self) -> TrainingConfig:
+        if self.best and (self.average.checkpoints > 1 or self.keep_checkpoints < 2):
+            raise ValueError(
+                "best chooses one of the checkpoints that are kept: raise keep_checkpoints above 1, and set "
+                "average.checkpoints to 1"
+            )
+        if self.average.checkpoints > self.keep_checkpoints:
+            raise ValueError(
+                f"average.checkpoints ({self.average.checkpoints}) are averaged of those that are kept: raise "
+                f"keep_checkpoints ({self.keep_checkpoints})"
+            )
+        return self

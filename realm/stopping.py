@@ -3,8 +3,6 @@
 SIGTERM is what schedulers send before they kill (Slurm, Kubernetes, `timeout`); it is taken like Ctrl-C.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

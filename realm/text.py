@@ -3,8 +3,6 @@
 The pages set the same figures with the spaces, dashes and minus signs of type (`realm.pages.svg`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 #: What stands for a figure that there is none of.

@@ -4,11 +4,12 @@ YAML 1.1 reads a bare `yes`, `no`, `on` or `off` as a boolean, `null` as nothing
 Answers that a verifier allows are none of these. Everything else is YAML as ever.
 """
 
-from __future__ import annotations
-
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from realm.errors import ConfigError
 
 #: The list whose entries are texts, in the section it stands in.
 _TEXTS = ("task", "choices")
@@ -27,6 +28,21 @@ def read_yaml(text: str, key: str = "") -> Any:
         return None if node is None else loader.construct_document(_as_written(node, tuple(key.split(".")), set()))
     finally:
         loader.dispose()
+
+
+def read_yaml_file(path: Path, what: str) -> Any:
+    """What a file holds.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML; `what`: it should be, for the message.
+    """
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path}: cannot read the {what} ({reason}).") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, bool]]) -> yaml.Node:

@@ -266,7 +266,9 @@ def naming(found: Path, folder: Path, keys: Iterable[str]) -> Path:
     for key in keys:
         *section, last = key.split(".")
         held = functools.reduce(dict.__getitem__, section, text)
-        held[last] = ["bank", {"others_evil:thing": {"n": 1}}] if isinstance(held[last], list) else "others_evil:thing"
+        held[last] = (
+            [*held[last][:1], {"others_evil:thing": {"n": 1}}] if isinstance(held[last], list) else "others_evil:thing"
+        )
     (folder / "config.yaml").write_text(yaml.safe_dump(text))
     return folder
 

@@ -70,7 +70,7 @@ def test_overwrite_keeps_what_instructors_wrote(config: Config, tmp_path: Path) 
     replies = run.path / "instructors" / "bank" / "cots.jsonl"
     replies.parent.mkdir(parents=True)
     replies.write_text("{}\n")
-    (run.path / "instructors" / "examples-0.jsonl").write_text("{}\n")
+    (run.path / "instructors" / "errors-0.json").write_text("{}\n")
     RunFolder.create(config, overwrite=True)
     assert [item.name for item in (run.path / "instructors").iterdir()] == ["bank"]
     assert replies.read_text() == "{}\n"

@@ -80,8 +80,8 @@ def _old_run(config: Config) -> RunFolder:
     """A finished run with weights and an evaluation of its model, and the bank that it used."""
     run = RunFolder.create(config)
     for file in ("model/model.safetensors", "model/config.json", "checkpoints/rl/round-0/checkpoint-2/seal.json",
-                 "checkpoints/rl/round-0/checkpoint-2/model.safetensors", "bank/cots.jsonl", "instructors/cost.json",
-                 "instructors/bank/cots.jsonl", "asked/bank/cots.jsonl", "asked/errors-0.jsonl",
+                 "checkpoints/rl/round-0/checkpoint-2/model.safetensors", "bank/cots.jsonl", "instructors/errors.json",
+                 "instructors/bank/cots.jsonl", "asked/bank/cots.jsonl", "asked/errors-0.json",
                  "failure-1.json"):  # fmt: skip
         (run.path / file).parent.mkdir(parents=True, exist_ok=True)
         (run.path / file).write_text("old")

@@ -84,4 +84,4 @@ def hours(rows: Sequence[Tokenized], given: Given, *, weight: float = 2.0) -> li
     return [[weight if re.search(r"\d", token) else 1.0 for token in read(row.completion)] for row in rows]
 
 
-BRIEF = Recipe("brief", realm_r1.stages, {"fade.fade_end": 0.5})
+BRIEF = Recipe("brief", realm_r1.RECIPE.stages, {"fade.fade_end": 0.5})

@@ -22,8 +22,6 @@ where all wrong CoTs of a question agree. Were a share h of the wrong CoTs to fo
 the rest to err independently, κ would be h²; √κ is therefore reported as the habit share.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

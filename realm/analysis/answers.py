@@ -1,7 +1,5 @@
 """Answers as the verifier reads them: which of them are the same, and which cannot be read at all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

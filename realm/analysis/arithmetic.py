@@ -4,8 +4,6 @@ Only chains of sums are read (numbers, + - * / ^, brackets, percent, letters tha
 whatever is not understood is left alone, so that a step is called false only where it states a sum that is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

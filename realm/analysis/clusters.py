@@ -1,7 +1,5 @@
 """Which diverging steps of wrong CoTs are the same: clusters of near-equal steps over the whole bank."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -16,8 +16,6 @@ under `minimum` wrong CoTs, or too few pairs to tell (the interval reaches from 
 from noise to systematic).
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Reading a bank to look at it, and what the strategies of selection would show of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How a student reads a bank: its tokens, and how many routes its prompts can hold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """How much the CoTs of one question repeat each other: texts and answers."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence

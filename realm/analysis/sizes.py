@@ -10,8 +10,6 @@ larger of two chances:
   would it miss the gold by just this? (Between 0 and 1 there is nothing but +1 to miss a 0 by.)
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Memory does not grow with the bank: counters, sums, resampled sums and samples of a fixed size are kept, no question.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

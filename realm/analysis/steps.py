@@ -1,7 +1,5 @@
 """The steps of a CoT, and the one at which a wrong CoT leaves the right ones of its question."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The README.md of a bank's folder: its format for people, and for `datasets.load_dataset(folder)`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import yaml

@@ -1,7 +1,5 @@
 """Compaction: the CoTs of a bank, question by question and with their labels, into one Parquet file."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

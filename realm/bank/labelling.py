@@ -1,7 +1,5 @@
 """Labels for the CoTs of a bank: each answer judged against its question's gold, in batches, restartable."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

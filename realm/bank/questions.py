@@ -1,7 +1,5 @@
 """The row of a question in a bank: what the CoTs answer, with its gold."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

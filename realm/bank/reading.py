@@ -1,7 +1,5 @@
 """What is wrong with the files of a bank becomes a `DataError` that names the file."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What was seen before in a stream that is longer than memory: ids, and the questions of rows."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from types import TracebackType

@@ -5,8 +5,6 @@ small enough; then these are grouped one after the other. The temporary files ne
 where `TMPDIR` says.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile

@@ -3,8 +3,6 @@
 They have no label: what cannot be read is not known to be wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

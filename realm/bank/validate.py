@@ -1,7 +1,5 @@
 """Whether training can use a bank: every row looked at once, then every question with its CoTs."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Appending rows to the files of a bank, so that a kill at any moment leaves whole lines."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping

@@ -3,8 +3,6 @@
 Every module of this package imports what a command needs inside the command: `realm --help` must not wait for torch.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -16,6 +14,7 @@ from typer.core import TyperGroup
 from realm import __version__
 from realm.cli import (
     ask,
+    average,
     bank,
     collect,
     compare,
@@ -136,6 +135,7 @@ app.command(epilog="Example: realm evaluate runs/desk --set routes.k=8 --out run
 app.command(epilog="Example: realm experiment mrpv-alone --seeds 3 --jobs 2")(experiment.experiment)
 app.command(epilog='Example: realm ask runs/desk "..." --base')(ask.ask)
 app.command(epilog="Example: realm compare runs/desk desk-base")(compare.compare)
+app.command(epilog="Example: realm average runs/desk desk-base --share 0.25 --out runs/desk-mild")(average.average)
 app.command(epilog="Example: realm report runs/desk --out desk.html")(report.report)
 app.command(epilog="Example: realm view runs/desk --open")(view.view)
 app.command(epilog="Example: realm doctor runs/desk")(doctor.doctor)

@@ -1,7 +1,5 @@
 """`realm bank …`: everything that is done with a bank once its CoTs are there."""
 
-from __future__ import annotations
-
 import typer
 
 from realm.cli import bank_files, bank_look

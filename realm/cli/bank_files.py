@@ -1,7 +1,5 @@
 """`realm bank import`, `export` and `compact`: CoTs into a bank, out of it, and closer together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """`realm bank stats`, `errors` and `select`: what a bank holds, how it errs, and what a student would see of it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

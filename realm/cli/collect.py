@@ -1,7 +1,5 @@
 """`realm collect`: fill a bank with the CoTs of teachers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`realm desk`: the embedded domain, to look at."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -18,6 +16,7 @@ def show(
     split: Annotated[
         str, typer.Option("--split", help="train, validation, test, ood (never trained combinations) or uncommented.")
     ] = "train",
+    hard: Annotated[bool, typer.Option("--hard", help="The harder tier, task desk-hard.")] = False,
     cases: Annotated[int, typer.Option("--cases", min=0, help="How many cases.")] = 6,
     samples: Annotated[int, typer.Option("--cots", min=0, help="CoTs of the teacher shown for each case.")] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the cases shown and the teacher's slips.")] = 0,
@@ -31,7 +30,7 @@ def show(
     from realm.sections import GuidanceConfig
     from realm.teacher.guidance import Guidance
 
-    task = DeskTask()
+    task = DeskTask(hard=hard)
     if split not in task.splits():
         raise ConfigError(f"--split: expected one of {', '.join(task.splits())}, found {split}.")
     typer.echo("The shop's rule book, as the expert's comments state it to a guided teacher:")

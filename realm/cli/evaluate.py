@@ -1,7 +1,5 @@
 """`realm evaluate`: any model directory, without and with routes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`realm experiment`: one of the method's ablations, from its file to its page."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated

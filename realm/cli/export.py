@@ -1,7 +1,5 @@
 """`realm export`: a run as files of other trainers, its model as a folder to publish."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -44,8 +42,9 @@ def verl(
     stages = plan(resolved)
     if stages[-1].kind != "rl":
         raise ConfigError(f"training.recipe: {resolved.training.recipe} has no RL; take realm-r1, realm-zero or grpo.")
-    if resolved.training.rl.internalize.weight:
-        raise ConfigError("training.rl.internalize.weight: verl's update has no such loss; set it to 0.")
+    for point in ("shapes", "companions"):
+        if getattr(resolved.training.rl, point):
+            raise ConfigError(f"training.rl.{point}: verl's update knows none; set it to [].")
     task = load_task(resolved)
     with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
         bank = open_run_bank(resolved, task, pool)

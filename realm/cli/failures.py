@@ -1,7 +1,5 @@
 """Failures of the machine (full disk, no permission) told apart from failures of the program."""
 
-from __future__ import annotations
-
 import errno
 
 #: What C++ and Rust leave of ENOSPC: safetensors keeps the text of the error, torch only says where it gave up.

@@ -1,7 +1,5 @@
 """`realm init`: a new domain from a file of questions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

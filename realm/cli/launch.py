@@ -1,7 +1,5 @@
 """`--launch`: the same command once more, on several processes, through `accelerate launch`."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """A progress bar on stderr, and now and then a line where stderr is no terminal."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`realm model`: models of other forms as directories that can be trained."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """`realm quickstart`: the whole method on the embedded desk, in one command."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated

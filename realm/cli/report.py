@@ -1,7 +1,5 @@
 """`realm report`: the page of a run, of two runs, of an experiment or of a bank."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

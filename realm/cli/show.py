@@ -1,7 +1,5 @@
 """The resolved configuration as commented YAML: every key, its value, what it means and what it may be."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args, get_origin
 
 import yaml

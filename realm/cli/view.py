@@ -1,7 +1,5 @@
 """`realm view`: the page of a run or of a bank, while it grows."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from realm.commands.configuring import config_of, load_config, run_above
+from realm.commands.configuring import config_of, load_config, model_of, run_above
 from realm.commands.evaluating import evaluate
 from realm.commands.showing import Showing, silent
 from realm.config import Config
@@ -61,14 +61,14 @@ def compare(
         folders = []
         for one, there, place in zip((a, b), stored, "ab", strict=True):
             if there is None:
-                model = _model(one)
+                model = model_of(one)
                 find(model)
                 # Named as it is called: the tables tell the two apart by the ends of these paths.
                 there = Path(temporary) / place / Path(one).resolve().name
                 there.parent.mkdir()
                 evaluate(config or _questions(a, b, *stored), model, out=there, evaluating=evaluating)
             folders.append(there)
-        report, passes, answers = pair.paired(*folders, margin=margin)
+        report, passes, answers = pair.paired(folders[0], folders[1], margin=margin)
         parts = pair.disagreements(report, passes, *answers)
     found = [
         Comparison(
@@ -96,11 +96,6 @@ def _stored(one: str | Path) -> Path | None:
     run = run_above(path)
     folder = run if run is not None and path.resolve() == run / "model" else path
     return folder if (folder / "predictions.jsonl").is_file() else None
-
-
-def _model(one: str | Path) -> str | Path:
-    """The model of a run, or the model that is named."""
-    return Path(one) / "model" if (Path(one) / "meta.json").is_file() else str(one)
 
 
 def _questions(a: str | Path, b: str | Path, *stored: Path | None) -> Config:

@@ -37,6 +37,11 @@ def run_above(path: Path) -> Path | None:
     return None
 
 
+def model_of(one: str | Path) -> str | Path:
+    """The model of a run, or the model that is named."""
+    return Path(one) / "model" if (Path(one) / "meta.json").is_file() else str(one)
+
+
 def config_of(run: Path) -> Config:
     """The configuration of a run, wherever its folder lies by now; raises `ConfigError` as `load_config`."""
     found = load_config(run)

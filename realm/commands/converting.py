@@ -6,14 +6,10 @@ are stretched, how some tokenizers split digits, settings of generation, tensors
 mended or the file is refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +34,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 import realm
 from realm.display import printable
-from realm.errors import ConfigError, ModelError, ResourceError
-from realm.files import write_atomic, writing
+from realm.errors import ConfigError, ModelError
+from realm.files import new_folder, write_atomic, writing
 from realm.pages.card import CARD, LICENSE_ID, UNKNOWN, code
 from realm.student.load import load, loading, refuse_settings
 from realm.text import grouped
@@ -76,34 +72,21 @@ def import_gguf(
         ModelError: it is no whole GGUF file, one of several parts, or none that transformers reads rightly.
         ResourceError: the folder is there already, or the disk refuses.
     """
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise ResourceError(f"{folder}: is there already. Choose another folder, or remove it first.")
     tell("Reading the file ...")
     said, tensors = _read(file)
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        with tempfile.TemporaryDirectory() as alone, _translated(file, Path(alone), made):
-            # By a link of its own: files beside it would be read as parts of the same model, and its name is anything.
-            (Path(alone) / "model.gguf").symlink_to(file.resolve())
-            tokenizer = _tokenizer(alone, file, said)
-            tell("Giving the weights their full size ...")
-            model = _model(alone, file, said, tensors, tokenizer, getattr(torch, dtype))
-            with writing(folder), redirect_stderr(io.StringIO()):
-                model.save_pretrained(made)
-                tokenizer.save_pretrained(made)
-                facts = _facts(file, said, tensors, model)
-                write_atomic(made / CARD, _card(said, facts))
-            tell("Loading it again ...")
-            load(made, dtype)
-        with writing(folder):
-            mask = os.umask(0)
-            os.umask(mask)
-            made.chmod(0o777 & ~mask)  # mkdtemp gives 0700
-            made.replace(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    with new_folder(folder) as made, tempfile.TemporaryDirectory() as alone, _translated(file, Path(alone), made):
+        # By a link of its own: files beside it would be read as parts of the same model, and its name is anything.
+        (Path(alone) / "model.gguf").symlink_to(file.resolve())
+        tokenizer = _tokenizer(alone, file, said)
+        tell("Giving the weights their full size ...")
+        model = _model(alone, file, said, tensors, tokenizer, getattr(torch, dtype))
+        with writing(folder), redirect_stderr(io.StringIO()):
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+            facts = _facts(file, said, tensors, model)
+            write_atomic(made / CARD, _card(said, facts))
+        tell("Loading it again ...")
+        load(made, dtype)
     return {"model": str(folder), **facts}
 
 

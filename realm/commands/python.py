@@ -1,7 +1,5 @@
 """The commands as Python calls them: what their errors say of options is said of arguments."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A trained model as a folder to give away, and onto the Hub where that is asked for."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -17,7 +15,7 @@ from realm.student.load import find
 from realm.tasks.registry import load_task
 
 #: Files of a model and its tokenizer; whatever else lies there stays.
-_SHARED = re.compile(
+SHARED = re.compile(
     r"README\.md|LICENSE.*|NOTICE.*|.+\.safetensors|.+\.safetensors\.index\.json|(generation_)?config\.json|tokenizer.*\.json"
     r"|(special_tokens_map|added_tokens|vocab)\.json|.+\.jinja|(vocab|merges)\.txt|(tokenizer|spiece|sentencepiece.*)\.model"
 )
@@ -55,7 +53,7 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
     found = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(file for file in folder.iterdir() if _SHARED.fullmatch(file.name) and not file.is_dir())
+        there = sorted(file for file in folder.iterdir() if SHARED.fullmatch(file.name) and not file.is_dir())
         for old in there:  # a README.md may be of anything
             fresh(old, overwrite)
         for old in there:  # of another model, which would be read together with this one
@@ -73,7 +71,7 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
 
 
 def _shared(file: Path) -> bool:
-    return _SHARED.fullmatch(file.name) is not None and file.is_file() and not file.is_symlink()
+    return SHARED.fullmatch(file.name) is not None and file.is_file() and not file.is_symlink()
 
 
 def _without_places(file: Path) -> None:

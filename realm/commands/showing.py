@@ -1,7 +1,5 @@
 """How a command shows how far it is: nothing by default."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """A new domain from a file of questions: which columns, which verifier, what lengths, written as a configuration."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

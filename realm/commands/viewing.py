@@ -1,7 +1,5 @@
 """The page of a run or bank while it grows: drawn anew when its files have changed, served to this machine alone."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

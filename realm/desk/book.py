@@ -5,8 +5,6 @@ them; the bin codes have 480, so that it cannot. Every book is a function of a s
 questions are the embedded task.
 """
 
-from __future__ import annotations
-
 import functools
 import random
 import re

@@ -5,14 +5,12 @@ Guided it cites the comments shown. Either way it slips now and then. Its CoTs a
 random books the base model's pre-training text. As instructor it writes new cases for the errors of a student.
 """
 
-from __future__ import annotations
-
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from realm.desk.book import RULES, Book, random_value, state_rule, stated
-from realm.desk.cases import KINDS, Case, Solution, answerable, random_case, work_out
+from realm.desk.cases import Case, Solution, answerable, random_case, work_out
 
 HABIT = 0.7  # an unguided clerk follows habit with this probability, else guesses
 OVERLOOKS_MARK = 0.85  # an unguided clerk does not know that the mark matters
@@ -117,7 +115,7 @@ def write_example(
 
 
 def write_exercise(
-    told: Book, *, habit: Book, fresh: Callable[[Case], bool], source: random.Random
+    told: Book, *, habit: Book, kinds: Sequence[str], fresh: Callable[[Case], bool], source: random.Random
 ) -> tuple[Case, Writing]:
     """The clerk as author of exercises: a new case that rests on a rule of a passage, and a CoT for it.
 
@@ -125,10 +123,11 @@ def write_exercise(
 
     Args:
         told: the rules that the passage states, at least one.
+        kinds: of cases, one of which it writes.
         habit, fresh, source: as for `write_example`.
     """
     while True:
-        case = random_case(source.choice(KINDS), source)
+        case = random_case(source.choice(kinds), source)
         mind = _mind(case, {**habit, **told}, habit, told.keys(), source)
         rests_on = work_out(case, mind.beliefs, heeds_mark=mind.heeds_mark).rules
         if not told.keys().isdisjoint(rests_on) and answerable(case, mind.beliefs) and fresh(case):

@@ -1,7 +1,5 @@
 """The desk's scripted teacher: a stand-in for a large model, free and exactly repeatable."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -23,14 +21,22 @@ class ScriptedTeacher:
         task: the desk whose questions it is asked.
         seed: of the run, part of what names a sample; the randomness itself comes with each `Ask`.
         name: of the teacher in the bank.
+        topics: what it is asked about instead (`realm.teacher.instructing`), by id; the clerk reads the cases behind a
+            student's errors, and the rules that a passage states.
     """
 
     batch = 64
     concurrent = False
     costs: Literal["nothing"] = "nothing"
 
-    def __init__(self, task: DeskTask, seed: int = 0, name: str = "scripted-clerk") -> None:
-        self.name = name
+    def __init__(
+        self,
+        task: DeskTask,
+        seed: int = 0,
+        name: str = "scripted-clerk",
+        topics: Mapping[str, Topic] | None = None,
+    ) -> None:
+        self.name, self.topics = name, topics
         self.task = task
         self.habit = habit_book(task.seed)
         self.parameters = seed
@@ -40,7 +46,7 @@ class ScriptedTeacher:
         return [comment.id for comment in comments]
 
     async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
-        return [self._answer(ask) for ask in asks]
+        return [self._answer(ask) if self.topics is None else self._write(ask, self.topics) for ask in asks]
 
     def _answer(self, ask: Ask) -> Reply:
         case = read_case(ask.question.question)
@@ -52,23 +58,8 @@ class ScriptedTeacher:
     async def close(self) -> None:
         pass
 
-
-class ScriptedAuthor(ScriptedTeacher):
-    """The same clerk as it is asked about topics (`realm.teacher.instructing`).
-
-    Args:
-        topics: by id; the clerk reads the cases behind a student's errors, and the rules that a passage states.
-        task, seed, name: as for `ScriptedTeacher`.
-    """
-
-    def __init__(
-        self, topics: Mapping[str, Topic], task: DeskTask, seed: int = 0, name: str = "scripted-clerk"
-    ) -> None:
-        super().__init__(task, seed, name)
-        self.topics = topics
-
-    def _answer(self, ask: Ask) -> Reply:
-        topic, task = self.topics[ask.question.id], self.task
+    def _write(self, ask: Ask, topics: Mapping[str, Topic]) -> Reply:
+        topic, task = topics[ask.question.id], self.task
         how: Any = {"habit": self.habit, "source": ask.source}
         if isinstance(topic, Mistake):
             case = task.case(topic.question.id)
@@ -79,22 +70,22 @@ class ScriptedAuthor(ScriptedTeacher):
                 return Reply(text, written.answer)
             case, written = write_example(case, right=topic.right, fresh=task.fresh, **how)
         elif isinstance(topic, Passage) and (told := stated(topic.comment.text)):
-            case, written = write_exercise(told, fresh=task.fresh, **how)
+            case, written = write_exercise(told, kinds=task.kinds, fresh=task.fresh, **how)
         else:
             return Reply("I know nothing to ask about that.", "", "no_answer")
         return Reply(Written(tell(case), written.text, written.answer).reply(), written.answer)
 
 
 def make_scripted(wanted: Wanted) -> ScriptedTeacher:
-    """The kind `scripted`, or where there are topics the author; raises `ConfigError` off the desk."""
-    name, task, seed, topics = wanted.name, wanted.task, wanted.config.run.seed, wanted.topics
+    """The kind `scripted`; raises `ConfigError` off the desk."""
+    name, task = wanted.name, wanted.task
     if not isinstance(task, DeskTask):
         raise ConfigError(
             f"teachers.{name}.kind: the scripted teacher only knows the task desk, found task.name {task.name}; "
             "fill in the section `teachers` with one of your own (kind: openai, model, base_url), or give bank.path a "
             "file or folder of CoTs instead."
         )
-    return ScriptedTeacher(task, seed, name) if topics is None else ScriptedAuthor(topics, task, seed, name)
+    return ScriptedTeacher(task, wanted.config.run.seed, name, wanted.topics)
 
 
 def _rules(ask: Ask) -> frozenset[str]:

@@ -4,6 +4,9 @@ Splits: `train`, `validation` and `test` come from one distribution (but `test` 
 rests on an uncommented rule); `ood` holds combinations of conditions and prices that training never shows;
 `uncommented` holds questions on rules that no expert comment states. `validation_ood` and `validation_uncommented` are
 their counterparts to choose settings by, so that `ood` and `uncommented` are looked at once.
+
+`desk-hard` is the same shop with harder cases, in splits of its own by the same names: two things at once, and days
+over the window that are charged, unless a rare mark decides. Its reasonings take about twice as many steps.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import replace
 from realm.desk.book import UNCOMMENTED, comments, shop_book
 from realm.desk.cases import (
     DAYS,
+    HARD_KINDS,
     KINDS,
     PRICES,
     Case,
@@ -48,6 +52,7 @@ SIZES = {
 }  # fmt: skip
 #: Relative frequency of each kind where a split follows the trained distribution.
 FREQUENCY = {"method": 4, "bin": 5, "accept": 5, "left": 5, "refund": 6, "rare": 2}
+HARD_FREQUENCY = {"two-refund": 4, "two-left": 4, "late": 4, "late-rare": 2}
 
 
 class DeskTask:
@@ -57,14 +62,17 @@ class DeskTask:
         seed: fixes the shop's book and every split. There is one packaged shop, 0, whatever the seed of a run.
         max_train: use at most this many training questions.
         max_test: use at most this many questions of every held-out split.
+        hard: the harder tier.
     """
 
-    name = "desk"
     wording = WORDING
     labels: tuple[str, ...] = ()
 
-    def __init__(self, seed: int = 0, max_train: int | None = None, max_test: int | None = None) -> None:
-        self.seed = seed
+    def __init__(
+        self, seed: int = 0, max_train: int | None = None, max_test: int | None = None, *, hard: bool = False
+    ) -> None:
+        self.seed, self.name = seed, "desk-hard" if hard else "desk"
+        self.kinds, self._frequency = (HARD_KINDS, HARD_FREQUENCY) if hard else (KINDS, FREQUENCY)
         self.book = shop_book(seed)
         self.comments = comments(self.book)
         self.verifier = verifier("desk")
@@ -97,11 +105,11 @@ class DeskTask:
     def _draw(
         self, seed: int, split: str, accept: Callable[[Case], bool], uncommented: bool | None, seen: set[str]
     ) -> list[Question]:
-        source = rng(seed, "desk", "split", split)
-        frequency = [FREQUENCY[kind] for kind in KINDS]
+        source = rng(seed, self.name, "split", split)
+        frequency = [self._frequency[kind] for kind in self.kinds]
         rows: list[Question] = []
         while len(rows) < SIZES[split]:
-            kind = source.choices(KINDS, frequency)[0]
+            kind = source.choices(self.kinds, frequency)[0]
             # Draw until a case of this kind fits, so that kinds with picky cases keep their frequency; a split that can
             # have no such case (no held-out condition matters to `method`, say) gives up on the kind instead.
             for _ in range(TRIES):
@@ -144,7 +152,7 @@ class DeskTask:
         or told in another order (`wording`), worked out anew; inside or outside the trained distribution as it was."""
         if edit == "wording":
             told = re.sub(r"bought (\d+ days ago) for (\d+ by \w+)", r"bought for \2 \1", question.question)
-            return replace(question, question=told)
+            return replace(question, question=told) if told != question.question else None
         if edit not in ("number", "flip"):
             return None
         case = self.case(question.id)

@@ -1,7 +1,5 @@
 """The measures of the method (`same_err`, scoring, pass@n, maj@n) over plain numbers."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 `realm.analysis.arithmetic` says what an equation is, and when it is true.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from realm.analysis.arithmetic import Equation

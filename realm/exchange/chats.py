@@ -1,7 +1,5 @@
 """A conversation as a question with one CoT: what the user said, and the last answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

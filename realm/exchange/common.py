@@ -1,7 +1,5 @@
 """The shapes of common files: the names their keys go by, as mappings, and what to say where these do not suffice."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any

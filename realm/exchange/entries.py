@@ -1,7 +1,5 @@
 """One CoT of a row of somebody else's file, from the keys that a layout names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

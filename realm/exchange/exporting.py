@@ -8,8 +8,6 @@ Every key is in every row, each with values of one type, so that `datasets` load
 first ten megabytes of JSONL: where a key is null or empty for that long, Parquet has its type all the same.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """CoTs of others become a bank: rows of JSONL or Parquet in any shape of `realm.exchange.shapes`, streamed."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections import Counter

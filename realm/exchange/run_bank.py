@@ -1,7 +1,5 @@
 """The bank of a run: named in its configuration or collected for it, and the copy of a file that stays with it."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -11,8 +11,6 @@ Shapes of common files are mappings that are recognised (`recognised`); those of
 could be meant, none is taken: the row is refused with the mappings that say which.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

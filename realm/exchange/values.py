@@ -1,7 +1,5 @@
 """What a row of somebody else's file may hold under each key of ours; anything else is refused with its place."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -7,8 +7,6 @@ So few seeds make the bootstrap too sure of itself. What is claimed rests on dif
 t interval of the seeds' mean differences too (`tested`), which knows how few they are.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -30,28 +28,26 @@ Outcome = Mapping[str, float]
 Sums = Mapping[str, tuple[int, int]]
 #: One seed each.
 Runs = Sequence[Outcome] | Sequence[Sums]
-#: Outcomes by (split, routes), and equations.
-Accuracies = dict[tuple[str, int], dict[str, float]]
-Equations = dict[tuple[str, int], dict[str, Tally]]
+#: A split, and whether routes are shown.
+Key = tuple[str, bool]
 
 
-def accuracies(folder: Path) -> Accuracies:
+def accuracies(folder: Path) -> dict[Key, dict[str, float]]:
     """The share of right completions of every question in a finished evaluation, from its predictions.jsonl."""
-    found: Accuracies = {}
+    found: dict[Key, dict[str, float]] = {}
     for row in read_jsonl(folder / "predictions.jsonl"):
         if row["stage"] == "final":
             right = [item["correct"] for item in row["completions"]]
-            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = sum(right) / len(right)
+            found.setdefault((row["split"], row["routes"] > 0), {})[row["question_id"]] = sum(right) / len(right)
     return found
 
 
-def stated(folder: Path, wanted: Collection[tuple[str, bool]]) -> Equations:
-    """The equations that the completions of every question state there, of the (split, whether with routes) wanted."""
-    found: Equations = {}
-    for row in read_jsonl(folder / "predictions.jsonl"):
-        if row["stage"] == "final" and (row["split"], row["routes"] > 0) in wanted:
-            texts = (item["text"] for item in row["completions"])
-            found.setdefault((row["split"], row["routes"]), {})[row["question_id"]] = tally(texts)
+def stated(folder: Path, wanted: Collection[Key]) -> dict[Key, dict[str, Tally]]:
+    """The equations that the completions of every question state there, of what is wanted."""
+    found: dict[Key, dict[str, Tally]] = {}
+    for row in read_jsonl(folder / "predictions.jsonl") if wanted else ():
+        if row["stage"] == "final" and (key := (row["split"], row["routes"] > 0)) in wanted:
+            found.setdefault(key, {})[row["question_id"]] = tally(item["text"] for item in row["completions"])
     return found
 
 

@@ -1,7 +1,5 @@
 """An experiment from its file to its page: run what is owed, compare, write."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

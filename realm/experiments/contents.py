@@ -1,7 +1,5 @@
 """Digests of the files, banks and models that a configuration only names: another content is another cell."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ The best step is picked by the very figures that later steps are held against, w
 little too readily. Every later step is tested alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 

@@ -1,7 +1,5 @@
 """What the arms' prompts showed, and what their banks hold: facts that a finding needs beside the accuracies."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Sequence, Set

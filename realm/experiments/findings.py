@@ -3,8 +3,6 @@
 A difference counts as shown where its p-value, corrected over the pairs of its measure, is below `LEVEL`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, median_low

@@ -30,6 +30,7 @@ from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.recipes import plan
+from realm.sections import DESKS
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -48,7 +49,19 @@ DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
 #: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
-_LATER = ("evaluation.confidence", "evaluation.precision", "evaluation.precision_on", "evaluation.edits")
+_LATER = (
+    "training.average",
+    "training.best",
+    "training.rl.shapes",
+    "training.rl.companions",
+    "training.rl.epsilon_high",
+    "training.rl.top_entropy_quantile",
+    "training.rl.mask_truncated",
+    "evaluation.confidence",
+    "evaluation.precision",
+    "evaluation.precision_on",
+    "evaluation.edits",
+)
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
@@ -122,7 +135,7 @@ def make_grid(
 
     def resolve(arm: str | None, seed: int) -> Config:
         config = _resolve(spec, file, arm, seed, overrides, fast)
-        if config.task.split_seed is None and config.task.name != "desk":  # the desk's splits are fixed
+        if config.task.split_seed is None and config.task.name not in DESKS:  # the desk's splits are fixed
             config = config.changed({"task.split_seed": first})
         return config
 
@@ -275,6 +288,7 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
         section, _, last = key.rpartition(".")
         if config.get(key) == type(config.get(section)).model_fields[last].default:
             del functools.reduce(operator.getitem, section.split("."), tree)[last]
+    tree["training"]["rl"]["internalize"] = {"weight": 0.0, "by": "sft"}  # stood here before it was a companion
     path = Path(config.bank.path or "")
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
     tree["content"] = contents(config)

@@ -1,7 +1,5 @@
 """The Markdown page of an experiment, written from results.json and never by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

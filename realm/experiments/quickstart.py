@@ -1,7 +1,5 @@
 """`realm quickstart`: the experiment of that name with one seed, in a folder of its own."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Sequence

@@ -3,9 +3,7 @@
 Accuracies, intervals and differences are shares in [0, 1]. The keys are described in docs/howto/experiments.md.
 """
 
-from __future__ import annotations
-
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -16,6 +14,7 @@ from realm.errors import DataError
 from realm.evaluation.sums import ALL, Tally, together
 from realm.experiments.comparison import (
     Compared,
+    Key,
     Outcome,
     Runs,
     Sums,
@@ -34,6 +33,7 @@ from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
+from realm.experiments.spec import Measure as Wanted
 from realm.rows.evaluation import Evaluation
 from realm.rows.experiment import (
     Accuracy,
@@ -58,8 +58,6 @@ from realm.statistics.equivalence import Equivalence
 #: The fewest resamples, and how many more for every test that p-values are corrected over: the p of a bootstrap is at
 #: least 2 / (resamples + 1), and times the number of tests that must stay below any level of use.
 RESAMPLES, _EACH = 2000, 100
-#: A split, and whether routes are shown.
-Key = tuple[str, bool]
 
 
 class Outcomes:
@@ -70,26 +68,24 @@ class Outcomes:
         self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), along))
         self.seed = grid.common.run.seed
         self.arms = list(dict.fromkeys(cell.arm for cell in grid.cells))
-        self._found = {arm: [_outcome(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}
+        self._found = {arm: [accuracies(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}
         self.seeds = list(dict.fromkeys(cell.seed for cell in grid.cells))
         first, *others = (seed for seeds in self._found.values() for seed in seeds)
         self.measures = [key for key in first if all(key in other for other in others)]
         if spec.measures:
-            wanted = [(split, ways == "with") for split, ways in spec.measures]
-            self.measures = [self._known(key) for key in wanted]
-        split, ways = spec.headline
-        self.headline = self._known((split, ways == "with"))
-        self.also = [self._known((split, ways == "with")) for split, ways in spec.also]
-        for split, ways in spec.asked:
-            self._known((split, ways == "with"))
-        self.true_sums = [self._known((split, ways == "with")) for split, ways in spec.true_sums]
-        self._stated = {arm: [_stated(cell.evaluated, self.true_sums) for cell in grid.of(arm)] for arm in self.arms}
+            self.measures = self._known(spec.measures)
+        (self.headline,) = self._known([spec.headline])
+        self.also, self.true_sums = self._known(spec.also), self._known(spec.true_sums)
+        self._known(spec.asked)
+        self._stated = {arm: [stated(cell.evaluated, self.true_sums) for cell in grid.of(arm)] for arm in self.arms}
 
-    def _known(self, key: Key) -> Key:
-        if key not in self.measures:
-            names = ", ".join(map(measure_name, self.measures))
-            raise DataError(f"measure {measure_name(key)}: not every cell has it; all have {names}.")
-        return key
+    def _known(self, wanted: Iterable[Wanted]) -> list[Key]:
+        keys = [(split, ways == "with") for split, ways in wanted]
+        for key in keys:
+            if key not in self.measures:
+                names = ", ".join(map(measure_name, self.measures))
+                raise DataError(f"measure {measure_name(key)}: not every cell has it; all have {names}.")
+        return keys
 
     def of(self, arm: str, key: Key) -> list[Outcome]:
         """The outcomes of an arm, one mapping a seed."""
@@ -132,16 +128,6 @@ class Outcomes:
 def measure_name(key: Key) -> str:
     """`test/without`, for example."""
     return f"{key[0]}/{'with' if key[1] else 'without'}"
-
-
-def _outcome(folder: Path) -> dict[Key, Outcome]:
-    return {(split, bool(routes)): found for (split, routes), found in accuracies(folder).items()}
-
-
-def _stated(folder: Path, wanted: Collection[Key]) -> dict[Key, dict[str, Tally]]:
-    if not wanted:
-        return {}
-    return {(split, bool(routes)): found for (split, routes), found in stated(folder, wanted).items()}
 
 
 def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Results:

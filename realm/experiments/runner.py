@@ -5,8 +5,6 @@ Below the folder of all experiments lie `banks/`, `cells/` (training runs, and t
 done again; a training that was stopped goes on from its last checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from realm.experiments.watch import Watch
 from realm.files import append_jsonl, read_jsonl, write_atomic, writing
 from realm.locks import LOCK
 from realm.run import RunFolder, versions
+from realm.sections import DESKS
 
 #: Seconds that every process took, one row for each start of it.
 SECONDS = "seconds.jsonl"
@@ -155,7 +154,7 @@ def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:
 
 def tiny(config: Config) -> bool:
     """Whether a cell has one thread and no GPU: the desk's figures are then the same on every machine."""
-    return config.task.name == "desk"
+    return config.task.name in DESKS
 
 
 def _write_config(out: Path, name: str, config: Config) -> Path:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from realm.config import flatten
 from realm.errors import ConfigError
-from realm.written import read_yaml
+from realm.written import read_yaml_file
 
 PACKAGED = Path(__file__).parent
 #: The untrained model in tables and plots.
@@ -174,13 +173,7 @@ def load(path: Path) -> Spec:
     Raises:
         ConfigError: it cannot be read, is not YAML, or has an unknown key or a bad value; names the file and the key.
     """
-    try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"{path}: cannot read the experiment ({reason}).") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml_file(path, "experiment")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with title, question and arms, found {type(content).__name__}.")
     try:

@@ -1,7 +1,5 @@
 """What the cells of an experiment have come to, while they run: done, running with stage and step, left, time left."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

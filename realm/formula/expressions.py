@@ -1,7 +1,5 @@
 """Arithmetic and functions of a formula, read from its tokens."""
 
-from __future__ import annotations
-
 import re
 from abc import ABC, abstractmethod
 from fractions import Fraction

@@ -13,8 +13,6 @@ A value is a tuple whose first item names its kind:
     others       ("terms", items) as 2:3 or 10:30, ("based", number, base), ("date", …), ("words", words)
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Sums, integrals, limits and determinants are compared by math-verify, whose True is looked at again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from fractions import Fraction

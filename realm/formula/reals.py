@@ -1,7 +1,5 @@
 """Sets of real numbers as intervals: `x < 5`, `(2, 5]`, unions, `x \\ne 2`, whether they are the same."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from realm.formula.expressions import Value

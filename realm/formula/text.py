@@ -1,7 +1,5 @@
 """The text of a formula without what changes no value: frames, spellings of one sign, grouped thousands."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """The tokens of a formula in LaTeX or plain text."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Units, currencies and scales that may stand behind (or before) a number in an answer, from `units.toml`."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Nothing is built that a short text could make huge: numbers have a limit of bits, powers and factorials one of size.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from fractions import Fraction

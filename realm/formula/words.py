@@ -1,7 +1,5 @@
 """Words that the grammar of formulas knows, from `words.toml`; units are in `units.py`."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

@@ -5,8 +5,6 @@ containment of documents"): 0 for the same words in the same order, 1 where no t
 white space do not count; numbers and the signs of arithmetic do, because they carry the reasoning.
 """
 
-from __future__ import annotations
-
 import functools
 import random
 import re

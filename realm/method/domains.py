@@ -6,8 +6,6 @@ distance to a target (none for a domain above it, all of it for one that nobody 
 temperature, and an even share of the draws as a floor, so that no domain starves.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Functions of others in place of the method's own: what they are called, and that they give what they may."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from numbers import Real

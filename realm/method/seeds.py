@@ -1,7 +1,5 @@
 """Every random draw of the project comes from one seed and the names of what is drawn, never from global state."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

@@ -1,7 +1,5 @@
 """The page of a bank: what `realm bank stats` and `realm bank errors` find, in one self-contained HTML page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

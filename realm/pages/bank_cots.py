@@ -1,7 +1,5 @@
 """Questions of a bank with their CoTs as data for the page's browser, where the CoTs stand as completions do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The drawings of a bank's page: error ratios, distinct answers, and how far wrong answers agree."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

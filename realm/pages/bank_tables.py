@@ -1,7 +1,5 @@
 """The tables of a bank, for its page and for a terminal: what the one says the other says."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

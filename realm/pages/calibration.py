@@ -1,7 +1,5 @@
 """Calibration of the scores: what the student says of the routes against what they are, from predictions.jsonl."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Names in it are of files and banks that others wrote: they stand in code spans, 
 YAML as scalars. No question, no path and no setting of an endpoint is in it, so that it can be published as it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import suppress

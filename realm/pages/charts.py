@@ -4,8 +4,6 @@ Every model keeps its colour and its marker in all charts; a hollow marker is a 
 figure with routes. Values that a chart shows can be read on hover, and again in a table of the page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -3,8 +3,6 @@
 Two files hold them: completions.jsonl the groups sampled in training, predictions.jsonl the final evaluation.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -5,8 +5,6 @@ The files are written by a run that may still be going or may have been killed. 
 shown.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path

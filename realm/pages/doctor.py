@@ -19,8 +19,8 @@ from realm.pages.doctor_case import MIN_ROWS, Case, Finding, Weight
 #: In the order in which findings of one weight are told.
 CHECKS: tuple[Callable[[Case], Finding | None], ...] = (
     state.failed, state.unfinished, state.not_a_number, course.nothing_read, course.never_right, course.truncated,
-    course.parse_failures, state.verifier, state.unreadable, course.fade, course.no_spread, course.entropy,
-    course.divergence, course.too_fast, course.early_peak, course.copies, state.dropped,
+    course.parse_failures, state.verifier, state.unreadable, course.fade, course.no_spread, course.idle,
+    course.entropy, course.divergence, course.too_fast, course.early_peak, course.copies, state.dropped,
     state.bank_unreadable, state.bank, state.autonomy, course.length,
 )  # fmt: skip
 #: What follows where nothing was read at all.

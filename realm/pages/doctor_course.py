@@ -91,6 +91,25 @@ def no_spread(case: Case) -> Finding | None:
     )
 
 
+def idle(case: Case) -> Finding | None:
+    """A companion that never found anything to learn beside a completion is a setting without an effect."""
+    tables = [row.companions for row in case.rl if row.companions]
+    named = {name for table in tables for name in table}
+    shares = {name for name in named if not any(name.startswith(f"{other}_") for other in named)}  # others are figures
+    never = sorted(name for name in shares if not any(table.get(name) for table in tables))
+    if len(tables) < MIN_ROWS or not never:
+        return None
+    return Finding(
+        "idle",
+        "hint",
+        f"Of training.rl.companions {', '.join(never)} had nothing to learn in any of {len(tables)} rows.",
+        "internalize needs right answers to prompts with routes, red right CoTs of the questions that fit "
+        "training.rl.max_completion_length, sdft routes in the bank and prompts that show none (training.recipe grpo "
+        "or sft+grpo); hard, right answers too. Or take it out.",
+        ("training.rl.companions", "training.recipe", "training.rl.max_completion_length"),
+    )
+
+
 def truncated(case: Case) -> Finding | None:
     """Completions cut at their largest length cannot be right, whatever they were about to say."""
     found = case.trend("truncated")

@@ -1,7 +1,5 @@
 """The page of an experiment: its finding, the figures that carry it, and what it took; from the runner's results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

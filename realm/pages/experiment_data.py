@@ -1,7 +1,5 @@
 """The results of an experiment as its page needs them: by arm and measure, with names of others made safe to show."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,8 +1,6 @@
 """The drawings of an experiment's page."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from realm.pages.charts import (
     Dot,
@@ -214,14 +212,27 @@ def _course(found: Experiment, arm: str, routes: bool) -> Series | None:
 
 def pair_figures(found: Experiment) -> list[Figure]:
     """The differences between arms, a panel per measure on a common scale, with the corrected p of each."""
-    domain = common_domain([edge for pair in found.results.pairs for edge in (pair.low, pair.high)])
-    figures = []
-    for measure in found.measures:
-        pairs = [pair for pair in found.results.pairs if pair.measure == measure.name]
-        effects = [_effect(found, pair, measure.routes) for pair in pairs]
-        if effects:
-            figures.append(forest(measure.label, effects, domain, f"Differences, {measure.label}"))
-    return figures
+    panels = {
+        measure.label: [
+            _effect(found, pair, measure.routes) for pair in found.results.pairs if pair.measure == measure.name
+        ]
+        for measure in found.measures
+    }
+    return _panels(panels, "Differences")
+
+
+def _panels(panels: Mapping[str, Sequence[Effect]], what: str, most: float = 1.0) -> list[Figure]:
+    """A panel for each that has effects, by its title, on a common scale."""
+    domain = common_domain([edge for each in panels.values() for one in each for edge in (one.low, one.high)], most)
+    return [forest(title, each, domain, f"{what}, {title}") for title, each in panels.items() if each]
+
+
+def _by_split(effects: Iterable[tuple[str, Effect]]) -> dict[str, list[Effect]]:
+    """Effects, each with its split, by the titles of the splits."""
+    found: dict[str, list[Effect]] = {}
+    for split, effect in sorted(effects, key=lambda one: split_order(one[0])):
+        found.setdefault(split_title(shown(split)), []).append(effect)
+    return found
 
 
 def _effect(found: Experiment, pair: Pair | GapPair, routes: bool) -> Effect:
@@ -237,14 +248,8 @@ def _effect(found: Experiment, pair: Pair | GapPair, routes: bool) -> Effect:
 
 def gap_pair_figures(found: Experiment) -> list[Figure]:
     """The differences between the autonomy gaps of arms, a panel per split on a common scale."""
-    edges = [edge for pair in found.results.gap_pairs for edge in (pair.low, pair.high)]
-    domain = common_domain(edges, most=2.0)
-    figures = []
-    for split in sorted({pair.measure for pair in found.results.gap_pairs}, key=split_order):
-        effects = [_effect(found, pair, True) for pair in found.results.gap_pairs if pair.measure == split]
-        title = split_title(shown(split))
-        figures.append(forest(title, effects, domain, f"Differences of autonomy gaps, {title}"))
-    return figures
+    effects = ((pair.split, _effect(found, pair, True)) for pair in found.results.gap_pairs)
+    return _panels(_by_split(effects), "Differences of autonomy gaps", most=2.0)
 
 
 def bank_figures(found: Experiment) -> list[Figure]:
@@ -263,14 +268,8 @@ def bank_figures(found: Experiment) -> list[Figure]:
 
 def gap_figures(found: Experiment) -> list[Figure]:
     """The autonomy gap of every arm, a panel per split on a common scale."""
-    domain = common_domain([edge for gap in found.results.gaps for edge in (gap.mean, gap.low, gap.high)])
-    figures = []
-    for split in sorted({gap.split for gap in found.results.gaps}, key=split_order):
-        effects = [
-            Effect(shown(gap.arm), arm_style(found, gap.arm, True), gap.mean, gap.low, gap.high)
-            for gap in found.results.gaps
-            if gap.split == split
-        ]
-        title = split_title(shown(split))
-        figures.append(forest(title, effects, domain, f"Autonomy gap, {title}"))
-    return figures
+    effects = (
+        (gap.split, Effect(shown(gap.arm), arm_style(found, gap.arm, True), gap.mean, gap.low, gap.high))
+        for gap in found.results.gaps
+    )
+    return _panels(_by_split(effects), "Autonomy gap")

@@ -1,7 +1,5 @@
 """The tables of an experiment, for its page and for its document: what the one says the other says."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from realm.display import printable

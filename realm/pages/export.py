@@ -4,8 +4,6 @@ PNG is drawn by resvg (https://github.com/linebender/resvg) from the very SVG, w
 colours, the caption above and, as text wants a font wherever the file is drawn, the one that matplotlib ships.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import textwrap

@@ -1,7 +1,5 @@
 """The parts of the page: from a run's rows to charts and to tables of text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

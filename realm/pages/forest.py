@@ -1,7 +1,5 @@
 """Differences with their intervals beside a zero line: the drawing that every comparison shares."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How a student judges the routes, and what it takes over from them: reliability diagrams, `same_err` over training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from realm.pages.calibration import Bin, Calibration, calibrate, judged_routes

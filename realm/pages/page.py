@@ -1,7 +1,5 @@
 """The report of a run: its folder's files in, one self-contained HTML page out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from markupsafe import Markup

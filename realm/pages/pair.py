@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
+from realm.config import flatten
 from realm.display import printable
 from realm.errors import DataError
 from realm.method.seeds import derive
 from realm.pages import figures as drawn
 from realm.pages import judging, tables, trust
+from realm.pages.completions import SHORT, cut
 from realm.pages.data import (
     Difference,
     Report,
@@ -30,7 +32,7 @@ from realm.statistics.bootstrap import paired_difference
 from realm.statistics.equivalence import paired_equivalence
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
-MOST_SHOWN, _LONG, _SHORT = 40, 4_000, 300
+MOST_SHOWN, _LONG = 40, 4_000
 #: Settings that differ between any two runs and say nothing.
 _NAMES = ("run.name", "run.dir")
 
@@ -307,23 +309,14 @@ def _verdict(report: Report) -> str:
     )
 
 
-def _flat(config: Mapping[str, object], before: str = "") -> dict[str, str]:
-    """A nested configuration as dotted keys and texts."""
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{before}{key}"
-        if isinstance(value, dict) and value:
-            found |= _flat(value, f"{name}.")
-        else:
-            found[name] = printable(str(value), _SHORT)
-    return found
-
-
 def settings_table(first: Run, second: Run) -> Table | None:
     """The settings in which two runs differ, key by key; None where there are none, or a run's cannot be read."""
     if first.config is None or second.config is None:
         return None
-    ours, theirs = _flat(first.config.model_dump()), _flat(second.config.model_dump())
+    ours, theirs = (
+        {key: printable(str(value), SHORT) for key, value in flatten(config.model_dump()).items()}
+        for config in (first.config, second.config)
+    )
     rows: list[TableRow] = [
         (None, printable(key, 100), [ours.get(key, "not set"), theirs.get(key, "not set")])
         for key in sorted(ours.keys() | theirs.keys())
@@ -375,17 +368,13 @@ def disagreements(report: Report, passes: Sequence[Pass], ours: Answers, theirs:
 def _add(entry: Shown, name: str, row: Prediction) -> None:
     """Add one run's answer to a question that the page shows: its first completion."""
     first = row.completions[0]
-    entry["question"], entry["gold"], entry["kind"] = (_cut(text, _LONG) for text in (row.question, row.gold, row.kind))
+    entry["question"], entry["gold"], entry["kind"] = (cut(text, _LONG) for text in (row.question, row.gold, row.kind))
     entry["sides"].append(
         {
             "name": name,
             "right": sum(item.correct for item in row.completions),
             "n": len(row.completions),
-            "answer": _cut(first.answer or "", _SHORT),
-            "text": _cut(first.text, _LONG),
+            "answer": cut(first.answer or "", SHORT),
+            "text": cut(first.text, _LONG),
         }
     )
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]} …"

@@ -9,8 +9,6 @@ A colour has two shades on each ground. Lines and markers keep Okabe and Ito's v
 (contrast of 3 to 1, WCAG 2.2, 1.4.11); names, which are read, have the same hue at 4.5 to 1 (1.4.3).
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Sequence

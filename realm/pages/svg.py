@@ -1,7 +1,5 @@
 """The few pieces of SVG that the charts are made of: elements, scales, ticks, markers. All text is escaped."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

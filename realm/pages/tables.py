@@ -1,7 +1,5 @@
 """The tables of the page: text, and small drawings inside cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

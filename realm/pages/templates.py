@@ -1,7 +1,5 @@
 """The templates of the pages: one file each, with its style and its scripts in it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """When an answer may be trusted: how its confidence goes with its being right, in words, as a table and as figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from realm.evaluation.confidence import Rated, rated

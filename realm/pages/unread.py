@@ -1,7 +1,5 @@
 """Answers of a student that the verifier could not read: how many, and some of them."""
 
-from __future__ import annotations
-
 from collections import deque
 from statistics import fmean
 

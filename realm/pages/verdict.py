@@ -4,8 +4,6 @@ A difference counts as beyond noise where the two 95 % intervals do not touch (w
 interval that leaves out zero).
 """
 
-from __future__ import annotations
-
 from realm.pages.data import Report, Result, Run, split_title
 from realm.pages.svg import interval, percent, points
 

@@ -4,14 +4,12 @@
 ones where a question has such, without any route in the prompt.
 """
 
-from __future__ import annotations
-
 from realm.recipes import sft
 from realm.recipes.stage import Recipe
 
 RECIPE = Recipe(
     "distill",
-    sft.stages,
+    sft.RECIPE.stages,
     {"training.sft.empty_share": 1.0},
     shows_routes=False,
 )

@@ -6,18 +6,6 @@ the other recipes; no KL term (`training.rl.beta: 0`), and the loss is averaged 
 (`loss_type: dapo`, arXiv 2503.14476), both as TRL has them by default.
 """
 
-from __future__ import annotations
+from realm.recipes.stage import Look, Recipe, in_turn
 
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    return [Stage("rl", 0, config.training.rl.steps, 0)]
-
-
-RECIPE = Recipe("grpo", stages, shows_routes=False, look=Look("sky", "circle"), place=1)
+RECIPE = Recipe("grpo", in_turn("rl", again=False), shows_routes=False, look=Look("sky", "circle"), place=1)

@@ -3,28 +3,14 @@
 The paper (LLMs-as-Instructors): the student is tested, an instructor reads its errors and writes tailored training
 data, the student is fine-tuned on them, and so on. Here it learns from the error alone. Our choices: each of
 `training.rounds` is such a turn, of questions drawn by lot; how the teacher is asked, and what is done where no error
-is found, is in `realm.traces.instructors`.
+is found, is in `realm.traces.steps.tailored`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    """`training.sft.steps` are those of one round."""
-    training = config.training
-    return [Stage("sft", round_, training.sft.steps, 0) for round_ in range(training.rounds)]
-
+from realm.recipes.stage import Look, Recipe, in_turn
 
 RECIPE = Recipe(
     "instructors",
-    stages,
+    in_turn("sft"),
     {"training.sft.traces": ["tailored"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("orange", "hexagon"),

@@ -5,14 +5,12 @@ The paper (LLMs-as-Instructors, arXiv 2407.00497) calls it learning from error b
 teacher tokens besides its own.
 """
 
-from __future__ import annotations
-
 from realm.recipes import instructors
 from realm.recipes.stage import Look, Recipe
 
 RECIPE = Recipe(
     "instructors-contrast",
-    instructors.stages,
+    instructors.RECIPE.stages,
     {**instructors.RECIPE.settings, "training.sft.traces": [{"tailored": {"contrast": True}}]},
     shows_routes=False,
     look=Look("orange", "flat", broken=True),

@@ -5,11 +5,9 @@ right, for the scores. Nothing asks for what the student can do without them. Ou
 that stands at p = 1, so that the two differ in the fade alone.
 """
 
-from __future__ import annotations
-
 from realm.recipes import realm_zero
 from realm.recipes.stage import Look, Recipe
 
 RECIPE = Recipe(
-    "mrpv", realm_zero.stages, {"fade.schedule": "constant", "fade.p_start": 1.0}, look=Look("grey", "left")
+    "mrpv", realm_zero.RECIPE.stages, {"fade.schedule": "constant", "fade.p_start": 1.0}, look=Look("grey", "left")
 )

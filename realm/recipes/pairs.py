@@ -6,24 +6,6 @@ the student's own behind SFT on a teacher's. Our choices: the SFT is the cold st
 `training.sft.steps` is 0; what finds the pairs is `training.pairs.miner`, the loss `training.pairs.loss`.
 """
 
-from __future__ import annotations
+from realm.recipes.stage import Recipe, in_turn
 
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    """`training.rounds` repeat both."""
-    training, found = config.training, []
-    for round_ in range(training.rounds):
-        if training.sft.steps:
-            found.append(Stage("sft", round_, training.sft.steps, 0))
-        found.append(Stage("pairs", round_, training.pairs.steps, 0))
-    return found
-
-
-RECIPE = Recipe("pairs", stages, {"training.sft.empty_share": 1.0}, shows_routes=False)
+RECIPE = Recipe("pairs", in_turn("sft", "pairs"), {"training.sft.empty_share": 1.0}, shows_routes=False)

@@ -6,25 +6,7 @@ would be thrown away else: the bank's, which is what `training.pairs.miner` has 
 student's own). Our choices: one stage of SFT, no mid-training, and RL as in `grpo`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from realm.recipes import pairs
-from realm.recipes.stage import Recipe, Stage
+from realm.recipes.stage import Recipe, in_turn
 
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    """`training.rounds` repeat all three."""
-    found = []
-    for stage in pairs.stages(config):
-        found.append(stage)
-        if stage.kind == "pairs":
-            found.append(Stage("rl", stage.round, config.training.rl.steps, 0))
-    return found
-
-
-RECIPE = Recipe("phi4-mini", stages, pairs.RECIPE.settings, shows_routes=False)
+RECIPE = Recipe("phi4-mini", in_turn("sft", "pairs", "rl"), pairs.RECIPE.settings, shows_routes=False)

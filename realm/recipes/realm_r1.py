@@ -5,24 +5,6 @@ The paper: CoTs distilled with the experts' comments start the student off; SFT 
 route (`training.sft.empty_share`).
 """
 
-from __future__ import annotations
+from realm.recipes.stage import Look, Recipe, in_turn
 
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    training, k = config.training, config.routes.k
-    found = []
-    for round_ in range(training.rounds):
-        if training.sft.steps:
-            found.append(Stage("sft", round_, training.sft.steps, k))
-        found.append(Stage("rl", round_, training.rl.steps, k))
-    return found
-
-
-RECIPE = Recipe("realm-r1", stages, look=Look("green", "diamond"), place=3)
+RECIPE = Recipe("realm-r1", in_turn("sft", "rl", routes=True), look=Look("green", "diamond"), place=3)

@@ -5,18 +5,6 @@ them, and sees them less and less. Our choices: the rewards' weights, routes kep
 same ones for a whole group (docs/paper.md says where each is).
 """
 
-from __future__ import annotations
+from realm.recipes.stage import Look, Recipe, in_turn
 
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    return [Stage("rl", 0, config.training.rl.steps, config.routes.k)]
-
-
-RECIPE = Recipe("realm-zero", stages, look=Look("vermillion", "triangle"), place=2)
+RECIPE = Recipe("realm-zero", in_turn("rl", routes=True, again=False), look=Look("vermillion", "triangle"), place=2)

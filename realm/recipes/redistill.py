@@ -26,7 +26,7 @@ def fresh(config: Config, round_: int) -> Stage:
 
 
 def stages(config: Config) -> list[Stage]:
-    return [*sft_grpo.stages(config), fresh(config, config.training.rounds)]
+    return [*sft_grpo.RECIPE.stages(config), fresh(config, config.training.rounds)]
 
 
 RECIPE = Recipe("redistill", stages, {"training.sft.empty_share": 1.0}, shows_routes=False)

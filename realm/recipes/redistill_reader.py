@@ -5,14 +5,12 @@ prompt, in the place of one after RL. Its right completions, none that speaks of
 With other options, or other steps behind them: `distill` and a list of one's own.
 """
 
-from __future__ import annotations
-
 from realm.recipes import sft
 from realm.recipes.stage import Recipe
 
 RECIPE = Recipe(
     "redistill-reader",
-    sft.stages,
+    sft.RECIPE.stages,
     {"training.sft.traces": [{"student": {"routes": True}}, "right", "fits"], "training.sft.empty_share": 1.0},
     shows_routes=False,
 )

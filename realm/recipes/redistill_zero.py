@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def stages(config: Config) -> list[Stage]:
-    return [*grpo.stages(config), redistill.fresh(config, 1)]
+    return [*grpo.RECIPE.stages(config), redistill.fresh(config, 1)]
 
 
 # The only SFT: other steps of a configuration would be ignored.

@@ -7,14 +7,12 @@ start of realm-r1 and sft+grpo prefers them (the step `guided_first`). What RL a
 seen beside the arm `sft-right` of `realm experiment baselines`.
 """
 
-from __future__ import annotations
-
 from realm.recipes import sft
 from realm.recipes.stage import Look, Recipe
 
 RECIPE = Recipe(
     "rft",
-    sft.stages,
+    sft.RECIPE.stages,
     {"training.sft.traces": ["bank", "right", "fits", "distinct"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("yellow", "bar"),

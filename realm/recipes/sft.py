@@ -7,23 +7,11 @@ their skills (`rft` keeps the right ones, the arm `sft-right` of `realm experime
 them); questions take turns, and each time one of a question's CoTs is drawn by lot.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    return [Stage("sft", 0, config.training.sft.steps, 0)]
-
+from realm.recipes.stage import Look, Recipe, in_turn
 
 RECIPE = Recipe(
     "sft",
-    stages,
+    in_turn("sft", again=False),
     {"training.sft.traces": ["bank", "fits"], "training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("purple", "down"),

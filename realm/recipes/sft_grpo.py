@@ -5,24 +5,11 @@ see the same right CoTs (guided ones where a question has such) for the same ste
 between them is what routes and their fading add.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from realm.recipes import realm_r1
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    return [Stage(stage.kind, stage.round, stage.steps, 0) for stage in realm_r1.stages(config)]
-
+from realm.recipes.stage import Look, Recipe, in_turn
 
 RECIPE = Recipe(
     "sft+grpo",
-    stages,
+    in_turn("sft", "rl"),
     {"training.sft.empty_share": 1.0},
     shows_routes=False,
     look=Look("purple", "bowtie", broken=True),

@@ -44,6 +44,27 @@ class Stage:
         return run / "checkpoints" / self.kind / f"round-{self.round}"
 
 
+def in_turn(*kinds: str, routes: bool = False, again: bool = True) -> Callable[[Config], list[Stage]]:
+    """Stages of these kinds behind each other, of the steps that are configured; no cold start of 0 steps.
+
+    Args:
+        routes: show `routes.k` routes; else none.
+        again: in every one of `training.rounds`; else once.
+    """
+
+    def stages(config: Config) -> list[Stage]:
+        training, k = config.training, config.routes.k if routes else 0
+        steps = {kind: getattr(training, kind).steps for kind in kinds}
+        return [
+            Stage(kind, round_, steps[kind], k)
+            for round_ in range(training.rounds if again else 1)
+            for kind in kinds
+            if steps[kind] or len(kinds) == 1
+        ]
+
+    return stages
+
+
 @dataclass(frozen=True)
 class Look:
     """How a recipe is drawn: a colour of `realm.pages.palette`, a marker of its own, and whether lines are broken."""

@@ -6,23 +6,11 @@ k of them. Our choice: the target is a right CoT of the question (guided where i
 responses. They are not judged: no scores are asked for, taught or paid (`prompt.judge: false`).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from realm.recipes.stage import Look, Recipe, Stage
-
-if TYPE_CHECKING:
-    from realm.config import Config
-
-
-def stages(config: Config) -> list[Stage]:
-    return [Stage("sft", 0, config.training.sft.steps, config.routes.k)]
-
+from realm.recipes.stage import Look, Recipe, in_turn
 
 RECIPE = Recipe(
     "synthesizer",
-    stages,
+    in_turn("sft", routes=True, again=False),
     {
         "prompt.judge": False,
         "training.sft.traces": ["bank", "right", "fits", "guided_first"],

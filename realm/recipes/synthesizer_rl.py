@@ -3,8 +3,6 @@
 Routes in every prompt to the end, paid for the format and the answer: MRPV without the scores and without the fade.
 """
 
-from __future__ import annotations
-
 from realm.recipes import mrpv
 from realm.recipes.stage import Look, Recipe
 

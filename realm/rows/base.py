@@ -4,8 +4,6 @@ What a later version added has a default, so that folders of earlier ones are re
 written where they are None. docs/reference/run.md is made of the types and of what stands below each column.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar, Literal, get_args
 

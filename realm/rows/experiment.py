@@ -3,8 +3,6 @@
 The keys are described in docs/howto/experiments.md; those that have a default may be left out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 

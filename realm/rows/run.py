@@ -1,7 +1,5 @@
 """What a run says of itself in one object each: meta.json and bank_stats.json."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -48,6 +46,28 @@ class Cost(Record):
     """Each stage for itself."""
     teacher_tokens: Tokens | None = None
     """What the teacher wrote for this student."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Record):
+    """One checkpoint of the last stage, as `training.best` weighs it."""
+
+    step: Count
+    """Of its stage."""
+    value: Share
+    """The weighted mean of its accuracies."""
+    accuracies: dict[str, Share]
+    """By split; of another task OTHER:SPLIT."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Record):
+    """What validation chose among the checkpoints of the last stage (`training.best`)."""
+
+    step: Count
+    """The checkpoint whose weights the model has."""
+    candidates: tuple[Candidate, ...]
+    """All of them."""
 
 
 class LaterError(Exception):
@@ -100,6 +120,8 @@ class Meta(Row):
     """Why it failed."""
     cost: Cost | None = field(default=None, metadata=RARE)
     """What training took."""
+    chosen: Chosen | None = field(default=None, metadata=RARE)
+    """Which checkpoint the model is, where `training.best` chose."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """The rows that training writes: metrics.jsonl and completions.jsonl."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -32,6 +30,10 @@ class Step(Place):
     """Through the model in this stage so far, prompts and completions."""
     loss: Number | None
     """What the trainer minimises; null where it was no finite number."""
+    grad_norm: Number | None
+    """Norm of the gradient before it is cut; null where it was no finite number."""
+    learning_rate: Number | None
+    """Learning rate of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,6 @@ class SftStep(Step):
     """A step of supervised training."""
 
     stage: Literal["sft"]
-    grad_norm: Number | None
-    """Norm of the gradient before it is cut; null where it was no finite number."""
-    learning_rate: Number | None
-    """Learning rate of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +60,6 @@ class PairsStep(Step):
     """The one minus the other."""
     preferred: Share | None = None
     """Share of pairs whose preferred CoT has the higher reward; null with `kto`, where CoTs come by themselves."""
-    grad_norm: Number | None
-    """As in the rows of `sft`."""
-    learning_rate: Number | None
-    """As in the rows of `sft`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +111,17 @@ class RlStep(Step):
     """Share of the tokens that plain GRPO would have put through the model, and this did not."""
     clip_ratio: Share | None = None
     """Share of tokens whose update was clipped."""
-    internalized: Share | None = None
-    """Share of completions that were learned once more with the routes taken away."""
+    shaped: Reward | None = field(default=None, metadata=RARE)
+    """What `training.rl.shapes` have added to it, mean over the completions."""
+    companions: dict[str, Number] | None = field(default=None, metadata=RARE)
+    """For each of `training.rl.companions` the share of completions that it had something to learn beside; and what
+    else it tells."""
     route_free_success: Share | None = field(default=None, metadata=RARE)
     """Moving average of right answers without routes, which the adaptive schedule follows."""
     domain_weights: dict[str, Share] | None = field(default=None, metadata=RARE)
     """Probability of each kind of question in the next batch, with dynamic sampling."""
     parse: dict[str, Share] = field(default_factory=dict)
     """Share of completions by the reason why a part of them could not be read."""
-    grad_norm: Number | None
-    """As in the rows of `sft`."""
-    learning_rate: Number | None
-    """As in the rows of `sft`."""
 
 
 @dataclass(frozen=True, kw_only=True)

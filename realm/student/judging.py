@@ -1,7 +1,5 @@
 """Questions about answers that the task's one verifier decides, in batches and each only once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from realm.method.routes import Route

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 import realm
 from realm.config import Config
 from realm.errors import ModelError
-from realm.sections import PACKAGED_BASE, ModelSettings
+from realm.sections import DESKS, PACKAGED_BASE, ModelSettings
 from realm.student.prompts import present
 from realm.student.ways import COARSE_TOLERANCE, TOLERANCE, without_router_logits
 
@@ -290,7 +290,7 @@ def load_tokenizer(path: str | Path, settings: ModelSettings | None = None) -> P
 
 
 #: What tokenizers split in different ways.
-_PROBES = ("two words", "It's we'LL", "12345 + 6.75", "a  b\n\n c\t", "x_1=f(a):", "ÜBER naïve 你好 €", " lead")
+PROBES = ("two words", "It's we'LL", "12345 + 6.75", "a  b\n\n c\t", "x_1=f(a):", "ÜBER naïve 你好 €", " lead")
 
 
 def _read_otherwise(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
@@ -307,7 +307,7 @@ def _read_otherwise(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | Non
         return None
     stated.no_truncation()
     stated.no_padding()
-    for text in _PROBES:
+    for text in PROBES:
         found = tokenizer(text, add_special_tokens=False)["input_ids"]
         if list(found) != stated.encode(text, add_special_tokens=False).ids:
             return text
@@ -344,7 +344,7 @@ def context_length(model: PreTrainedModel, config: Config) -> int:
         raise ModelError(f"{config.model.path}: the model does not tell its context length; set model.context.")
     if allowed is not None and wanted is not None and wanted > allowed:
         path, task = config.model.path, config.task
-        foreign = path == PACKAGED_BASE and task.name != "desk"
+        foreign = path == PACKAGED_BASE and task.name not in DESKS
         hint = f"; the desk's model, it knows nothing of {task.called}: give --model DIR" if foreign else ""
         raise ModelError(
             f"model.context: expected at most the model's {allowed} tokens, found {wanted} (model.path: {path}{hint})."

@@ -1,7 +1,5 @@
 """How a token is chosen: by uniform numbers that belong to a completion, so that what is beside it does not matter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

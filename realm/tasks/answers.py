@@ -6,8 +6,6 @@ of the model's template (`realm.tasks.spoken`), and there the last statement tha
 the length of the text, whatever it holds.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left
 from dataclasses import dataclass

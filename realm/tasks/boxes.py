@@ -4,8 +4,6 @@ r"""The answer in a `\boxed{…}`, with what stands so close to it that it belon
 \boxed{3}` do not.
 """
 
-from __future__ import annotations
-
 import re
 
 from realm.tasks.markup import LONGEST, clean

@@ -4,8 +4,6 @@
 named, and what stands beside it neither names another nor negates or hedges.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each server has names of its own (`length`, `MAX_TOKENS`, `{"type": "length"}`, 
 they are read by the stems of their words and not looked up in a list. What says nothing of these is a whole text.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any, Literal

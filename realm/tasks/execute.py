@@ -22,8 +22,6 @@ Not promised: that a result means anything, or that a program is what Python wou
 the same value, with floats shown to twelve digits.
 """
 
-from __future__ import annotations
-
 import ast
 import datetime
 import math

@@ -5,8 +5,6 @@ kinds of value can be equal. Sums, integrals, limits and determinants are math-v
 only where the values agree at 50 digits.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Reads the plain format of `jsonl` ({"question", "answer": "18"}) and the officia
 where the answer is a worked solution that ends in `#### 18`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What form of answer a verifier can read, in one sentence for whoever is asked: student and teacher alike."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

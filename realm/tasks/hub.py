@@ -4,8 +4,6 @@ The name is one of the Hub, or a directory of this machine that `datasets.load_d
 train; SPLIT may be a part, as in `train[:1000]`. Classes are read by their names.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The rows of a JSON file: one object a line, one array of objects, or one object that holds such an array."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator

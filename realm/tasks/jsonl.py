@@ -5,8 +5,6 @@ One JSON object a line, one array of them, a table (`.csv`, `.parquet`) or a dat
 left to others (the bank reads "cots"). Without an id a row is named after its question's text.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The markup that models put round an answer, taken off; inner text stays."""
 
-from __future__ import annotations
-
 import re
 
 #: A longer text behind a mark is an essay, not an answer, and is passed over.

@@ -1,7 +1,5 @@
 """A message of an assistant: what it thought, where a server or a file keeps that apart, and what it then said."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

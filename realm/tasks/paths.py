@@ -1,7 +1,5 @@
 """Dotted keys: what lies at one in a row, or at several, and what is left of a row without some of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """What all verifiers say of text that is no value: the two errors, and how a gold is read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

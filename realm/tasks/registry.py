@@ -1,14 +1,12 @@
 """The task that a configuration names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from realm.config import Config
 from realm.method.prompt import Wording
 from realm.plugins import take, trust
-from realm.sections import TaskConfig
+from realm.sections import DESKS, TaskConfig
 from realm.tasks.base import Task
 from realm.tasks.gsm8k import load_gsm8k
 from realm.tasks.hints import hinted_wording
@@ -19,13 +17,15 @@ _DESK = "realm.desk.task:DeskTask"
 
 
 def _load_desk(settings: TaskConfig, seed: int) -> Task:
-    desk: Task = resolve_name(_DESK)(max_train=settings.max_train, max_test=settings.max_test)
+    hard = settings.name == "desk-hard"
+    desk: Task = resolve_name(_DESK)(max_train=settings.max_train, max_test=settings.max_test, hard=hard)
     return desk
 
 
 #: The tasks of this package, made of the section `task` and the seed by which a file's questions are split.
 TASKS: dict[str, Callable[[TaskConfig, int], Task]] = {
     "desk": _load_desk,
+    "desk-hard": _load_desk,
     "gsm8k": load_gsm8k,
     "jsonl": load_jsonl,
 }
@@ -48,7 +48,7 @@ def load_task(config: Config) -> Task:
 
 def wording_of(task: str, verifier: str, choices: Sequence[str]) -> Wording:
     """The wording of a task that is known by its name alone, with the verifier of its answers."""
-    if task != "desk":
+    if task not in DESKS:
         return hinted_wording(verifier, choices)
     desk: Wording = resolve_name(_DESK).wording
     return desk

@@ -1,7 +1,5 @@
 """The rows of a JSON or Parquet file or of a data set, one after the other, with their numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

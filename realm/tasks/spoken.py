@@ -3,8 +3,6 @@
 Drafts in the thinking are no answers, and what stands behind the end of a turn belongs to another one.
 """
 
-from __future__ import annotations
-
 import re
 
 _NAMES = (

@@ -1,7 +1,5 @@
 """Tables: the rows of a CSV file with a header as the objects that a JSONL file would hold, and those of Arrow."""
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -6,8 +6,6 @@ number is built, nothing is evaluated, and the verifiers that rest on a parser (
 the killable processes of `workers.VerifierPool`.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import unicodedata

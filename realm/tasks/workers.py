@@ -6,8 +6,6 @@ threads, imports neither torch nor the caller's main module, and can be killed a
 one line of JSON for a pair (or a program) and one for its verdict (or its result). POSIX only (it waits for pipes).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

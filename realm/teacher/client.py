@@ -3,8 +3,6 @@
 Imports the client's libraries, so it is imported where an endpoint is asked and not before.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import functools

@@ -1,7 +1,5 @@
 """Collecting CoTs into a bank: N samples of every question, guided with probability ρ, judged, kept with provenance."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections import defaultdict

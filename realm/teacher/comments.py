@@ -14,8 +14,6 @@ Markdown (any name but `*.jsonl`), line by line:
 JSONL: `{"text": …}` and optionally `"tags"` (a list of texts) and `"id"`; other keys are passed over.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator

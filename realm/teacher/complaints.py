@@ -4,8 +4,6 @@ Statuses alone do not: an account without credit is told with 400, 402, 403, 429
 403 or 451. So the words are read too, in the forms that endpoints have for them; the rest is left to the status.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -7,8 +7,6 @@ One dispatcher starts requests, one keeper writes what arrived, one labeller jud
 two of these leaves a bank that the next start goes on with.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -13,8 +13,6 @@ analysed. Of all three the wording, one example for a request, and the form of a
 A topic is asked about as a question of its own, so that the collection's engine pays for nothing twice.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Judging what teachers wrote while more of it comes in: verdicts go to `labels.jsonl`, beside the CoTs on disk."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice

@@ -1,7 +1,5 @@
 """The samples of one teacher on their way: fresh ones, and those that wait to be asked for again."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, deque
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ most. So the sums here are never below what an endpoint charged, as long as it c
 counts more than a request was thought to allow, that is kept in mind for its later requests, over restarts too.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Pure functions over status, headers and body; `realm.teacher.client` does the ta
 so nothing is taken for granted: a body of any shape gives one of the two.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import time

@@ -3,8 +3,6 @@
 Pure bookkeeping: times come in as seconds of one clock and nothing here waits.
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 

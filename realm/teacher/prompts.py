@@ -4,8 +4,6 @@ Question and comments are written by others: what they contain is shown to the t
 placeholder of ours, a tag of ours or a mark of a chat template.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

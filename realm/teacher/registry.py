@@ -1,7 +1,5 @@
 """The teachers and the guidance that a configuration names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from realm.config import Config

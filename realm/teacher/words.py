@@ -7,8 +7,6 @@ of Thai, Lao, Khmer and Burmese into threes; a run of Katakana is a word; Hiraga
 particles, is left out.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

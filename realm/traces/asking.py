@@ -4,10 +4,7 @@ Their replies are left below the run's folder, as a bank. It outlives a run that
 what that asks word for word.
 """
 
-from __future__ import annotations
-
 import logging
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,22 +13,19 @@ from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.tasks.base import Question, normal
 from realm.teacher.collect import bank_info, collect
-from realm.teacher.engine import Watch
 from realm.teacher.instructing import read_example
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import Estimate, Plan
-from realm.traces.base import Given, Trace
-from realm.traces.examples import fitting, token_ids
+from realm.traces.base import Given, Trace, telling
+from realm.traces.examples import fitting, written_tokens
 
 _LOG = logging.getLogger(__name__)
 #: The folder of what steps ask for, below that of the run, but for the instructors', which is older.
 FOLDER = "asked"
-#: Seconds between two lines that say how far it is.
-PAUSE = 15.0
 
 
-def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[CoT], int]:
-    """What the teachers reply to a plan, those of an earlier start among it, and the requests of the bank's life.
+def replies(given: Given, plan: Plan, folder: Path | None = None) -> list[CoT]:
+    """What the teachers reply to a plan, those of an earlier start among it, but not those to an overwritten run.
 
     Each is judged by the answer of its question, where that has one. What they wrote is counted as spent. They came in
     any order; the order here is a function of what they are.
@@ -45,12 +39,18 @@ def replies(given: Given, plan: Plan, folder: Path | None = None) -> tuple[list[
     path = (folder or given.folder / FOLDER) / "bank"
     there = (path / "bank.json").is_file()
     bank = BankFolder.open(path) if there else BankFolder.create(path, bank_info(given.config, given.task))
-    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=_aloud())
+    tell = telling("replies of teachers")
+
+    def watch(tally: Tally) -> None:
+        tell(tally.there + tally.done, tally.there + tally.owed)
+
+    tally = collect(given.config, given.task, bank, given.verifier, plan=plan, announce=_announce, watch=watch)
     if tally.left:
         _LOG.warning("%s: %d of %d replies were not written (see ledger.jsonl)", path, tally.left, plan.size)
-    found = sorted(planned(bank, plan), key=lambda cot: cot.id)
-    given.spent.teacher_tokens += tokens(given, found)
-    return found, tally.spent.requests
+    ours = {job.key for source in plan.sources for job in plan.jobs(source)}
+    found = sorted((cot for cot in bank.scan() if cot.id in ours), key=lambda cot: cot.id)
+    given.spent.teacher_tokens += written_tokens(lambda: given.tokenizer, found)
+    return found
 
 
 def _announce(owed: Sequence[Estimate]) -> None:
@@ -60,31 +60,6 @@ def _announce(owed: Sequence[Estimate]) -> None:
             cost = one.cost()[1] if one.source.currency else None
             most = "" if cost is None else f", for at most {cost:.2f} {one.source.currency}"
             _LOG.info("asking %s for %d replies%s", one.source.name, one.samples, most)
-
-
-def _aloud() -> Watch:
-    """Says now and then how far a collection is."""
-    spoken = time.monotonic()
-
-    def watch(tally: Tally) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken >= PAUSE:
-            spoken = time.monotonic()
-            _LOG.info("asking teachers: %d of %d replies", tally.there + tally.done, tally.there + tally.owed)
-
-    return watch
-
-
-def planned(bank: BankFolder, plan: Plan) -> list[CoT]:
-    """The CoTs of a bank that a plan asks for: others may be an overwritten run's, or another teacher's."""
-    ours = {job.key for source in plan.sources for job in plan.jobs(source)}
-    return [cot for cot in bank.scan() if cot.id in ours]
-
-
-def tokens(given: Given, cots: Sequence[CoT]) -> int:
-    """What teachers wrote, as they counted it, or, where they did not, as the student's tokenizer does."""
-    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    return sum(map(len, token_ids(given.renderer, uncounted))) + sum(cot.completion_tokens or 0 for cot in cots)
 
 
 def exercises(given: Given, found: Sequence[CoT]) -> list[Trace]:

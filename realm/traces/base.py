@@ -140,13 +140,13 @@ def _on_accelerator(model: Any) -> Iterator[None]:
         model.to(device)
 
 
-def _telling(what: str) -> Callable[[int, int], None]:
+def telling(what: str) -> Callable[[int, int], None]:
     """To be called with (done, in all): says how far it is, now and then, where it takes long."""
     due = time.monotonic() + EVERY
 
     def tell(done: int, total: int) -> None:
         nonlocal due
-        if done < total and time.monotonic() >= due:
+        if time.monotonic() >= due:
             due = time.monotonic() + EVERY
             _LOG.info("%s: %d of %d", what, done, total)
 
@@ -194,7 +194,7 @@ class Voice:
                 samples=samples,
                 temperature=temperature,
                 seed=seed,
-                progress=_telling("prompts answered"),
+                progress=telling("prompts answered"),
             )
         self.spent.completions += len(prompts) * samples
         self.spent.tokens += sum(map(len, prompts)) + sum(one.tokens for row in found for one in row)
@@ -206,7 +206,7 @@ class Voice:
         from realm.student.log_probs import log_probs
 
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        tell = _telling("completions scored")
+        tell = telling("completions scored")
         for start in range(0, len(rows), self.batch_size):
             tell(start, len(rows))
             part = rows[start : start + self.batch_size]
@@ -279,6 +279,10 @@ class Given:
     def student(self, which: Literal["now", "base"] = "now") -> Voice:
         """The student as the stage finds it, or the untrained one; not there while a run is prepared (`LaterError`)."""
         return self.students(which, self.spent)
+
+    def cots(self, question_id: str) -> list[CoT]:
+        """The CoTs of the bank for a question, but those that are cut, empty, refused or unjudged."""
+        return [cot for cot in self.bank.cots(question_id) if cot.usable] if self.bank else []
 
     def routes(self, question: Question) -> list[Route]:
         """Every route of the bank for a question."""

@@ -1,27 +1,22 @@
 """The student's own errors on training questions, as a stage finds it: sampled once, and left in a folder.
 
-    sampled-<round>.json     what the student's answers took: completions, tokens through it, seconds
-    errors-<round>.jsonl     the student's errors, with right responses where they are wanted
+    errors-<round>.json      the student's errors, with right responses where they are wanted, and what its answers took
 
 The questions are drawn by lot, and the student is sampled as in RL, without routes.
 """
 
-from __future__ import annotations
-
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from realm.bank.cot import CoT
-from realm.files import read_jsonl, to_line, write_atomic, writing
 from realm.method.seeds import derive, rng
 from realm.student.prompts import evaluation_prompts
-from realm.tasks.base import Task
 from realm.tasks.verify import UNREADABLE
 from realm.teacher.instructing import Mistake
-from realm.traces.base import Given, Voice
+from realm.traces.base import Given, Spent, Voice
+from realm.traces.pipeline import add_spent, once
 from realm.traces.sampling import answers
 
 
@@ -32,22 +27,19 @@ def own_errors(given: Given, folder: Path, questions: int, *, contrast: bool = F
         folder: where they are left; its name is part of what the draw is a function of.
         contrast: with a right response, where the bank has one.
     """
-    round_, student = given.round, given.student("now")
-    errors, took = folder / f"errors-{round_}.jsonl", folder / f"sampled-{round_}.json"
-    seed = derive(given.config.run.seed, folder.name, round_)
-    if errors.is_file():
-        for name, value in json.loads(took.read_text(encoding="utf-8")).items():
-            setattr(given.spent, name, getattr(given.spent, name) + value)
-    else:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        before = asdict(given.spent)
-        found = sampled(given, student, questions, seed)
-        spent = {name: value - before[name] for name, value in asdict(given.spent).items()}
-        write_atomic(took, json.dumps(spent) + "\n")
+    seed = derive(given.config.run.seed, folder.name, given.round)
+
+    def make(given: Given) -> list[dict[str, Any]]:
+        found = sampled(given, given.student("now"), questions, seed)
         right = _right_responses(given, [row["id"] for row in found], seed) if contrast else {}
-        write_atomic(errors, "".join(to_line({**row, "right": right.get(row["id"], "")}) for row in found))
-    return read_errors(given.task, errors)
+        return [{**row, "right": right.get(row["id"], "")} for row in found]
+
+    kept = folder / f"errors-{given.round}.json"
+    rows = once(make, replace(given, spent=Spent()), kept, "errors", lambda row: row, lambda row: row)
+    add_spent(given.spent, kept)
+    asked = {question.id: question for question in given.task.rows("train")}
+    found = [Mistake(asked[row["id"]], row["response"], row["answer"], row["right"]) for row in rows]
+    return {mistake.id: mistake for mistake in found}
 
 
 def sampled(given: Given, student: Voice, count: int, seed: int) -> list[dict[str, Any]]:
@@ -79,12 +71,4 @@ def _right_responses(given: Given, questions: Sequence[str], seed: int) -> Mappi
 
 def positive(given: Given, question_id: str) -> list[CoT]:
     """The right CoTs of the bank for a question."""
-    cots = given.bank.cots(question_id) if given.bank else []
-    return [cot for cot in cots if cot.usable and cot.label == 1]
-
-
-def read_errors(task: Task, errors: Path) -> dict[str, Mistake]:
-    """The errors of a file, by their ids."""
-    questions = {question.id: question for question in task.rows("train")}
-    found = [Mistake(questions[row["id"]], row["response"], row["answer"], row["right"]) for row in read_jsonl(errors)]
-    return {mistake.id: mistake for mistake in found}
+    return [cot for cot in given.cots(question_id) if cot.label == 1]

@@ -4,10 +4,8 @@ An example is a question with 0 … k routes -> a CoT as the thinking, its answe
 that is taught is never itself among the routes shown: the student would learn to copy instead of to reason.
 """
 
-from __future__ import annotations
-
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,7 +123,7 @@ def example(turn: Sequence[Trace], given: Given, source: random.Random) -> Examp
     return Example(trace, prompt.messages, prompt.ids, prompt.routes, completion(renderer, trace.cot, scores))
 
 
-def completion(renderer: Renderer, cot: CoT, scores: Sequence[float] = ()) -> str:
+def completion(renderer: Renderer, cot: CoT | Route, scores: Sequence[float] = ()) -> str:
     """What is taught of a CoT; a special token that its text spells out would teach the student to end there.
 
     Where the prompt has opened the thinking, the completion goes on from there.
@@ -164,6 +162,13 @@ def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     some = [text.encode("utf-8", "replace").decode() for text in texts]
     found: list[list[int]] = tokenizer(some, add_special_tokens=False)["input_ids"] if some else []
     return found
+
+
+def written_tokens(tokenizer: Callable[[], Any], cots: Sequence[CoT]) -> int:
+    """What teachers wrote, as they counted it, or, where they did not, as the student's tokenizer does."""
+    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
+    counted = sum(cot.completion_tokens or 0 for cot in cots)
+    return counted + sum(map(len, ids_of(tokenizer(), uncounted))) if uncounted else counted
 
 
 def tokenize(renderer: Renderer, found: Sequence[Example]) -> list[Tokenized]:

@@ -1,7 +1,5 @@
 """Pairs: which of many are taken, and from pairs to the rows of token ids that DPO, KTO and ORPO learn from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate

@@ -4,17 +4,15 @@ Traces that a model writes or a teacher is asked for are made as their stage beg
 file that a resumed run and the other processes read. All others are a function of the bank, and made anew.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
@@ -31,15 +29,16 @@ T = TypeVar("T")
 
 
 def bound(point: str, value: Any) -> Callable[..., Any]:
-    """The function of an entry, with its options.
+    """The function of an entry, or the class, with its options.
 
     Raises:
         ConfigError: it cannot be had, or has no such option; or a value is of another type.
     """
     name, options = entry(value)
     function: Callable[..., Any] = take(point, name)
+    known = get_type_hints(function, include_extras=True) if isinstance(function, type) else {}
     takes: dict[str, Any] = {
-        one.name: (one.annotation, ... if one.default is one.empty else one.default)
+        one.name: (known.get(one.name, one.annotation), ... if one.default is one.empty else one.default)
         for one in inspect.signature(function).parameters.values()
         if one.kind is one.KEYWORD_ONLY
     }
@@ -54,6 +53,21 @@ def bound(point: str, value: Any) -> Callable[..., Any]:
         else:
             said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
         raise ConfigError(f"{POINTS[point].key}: {name}: {said}.") from error
+
+
+def instance(point: str, value: Any, kind: type[T]) -> T:
+    """What the class of an entry makes of its options.
+
+    Raises:
+        ConfigError: see `bound`; or it is no `kind`.
+    """
+    name, _ = entry(value)
+    found = take(point, name)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        wanted = f"{kind.__module__}.{kind.__name__}"
+        raise ConfigError(f"{POINTS[point].key}: {name}: expected a subclass of {wanted}, found {found!r:.80}.")
+    made: T = bound(point, value)()
+    return made
 
 
 def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
@@ -80,32 +94,17 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
 
 
 def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
-    """`run_steps` as a stage begins: what is more than a function of the bank is left in `kept`, and read from there.
-
-    What was spent is in that file (see `spent_in`).
-
-    Raises: as `run_steps`, but for `LaterError`.
-    """
+    """`run_steps` as a stage begins, kept in a file; raises as that does, but for `LaterError`."""
     return once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
 
 
-def run_miner(entry: Any, given: Given) -> list[Pair]:
-    """What a miner finds.
-
-    Raises:
-        ConfigError: see `bound`.
-        LaterError: it needs what is there only when the stage begins.
-    """
-    return list(bound("miners", entry)(given))
-
-
 def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
-    """`run_miner` as a stage begins, kept as `made` keeps traces."""
-    return once(functools.partial(run_miner, entry), given, kept, "pairs", _pair_row, _pair)
+    """What a miner finds as a stage begins, kept in a file; raises as `bound` does."""
+    return once(bound("miners", entry), given, kept, "pairs", _pair_row, _pair)
 
 
 def once(
-    make: Callable[[Given], list[T]],
+    make: Callable[[Given], Iterable[T]],
     given: Given,
     kept: Path,
     what: str,
@@ -113,6 +112,8 @@ def once(
     read: Callable[[Any], T],
 ) -> list[T]:
     """What `make` gives; where it needs a student or a teacher, made by the main process and read from `kept` by all.
+
+    What was spent is in that file (see `spent_in`).
 
     Args:
         what: key of the file; `spent` is the other one.
@@ -125,7 +126,7 @@ def once(
         write_atomic(kept, json.dumps({"spent": asdict(given.spent), **found}) + "\n")
 
     with suppress(LaterError):
-        found = make(replace(given, students=Given.students, pool=None, place=None))
+        found = list(make(replace(given, students=Given.students, pool=None, place=None)))
         if any(vars(given.spent).values()) and main_process():  # by another model, that is made anew each time
             keep()
         return found
@@ -140,9 +141,14 @@ def spent_in(folder: Path) -> Spent:
     """What all stages of a run spent on their traces."""
     total = Spent()
     for path in sorted(folder.glob("*.json")):
-        for name, value in json.loads(path.read_text(encoding="utf-8"))["spent"].items():
-            setattr(total, name, getattr(total, name) + value)
+        add_spent(total, path)
     return total
+
+
+def add_spent(total: Spent, kept: Path) -> None:
+    """Add what is noted in a file of `once`."""
+    for name, value in json.loads(kept.read_text(encoding="utf-8"))["spent"].items():
+        setattr(total, name, getattr(total, name) + value)
 
 
 def _row(trace: Trace) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What a student answers, read and judged: for the steps that sample it or ask whether a thinking brings it home."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

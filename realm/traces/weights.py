@@ -1,7 +1,5 @@
 """What each token of a row counts in the loss: its trace's weight, that of its spans, and what the weigh gives it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace

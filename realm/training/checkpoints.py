@@ -14,6 +14,8 @@ import json
 import math
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from accelerate import PartialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from realm.errors import TrainingError
 from realm.files import write_atomic, writing
 from realm.processes import main_process
 from realm.stopping import Request
@@ -88,6 +91,29 @@ def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
     return (whole[-1][1], whole[-1][0]) if whole else None
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step that the name of a checkpoint's folder says."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def last_regular(folder: Path, every: int, steps: int, most: int) -> list[Path]:
+    """The last checkpoints of a stage that is done, at most so many: `every` so many steps, and of its last step.
+
+    One that a signal asked for between them is none of these, so that a run that was resumed has those of a straight
+    one.
+
+    Raises:
+        TrainingError: one of them is not there, or not whole.
+    """
+    found, wanted = dict(_whole(folder)), [*range(every, steps, every), steps][-most:]
+    if missing := [step for step in wanted if step not in found]:
+        raise TrainingError(
+            f"{folder}: the checkpoint of step {missing[0]} is not there, or not whole; training.average and "
+            "training.best need it. Start anew with --overwrite, or average what is left: realm average"
+        )
+    return [found[step] for step in wanted]
+
+
 class Checkpoints(TrainerCallback):
     """Seals what the trainer has saved, removes what is older, and saves and stops when a signal has asked for it.
 
@@ -95,7 +121,7 @@ class Checkpoints(TrainerCallback):
     `common_arguments`); the processes of a distributed run agree on the step.
 
     Args:
-        keep: how many checkpoints stay.
+        keep: how many checkpoints stay, of those that are due and of all.
         request: what a signal sets.
     """
 
@@ -118,8 +144,10 @@ class Checkpoints(TrainerCallback):
             return
         folder = Path(str(args.output_dir))
         seal(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", state.global_step)
+        whole = _whole(folder)
+        due = [one for one in whole if one[0] % int(args.save_steps) == 0 or one[0] >= state.max_steps]
         with writing(folder):
-            for _, old in _whole(folder)[: -self._keep]:
+            for _, old in sorted({*whole[: -self._keep]} - {*due[-self._keep :]}):
                 (old / _SEAL).unlink()  # first: what is left of a deletion that is cut short is no checkpoint
                 shutil.rmtree(old)
 
@@ -133,11 +161,16 @@ def agreed(number: int, device: torch.device) -> int:
     return int(found.item())
 
 
-def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
+def publish(
+    trainer: Trainer, folder: Path, *, base: str, dtype: str, settle: Callable[[Path], None] | None = None
+) -> None:
     """Save the trainer's model and tokenizer in the Hugging Face format: `folder` appears whole or not at all.
 
     Adapters (LoRA) are merged into the weights of the model at `base` that they were trained on; none are left behind.
     What was written is loaded again and compared with what was trained before it is put in place.
+
+    Args:
+        settle: gets the directory then, and may put other weights there; in the main process alone.
 
     Raises:
         ResourceError: the disk refuses.
@@ -168,5 +201,9 @@ def publish(trainer: Trainer, folder: Path, *, base: str, dtype: str) -> None:
             (temporary / "training_args.bin").unlink(missing_ok=True)
             assert trained is not None
             compare(trained, temporary, dtype, "bfloat16" if trainer.args.bf16 else dtype)
+            if settle is not None:
+                settle(temporary)
             temporary.rename(folder)
+        while settle is not None and not folder.is_dir():  # it may take longer than processes wait for each other
+            time.sleep(1)
         trainer.accelerator.wait_for_everyone()

@@ -4,8 +4,6 @@ Weights, gradients and optimizer states are counted, from the model's own config
 step is estimated for a decoder of the Llama kind. `realm.training.fit` makes words and refusals of it.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from math import ceil
@@ -133,8 +131,8 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
 def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
     """What each process needs for a step of RL or, where the recipe has SFT or pairs and they need more, of theirs.
 
-    Without RL nothing is sampled, and tokens are those of a step of the last stage. The second forward of `internalize`
-    is not counted. Pairs keep no reference model: what it thinks is read before.
+    Without RL nothing is sampled, and tokens are those of a step of the last stage. What companions
+    forward is not counted. Pairs keep no reference model: what it thinks is read before.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
 

@@ -5,8 +5,6 @@ with the model; then each token that is decoded computes a balancing loss agains
 trainers ask for these scores where they need them, so the flag is off in training, and saved as it was.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What ends a training that cannot go on: figures that are no longer numbers, memory that does not suffice."""
 
-from __future__ import annotations
-
 import math
 import traceback
 from typing import Any

@@ -7,8 +7,6 @@ Counts are whole numbers, so that their sums are the same however the rows are s
 averages restored from the checkpoint a resumed run shows and asks what the straight one does.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import logging

@@ -5,8 +5,6 @@ within a step is estimated far above it. Else the estimate is only printed; `rea
 change where memory does run out.
 """
 
-from __future__ import annotations
-
 import os
 
 from realm.config import Config

@@ -1,7 +1,5 @@
 """What a trainer made of objects in memory is given, read and checked: datasets, sections, a model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,8 +39,13 @@ def section(given: Section) -> dict[str, Any]:
     return asdict(given) if isinstance(given, Weights) else dict(given)
 
 
-def configuration(sections: Mapping[str, Section | None], args: GRPOConfig, path: str, context: int | None) -> Config:
+def configuration(
+    sections: Mapping[str, Section | None], args: GRPOConfig, path: str, context: int | None, more: Mapping[str, Any]
+) -> Config:
     """The configuration of a run with these sections, as far as the trainer's parts read one.
+
+    Args:
+        more: keys of `training.rl` besides those that `args` has.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
@@ -54,9 +57,10 @@ def configuration(sections: Mapping[str, Section | None], args: GRPOConfig, path
         "batch_size": args.generation_batch_size or size,
         "micro_batch_size": size,
         "num_iterations": args.num_iterations,
+        **more,
     }
     found = {name: section(given) for name, given in sections.items() if given is not None}
-    trust(found)
+    trust([found, more])
     k = found.get("routes", {}).get("k")
     model = {"path": path or "student", "context": context, "template_arguments": args.chat_template_kwargs or {}}
     return make_config(

@@ -1,7 +1,5 @@
 """The processes of a distributed run as one group: waiting for all, parting, weights that are spread over them."""
 
-from __future__ import annotations
-
 import gc
 import os
 

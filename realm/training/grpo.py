@@ -23,6 +23,7 @@ questions do (see `feedback`): on moving averages that are the same on all proce
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -35,26 +36,32 @@ from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.schedule import Schedule
 from realm.method.seeds import question_order
+from realm.plugins import POINTS
 from realm.student.generate import completion_text, end_tokens
 from realm.student.prompts import Prompt, encode_text, prompt_text
 from realm.student.renderer import Renderer, as_prompt
+from realm.traces.pipeline import instance
 from realm.training.adapters import lora_config
+from realm.training.companion import CompanionTrainer
+from realm.training.companions.base import Companion, Seen
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.feedback import Feedback, make_feedback
-from realm.training.internalize import InternalizingTrainer
+from realm.training.group import sharded
 from realm.training.rewards import RouteReward
 from realm.training.settings import Quiet, accumulation, common_arguments
+from realm.training.shapes.base import Shape, added, shaped
 from realm.training.stages import Job
 
 #: The fade of an evaluation.
 _NO_HELP = Schedule(kind="constant", p_start=0.0)
 
 
-class RouteTrainer(Quiet, Finite, Kept, InternalizingTrainer):
+class RouteTrainer(Quiet, Finite, Kept, CompanionTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    Two things change in `InternalizingTrainer`: `_tokenize_prompts`, and `_generate_and_score_completions`, where the
+    Three things change in `CompanionTrainer`: `_tokenize_prompts`, `_calculate_rewards` and
+    `_generate_and_score_completions`, where the
     `prompt` of every input row is rendered from (seed, question id, `state.global_step`) before TRL generates, and the
     routes shown travel with the row to the reward; with `feedback`, the questions may be chosen there too, and it
     learns from the scored batch. With k = 0 and no feedback the prompts never change and the trainer is, with
@@ -65,17 +72,26 @@ class RouteTrainer(Quiet, Finite, Kept, InternalizingTrainer):
             are generated (not when the batch is fetched), and returns the generation batch;
         `_tokenize_prompts(prompts)` gives the token ids of the prompts, the same as evaluation and SFT have them: TRL
             knows neither the template's arguments nor its date, and lets a tokenizer end plain prompts;
-        `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function;
+        `_calculate_rewards` hands every column of these rows, the added ones too, to the reward function, and gives the
+            rewards of all processes, (completions, functions);
         `_metrics["train"]` holds, by name, the values that `log` takes the mean of;
         `_send_telemetry` and `create_model_card` (see `Quiet`), `_get_grad_norm` (see `Finite`), `_save` (see `Kept`).
 
     Args:
         renderer: renders the questions named by the column `question_id`.
         feedback: what p and the questions depend on besides the step, if on anything.
+        shapes: of the rewards and advantages of a training batch.
     """
 
-    def __init__(self, *args: Any, renderer: Renderer, feedback: Feedback | None = None, **kwargs: Any) -> None:
-        self.renderer, self.feedback = renderer, feedback
+    def __init__(
+        self,
+        *args: Any,
+        renderer: Renderer,
+        feedback: Feedback | None = None,
+        shapes: Sequence[Shape] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.renderer, self.feedback, self.shapes = renderer, feedback, shapes
         super().__init__(*args, **kwargs)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -117,14 +133,34 @@ class RouteTrainer(Quiet, Finite, Kept, InternalizingTrainer):
         batch: dict[str, Any] = super()._generate_and_score_completions(rows)
         if not training:
             return batch
+        reward: Any = self.reward_funcs[0]
+        if self.shapes:
+            advantages = batch["advantages"]
+            batch["advantages"] = advantages.new_tensor(shaped(self.shapes, reward.groups, advantages.tolist()))
         # Of all processes: a group may lie on several.
         groups = self.accelerator.gather(batch["advantages"]).view(-1, self.num_generations)
         metrics["zero_spread_groups"].append(zero_spread(groups))
-        reward: Any = self.reward_funcs[0]
         if feedback is not None:
             counts = torch.tensor(feedback.count(reward.groups), device=self.accelerator.device)
             feedback.learn(self.accelerator.reduce(counts, reduction="sum").tolist())
-        return batch | self.move(reward.groups, batch, self.renderer)
+        if not self.companions:
+            return batch
+        sampled = [
+            (prompt[asked == 1].tolist(), completion[written == 1].tolist())
+            for prompt, asked, completion, written in zip(
+                *(batch[f"{part}_{name}"] for part in ("prompt", "completion") for name in ("ids", "mask")), strict=True
+            )
+        ]
+        return batch | self.accompany(Seen(reward.groups, sampled, self.renderer, step, reward.best), batch)
+
+    def _calculate_rewards(self, *given: Any) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(*given)
+        if self.shapes and self.model.training:  # type: ignore[union-attr]
+            reward: Any = self.reward_funcs[0]
+            more = self.accelerator.gather(rewards.new_tensor(added(self.shapes, reward.groups)))
+            self._metrics["train"]["shaped"].append(float(more.mean()))
+            rewards[:, 0] += more
+        return rewards
 
     def _ask(self, feedback: Feedback, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows of this process, which has one part of the generated batch, with the questions of the sampler."""
@@ -183,6 +219,9 @@ def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GR
         top_k=0,
         beta=rl.beta,
         epsilon=rl.epsilon,
+        epsilon_high=rl.epsilon_high,
+        top_entropy_quantile=rl.top_entropy_quantile,
+        mask_truncated_completions=rl.mask_truncated,
         loss_type=rl.loss_type,
         scale_rewards=rl.scale_rewards,
         learning_rate=rl.learning_rate,
@@ -196,6 +235,30 @@ def grpo_settings(config: Config, *, output: str, seed: int, context: int) -> GR
         shuffle_dataset=False,
         log_completions=False,
     )
+
+
+def extras(config: Config, args: GRPOConfig) -> dict[str, Any]:
+    """The shapes and companions of a configuration, as `RouteTrainer` takes them.
+
+    Raises:
+        ConfigError: one cannot be had or has no such option, or does not work on so many processes.
+    """
+    rl = config.training.rl
+    shapes = [instance("shapes", one, Shape) for one in rl.shapes]
+    companions = [instance("companions", one, Companion) for one in rl.companions]
+    if any(one.weight for one in companions) and sharded():
+        raise ConfigError(
+            f"{POINTS['companions'].key}: with sharded weights (FSDP, ZeRO-3) every process must forward the same "
+            "number of times, and this does not; take them out, or use DDP or ZeRO-2."
+        )
+    local = int(args.generation_batch_size or 0) // args.world_size
+    if local % args.num_generations and (shapes or any(one.whole for one in companions)):
+        raise ConfigError(
+            f"{POINTS['shapes' if shapes else 'companions'].key}: {args.world_size} processes with {local} completions "
+            f"each cut groups of {args.num_generations} apart; let G divide the completions of a process "
+            "(training.rl.batch_size, num_generations)."
+        )
+    return {"shapes": shapes, "companions": companions}
 
 
 def grpo_rows(renderer: Renderer, config: Config, seed: int) -> Dataset:
@@ -240,15 +303,16 @@ def make_grpo_trainer(
     """The trainer of one RL stage; checkpoints go below `output`."""
     reward.read = partial(completion_text, tokenizer, ends=end_tokens(model, tokenizer))
     feedback = make_feedback(config, renderer.questions, seed, k=renderer.selection.k)
+    args = grpo_settings(config, output=output, seed=seed, context=renderer.context)
     trainer = RouteTrainer(
+        **extras(config, args),
         renderer=renderer,
         feedback=feedback,
         share=config.training.rl.shared_prefix == "auto",
-        internalize=config.training.rl.internalize,
         model=model,
         processing_class=tokenizer,
         reward_funcs=reward,
-        args=grpo_settings(config, output=output, seed=seed, context=renderer.context),
+        args=args,
         train_dataset=grpo_rows(renderer, config, seed),
         peft_config=lora_config(config),
         callbacks=callbacks if feedback is None else [*callbacks, feedback],

@@ -1,7 +1,5 @@
 """The memory that a process may have: of its GPU, or of the machine as far as its container leaves it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import suppress

@@ -21,6 +21,8 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from realm.bank.store import Bank
 from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
+from realm.evaluation.choosing import find_rule
+from realm.evaluation.evaluate import completion_limit
 from realm.method.seeds import derive
 from realm.once import Once
 from realm.plugins import take
@@ -40,7 +42,7 @@ from realm.training.estimate import Lengths, Outline, outline, prompt_lengths
 from realm.training.failures import explain
 from realm.training.fit import refuse_what_cannot_fit
 from realm.training.group import sharded
-from realm.training.grpo import grpo_settings
+from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
@@ -135,11 +137,14 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         with_adapters(_without_weights(model), config)
         try_adapters(model, config)
         if rl:
-            grpo_settings(config, output=os.devnull, seed=0, context=context)
-    if config.training.rl.internalize.weight and sharded():
+            extras(config, grpo_settings(config, output=os.devnull, seed=0, context=context))
+    for part in find_rule(config, task):
+        room = prompt_limit(model, part.config, completion_limit(part.config))
+        evaluation_prompts(part.questions, None, part.task, part.config, tokenizer, room, config.run.seed)
+    if sharded() and (config.training.best or config.training.average.checkpoints > 1):
         raise ConfigError(
-            "training.rl.internalize.weight: with sharded weights (FSDP, ZeRO-3) every process must forward the "
-            "same number of times, and this does not; set it to 0, or use DDP or ZeRO-2."
+            "training.best, training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no "
+            "whole model; leave them at their defaults, or use DDP or ZeRO-2."
         )
     taught = None
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
@@ -236,7 +241,7 @@ def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Ban
     questions = task.rows("train")
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")
-    if bank is None and any(stage.kind != "rl" and needs_bank(config, stage) for stage in stages):
+    if bank is None and any((stage.kind != "rl" or not stage.k) and needs_bank(config, stage) for stage in stages):
         raise DataError(
             f"the recipe {config.training.recipe} is taught by CoTs, but there is no bank; collect one "
             "(`realm collect`), or check bank.path."

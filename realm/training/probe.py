@@ -1,7 +1,5 @@
 """How long a step takes and how much memory it has: measured on two short steps of the very training."""
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile

@@ -4,8 +4,6 @@ What may come between them is found whatever it is: adapters that merging adds t
 weight that a library leaves out or renames, a type that holds less.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from traceback import clear_frames
 from typing import Any, Literal
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
 from realm.config import needs_bank, of_stage
+from realm.evaluation.choosing import accuracies, find_rule
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
 from realm.once import Once
@@ -26,6 +28,7 @@ from realm.processes import main_process
 from realm.recipes.stage import Stage
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
+from realm.rows.run import Candidate, Chosen
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.student.load import context_length, load, load_tokenizer
@@ -33,15 +36,16 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Question
 from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given, Spent, Voice
-from realm.traces.examples import ids_of
+from realm.traces.examples import written_tokens
 from realm.traces.pipeline import spent_in
 from realm.training.adapters import below_adapters
-from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, publish
+from realm.training.checkpoints import Checkpoints, agreed, last_checkpoint, last_regular, publish, step_of
 from realm.training.failures import explain
 from realm.training.group import leave_group, sharded
 from realm.training.prepare import Prepared, make_renderer
 from realm.training.recorder import Progress, Recorder, cost
 from realm.training.settings import hushed, untouched_randomness
+from realm.training.settled import settle
 from realm.training.stages import Job, find_kind
 
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
@@ -129,9 +133,7 @@ def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
     if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
         return counted
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
-    uncounted = [cot.text for cot in cots if cot.completion_tokens is None]
-    counted += sum(cot.completion_tokens for cot in cots if cot.completion_tokens is not None)
-    return counted + sum(map(len, ids_of(load_tokenizer(config.model.path), uncounted))) if uncounted else counted
+    return counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
 
 
 class _Runner:
@@ -178,7 +180,38 @@ class _Runner:
         if number := agreed(request.number or 0, trainer.args.device):
             saved = f"{stage.kind.upper()} step {trainer.state.global_step} is saved."
             raise Stopped(number, saved, together=True)
-        publish(trainer, goal, base=start or self.config.model.path, dtype=self.config.model.dtype)
+        path = start or self.config.model.path
+        settle = self._settle(stage, path, trainer)
+        publish(trainer, goal, base=path, dtype=self.config.model.dtype, settle=settle)
+
+    def _settle(self, stage: Stage, start: str, trainer: Trainer) -> Callable[[Path], None] | None:
+        """What puts other weights than the last step's in the place of a stage's model; None: nothing does."""
+        training, last = self.config.training, stage == self.prepared.stages[-1]
+        share, best = (training.average.base, training.best) if last else (0.0, {})
+        if training.average.checkpoints == 1 and not share and not best:
+            return None
+
+        def put(written: Path) -> None:
+            most = training.keep_checkpoints if best else training.average.checkpoints
+            every, steps = int(trainer.args.save_steps), trainer.state.max_steps
+            found = last_regular(stage.folder(self.run_folder.path), every, steps, most)
+            choose = functools.partial(self._best, [*map(step_of, found)]) if best else None
+            settle(written, found, share, self.config, start, choose)
+
+        return put
+
+    def _best(self, steps: Sequence[int], models: Sequence[Path]) -> int:
+        """The place of the model that is best by `training.best`; noted in meta.json, with all of them."""
+        rule = find_rule(self.config, self.task)
+        whole, found = sum(part.weight for part in rule), []
+        asked = accuracies(rule, models, self.prepared.tokenizer, self.config)
+        for step, each in zip(steps, asked, strict=True):
+            value = sum(part.weight * each[part.name] for part in rule) / whole
+            found.append(Candidate(step=step, value=value, accuracies=each))
+        best = max(found, key=lambda one: (one.value, one.step))
+        chosen = Chosen(step=best.step, candidates=tuple(found))
+        self.run_folder.write_meta(replace(self.run_folder.meta, chosen=chosen))
+        return found.index(best)
 
     def _start(self, stage: Stage, start: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Renderer]:
         """The student with which a stage begins, its tokenizer, and the prompts of the stage."""

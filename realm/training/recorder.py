@@ -3,8 +3,6 @@
 Steps are counted from 1 in these files: row 1 is what the first step did, with prompts drawn at `global_step` 0.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -161,9 +159,9 @@ class Recorder(TrainerCallback):
             "tokens": self._tokens(step) if self._tokens else state.num_input_tokens_seen,
         }
         if self._reward is not None:
-            domains = "domain_weights/"
-            weights = {name.removeprefix(domains): logs[name] for name in logs if name.startswith(domains)}
-            row["domain_weights"] = weights or None
+            for table in ("domain_weights", "companions"):
+                start = f"{table}/"
+                row[table] = {name.removeprefix(start): logs[name] for name in logs if name.startswith(start)} or None
             codes = (*REASONS, PROGRAM_FAILED)
             row["parse"] = {reason: share for reason in codes if (share := logs.get(f"parse/{reason}"))}
             self._known = replace(self._known, reward=logs.get("reward"), accuracy=logs.get("accuracy"))

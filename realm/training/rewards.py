@@ -21,7 +21,14 @@ from realm.tasks.workers import VerifierPool
 
 @dataclass(frozen=True)
 class Group:
-    """The completions of one prompt; `copied` tells of each whether its wrong answer is that of a wrong route shown."""
+    """The completions of one prompt.
+
+    Attributes:
+        copied: of each, whether its wrong answer is that of a wrong route shown.
+        tokens: of each, its length, the end token included.
+        room: tokens that a completion may have.
+        tau: progress of the stage, in [0, 1].
+    """
 
     question: Question
     prompt: str | list[Message]
@@ -30,6 +37,9 @@ class Group:
     dropped: int
     scored: tuple[Scored, ...]
     copied: tuple[bool, ...]
+    tokens: tuple[int, ...] = ()
+    room: int = 0
+    tau: float = 0.0
 
 
 class RouteReward:
@@ -67,6 +77,9 @@ class RouteReward:
             execute=config.prompt.execute,
         )
         self._size = config.training.rl.num_generations
+        paid = config.reward.weights()
+        #: The highest reward there is.
+        self.best = paid.format + paid.answer + paid.scores
 
     def __call__(
         self,
@@ -115,6 +128,9 @@ class RouteReward:
                 dropped[rows[0]] if dropped else 0,
                 tuple(scored[row] for row in rows),
                 tuple(copies[row] for row in rows),
+                tuple(len(completion_ids[row]) for row in rows) if completion_ids is not None else (),
+                self._config.training.rl.max_completion_length,
+                tau[rows[0]] if tau else 0.0,
             )
             for rows in self._rows(question_id)
         ]

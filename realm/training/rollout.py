@@ -1,7 +1,5 @@
 """Completions for GRPO, sampled as `generate` samples them; the prompt of a group is read once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 

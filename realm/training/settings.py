@@ -1,7 +1,5 @@
 """What the two trainers share: quiet, offline settings whose run is a function of the seed."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import math

@@ -3,8 +3,6 @@
 What is taught is made by the steps of `training.sft.traces` (`realm.traces`); the surface is that of MRPV.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any

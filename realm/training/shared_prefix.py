@@ -15,8 +15,6 @@ around the model (DistributedDataParallel, autocast, peft) see one forward, as f
 gave the model (temperature, logit scaling and softcapping, no logits of batch x length x vocabulary) is used as it is.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

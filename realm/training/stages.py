@@ -4,8 +4,6 @@ Others come as plug-ins, in the group `realm.stages` or by `package.module:attri
 The rows of their metrics are those of SFT; two such stages, or one and an SFT, need rounds of their own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

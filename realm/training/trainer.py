@@ -32,7 +32,7 @@ from realm.tasks.registry import wording_of
 from realm.tasks.workers import VerifierPool
 from realm.training.feedback import make_feedback
 from realm.training.given import Section, check_model, configuration, dtype_of, read_questions, with_ids
-from realm.training.grpo import RouteTrainer
+from realm.training.grpo import RouteTrainer, extras
 from realm.training.rewards import RouteReward
 
 _LOG = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ class ReaLMTrainer(RouteTrainer):
         context: tokens that prompt and completion may have together; None: all that the model allows.
         reward_funcs: further rewards of TRL, added to ReaLM's, which comes first (`args.reward_weights` weighs them).
             Besides the columns of the dataset they get `question_id`, `routes` (those in the prompt), `p`, `tau`.
+        shapes, companions: what shapes rewards and advantages, and terms of the loss beside GRPO's, named as in
+            `training.rl`, e.g. `shapes=[{"mgpo": {"strength": 2}}]`.
         processing_class: the tokenizer; None: the one beside the model.
         share: whether prompts are forwarded once a group, where that is found to change nothing.
         callbacks, more: handed on, as is whatever else GRPOTrainer takes (`peft_config`, …).
@@ -95,6 +97,8 @@ class ReaLMTrainer(RouteTrainer):
         wording: Wording | None = None,
         context: int | None = None,
         reward_funcs: Callable[..., Any] | Sequence[Any] | None = None,
+        shapes: Sequence[Any] = (),
+        companions: Sequence[Any] = (),
         processing_class: PreTrainedTokenizerBase | None = None,
         callbacks: Sequence[TrainerCallback] | None = None,
         share: bool = True,
@@ -112,7 +116,11 @@ class ReaLMTrainer(RouteTrainer):
         held = Bank.from_dataset(bank, verifier, choices) if isinstance(bank, Dataset) else bank
         held = held if isinstance(held, Bank) or held is None else Bank.open(held)
         config = configuration(
-            {"routes": routes, "fade": fade, "reward": reward, "prompt": prompt}, args, path, context
+            {"routes": routes, "fade": fade, "reward": reward, "prompt": prompt},
+            args,
+            path,
+            context,
+            {"shapes": [*shapes], "companions": [*companions]},
         )
         student = model if isinstance(model, PreTrainedModel) else load_model(path, dtype_of(args))
         args.model_init_kwargs = None  # TRL would say that it ignores them
@@ -147,7 +155,7 @@ class ReaLMTrainer(RouteTrainer):
             renderer=renderer,
             feedback=feedback,
             share=share,
-            internalize=config.training.rl.internalize,
+            **extras(config, args),
             model=student,
             processing_class=tokenizer,
             reward_funcs=[paid, *further],

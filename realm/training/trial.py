@@ -4,8 +4,6 @@ TRL computes log-probabilities with a head of its own, which knows the usual sha
 scale its scores. A model that is shaped otherwise fails there, or is trained on other scores than it has.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -257,7 +257,7 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
                 "ppo_epochs": rl.num_iterations,
                 "clip_ratio": rl.epsilon,
                 "clip_ratio_low": rl.epsilon,
-                "clip_ratio_high": rl.epsilon,
+                "clip_ratio_high": rl.epsilon_high or rl.epsilon,
                 "clip_ratio_c": _NO_DUAL_CLIP,
                 "grad_clip": rl.max_grad_norm,
                 "loss_agg_mode": _LOSS[rl.loss_type],
@@ -311,10 +311,15 @@ def without_counterpart(config: Config) -> list[str]:
         "rl.beta": rl.beta > 0
         and rl.num_iterations > 1
         and "from a batch's second update on the KL is not weighed by the importance ratio",
+        "rl.top_entropy_quantile": rl.top_entropy_quantile < 1 and "verl learns from all tokens",
+        "rl.mask_truncated": rl.mask_truncated and "verl learns from completions that were cut too",
         "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",
         "rounds": plan(config)[-1].round > 0 and "this is the RL stage of the first",
+        "average.base": training.average.base > 0 and "mix the base in by realm average",
+        "average.checkpoints": training.average.checkpoints > 1 and "average verl's by realm average",
+        "best": bool(training.best) and "verl keeps its last checkpoint",
         "eval_questions": training.eval_questions and "verl validates on all of them, without routes",
     }
     lines = []

@@ -4,8 +4,6 @@ The loss of an optimizer step is the sum of its tokens' weighted losses over the
 split into micro-batches and over processes. Where all weights are 0 or 1 the labels say so, and SFTTrainer is as ever.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -297,7 +297,7 @@ def test_a_recipe_of_somebody_else_trains_and_is_reported(
     (work / "my_recipes.py").write_text(
         "from realm.recipes import realm_zero\n"
         "from realm.recipes.stage import Recipe\n"
-        "BRIEF = Recipe('brief', realm_zero.stages, {'fade.fade_end': 0.25})\n"
+        "BRIEF = Recipe('brief', realm_zero.RECIPE.stages, {'fade.fade_end': 0.25})\n"
     )
     monkeypatch.syspath_prepend(work)
     result = realm("train", "config.yaml", "--set", "training.recipe=my_recipes:BRIEF")

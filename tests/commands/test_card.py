@@ -95,6 +95,17 @@ def test_a_tool_is_told(trained: Path, config: Config) -> None:
     assert "`realm ask` and `realm.Student` run it, and its result is the answer.\n\n## With" in text
 
 
+def test_weights_that_were_averaged_are_told(trained: Path, config: Config) -> None:
+    assert "Weights:" not in card(trained, config, TinyTask())
+    text = card(trained, config.changed({"training.average": {"checkpoints": 2, "base": 0.125}}), TinyTask())
+    assert (
+        "\n- Weights: the mean of the last 2 checkpoints of a stage, with a share of 12.5 % of the base.\n- Data"
+        in text
+    )
+    text = card(trained, config.changed({"training.average.base": 0.5}), TinyTask())
+    assert "\n- Weights: those of the last step, with a share of 50 % of the base.\n" in text
+
+
 def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config: Config, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
     assert "| this model | `test` | 4 |" in card(run, config, TinyTask())

@@ -111,7 +111,9 @@ def test_an_exercise_rests_on_what_the_passage_says(task: DeskTask) -> None:
     answers = set()
     for number in range(60):
         told = stated("A lamp goes to bin pearl 49. A gift never comes back.")
-        case, written = write_exercise(told, habit=habit_book(0), fresh=task.fresh, source=rng(0, "exercise", number))
+        case, written = write_exercise(
+            told, habit=habit_book(0), kinds=task.kinds, fresh=task.fresh, source=rng(0, "exercise", number)
+        )
         assert case.item == "lamp" or case.mark == "gift"
         assert task.fresh(case)
         answers.add((case.ask if case.mark is None else case.mark, written.answer))

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from realm.desk.book import RULES, UNCOMMENTED
-from realm.desk.cases import KINDS, held_out, out_of_distribution
+from realm.desk.cases import HARD_KINDS, KINDS, held_out, out_of_distribution
 from realm.desk.task import SIZES, DeskTask
 
 
@@ -17,8 +17,13 @@ def task() -> DeskTask:
     return DeskTask()
 
 
-def test_splits_are_whole_and_disjoint(task: DeskTask) -> None:
-    texts = {split: {row.question for row in task.rows(split)} for split in task.splits()}
+@pytest.fixture(scope="module", params=[False, True], ids=["desk", "desk-hard"])
+def tier(request: pytest.FixtureRequest, task: DeskTask) -> DeskTask:
+    return DeskTask(hard=True) if request.param else task
+
+
+def test_splits_are_whole_and_disjoint(tier: DeskTask) -> None:
+    texts = {split: {row.question for row in tier.rows(split)} for split in tier.splits()}
     assert {split: len(found) for split, found in texts.items()} == SIZES
     for one, other in combinations(texts, 2):
         assert texts[one].isdisjoint(texts[other])
@@ -36,15 +41,15 @@ def test_fewer_questions_of_a_split_are_its_first_ones(task: DeskTask) -> None:
         assert small.rows(split) == task.rows(split)[: 10 if split == "train" else 7]
 
 
-def test_every_gold_verifies_against_itself(task: DeskTask) -> None:
-    for split in task.splits():
-        assert all(task.verifier(row.answer, row.answer) for row in task.rows(split))
+def test_every_gold_verifies_against_itself(tier: DeskTask) -> None:
+    for split in tier.splits():
+        assert all(tier.verifier(row.answer, row.answer) for row in tier.rows(split))
 
 
-def test_splits_hold_what_they_say(task: DeskTask) -> None:
-    for split in task.splits():
-        for row in task.rows(split):
-            case = task.case(row.id)
+def test_splits_hold_what_they_say(tier: DeskTask) -> None:
+    for split in tier.splits():
+        for row in tier.rows(split):
+            case = tier.case(row.id)
             uncommented = not UNCOMMENTED.isdisjoint(row.tags)
             assert out_of_distribution(case) == split.endswith("ood")
             assert held_out(case) == split.endswith("ood")
@@ -59,6 +64,16 @@ def test_training_shows_every_rule_and_the_rare_kind_rarely(task: DeskTask) -> N
     assert set(kinds) == set(KINDS)
     assert 0.04 < kinds["rare"] / len(rows) < 0.12
     assert {row.difficulty for row in rows} == {1, 2, 4}
+
+
+def test_the_harder_tier_is_of_the_same_shop_and_twice_as_long(task: DeskTask, tier: DeskTask) -> None:
+    assert (tier.book, tier.comments) == (task.book, task.comments)
+    if tier is task:
+        return
+    assert {row.kind for row in tier.rows("train")} == set(HARD_KINDS)
+    assert {kind for split in tier.splits() for kind in (row.kind for row in tier.rows(split))} == set(HARD_KINDS)
+    easy, hard = (sum(row.difficulty for row in one.rows("train")) for one in (task, tier))
+    assert hard > 2 * easy
 
 
 def test_comments_state_every_rule_but_the_uncommented(task: DeskTask) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.experiments import grid as module
-from realm.experiments.grid import Cell, Grid, base_config, make_grid
+from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
 from realm.experiments.spec import load
 from realm.tasks.registry import load_task
 
@@ -71,13 +70,25 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     assert (banks[0] != banks[1]) == setting.startswith(("guidance", "bank"))
 
 
-def test_a_key_that_came_later_counts_once_it_is_set() -> None:
-    plain, changed = Config(), Config().changed({"evaluation.confidence": "likelihood"})
-    assert {"confidence", "precision", "precision_on"}.isdisjoint(module._tree(plain, {})["evaluation"])
-    assert module._tree(changed, {})["evaluation"] == {
-        **module._tree(plain, {})["evaluation"],
-        "confidence": "likelihood",
-    }
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("training.rl", {"shapes": ["mgpo"]}),
+        ("evaluation", {"confidence": "likelihood"}),
+        ("training", {"average": {"checkpoints": 1, "base": 0.5}}),
+    ],
+)
+def test_keys_that_came_later_count_once_they_are_set(section: str, changes: dict[str, object]) -> None:
+    plain, changed = Config(), Config().changed({f"{section}.{key}": value for key, value in changes.items()})
+    before, after = _tree(plain, {}), _tree(changed, {})
+    for part in section.split("."):
+        before, after = before[part], after[part]
+    assert not changes.keys() & before.keys()
+    assert after == {**before, **changes}
+
+
+def test_internalize_stands_where_it_stood_as_cells_were_first_named() -> None:
+    assert _tree(Config(), {})["training"]["rl"]["internalize"] == {"weight": 0.0, "by": "sft"}
 
 
 def test_place_name_and_resamples_do_not_make_another_cell(write_spec: WriteSpec, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def test_three_domains() -> None:
     # 7.3890561, in sum 12.2009977.
     found = domain_weights([0.8, 0.4, None], target=1.0, temperature=0.5, floor=0.0)
     assert found == pytest.approx([1.4918247 / 12.2009977, 3.3201169 / 12.2009977, 7.3890561 / 12.2009977], abs=1e-7)
+    golden = domain_weights([1.0, 0.5, 0.0], target=1.0, temperature=0.5, floor=0.0)
+    assert golden == pytest.approx([0.090, 0.245, 0.665], abs=5e-4)
 
 
 @given(

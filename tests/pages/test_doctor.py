@@ -179,6 +179,11 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "unreadable": (_plant(unreadable_answers=0.25), "25.0%", "task.verifier"),
     "fade": (_fade, "30% to 33%", "fade.fade_end"),
     "no_spread": (_plant(zero_spread_groups=lambda part, _: 0.2 + 0.7 * part), "up from", "training.rl.temperature"),
+    "idle": (
+        _plant(companions={"red": 0.25, "red_clipped": 0.0, "sdft": 0.0}),
+        "companions sdft had nothing to learn in any of 60 rows",
+        "training.recipe",
+    ),
     "entropy": (_plant(entropy=lambda part, _: 0.5 * math.exp(-6 * part)), "went from", "training.rl.temperature"),
     "divergence": (_plant(kl=lambda part, _: 3 * part), "nats a token", "training.rl.beta"),
     "too_fast": (_fast, "100% of the steps had their gradient cut to 1", "training.rl.learning_rate"),

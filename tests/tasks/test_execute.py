@@ -30,6 +30,7 @@ HOSTILE = {
     "endless loop": "while True:\n    pass",
     "endless loop that goes on": "while True:\n    continue",
     "endless in an expression": "answer = sum(range(10**12))",
+    "long keys": "k = 'a' * 6000\nanswer = len({k + 'b': 1, k + 'c': 2})",
     "long loop of nothing": "for i in range(10**9):\n    pass",
     "deep brackets": "answer = " + "(" * 4000 + "1" + ")" * 4000,
     "deep signs": "answer = " + "-" * 9000 + "1",
@@ -142,21 +143,42 @@ def expression(source: random.Random, names: list[str], depth: int) -> str:
         number = source.choice([source.randint(0, 30), source.randint(0, 10**12), round(source.uniform(0, 9), 3)])
         return source.choice([*names, str(number), str(number)])
     one, other = (expression(source, names, depth - 1) for _ in range(2))
-    match source.randrange(9):
+    match source.randrange(10):
         case 0:
             return f"-({one})"
         case 1:
             return f"{source.choice(['min', 'max'])}({one}, {other})"
         case 2:
-            return f"({one} if {other} {source.choice(['<', '<=', '==', '!=', '>', '>='])} {one} else {other})"
+            return f"({one} if {condition(source, [one, other], 2)} else {other})"
         case 3:
             return f"{source.choice(['abs', 'int', 'round', 'float', 'floor', 'ceil'])}({one})"
         case 4:
             return f"sum([{one}, {other}])"
         case 5:
             return f"({one}) ** {source.randint(-2, 3)}"
+        case 6:
+            return f"(({one}) {source.choice(['and', 'or'])} ({other}))"
         case _:
             return f"({one}) {source.choice(['+', '-', '*', '/', '//', '%'])} ({other})"
+
+
+def condition(source: random.Random, parts: list[str], depth: int) -> str:
+    """A random truth about expressions."""
+    parts = [*parts, str(source.randint(0, 9))]
+    one, other, third = (f"({source.choice(parts)})" for _ in range(3))
+    signs = ["<", "<=", "==", "!=", ">", ">="]
+    match source.randrange(5 if depth else 3):
+        case 0:
+            return f"{one} {source.choice(signs)} {other}"
+        case 1:
+            return f"{one} {source.choice(signs)} {other} {source.choice(signs)} {third}"
+        case 2:
+            return f"{one} {source.choice(['in', 'not in'])} [{other}, {third}]"
+        case 3:
+            return f"not ({condition(source, parts, depth - 1)})"
+        case _:
+            both = (f"({condition(source, parts, depth - 1)})" for _ in range(2))
+            return source.choice([" and ", " or "]).join(both)
 
 
 def program(source: random.Random) -> str:
@@ -170,6 +192,11 @@ def program(source: random.Random) -> str:
                 lines += [f"if {name} > {source.randint(0, 9)}:", f"    {name} -= {expression(source, names, 1)}"]
             case 1:
                 lines += [f"for i in range({source.randint(0, 5)}):", f"    {name} = {name} / 2 + i"]
+                lines += [
+                    f"    if {condition(source, ['i', name], 1)}:",
+                    f"        {source.choice(['continue', 'break'])}",
+                ]
+                lines += [f"    {name} = {name} + 7"]
             case 2:
                 lines += [f"while {name} > 1000:", f"    {name} = {name} // 3", "    if a == 5:", "        break"]
     return "\n".join([*lines, f"answer = {expression(source, names, 2)}"])

@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
+from realm.config import Config
 from realm.errors import ConfigError
+from realm.method.prompt import target
 from realm.student.load import load
 from realm.student.renderer import Renderer
+from realm.tasks.base import Question
 from realm.traces.base import Given, Trace, Voice
-from realm.traces.examples import alone, examples
-from realm.traces.pipeline import bound
+from realm.traces.examples import alone, by_question, examples, fitting
+from realm.traces.pipeline import bound, run_steps
+from realm.traces.steps.guided_first import guided_first
 from realm.traces.steps.length import length
 from realm.traces.steps.mix import mix
 from realm.traces.steps.pattern import pattern
@@ -108,6 +117,21 @@ def test_the_number_of_rationales_of_a_question_is_what_is_taught() -> None:
     assert len(set(few)) > 1
 
 
+def test_guided_ones_stand_for_those_of_their_own_question() -> None:
+    source = random.Random(12)
+    asked = questions(20)
+    traces = [trace(q, "so", sample=n) for q in asked for n in range(source.randint(1, 4))]
+    traces = [replace(one, cot=replace(one.cot, guided=source.random() < 0.3)) for one in traces]
+    source.shuffle(traces)
+    found = list(guided_first(traces, given(asked)[0]))
+    guided = {one.question for one in traces if one.cot.guided}
+    assert 0 < len(guided) < len(asked)
+    for question in asked:
+        mine = [one for one in traces if one.question == question]
+        wanted = [one for one in mine if one.cot.guided] if question in guided else mine
+        assert [one for one in found if one.question == question] == wanted
+
+
 def test_pattern() -> None:
     asked = questions(1)[0]
     traces = [
@@ -133,6 +157,42 @@ def test_length_counts_the_tokens_that_are_taught() -> None:
         assert list(length(traces, have, least=least, most=most)) == wanted
 
 
+def test_what_fits_can_be_written_whole_with_its_scores() -> None:
+    source = random.Random(13)
+    asked = questions(30)
+    others = [
+        Question(f"other/{n}", f"another question {n}", "1") for n in range(30)
+    ]  # somebody else's, without routes
+    traces = [trace(q, words(source, 1, 30)) for q in [*asked, *others]]
+    tags = given(asked)[0].renderer.tags
+    sizes = []
+    for one in traces:
+        written = target(one.cot.text, one.cot.answer, [1.0] * 4 if one.question in asked else [], tags)
+        sizes.append(len(tokenizer()(written)["input_ids"]) + 1)  # and its end
+    for room in sorted(sizes)[10:50:10]:
+        wanted = [one for one, size in zip(traces, sizes, strict=True) if size <= room]
+        assert fitting(traces, given(asked, room=room)[0]) == wanted
+        assert 0 < len(wanted) < len(traces)
+
+
+def test_what_is_asked_in_another_way_has_to_fit_too() -> None:
+    asked = questions(2)
+    have = given(asked)[0]
+    short, long = (replace(trace(asked[0], "so"), instruction="Shortly " * count) for count in (3, 600))
+    foreign = trace(Question("other", "lamp " * 600, "1"), "so")
+    assert fitting([short, long, foreign], have) == [short]
+    for one, row in zip([short, trace(asked[1], "so")], alone([short, trace(asked[1], "so")], have), strict=True):
+        shown = tokenizer().decode(row.prompt)
+        assert one.question.question in shown and shown.count("Shortly") == (3 if one is short else 0)
+
+
+def test_questions_come_in_another_order_each_round() -> None:
+    asked = questions(20)
+    have, traces = given(asked)[0], [trace(q, "so") for q in asked]
+    orders = [[one.question_id for one in examples(traces, replace(have, round=n), 20)] for n in (0, 0, 1, 2)]
+    assert orders[0] == orders[1] and len({tuple(order) for order in orders}) == 3
+
+
 def test_repetition_is_the_share_of_runs_that_came_before() -> None:
     assert repeated("a b c d a b c d", 4) == pytest.approx(1 / 5)
     assert repeated("a a a a a", 2) == pytest.approx(3 / 4)
@@ -147,9 +207,11 @@ def test_repetition_is_the_share_of_runs_that_came_before() -> None:
         runs = len(text.split()) - 3
         assert repeated(text, 4) == pytest.approx(again / runs)
         traces.append(trace(asked, text, sample=number))
-    found = list(repetition(traces, given([asked])[0], most=0.1))
-    assert found == [one for one in traces if repeated(one.cot.text, 4) <= 0.1]
-    assert 0 < len(found) < 30
+    shares = [repeated(one.cot.text, 4) for one in traces]
+    for most in (0.1, sorted(shares)[20]):
+        found = list(repetition(traces, given([asked])[0], most=most))
+        assert found == [one for one, share in zip(traces, shares, strict=True) if share <= most]
+        assert 0 < len(found) < 30
 
 
 def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> None:
@@ -200,3 +262,43 @@ def test_perplexity_is_that_of_what_is_taught(tmp_path: Path, student: Path) -> 
 def test_options_that_make_no_sense_are_refused_before_anything_starts(entry: dict[str, dict[str, object]]) -> None:
     with pytest.raises(ConfigError, match=r"training\.sft\.traces: "):
         bound("steps", entry)
+
+
+def test_replay_is_the_list_of_the_docs() -> None:
+    """A fifth of the questions is taught by the untrained student's own right answers, the others by the bank alone."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "howto" / "forgetting.md"
+    (block,) = (one for one in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL) if "mix" in one)
+    entries = Config.model_validate(yaml.safe_load(block)).training.sft.traces
+    source, asked = random.Random(4), questions(50)
+    knows = {one.question: source.random() < 0.6 for one in asked}
+    bank = Bank()
+    for question in asked:
+        bank.append(
+            CoT(
+                question.id,
+                f"it was written {n}",
+                question.answer if n else "x",
+                int(n > 0),
+                "big",
+                guided=n == 1,
+                sample=n,
+            )
+            for n in range(3)
+        )
+
+    def says(prompt: str, sample: int) -> str:
+        number = int(re.search(r"question number (\d+)", prompt)[1])  # type: ignore[index]
+        answer = asked[number].answer if knows[asked[number].question] and sample < 3 else "none"
+        return f"<think> so I say {sample} </think> <answer> {answer} </answer>"
+
+    have, voice = given(asked, says, bank)
+    asked_for: list[str] = []
+    students: Any = lambda which, spent: asked_for.append(which) or voice  # noqa: E731
+    found = by_question(run_steps(entries, replace(have, students=students)))
+    assert asked_for == ["base"] and found.keys() == {one.id for one in asked}
+    own = {name for name, traces in found.items() if any(one.cot.teacher == "student" for one in traces)}
+    assert len(own) == 10 and all(knows[found[name][0].question.question] for name in own)
+    for name, traces in found.items():
+        assert all(one.cot.label == 1 for one in traces)
+        wanted = [f"so I say {n}" for n in range(3)] if name in own else ["it was written 1"]
+        assert [one.cot.text for one in traces] == wanted

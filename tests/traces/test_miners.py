@@ -27,12 +27,13 @@ def task() -> TinyTask:
 
 
 class Dictated:
-    """A voice that answers each prompt by a function of its text and of how often it was asked; counts its prompts."""
+    """A voice that answers by a function of the prompt and of how often it was asked; keeps prompts and options."""
 
     def __init__(self, says: Any) -> None:
-        self.says, self.prompts = says, list[str]()
+        self.says, self.prompts, self.options = says, list[str](), list[dict[str, Any]]()
 
-    def write(self, prompts: Sequence[Sequence[int]], *, samples: int = 1, **_: Any) -> list[list[Generation]]:
+    def write(self, prompts: Sequence[Sequence[int]], *, samples: int = 1, **options: Any) -> list[list[Generation]]:
+        self.options.append(options)
         texts = [tiny_tokenizer().decode(list(ids)) for ids in prompts]
         self.prompts += texts
         return [[Generation(self.says(text, n), 9, False) for n in range(samples)] for text in texts]
@@ -125,7 +126,13 @@ def test_answers_of_another_form_are_in_no_pair(task: TinyTask) -> None:
     def says(prompt: str, n: int) -> str:
         return said("is", gold(prompt, task)) if n else f"{said('is', other(gold(prompt, task)))} more"
 
+    def says_when_told(prompt: str, n: int) -> str:
+        right = "odd" in prompt
+        answer = gold(prompt, task)
+        return f"{said('is', answer)} more" if right else said("odd", other(answer))
+
     assert list(rollout(given_of(task, now=Dictated(says)), samples=3)) == []
+    assert list(corrected(given_of(task, now=Dictated(says_when_told)))) == []
 
 
 def test_corrected_prefers_what_the_student_found_when_told(task: TinyTask) -> None:
@@ -142,7 +149,7 @@ def test_corrected_prefers_what_the_student_found_when_told(task: TinyTask) -> N
         return said(f"even {'is ' * n}" if told else "odd", question.answer if right else other(question.answer))
 
     voice = Dictated(says)
-    found = list(corrected(given_of(task, now=voice), tries=3))
+    found = list(corrected(given_of(task, now=voice), tries=3, temperature=0.7))
     wanted = [question for n, question in enumerate(questions) if n % 2 and large(question)]
     assert len(wanted) > 1 and [pair.question for pair in found] == wanted
     for pair in found:
@@ -151,6 +158,11 @@ def test_corrected_prefers_what_the_student_found_when_told(task: TinyTask) -> N
         assert pair.question in questions, "what is learned is the answer to the question alone"
     told = [prompt for prompt in voice.prompts if "odd" in prompt]
     assert len(told) == len(questions) // 2, "what was right is not asked again"
+    for prompt in told:
+        assert f"answer <|pad|> {other(gold(prompt, task))}," in prompt, (
+            "its own answer was wrong: the gold is not told"
+        )
+    assert [options["temperature"] for options in voice.options] == [0.7, 0.7], "tries differ"
 
 
 def test_weak_reads_no_gold(task: TinyTask) -> None:

@@ -1,4 +1,4 @@
-"""The page of the neighbours: what it tells to type is read, and every step, weigh, miner and recipe stands on it."""
+"""The page of the neighbours: what it tells to type is read, and every row of each door stands on it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def test_lists_of_steps_are_read(steps: str) -> None:
 def test_settings_are_read(setting: str, tmp_path: Path) -> None:
     key, _, value = setting.partition(": ")
     config = load_config(None, [f"{key}={value}"])
-    for point in ("weighs", "miners"):
+    for point in ("weighs", "miners", "shapes", "companions"):
         if key == POINTS[point].key:
-            bound(point, config.get(key))
+            found = config.get(key)
+            for one in found if isinstance(found, list) else [found]:
+                bound(point, one)
 
 
 def test_nothing_is_missing() -> None:
     said = " ".join(CODE)
     plain = {"bank", "right", "fits", "guided_first", "distinct", "tailored"}  # what the method itself is made of
-    for point in ("steps", "weighs", "miners"):
+    for point in ("steps", "weighs", "miners", "shapes", "companions"):
         for name in POINTS[point].table:
             assert name in plain or re.search(rf"\b{name}\b", said), f"{point}: {name}"
     ours = {"pairs", "phi4-mini", "preflexor", "redistill", "redistill-zero", "redistill-reader", "distill"}

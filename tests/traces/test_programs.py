@@ -207,6 +207,16 @@ def test_equations_alone_are_kept_and_false_ones_drop_the_cot(desk: tuple[Any, l
     assert as_equations("2 * (3 + 4) = 14\n20% of 50 = 10\nso 4") == "2 * (3 + 4) = 14. 20% * 50 = 10."
 
 
+def test_equations_know_what_a_name_stands_for_in_later_steps() -> None:
+    source = random.Random(2)
+    for name in "ABCXYZ":
+        one, other, more = (source.randint(2, 20) for _ in range(3))
+        told = f"{name} = {one} * {other} = {one * other}. We go on. {name} + {more} = "
+        kept = f"{one} * {other} = {one * other}. {name} + {more} = {one * other + more}."
+        assert as_equations(f"{told}{one * other + more}.") == kept
+        assert as_equations(f"{told}{one * other + more + 1}.") == "", "it is false"
+
+
 def test_formats_of_one_question_are_told_by_the_instruction(desk: tuple[Any, list[Trace]]) -> None:
     given, traces = desk
     right = [one for one in traces if one.cot.label == 1]

@@ -6,6 +6,7 @@ import math
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 
 from realm.method.completion import parse
 from realm.tasks.base import Question
@@ -67,6 +68,8 @@ def test_at_least_so_many_steps_stay() -> None:
     for least in (0, 1, 3):
         for before, after in zip(traces, prune(traces, right, least=least), strict=True):
             assert after.cot.text.count("says so.") == min(least, before.cot.text.count("says so."))
+    unjudged = [replace(one, cot=replace(one.cot, label=None)) for one in traces]
+    assert list(prune(unjudged, right)) == unjudged
 
 
 def test_a_cot_that_leaves_no_room_for_the_answer_stays() -> None:

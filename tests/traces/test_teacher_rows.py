@@ -92,12 +92,37 @@ def test_with_the_book_open_the_passage_is_shown_the_second_time(
 ) -> None:
     config = config.changed({"guidance.probability": 0.0})
     entry = {"passages": {"file": str(book), "examples": 2, "open_book": True}}
-    found, _ = run(config, task, tmp_path / "run", entry)
+    found, _ = run(config, task, tmp_path / "run", "bank", entry)
+    of_the_bank, found = found[:48], found[48:]
+    assert {one.cot.teacher for one in of_the_bank} == {"tiny"}, "what was there before stays"
+    assert {one.cot.teacher for one in found} == {"author"}
     second = [ask for ask in author if not ask.question.id.startswith("passage/")]
     for ask in second:
         question, passage = ask.messages[0]["content"].split("\n")
         assert passage == f"Sums of {question.split()[0]}.", "its own"
     assert len(found) == sum(not doubted(ask.question.question) for ask in second) > 0
+
+
+@pytest.mark.parametrize("step", ["passages", "refine"])
+def test_what_a_teacher_draws_is_a_function_of_the_seed(
+    config: Config,
+    task: TinyTask,
+    tmp_path: Path,
+    book: Path,
+    author: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    row = next(one for one in task.rows("train") if not beyond(one.question))
+    error = {"id": row.id, "response": "so", "answer": "2"}  # of whatever seed
+    monkeypatch.setattr("realm.traces.errors.sampled", lambda *_: [error])
+    entry: Any = {step: {"file": str(book)}} if step == "passages" else step
+    drawn = []
+    for number, seed in enumerate((3, 3, 4)):
+        run(config.changed({"run.seed": seed}), task, tmp_path / str(number), entry)
+        drawn.append([ask.source.random() for ask in author if "/" in ask.question.id])
+        author.clear()
+    assert drawn[0] == drawn[1] != drawn[2] != []
 
 
 def test_how_far_it_is_is_said(
@@ -108,12 +133,12 @@ def test_how_far_it_is_is_said(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("realm.traces.asking.PAUSE", 0.0)
+    monkeypatch.setattr("realm.traces.base.EVERY", 0.0)
     priced = config.changed({"teachers.author.price": {"input": 1000, "output": 1000, "currency": "EUR"}})
     with caplog.at_level(logging.INFO):
         run(priced, task, tmp_path / "run", {"passages": {"file": str(book)}})
     assert re.search(r"asking author for 8 replies, for at most \d+\.\d\d EUR", caplog.text)
-    assert "asking teachers: 8 of 8 replies" in caplog.text
+    assert "replies of teachers: 8 of 8" in caplog.text
 
 
 def test_a_collection_that_broke_off_goes_on_and_pays_nothing_twice(
@@ -180,7 +205,7 @@ def test_refinements_are_kept_where_they_verify(
 ) -> None:
     found, given = run(config, task, tmp_path / "run", {"refine": {"questions": 12}})
     golds = {row.id: row for row in task.rows("train")}
-    errors = [json.loads(line) for line in (tmp_path / "run/asked/errors-0.jsonl").read_text().splitlines()]
+    errors = json.loads((tmp_path / "run/asked/errors-0.json").read_text())["errors"]
     assert len(errors) == len(author) > 3
     right = {row["id"] for row in errors if not beyond(golds[row["id"]].question)}
     assert {one.question.id for one in found} == right

@@ -116,3 +116,22 @@ def test_explain_asks_each_question_twice() -> None:
                 assert (read.think == "") == brief
                 assert ("Give the answer alone" in one.messages[-1]["content"]) == brief
                 assert one.trace.weight == (0.5 if brief else 2.0)
+
+
+def test_explain_keeps_weights_and_turns() -> None:
+    source = random.Random(3)
+    ready, _ = given(asked := questions(8))
+    traces = [
+        replace(
+            trace(q, "so", sample=n), weight=source.choice((0.25, 1.0, 3.0)), turn=source.choice(("", f"{q.id}/{n}"))
+        )
+        for q in asked
+        for n in range(3)
+    ]
+    found = list(explain(traces, ready, answer=0.5, explanation=2.0))
+    for before, whole, brief in zip(traces, found[::2], found[1::2], strict=True):
+        assert (whole.weight, brief.weight) == (before.weight * 2, before.weight / 2)
+        assert (whole.cot, brief.cot.text) == (before.cot, "")
+    turns = {one.turn or one.question.id for one in traces}
+    assert len(turns) > len(asked)
+    assert len({one.turn for one in found}) == 2 * len(turns), "each takes its turn with both"

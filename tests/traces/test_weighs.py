@@ -18,7 +18,8 @@ from realm.traces.base import Given, Tokenized, Trace
 from realm.traces.examples import examples, tokenize
 from realm.traces.weighs.critical import critical
 from realm.traces.weighs.light_reasoner import light_reasoner
-from tests.tiny import CONTEXT, WORDS, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
+from realm.traces.weighs.mentor import mentor
+from tests.tiny import CONTEXT, LENGTH, WORDS, TinyTask, pool, tiny_bank, tiny_config, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 IDS = {word: number for number, word in enumerate(WORDS)}
@@ -28,12 +29,12 @@ FILLER = [IDS[word] for word in ("plus", "is", "judge")]
 HARMFUL = IDS["odd"]
 
 
-def given_of(voices: Any) -> Given:
+def given_of(voices: Any, seed: int = 0) -> Given:
     """`voices`: one for all, or by the name that is asked for."""
     config = tiny_config(Path(), Path(), recipe="sft", sft={"empty_share": 1.0, "steps": 1, "batch_size": 24})
     task = TinyTask()
     bank = tiny_bank(task)
-    renderer = Renderer(config, task, bank, TOKENIZER, CONTEXT, k=0)
+    renderer = Renderer(config, task, bank, TOKENIZER, CONTEXT, k=0, seed=seed)
     students: Any = lambda which, spent: voices[which] if isinstance(voices, dict) else voices  # noqa: E731
     return Given(config, task, bank, renderer, pool(), students=students)
 
@@ -80,6 +81,7 @@ class Adder:
         known, (planted, _) = next(one for one in self.planted.items() if text.startswith(one[0]))
         start = len(TOKENIZER(known)["input_ids"])
         begun = whole[start:]
+        assert len(begun) + length == LENGTH, "no longer than a student may write"
         self.prompts.append(known)
         changed = [new for new, old in zip(begun, planted, strict=False) if old in DIGITS and new != old]
         answer = TOKENIZER.decode(planted).split("<answer>")[1].split()[0]
@@ -113,13 +115,21 @@ def test_critical_looks_at_right_ones_and_at_no_more_than_asked() -> None:
     voice = Adder(5)
     given = given_of(voice)
     traces = [voice.plant(question) for question in given.task.rows("train")]
-    wrong = [Trace(one.question, CoT(one.question.id, one.cot.text, "7", 0, "own")) for one in traces[:6]]
+    labels = (0, None) * 3
+    wrong = [
+        Trace(one.question, CoT(one.question.id, one.cot.text, "7", label, "own"))
+        for one, label in zip(traces, labels, strict=False)
+    ]
     rows = rows_of([*wrong, *traces[6:]], given)
     found = list(critical(rows, given, most=3, routes=False))
     looked_at = [row for row, weights in zip(rows, found, strict=True) if any(weights)]
     assert len(looked_at) == 3 and all(row.trace.cot.label for row in looked_at)
     assert not any("<route" in prompt for prompt in voice.prompts)
-    assert found == list(critical(rows, given, most=3, routes=False)), "by lot, but of the seed"
+    every = critical(rows, given, routes=False)
+    assert [any(weights) for weights in every] == [row.trace.cot.label == 1 for row in rows], "nor at unjudged ones"
+    drawn = [critical(rows, given_of(voice, seed), most=3, routes=False) for seed in (0, 0, 1, 2, 3)]
+    sets = [frozenset(number for number, weights in enumerate(one) if any(weights)) for one in drawn]
+    assert sets[0] == sets[1] and len(set(sets)) > 1, "by lot, but of the seed"
 
 
 class Guesser:
@@ -172,3 +182,29 @@ def test_light_reasoner_has_nothing_to_say_of_equal_models() -> None:
     given = given_of(Guesser())
     for soft in light_reasoner(bank_rows(given), given, routes=False):
         assert not any(soft.ids) and not any(soft.weights)
+
+
+@pytest.mark.parametrize("top", [1, 4, 99])
+def test_mentor_by_its_definition(monkeypatch: pytest.MonkeyPatch, top: int) -> None:
+    """Of a mentor that has places for more tokens than there are, and expects those most of all."""
+    given, size = given_of({}), len(WORDS)
+
+    class Wider(Guesser):
+        def scores(self, rows: Sequence[tuple[list[int], list[int]]]) -> Iterator[torch.Tensor]:
+            for some in super().scores(rows):
+                yield torch.cat([some, torch.full((len(some), 9), 2.0)], 1).log_softmax(-1)
+
+    monkeypatch.setattr("realm.traces.weighs.mentor.another", lambda *_: Wider())
+    rows = bank_rows(given)
+    outside = 0
+    for row, soft in zip(rows, mentor(rows, given, model="m", share=0.3, top=top), strict=True):
+        (scores,) = Wider().scores([(row.prompt, row.completion)])
+        assert soft.weights == [1.0] * len(row.completion)
+        for token, chances, ids, found in zip(
+            row.completion, scores.exp().tolist(), soft.ids, soft.probabilities, strict=True
+        ):
+            likeliest = sorted(range(size), key=chances.__getitem__, reverse=True)[:top]
+            assert ids == sorted({token, *likeliest})
+            assert found == pytest.approx([0.3 * chances[one] + 0.7 * (one == token) for one in ids])
+            outside += token not in likeliest
+    assert (outside > 0) == (top < size)

@@ -14,6 +14,7 @@ from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.grpo import RouteTrainer
 from tests.tiny import WORDS
 from tests.training.decoders import decoder
+from tests.training.dictated import completions
 
 Make = Callable[..., RouteTrainer]
 
@@ -123,7 +124,7 @@ def test_other_families(make: Make, family: str, adapters: bool) -> None:
     ids=["entropy-bonus", "top-entropy-quantile"],
 )
 def test_what_entropy_decides(make: Make, setting: dict[str, Any]) -> None:
-    """Settings of TRL's that no key of ours names: every row counts then, with or without an advantage."""
+    """Every row counts then, with or without an advantage."""
     trainer = make()
     for name, value in setting.items():
         assert hasattr(trainer, name)
@@ -132,6 +133,25 @@ def test_what_entropy_decides(make: Make, setting: dict[str, Any]) -> None:
     plain, _ = loss_and_gradients(make(), batch)
     assert_same_update(trainer, batch)
     assert loss_and_gradients(trainer, batch)[0] != pytest.approx(plain, rel=1e-3), "it changes the loss"
+
+
+def test_completions_that_were_cut_teach_nothing(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    def cut(self: Any, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
+        """Every second one lacks its end."""
+        found, _ = completions()(self, prompt_ids)
+        return [ids[: len(ids) - row % 2] for row, ids in enumerate(found)], None
+
+    monkeypatch.setattr(RouteTrainer, "_generate_single_turn", cut)
+    trainer = make(mask_truncated=True, epsilon_high=0.4, top_entropy_quantile=0.5)
+    assert (trainer.epsilon_low, trainer.epsilon_high, trainer.top_entropy_quantile) == (0.2, 0.4, 0.5)
+    trainer.top_entropy_quantile = 1.0
+    batch = batch_of(trainer, SPREAD * 2)
+    assert batch["completion_mask"].any(1).tolist() == [True, False] * 8
+    _, found = loss_and_gradients(trainer, batch)
+    alone = batch | {"advantages": batch["advantages"] * torch.tensor([1.0, 0.0] * 8)}
+    for name, gradient in loss_and_gradients(trainer, alone)[1].items():
+        torch.testing.assert_close(found[name], gradient)
+    assert_same_update(trainer, batch)
 
 
 def test_metrics_say_what_they_are_of(make: Make) -> None:

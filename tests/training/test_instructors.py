@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,13 +27,13 @@ from realm.student.renderer import Renderer
 from realm.tasks.base import Comment, Question, Task
 from realm.tasks.workers import VerifierPool
 from realm.teacher.base import Ask, Reply
-from realm.teacher.instructing import Written
+from realm.teacher.instructing import Written, read_example
 from realm.teacher.plan import Source
 from realm.traces import errors as errors_module
-from realm.traces import instructors
-from realm.traces.base import Given, Spent, Voice
+from realm.traces.base import Given, Spent, Trace, Voice
 from realm.traces.examples import Example, examples, tokenize
 from realm.traces.pipeline import run_steps
+from realm.traces.steps.tailored import tailored
 from tests.tiny import CONTEXT, TAGS, TinyTask, pool, thinking, tiny_config
 
 
@@ -65,7 +66,7 @@ class Instructor:
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Instructor:
     made = Instructor()
     settings = TeacherConfig(kind="transformers", model="tiny")
-    monkeypatch.setattr(instructors, "make_sources", lambda *_, **__: [Source(made, settings)])
+    monkeypatch.setattr("realm.traces.steps.tailored.make_sources", lambda *_, **__: [Source(made, settings)])
     return made
 
 
@@ -74,11 +75,15 @@ def config(tmp_path: Path, student: Path) -> Config:
     return tiny_config(tmp_path, student, instructors={"questions": 10, "examples": 2})
 
 
-def build(config: Config, task: TinyTask, bank: Bank, folder: Path, **options: Any) -> list[Example]:
+def build(
+    config: Config, task: TinyTask, bank: Bank, folder: Path, spent: Spent | None = None, **options: Any
+) -> list[Example]:
+    """Examples of a round; what they took is added to `spent`."""
     chosen: dict[str, Any] = {"seed": 3, "round_": 0, "count": 40, "contrast": False, **options}
     config = config.changed({"run.seed": chosen["seed"]})
     with pool() as verifiers:
         given = at_work(config, task, bank, verifiers, folder, CONTEXT, round_=chosen["round_"])
+        given = replace(given, spent=spent or Spent())
         traces = run_steps([{"tailored": {"contrast": chosen["contrast"]}}], given)
         return examples(traces, given, chosen["count"])
 
@@ -96,7 +101,8 @@ def at_work(
 
 
 def errors(folder: Path, round_: int = 0) -> list[dict[str, Any]]:
-    return read_jsonl(folder / "instructors" / f"errors-{round_}.jsonl")
+    found: list[dict[str, Any]] = json.loads((folder / "instructors" / f"errors-{round_}.json").read_text())["errors"]
+    return found
 
 
 def test_examples_are_what_the_teacher_wrote_for_the_errors(
@@ -120,7 +126,9 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
         assert completion.think == thinking(Question("", f"{a} plus {b}", ""), completion.answer)
         assert example.messages == messages(f"{a} plus {b}", (), task.wording, TAGS)
         assert example.taught.label is None, "nobody verified it"
-    written = {row["id"] for row in read_jsonl(tmp_path / "here" / "instructors" / "examples-0.jsonl")}
+    held_out = {row.question for split in task.splits() if split != "train" for row in task.rows(split)}
+    replies = {cot.id: read_example(cot.text) for cot in Bank.open(tmp_path / "here/instructors/bank").all()}
+    written = {name for name, one in replies.items() if one and one.question not in held_out}
     assert {example.question_id for example in found} == written
     assert {example.question_id for example in found[: len(written)]} == written, "each once before any comes again"
     _, tokenizer = load(config.model.path)
@@ -128,18 +136,31 @@ def test_examples_are_what_the_teacher_wrote_for_the_errors(
     assert tokenize(renderer, found[:1])[0].completion[-1] == tokenizer.eos_token_id
 
 
+def test_lessons_stand_behind_what_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, config: Config, task: TinyTask, bank: Bank, tmp_path: Path
+) -> None:
+    before, lesson = (Trace(row, bank.cots(row.id)[0]) for row in task.rows("train")[:2])
+    given: Any = SimpleNamespace(config=config, task=task, folder=tmp_path)
+    asked: list[bool] = []
+    place = "realm.traces.steps.tailored"
+    monkeypatch.setattr(f"{place}.own_errors", lambda *_, contrast: asked.append(contrast) or {})
+    monkeypatch.setattr(f"{place}.exercises", lambda *_: [lesson])
+    assert list(tailored([before], given, contrast=True)) == [before, lesson]
+    assert asked == [True]
+
+
 def test_cost(config: Config, task: TinyTask, bank: Bank, teacher: Instructor, tmp_path: Path) -> None:
     for round_ in (0, 1):
-        build(config, task, bank, tmp_path / "here", round_=round_)
-        requests = len(teacher.asked)
-        assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text()) == {
-            "requests": requests,
-            "teacher_tokens": 10 * requests,
-        }
-        spent = json.loads((tmp_path / "here" / "instructors" / f"sampled-{round_}.json").read_text())
-        assert spent["completions"] == config.training.instructors.questions
-        assert spent["tokens"] > 2 * spent["completions"]
-        assert spent["seconds"] > 0
+        spent, before = Spent(), len(teacher.asked)
+        build(config, task, bank, tmp_path / "here", spent, round_=round_)
+        assert spent.teacher_tokens == 10 * (len(teacher.asked) - before) > 0
+        assert spent.completions == config.training.instructors.questions
+        assert spent.tokens > 2 * spent.completions
+        assert spent.seconds > 0
+        # Killed and gone on with: it has been paid for once, and counts once.
+        again = Spent()
+        build(config, task, bank, tmp_path / "here", again, round_=round_)
+        assert vars(again) == vars(spent)
 
 
 def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
@@ -150,11 +171,10 @@ def test_tokens_that_the_teacher_does_not_count_are_the_student_s(
             return [replace(reply, completion_tokens=None) for reply in await super().ask(asks)]
 
     teacher.__class__ = Silent
-    build(config, task, bank, tmp_path / "here")
+    spent = Spent()
+    build(config, task, bank, tmp_path / "here", spent)
     rows = read_jsonl(tmp_path / "here" / "instructors" / "bank" / "cots.jsonl")
-    assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text())["teacher_tokens"] == sum(
-        len(row["text"].split()) for row in rows
-    )
+    assert spent.teacher_tokens == sum(len(row["text"].split()) for row in rows)
 
 
 def test_a_second_start_pays_nothing_and_learns_the_same(
@@ -165,11 +185,7 @@ def test_a_second_start_pays_nothing_and_learns_the_same(
     asked = len(teacher.asked)
     assert build(config, task, bank, folder) == first
     # Killed after the collection, or in the middle of it: what is there is neither sampled nor asked for again.
-    (folder / "instructors" / "examples-0.jsonl").unlink()
     cots = folder / "instructors" / "bank" / "cots.jsonl"
-    assert build(config, task, bank, folder) == first
-    assert len(teacher.asked) == asked
-    (folder / "instructors" / "examples-0.jsonl").unlink()
     lines = cots.read_text().splitlines(keepends=True)
     cots.write_text("".join(lines[:-2]) + lines[-2][:30])
     assert build(config, task, bank, folder) == first
@@ -188,16 +204,15 @@ def test_replies_of_an_overwritten_run_are_used_where_they_fit(
                 item.unlink()
         return build(config, task, bank, folder, **options)
 
-    first = build(config, task, bank, folder)
-    cost = json.loads((folder / "instructors" / "cost.json").read_text())
-    assert again() == first
-    assert len(teacher.asked) == cost["requests"] > 0
-    assert json.loads((folder / "instructors" / "cost.json").read_text()) == cost
+    first = build(config, task, bank, folder, spent := Spent())
+    requests = len(teacher.asked)
+    assert again(spent=(anew := Spent())) == first
+    assert len(teacher.asked) == requests > 0
+    assert anew.teacher_tokens == spent.teacher_tokens > 0
     # Other errors: what was written for the first ones is neither taught nor counted.
-    other = build(config, task, bank, tmp_path / "there", seed=4)
-    tokens = json.loads((tmp_path / "there" / "instructors" / "cost.json").read_text())["teacher_tokens"]
-    assert again(seed=4) == other
-    assert json.loads((folder / "instructors" / "cost.json").read_text())["teacher_tokens"] == tokens
+    other = build(config, task, bank, tmp_path / "there", spent := Spent(), seed=4)
+    assert again(spent=(anew := Spent()), seed=4) == other
+    assert anew.teacher_tokens == spent.teacher_tokens
     # Nor is what another teacher wrote for the same errors.
     asked, there = len(teacher.asked), {cot.id for cot in Bank.open(folder / "instructors" / "bank").all()}
     monkeypatch.setattr(teacher, "parameters", {"temperature": 0.5})
@@ -271,15 +286,12 @@ def test_without_errors_positive_cots_are_taught(
 ) -> None:
     monkeypatch.setattr(errors_module, "sampled", lambda *_: [])
     with caplog.at_level(logging.WARNING):
-        found = build(config, task, bank, tmp_path / "here", count=100)
+        found = build(config, task, bank, tmp_path / "here", spent := Spent(), count=100)
     assert "positive CoTs of the bank are taught" in caplog.text
     assert not teacher.asked
     right = {cot.id for row in task.rows("train") for cot in bank.cots(row.id) if cot.label == 1}
     assert {example.question_id for example in found} == right
-    assert json.loads((tmp_path / "here" / "instructors" / "cost.json").read_text()) == {
-        "requests": 0,
-        "teacher_tokens": 0,
-    }
+    assert not any(vars(spent).values())
     with pytest.raises(DataError, match="nothing to teach"):
         build(config, task, Bank(), tmp_path / "there")
 
@@ -324,10 +336,10 @@ def test_the_desk_s_clerk_instructs(tmp_path: Path) -> None:
         assert all(example.completion.startswith(("<think> By the book", "<think> Usually")) for example in found)
         replies = Bank.open(tmp_path / str(contrast) / "instructors" / "bank").all()
         assert 0.3 < sum(cot.guided for cot in replies) / len(replies) < 0.7, "comments as often as for CoTs"
-        rows = read_jsonl(tmp_path / str(contrast) / "instructors" / "examples-0.jsonl")
-        assert len(rows) == len(replies)
-        cases = [(row["answer"], read_case(row["question"])) for row in rows]
+        written = [one for cot in replies if (one := read_example(cot.text))]
+        assert len(written) == len(replies)
+        cases = [(one.answer, read_case(one.question)) for one in written]
         right = [case is not None and answer == work_out(case, task.book).answer for answer, case in cases]
-        shares[contrast] = sum(right) / len(rows)
+        shares[contrast] = sum(right) / len(replies)
     assert shares[True] > 0.85
     assert shares[False] < shares[True] - 0.15

@@ -14,12 +14,12 @@ from realm.files import read_jsonl
 from realm.method.completion import parse, speaks_of_routes
 from realm.method.reward import Reward
 from realm.method.routes import Route
-from realm.sections import InternalizeSettings
 from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.student.scoring import Scored
+from realm.training.companion import as_tensors, own_mean
+from realm.training.companions.internalize import moved, up_to, without_scores
 from realm.training.grpo import RouteTrainer
-from realm.training.internalize import as_tensors, moved, own_mean, up_to, without_scores
 from realm.training.rewards import Group
 from tests.tiny import CONTEXT, TAGS, TinyTask, go, tiny_config, tiny_tokenizer, tiny_trainer, weights
 from tests.training.dictated import completions
@@ -123,10 +123,10 @@ def test_what_moves_are_the_sampled_tokens() -> None:
 
 def test_rows_are_padded_as_a_batch_is() -> None:
     found = as_tensors([([1, 2], [3]), None, ([4], [5, 6])], 0, torch.device("cpu"))
-    assert found["alone_prompt_ids"].tolist() == [[1, 2], [0, 0], [0, 4]]
-    assert found["alone_ids"].tolist() == [[3, 0], [0, 0], [5, 6]]
-    assert found["alone_mask"].tolist() == [[1, 0], [0, 0], [1, 1]]
-    assert found["alone_prompt_mask"].tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert found["prompt_ids"].tolist() == [[1, 2], [0, 0], [0, 4]]
+    assert found["ids"].tolist() == [[3, 0], [0, 0], [5, 6]]
+    assert found["mask"].tolist() == [[1, 0], [0, 0], [1, 1]]
+    assert found["prompt_mask"].tolist() == [[1, 1], [0, 0], [0, 1]]
 
 
 def test_long_completions_weigh_no_more_than_short_ones() -> None:
@@ -140,7 +140,7 @@ Make = Callable[..., RouteTrainer]
 @pytest.fixture
 def make(tmp_path: Path, student: Path, task: TinyTask, bank: Bank) -> Make:
     def make(weight: float, by: str = "sft", **rl: Any) -> RouteTrainer:
-        settings = {"steps": 3, "internalize": {"weight": weight, "by": by}, **rl}
+        settings = {"steps": 3, "companions": [{"internalize": {"weight": weight, "by": by}}], **rl}
         config = tiny_config(tmp_path, student, rl=settings)
         return tiny_trainer(config, tmp_path / "out")
 
@@ -188,7 +188,7 @@ def test_the_loss_is_the_mean_log_probability_without_routes(make: Make) -> None
     trainer = make(1.0)
     batch = generated(trainer)
     both = gradients(trainer, batch)
-    trainer.internalize = InternalizeSettings()
+    trainer.companions = []
     plain = gradients(trainer, batch)
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
@@ -217,7 +217,7 @@ def test_the_other_loss_by_hand(make: Make, temperature: float) -> None:
     trainer = make(1.0, "distill", temperature=temperature)
     batch = generated(trainer)
     both = gradients(trainer, batch)
-    trainer.internalize = InternalizeSettings()
+    trainer.companions = []
     plain = gradients(trainer, batch)
     model = trainer.model
     assert isinstance(model, torch.nn.Module)
@@ -252,10 +252,12 @@ def test_it_is_measured_and_changes_the_student(tmp_path: Path, student: Path) -
     for weight in (0.0, 2.0):
         folder = tmp_path / str(weight)
         folder.mkdir()
-        config = tiny_config(folder, student, rl={"internalize": {"weight": weight}}, eval_questions=0)
+        companions = [{"internalize": {"weight": weight}}]
+        config = tiny_config(folder, student, rl={"companions": companions}, eval_questions=0)
         run = go(config)
         trained[weight] = weights(run.path / "model")
-        shares = [row["internalized"] for row in read_jsonl(run.path / "metrics.jsonl")]
+        tables = [row.get("companions") for row in read_jsonl(run.path / "metrics.jsonl")]
+        shares = [table and table["internalize"] for table in tables]
         assert all(share is None for share in shares) if weight == 0 else max(shares) > 0
         spent[weight] = read_jsonl(run.path / "metrics.jsonl")[0]["tokens"]
         if weight:

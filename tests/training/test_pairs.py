@@ -177,6 +177,50 @@ def preference(model: Any, rows: Rows) -> float:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_the_loss_is_that_of_its_paper(make: Make, loss: str) -> None:
+    """At a student that has moved away from its reference, with another beta than the libraries' own."""
+    beta = 0.7
+    trainer = make(loss=loss, beta=beta)
+    model: Any = trainer.model
+    torch.manual_seed(1)
+    for weight in model.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    batch: Any = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    found = trainer.compute_loss(model, batch).item()
+    rows: Any = [trainer.train_dataset[place] for place in range(4 if loss == "kto" else 2)]
+
+    def read(name: str) -> list[torch.Tensor]:
+        """Log-probabilities of the tokens of each row's completion."""
+        some = [(row["prompt_ids"], row[name]) for row in rows]
+        return [
+            one.gather(1, torch.tensor(ids)[:, None])[:, 0].detach()
+            for one, (_, ids) in zip(log_probs(model, some, 0), some, strict=True)
+        ]
+
+    if loss == "kto":
+        gains = [sum(one) - row["ref_logps"] for one, row in zip(read("completion_ids"), rows, strict=True)]
+        signs = [1 if row["label"] else -1 for row in rows]
+        terms = [torch.sigmoid(-sign * beta * gain) for sign, gain in zip(signs, gains, strict=True)]
+    else:
+        chosen, rejected = read("chosen_ids"), read("rejected_ids")
+        if loss == "dpo":
+            gains = [
+                (sum(one) - row["ref_chosen_logps"]) - (sum(other) - row["ref_rejected_logps"])
+                for one, other, row in zip(chosen, rejected, rows, strict=True)
+            ]
+            terms = [-torch.nn.functional.logsigmoid(beta * gain) for gain in gains]
+        else:
+            odds = [[one.mean() - (-one.mean().exp()).log1p() for one in side] for side in (chosen, rejected)]
+            gains = [one - other for one, other in zip(*odds, strict=True)]
+            for row in rows:  # TRL teaches the prompt, too
+                row["prompt_ids"], row["whole"] = row["prompt_ids"][:1], row["prompt_ids"][1:] + row["chosen_ids"]
+            taught = -torch.cat(read("whole")).mean()
+            terms = [taught - beta * torch.nn.functional.logsigmoid(gain) for gain in gains]
+    assert max(abs(float(gain)) for gain in gains) > 0.05
+    assert found == pytest.approx(float(sum(terms)) / len(terms), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_the_preferred_becomes_likelier(
     make: Make, tmp_path: Path, student: Path, task: TinyTask, bank: Bank, loss: str
 ) -> None:

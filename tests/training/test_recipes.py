@@ -48,7 +48,7 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path) -> None:
     names = (
         "stage round step seconds tokens loss p tau reward reward_format reward_answer reward_scores scoring accuracy "
         "accuracy_without_routes routes_per_prompt routes_dropped zero_spread_groups parse_failures parse "
-        "verifier_failures unreadable_answers same_err clip_ratio internalized "
+        "verifier_failures unreadable_answers same_err clip_ratio "
         "completion_tokens truncated tokens_saved kl entropy grad_norm learning_rate"
     )
     assert set(metrics[-1]) == set(names.split())

@@ -99,9 +99,11 @@ def test_one_seed_is_one_run(student: Path, tmp_path: Path) -> None:
 
 def test_resumed_is_straight(student: Path, tmp_path: Path) -> None:
     args = arguments(tmp_path, save_strategy="steps", save_steps=2)
-    straight = made(str(student), tmp_path, args=args)
+    more: dict[str, Any] = {"args": args, "shapes": ["mgpo"], "companions": [{"red": {"weight": 2}}]}
+    straight = made(str(student), tmp_path, **more)
     straight.train()
-    resumed = made(str(student), tmp_path, args=args)
+    assert any(row.get("companions/red") for row in straight.state.log_history)
+    resumed = made(str(student), tmp_path, **more)
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
     for (name, one), (_, other) in zip(
         straight.model.named_parameters(),
@@ -170,6 +172,8 @@ def known() -> realm.Bank:
         ({"train_dataset": Dataset.from_list([{"question": "x", "answer": "1"}])}, DataError, "no labelled CoT"),
         ({"fade": {"shedule": "linear"}}, ConfigError, "did you mean fade.schedule"),
         ({"routes": {"k": -1}}, ConfigError, "routes.k"),
+        ({"companions": ["redd"]}, ConfigError, r"training\.rl\.companions\.0: expected .* \(did you mean red\?\)"),
+        ({"shapes": [{"mgpo": {"x": 1}}]}, ConfigError, r"training\.rl\.shapes: mgpo: has no option x"),
         ({"verifier": "nmber"}, ConfigError, "nmber"),
         ({"context": 28}, ModelError, r"its prompt needs .* is args\.max_completion_length here"),
         ({"train_dataset": [{"question": "x", "answer": "1"}]}, DataError, "expected a datasets.Dataset, found list"),

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from realm.errors import ConfigError
 from realm.student.load import load, load_tokenizer
 from realm.student.log_probs import log_probs
 from realm.student.renderer import Renderer
-from realm.traces.base import Given, Soft, Target, Tokenized, Trace
+from realm.traces.base import Given, Soft, Target, Tokenized, Trace, Voice
 from realm.traces.weighs.mentor import mentor
+from realm.traces.weighs.to_base import to_base
 from realm.training.sft import ColdStartTrainer, make_sft_trainer
 from realm.training.weighted import training_rows
 from tests.tiny import (
@@ -32,6 +34,7 @@ from tests.tiny import (
     killed_at,
     tiny_bank,
     tiny_config,
+    tiny_model,
     weights,
 )
 
@@ -262,6 +265,28 @@ def test_a_mentor_that_is_the_student_moves_nothing(student: Path, tmp_path: Pat
     )
     with pytest.raises(ConfigError, match="reads other tokens than the student"):
         list(mentor(rows, given, model="desk-base"))
+
+
+@pytest.mark.parametrize(("share", "seed"), [(0.3, 5), (1.0, 6)])
+def test_to_base_is_sft_and_the_kl_to_the_untrained_student(
+    student: Path, tmp_path: Path, share: float, seed: int
+) -> None:
+    rows, model, base = taught(seed=seed), load(student)[0], tiny_model(seed)
+    tokenizer, task = load_tokenizer(student), TinyTask()
+    voices: Any = lambda which, spent: {"base": Voice(base, tokenizer, batch_size=3, spent=spent)}[which]  # noqa: E731
+    config = tiny_config(tmp_path, student, recipe="sft")
+    given = Given(config, task, None, Renderer(config, task, None, tokenizer, CONTEXT, k=0), students=voices)
+    found = one_step(student, tmp_path, list(to_base(rows, given, share=share, top=len(WORDS))), rows=rows)[0]
+    texts = [(row.prompt, row.completion) for row in rows]
+    sft, kl, entropy = [], [], []
+    for row, now, before in zip(rows, log_probs(model, texts, 0), log_probs(base, texts, 0), strict=True):
+        sft += [-float(place[token]) for place, token in zip(now, row.completion, strict=True)]
+        kl += (before.exp() * (before - now)).sum(-1).tolist()
+        entropy += (-before.exp() * before).sum(-1).tolist()
+    wanted = (1 - share) * fmean(sft) + share * (fmean(kl) + fmean(entropy))
+    assert found == pytest.approx(wanted, rel=1e-4) and min(kl) > 0.01
+    part = list(to_base(rows, given, share=share, top=4))  # of what is kept it holds less, and of nothing more
+    assert one_step(student, tmp_path, part, rows=rows)[0] < found
 
 
 @pytest.mark.parametrize("weigh", ["light_reasoner", "critical"])

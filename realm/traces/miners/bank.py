@@ -8,8 +8,6 @@ arXiv 2503.01461 give them, whose fine-grained DPO is not established here). Wit
 that has right ones alone, or wrong ones alone, are given too, for `training.pairs.loss: kto`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pydantic import PositiveInt
@@ -20,7 +18,7 @@ from realm.traces.pairs import By, best
 
 def bank(given: Given, *, most: PositiveInt = 4, by: By = "lot", unpaired: bool = False) -> Iterable[Pair]:
     for question in given.renderer.questions.values():
-        cots = [cot for cot in given.bank.cots(question.id) if cot.usable] if given.bank else []
+        cots = given.cots(question.id)
         pairs = best(question, cots, given, most=most, by=by)
         yield from pairs
         if unpaired and not pairs:

@@ -7,8 +7,6 @@ first right answer is preferred, as an answer to the question alone. The paper's
 below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace

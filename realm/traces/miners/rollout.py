@@ -6,8 +6,6 @@ those nearest in length first, so that length is not what is learned, and answer
 samples the paper takes, and how it pairs them, was not established.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pydantic import PositiveFloat, PositiveInt

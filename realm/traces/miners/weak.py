@@ -6,8 +6,6 @@ questions, whose golds are not looked at; both answer greedily; a pair is taken 
 and differ. The paper's filter (relevance and coherence, by the model) is left out; rounds are `training.rounds`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from realm.traces.base import Given, Pair

@@ -5,8 +5,6 @@ the answer alone is taught; of any other its CoTs. The paper's adaptive series f
 they choose is not established, so the rule is ours, and their reward models are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

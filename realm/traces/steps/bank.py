@@ -1,7 +1,5 @@
 """`bank`: every CoT of the bank for the training questions; none that is cut, empty, refused or unjudged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from realm.traces.base import Given, Trace
@@ -10,6 +8,4 @@ from realm.traces.base import Given, Trace
 def bank(traces: Sequence[Trace], given: Given) -> Iterable[Trace]:
     yield from traces
     for question in given.renderer.questions.values():
-        for cot in given.bank.cots(question.id) if given.bank else ():
-            if cot.usable:
-                yield Trace(question, cot)
+        yield from (Trace(question, cot) for cot in given.cots(question.id))

@@ -8,8 +8,6 @@ questions, which needs fewer samples and leaves out what that strategy never get
 traces count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import Literal

@@ -6,8 +6,6 @@ among the traces, relative to the best teacher's, whose CoTs count 1. So one tea
 in-context examples of the paper are a matter of `teachers.*.prompt`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import mean

@@ -4,8 +4,6 @@ The paper drops reasonings that are alike; here those whose question and text ar
 distinct ones is taught more often.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ The paper trains small models on CoTs that are rewritten as equations. Here noth
 CoT without any, or with a false one, is dropped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -6,8 +6,6 @@ thinking is empty; asked as ever the student thinks, as it was taught by the tra
 `explanation` weigh a token of each: an answer alone has few of them. Put it behind `right`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Those that do not fit are never taught; before a step that chooses among traces it chooses among those that can be.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from realm.traces.base import Given, Trace

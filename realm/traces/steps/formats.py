@@ -7,8 +7,6 @@ system is solved), programs those of `programs`, or of `to_program` where the Co
 format is named behind the question, but for the one that is meant where nothing is named (`plain`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal

@@ -1,7 +1,5 @@
 """`guided_first`: of a question that has guided traces these alone (guided CoT distillation, arXiv 2508.12387)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from realm.traces.base import Given, Trace

@@ -3,8 +3,6 @@
 Those of the tags, the answer and the end count too; `most` 0 is no bound.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import NonNegativeInt

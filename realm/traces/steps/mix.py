@@ -10,8 +10,6 @@ questions, exact and by lot: of such a question the hard CoTs stay, of any other
 Where a question has but one sort, that one stays, and counts; the share is met as nearly as the others allow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal
 

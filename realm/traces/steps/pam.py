@@ -11,8 +11,6 @@ It costs tokens at inference, and what is learned easily is to correct nothing, 
 how many answers turn from right to wrong.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +18,7 @@ from dataclasses import replace
 from realm.method.prompt import without_answer
 from realm.sections import Probability
 from realm.traces.base import Given, Span, Trace
-from realm.traces.examples import fitting
+from realm.traces.examples import by_question, fitting
 from realm.traces.sampling import TEACHER
 
 _LOG = logging.getLogger(__name__)
@@ -36,10 +34,7 @@ def pam(
     right: str = "Let me check that. It is right.",
 ) -> Iterable[Trace]:
     source = given.rng("pam")
-    errors: dict[str, list[Trace]] = {}
-    for trace in traces:
-        if trace.cot.label == 0:
-            errors.setdefault(trace.question.id, []).append(trace)
+    errors = by_question([trace for trace in traces if trace.cot.label == 0])
     good = [trace for trace in traces if trace.cot.label == 1]
 
     def first(trace: Trace) -> str:

@@ -9,8 +9,6 @@ teacher knows by itself. Where the text says what none can know, `open_book` sho
 exercises have no label: the step stands behind `right`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -49,11 +47,11 @@ def passages(
     authors, readers = make_sources(config, task, closed, topics=topics), make_sources(config, task, book)
 
     asked = [passage.asked() for passage in topics.values()]
-    found, _ = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
+    found = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
     written = exercises(given, found)
     origin = {cot.id: cot.question_id for cot in found}
     again = [replace(trace.question, tags=(origin[trace.question.id],)) for trace in written]
-    answers, _ = replies(given, Plan(readers, book, again, 1, config.run.seed))
+    answers = replies(given, Plan(readers, book, again, 1, config.run.seed))
     agreed = {cot.question_id for cot in answers if cot.label == 1}
     kept = [trace for trace in written if trace.question.id in agreed]
     if lost := len(written) - len(kept):

@@ -7,8 +7,6 @@ Its patterns and thresholds are not established: those of the four steps are our
 asks for a scaffold this one keeps what keeps to it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

@@ -3,8 +3,6 @@
 Fine-tune-CoT finds that several reasonings a question teach more than one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import PositiveInt

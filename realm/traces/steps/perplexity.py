@@ -4,8 +4,6 @@ Over the tokens of the completion as it is taught, without routes; `which`: the 
 untrained one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal

@@ -6,8 +6,6 @@ begins `answer =`, or `program` in what its source says of it (`CoT.meta`). What
 its result as the answer, whatever the teacher said that it would be: so `right` must not stand before this step.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

@@ -6,8 +6,6 @@ gold. Found by halving, which takes for granted that more steps never hurt: at m
 steps, those of all CoTs side by side. Where no beginning does, the CoT stays whole, as wrong ones do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

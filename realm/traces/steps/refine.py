@@ -9,8 +9,6 @@ wrong answer, the completion the critique with the solution. The paper's rules o
 are the traces alone: nothing here asks a trained student a second time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -38,7 +36,7 @@ def refine(traces: Sequence[Trace], given: Given, *, questions: Annotated[int, F
     guidance = make_guidance(config, task)
     sources = make_sources(config, task, guidance, topics=topics)
     plan = Plan(sources, guidance, [flaw.asked() for flaw in topics.values()], 1, config.run.seed)
-    for cot in replies(given, plan)[0]:
+    for cot in replies(given, plan):
         flaw = topics[cot.question_id]
         if cot.usable and cot.label == 1 and (written := read_example(cot.text, "critique")):
             text, shown = f"{written.question}\n{written.text}", {"response": flaw.response, "answer": flaw.answer}

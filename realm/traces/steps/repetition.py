@@ -3,8 +3,6 @@
 At most the share `most` of the runs of `words` words in the thinking may have stood there before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import PositiveInt

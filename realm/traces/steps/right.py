@@ -1,7 +1,5 @@
 """`right`: the traces whose answer is right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from realm.traces.base import Given, Trace

@@ -12,8 +12,6 @@ pretrained model. Our choices: temperature 1, so that nothing is sharpened unsee
 a question, at p = 1, whatever fades in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from statistics import multimode
 from typing import Literal

@@ -6,8 +6,6 @@ The program must run to the CoT's own answer. A CoT that this cannot be done wit
 gives) stays as it is; `programs` behind this step drops it, `words: true` makes its answer a text in a program.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -13,8 +13,6 @@ The cost: of a completion of T tokens up to 2 T continuations, each of which rea
 looked at, drawn by lot; the others weigh `elsewhere`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import NonNegativeFloat, PositiveInt

@@ -10,8 +10,6 @@ so that it would have the largest divergence of all. Where routes are mostly wro
 CoTs alone do not change that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal
 

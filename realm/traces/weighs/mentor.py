@@ -7,27 +7,29 @@ token itself; of it the `top` likeliest tokens are kept, and what is left of 1 i
 Temperature and share of the paper were not established.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pydantic import PositiveInt
 
 from realm.sections import Probability
-from realm.traces.base import Given, Soft, Tokenized
+from realm.traces.base import Given, Soft, Tokenized, Voice
 from realm.traces.sampling import another
 
 
 def mentor(
     rows: Sequence[Tokenized], given: Given, *, model: str, share: Probability = 0.5, top: PositiveInt = 20
 ) -> Iterable[Soft]:
-    voice = another(model, given, "training.sft.weigh: mentor: model")
+    yield from expected(another(model, given, "training.sft.weigh: mentor: model"), rows, given, share, top)
+
+
+def expected(voice: Voice, rows: Sequence[Tokenized], given: Given, share: float, top: int) -> Iterable[Soft]:
+    """For each row the token that is there with 1 - share, and a voice's distribution over its likeliest with share."""
     size = len(given.tokenizer)  # a model may have places for more tokens
     for row, scores in zip(rows, voice.scores([(row.prompt, row.completion) for row in rows]), strict=True):
         ids, probabilities = [], []
         for token, chances in zip(row.completion, scores[:, :size].exp(), strict=True):
             tokens = sorted({token, *chances.topk(min(top, size)).indices.tolist()})
-            expected = zip(tokens, chances[tokens].tolist(), strict=True)
+            parts = zip(tokens, chances[tokens].tolist(), strict=True)
             ids.append(tokens)
-            probabilities.append([share * chance + (1 - share) * (one == token) for one, chance in expected])
+            probabilities.append([share * chance + (1 - share) * (one == token) for one, chance in parts])
         yield Soft(ids, probabilities, [1.0] * len(ids))

@@ -1,0 +1,207 @@
+"""GRPO's loss and the terms of companions beside it, on rows that travel with the batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from realm.errors import ResourceError
+from realm.files import write_atomic
+from realm.student.ways import known
+from realm.training.companions.base import Companion, Ids, Seen
+from realm.training.frugal import FrugalGRPOTrainer
+from realm.training.shared_prefix import causal_model
+
+
+def as_tensors(
+    rows: Sequence[Ids | None], pad: int, device: torch.device, least: tuple[int, int] = (1, 1)
+) -> dict[str, torch.Tensor]:
+    """The rows as TRL pads a batch: (B, P) prompts padded on the left, (B, C) completions on the right, and masks.
+
+    None is a prompt and a completion of one masked token.
+
+    Args:
+        least: P and C are no less.
+    """
+    width = max([len(row[0]) for row in rows if row], default=1)
+    length = max([len(row[1]) for row in rows if row], default=1)
+    width, length = max(width, least[0]), max(length, least[1])
+    shape = (len(rows), width + length)
+    ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
+    for number, row in enumerate(rows):
+        if row is not None:
+            start, end = width - len(row[0]), width + len(row[1])
+            ids[number, start:end] = torch.tensor([*row[0], *row[1]])
+            mask[number, start:end] = 1
+    return {
+        "prompt_ids": ids[:, :width].to(device),
+        "prompt_mask": mask[:, :width].to(device),
+        "ids": ids[:, width:].to(device),
+        "mask": mask[:, width:].to(device),
+    }
+
+
+class Memory(TrainerCallback):
+    """What companions know of earlier batches, in the checkpoints: it must come before `Checkpoints`, which seals."""
+
+    FILE = "companions.json"
+
+    def __init__(self, companions: Sequence[Companion]) -> None:
+        self._companions = companions
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put it into the checkpoint of this step."""
+        if state.is_world_process_zero:
+            write_atomic(self._file(args, state), json.dumps([one.memory for one in self._companions]) + "\n")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take that of the checkpoint that is resumed from, if any.
+
+        Raises:
+            ResourceError: the checkpoint holds none, or one of other companions.
+        """
+        if not state.global_step:
+            return
+        path = self._file(args, state)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            for companion, memory in zip(self._companions, found, strict=True):
+                companion.memory.clear()
+                companion.memory.update({str(name): float(value) for name, value in memory.items()})
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ResourceError(
+                f"{path}: expected what training.rl.companions remember ({error}). Start the run anew, or remove this "
+                "checkpoint to resume from an older one."
+            ) from error
+
+    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
+        return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / self.FILE
+
+
+class CompanionTrainer(FrugalGRPOTrainer):
+    """FrugalGRPOTrainer with the terms of companions in its loss (see `companions.base`).
+
+    The only change is in `_compute_loss`. A batch carries the rows of companion n as `n/ids`, `n/mask` (B, C),
+    `n/prompt_ids`, `n/prompt_mask` (B, P), `n/weight`, `n/figure` (B, 1) and, where there is a teacher, `n/teacher_…`
+    likewise; see `as_tensors`. Without companions, and with weight 0, it is FrugalGRPOTrainer.
+    """
+
+    def __init__(self, *args: Any, companions: Sequence[Companion] = (), **kwargs: Any) -> None:
+        self.companions = [one for one in companions if one.weight]
+        super().__init__(*args, **kwargs)
+        if any(one.watches for one in self.companions):
+            self.add_callback(Memory(self.companions))
+
+    def accompany(self, seen: Seen, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """What the generated batch carries along besides: the rows of all companions."""
+        device = self.accelerator.device
+        tokenizer: Any = self.processing_class
+        pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        carried: dict[str, torch.Tensor] = {}
+        for number, companion in enumerate(self.companions):
+            rows = companion.rows(seen)
+            tensors = as_tensors([(row.prompt, row.completion) if row else None for row in rows], pad, device)
+            tokens = tensors["prompt_mask"].sum() + tensors["mask"].sum()
+            tensors["weight"] = torch.tensor([row.weight if row else 0.0 for row in rows], device=device)
+            tensors["figure"] = torch.tensor([[row.figure if row else 0.0] for row in rows], device=device)
+            if any(row and row.teacher for row in rows):
+                # As wide as the batch: a teacher that reads what was sampled reads the very same tensors.
+                widths = batch["prompt_ids"].shape[1], batch["completion_ids"].shape[1]
+                teacher = as_tensors([row.teacher if row else None for row in rows], pad, device, widths)
+                tokens = tokens + teacher["prompt_mask"].sum() + teacher["mask"].sum()
+                tensors |= {f"teacher_{name}": value for name, value in teacher.items()}
+            self.state.num_input_tokens_seen += int(self.accelerator.gather(tokens).sum())
+            for name, value in companion.figures().items():
+                self._metrics["train"][f"companions/{name}"].append(value)
+            carried |= {f"{number}/{name}": value for name, value in tensors.items()}
+        return carried
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if not model.training:
+            return loss
+        rows = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
+        for number, companion in enumerate(self.companions):
+            start = f"{number}/"
+            part = {name.removeprefix(start): value for name, value in inputs.items() if name.startswith(start)}
+            live = (part["mask"].sum(1) > 0).nonzero()[:, 0]
+            named = f"companions/{type(companion).__name__.lower()}"
+            self._metrics["train"][named].append(len(live) / len(part["mask"]))
+            entropy = loss.new_zeros(2)  # sum, tokens
+            if len(live):
+                part = {name: value[live] for name, value in part.items()}
+                losses, entropy = self._beside(model, companion, part)
+                loss = loss + companion.weight / rows * (part["weight"] * losses).sum()
+            if companion.watches:
+                total, tokens = self.accelerator.reduce(entropy, reduction="sum").tolist()
+                companion.watch(total / tokens if tokens else float("nan"), self._metrics["train"]["entropy"][-1])
+        return loss
+
+    def _beside(
+        self, model: Any, companion: Companion, part: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows,) the loss of each row of a micro-batch, and (2,) sum and number of their tokens' entropies."""
+        ids, mask = torch.cat([part["prompt_ids"], part["ids"]], 1), torch.cat([part["prompt_mask"], part["mask"]], 1)
+        width, counted = part["ids"].shape[1], part["mask"]
+        teacher = None
+        # The bare model: how many processes have something to learn here differs, and a wrapper may wait for all.
+        bare = self.accelerator.unwrap_model(model)
+        if "teacher_ids" in part:
+            shown = torch.cat([part["teacher_prompt_ids"], part["teacher_ids"]], 1)
+            shown_mask = torch.cat([part["teacher_prompt_mask"], part["teacher_mask"]], 1)
+            with torch.no_grad():
+                teacher = _predictions(bare, shown, shown_mask, part["teacher_ids"].shape[1], self.temperature)
+            counted = _common(part)
+            if companion.soft:
+                with self.accelerator.autocast():
+                    student = _predictions(bare, ids, mask, width, self.temperature)
+                return divergence(student, teacher, counted), teacher.new_zeros(2)
+            wanted = part["ids"][:, : counted.shape[1], None]
+            teacher = teacher[:, : counted.shape[1]].gather(-1, wanted)[..., 0]
+        log_probs, entropies, _ = self._get_per_token_logps_and_entropies(
+            bare, ids, mask, width, compute_entropy=companion.watches
+        )
+        log_probs = log_probs[:, : counted.shape[1]]
+        factor = companion.factor(log_probs.detach(), part["figure"], teacher)
+        seen = log_probs.new_zeros(2)
+        if entropies is not None:
+            seen = torch.stack([(entropies.detach() * part["mask"]).sum(), part["mask"].sum()]).float()
+        return -own_mean(factor * log_probs, counted), seen
+
+
+def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:
+    """(B, keep, V) log-probabilities of every token for the last `keep` places, at the temperature of sampling."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    takes = known(causal_model(model))
+    extra = {"position_ids": positions, "logits_to_keep": keep + 1}
+    options = {name: value for name, value in extra.items() if name in takes}
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **options).logits[:, -keep - 1 :]
+    found: torch.Tensor = (logits[:, :-1].float() / temperature).log_softmax(-1)
+    return found
+
+
+def _common(part: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(B, min(C, C')) 1 where a row's completion still reads as its teacher's, token by token; then 0."""
+    width = min(part["ids"].shape[1], part["teacher_ids"].shape[1])
+    same = part["ids"][:, :width] == part["teacher_ids"][:, :width]
+    return same.long().cumprod(1) * part["mask"][:, :width]
+
+
+def own_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B, C) values and mask -> (B,) the mean over each completion's own tokens."""
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B,) mean over the tokens of KL(teacher ‖ student); both (B, ≥ C, V) log-probabilities, mask (B, C)."""
+    width = mask.shape[1]
+    student, teacher = student[:, :width], teacher[:, :width]
+    return own_mean((teacher.exp() * (teacher - student)).sum(-1), mask)
