@@ -269,6 +269,7 @@ class Results(Row):
     sums: tuple[Accuracy, ...] = ()
     sum_pairs: tuple[Pair, ...] = ()
     operators: tuple[OfOperator, ...] = ()
+    unlearned: tuple[Pair, ...] = ()
     axis: Scale | None = None
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()
