@@ -65,6 +65,12 @@ def _sections(results: Results) -> list[Section]:
             tables.operator_table(sums),
         ),
         Section(
+            "What was unlearned",
+            "On the questions of another task (`evaluation.also`), asked without routes: each arm minus the untrained "
+            f"model, in points, paired by seed and question, {how_tested} Below 0 something was lost.",
+            tables.unlearned_table(found),
+        ),
+        Section(
             "What routes in the prompt still add",
             f"`autonomy_gap`, accuracy with − without routes, in points, {interval_words(seeds)}; bold where the "
             "interval leaves out zero.",

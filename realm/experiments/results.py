@@ -65,13 +65,16 @@ class Outcomes:
 
     def __init__(self, spec: Spec, grid: Grid) -> None:
         along = comb(len(spec.arms), 2) if spec.axis else 0
-        self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), along))
+        self.resamples = max(
+            RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), len(spec.arms), along)
+        )
         self.seed = grid.common.run.seed
         self.arms = list(dict.fromkeys(cell.arm for cell in grid.cells))
         self._found = {arm: [accuracies(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}
         self.seeds = list(dict.fromkeys(cell.seed for cell in grid.cells))
         first, *others = (seed for seeds in self._found.values() for seed in seeds)
         self.measures = [key for key in first if all(key in other for other in others)]
+        self.besides = [key for key in self.measures if ":" in key[0]]  # of `evaluation.also`
         if spec.measures:
             self.measures = self._known(spec.measures)
         (self.headline,) = self._known([spec.headline])
@@ -165,6 +168,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         ),
         sum_pairs=tuple(_sum_pairs(spec, found)),
         operators=tuple(_operators(found)),
+        unlearned=tuple(_unlearned(found)),
         axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
@@ -286,6 +290,13 @@ def _corrected(key: Key, pairs: Sequence[tuple[str, str]], tests: Sequence[Compa
         Pair(arm=arm, against=against, measure=measure_name(key), **test._asdict(), p_corrected=p)
         for (arm, against), test, p in zip(pairs, tests, corrected, strict=True)
     ]
+
+
+def _unlearned(found: Outcomes) -> list[Pair]:
+    """Every arm minus the untrained model on another task's questions (`evaluation.also`), where that was asked."""
+    pairs = [(arm, UNTRAINED) for arm in found.arms if arm != UNTRAINED]
+    asked = found.besides if UNTRAINED in found.arms else []
+    return [row for key in asked for row in _corrected(key, pairs, [found.compare(*pair, key) for pair in pairs])]
 
 
 def _operators(found: Outcomes) -> list[OfOperator]:
