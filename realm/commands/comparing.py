@@ -81,7 +81,7 @@ def compare(
         )
         for row, part in zip(report.differences, parts, strict=True)
     ]
-    notes = [note for note in report.notes if not note.endswith(" yet.")]  # that an evaluation is no training
+    notes = [*report.notes]
     for row in (row for one in found for row in one.results if row is not None):
         if row.routes_dropped and not row.routes_per_prompt:
             notes.append(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from realm.config import READING, Config
 from realm.display import printable
 from realm.errors import DataError
-from realm.recipes import RECIPES
+from realm.recipes import RECIPES, known
 from realm.recipes.stage import Recipe
 from realm.rows.base import STAGES
 from realm.rows.evaluation import Evaluation
@@ -104,6 +104,16 @@ class Run:
     def rl(self) -> list[RlStep]:
         """The rows of its RL."""
         return [row for row in self.metrics if isinstance(row, RlStep)]
+
+    @property
+    def has_rl(self) -> bool:
+        """Whether RL is a part of it, where its recipe is known; RL alone samples completions and shows a course."""
+        if self.meta.evaluated is not None:
+            return False
+        recipe = known(self.config.training.recipe) if self.config is not None else None
+        if recipe is None or self.config is None:
+            return True
+        return any(stage.kind == "rl" for stage in recipe.stages(self.config))
 
     def setting(self, key: str) -> object:
         """The value of a dotted key of its configuration; None where there is none."""
@@ -242,19 +252,19 @@ def read_report(folder: Path) -> Report:
 
 
 def _missing(run: Run) -> list[str]:
-    """What of a run is not there."""
+    """What of a run is not there, and what will come while it is under way; of a mere evaluation nothing is missing."""
     notes, absent = [], []
-    if not run.metrics:
+    if not run.metrics and run.meta.evaluated is None:
         absent.append("training steps (metrics.jsonl)")
     if not run.evaluations:
         absent.append("evaluations (evaluations.jsonl)")
     elif not any(row.stage == "final" for row in run.evaluations):
         absent.append("final evaluation")
-    if not (run.folder / "completions.jsonl").is_file():
+    if run.has_rl and not (run.folder / "completions.jsonl").is_file():
         absent.append("sampled completions (completions.jsonl)")
     if run.meta.status in ("failed", "interrupted"):
         ended = "failed" if run.meta.status == "failed" else "been interrupted"
         notes.append(f"{run.name}: the run has {ended}.")
     if absent:
-        notes.append(f"{run.name}: no {', no '.join(absent)} yet.")
+        notes.append(f"{run.name}: no {', no '.join(absent)}{' yet' if run.meta.status in (None, 'running') else ''}.")
     return notes

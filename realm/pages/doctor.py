@@ -21,7 +21,7 @@ CHECKS: tuple[Callable[[Case], Finding | None], ...] = (
     state.failed, state.unfinished, state.not_a_number, course.nothing_read, course.never_right, course.truncated,
     course.parse_failures, state.verifier, state.unreadable, course.fade, course.no_spread, course.idle,
     course.entropy, course.divergence, course.too_fast, course.early_peak, course.copies, state.dropped,
-    state.bank_unreadable, state.bank, state.autonomy, course.length,
+    state.bank_unreadable, state.bank, state.autonomy, state.unlearned, course.length,
 )  # fmt: skip
 #: What follows where nothing was read at all.
 _FOLLOWS = ("never_right", "truncated", "parse_failures", "unreadable", "no_spread")
@@ -50,6 +50,8 @@ def _examine(case: Case) -> Diagnosis:
     notes = []
     if case.run.meta.evaluated is not None:
         notes.append("this is the evaluation of a model; there is no training to look at.")
+    elif not case.run.has_rl:
+        notes.append("the course of training, which is judged by that of RL; this recipe has none.")
     elif len(case.rl) < MIN_ROWS:
         notes.append(f"{len(case.rl)} rows of RL are too few to judge how a figure moved ({MIN_ROWS} are needed).")
     elif not case.validation(with_routes=False)[1]:

@@ -308,7 +308,7 @@ def early_peak(case: Case) -> Finding | None:
     """Validation accuracy without routes was best long before the end."""
     before, within = case.validation(with_routes=False)
     rows = [row for row in (before, *within) if row is not None]
-    if not within or len(rows) < 3:
+    if not within or len(rows) < 3 or case.run.meta.chosen is not None:
         return None
     best, last = max(rows, key=lambda row: row.accuracy), rows[-1]
     at = 0 if best is before else best.step
@@ -322,11 +322,11 @@ def early_peak(case: Case) -> Finding | None:
         f"{last.step}.",
         f"Lower {case.told('training.rl.learning_rate')}"
         + (
-            f", or stop there (training.rl.steps {best.step})."
+            f", stop there (training.rl.steps {best.step}), or let validation choose the checkpoint (training.best)."
             if at
             else ": RL takes away what the model could before."
         ),
-        ("training.rl.learning_rate", "training.rl.steps"),
+        ("training.rl.learning_rate", "training.rl.steps", "training.best"),
         {"best": best.accuracy, "best_step": at, "last": last.accuracy},
     )
 

@@ -10,6 +10,7 @@ from realm.pages.doctor_case import Case, Finding, age, standing
 from realm.pages.unread import sentence, unread
 from realm.rows.base import record
 from realm.run import RunFolder
+from realm.text import points
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
 _SILENT_SECONDS, _SILENT_ROWS = 900.0, 20
@@ -184,4 +185,29 @@ def autonomy(case: Case) -> Finding | None:
         "examples without routes (training.sft.empty_share, training.sft.steps).",
         ("fade.p_end", "training.rl.steps", "training.sft.empty_share", "training.sft.steps"),
         {"gap": gap[0]},
+    )
+
+
+def unlearned(case: Case) -> Finding | None:
+    """Another task (`evaluation.also`) is answered worse than before the training."""
+    rows = [row for row in case.report.results if row.change_high is not None and row.change_high < 0]
+    if not rows:
+        return None
+    row = min(rows, key=lambda row: row.change or 0.0)
+    return Finding(
+        "unlearned",
+        "harmful",
+        f"Of {row.split} {row.before or 0.0:.0%} were right before training and {row.accuracy:.0%} are now "
+        f"({points(row.change or 0.0)} points): some was unlearned.",
+        f"Mix in some of the base ({case.told('training.average.base')}, or realm average), stay near it in SFT "
+        "(training.sft.weigh to_base), let validation choose among checkpoints (training.best), or learn less fast "
+        "(training.sft.learning_rate, training.lora.r); see docs/howto/forgetting.md.",
+        (
+            "training.average.base",
+            "training.sft.weigh",
+            "training.best",
+            "training.sft.learning_rate",
+            "training.lora.r",
+        ),
+        {"before": row.before or 0.0, "after": row.accuracy, "change": row.change or 0.0},
     )

@@ -155,7 +155,7 @@ def fade_figures(report: Report) -> list[Figure]:
         shown = rl_rows(run, "routes_per_prompt")
         style = style_of(run.name, names)
         taus = [(row.tau, row.p) for row in run.rl if row.tau is not None and row.p is not None]
-        if taus and (not shown or any(value > 0 for _, value in shown)):
+        if taus and any(value > 0 for _, value in shown or taus):
             line = [Point(tau, p, title=f"{run.name} · τ {tau:.2f} · p {p:.3f}") for tau, p in _sorted_stretches(taus)]
             fading.append(Series(run.name, style, line))
         if shown:
@@ -167,7 +167,7 @@ def fade_figures(report: Report) -> list[Figure]:
         how: dict[str, Any] = {"height": 230, "x_title": "training progress τ", "y_range": (0, 1), "x_range": (0, 1)}
         summary = "Probability p of external CoTs over training progress"
         figures.append(both("Probability p(τ) that a route is kept", line_chart, fading, summary=summary, **how))
-    if held:
+    if any(value > 0 for one in held for _, value in one.raw):  # a run without routes has faded none
         y_range = (0.0, max([value for one in held for _, value in one.raw] + [1.0]))
         more: dict[str, Any] = {
             "height": 230,

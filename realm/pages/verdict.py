@@ -51,6 +51,26 @@ def _course(run: Run) -> list[str]:
     return said
 
 
+def _kept(report: Report) -> list[str]:
+    """Which checkpoint the model is, where validation chose one, and what was unlearned of another task."""
+    said, chosen = [], report.runs[0].meta.chosen
+    if chosen is not None:
+        value = next((percent(one.value) for one in chosen.candidates if one.step == chosen.step), "")
+        said.append(
+            f"The model is that of step {chosen.step} of the last stage: {value} on the validation questions of "
+            f"training.best, the best of {len(chosen.candidates)} checkpoints."
+        )
+    for row in report.results:
+        told = [value for value in (row.change, row.change_low, row.change_high) if value is not None]
+        if row.before is not None and len(told) == 3:
+            change, low, high = map(points, told)
+            said.append(
+                f"Of {row.split} it answers {percent(row.accuracy)}, untrained {percent(row.before)}: {change} points "
+                f"({low} to {high})."
+            )
+    return said
+
+
 def _figure(row: Result) -> str:
     return f"{percent(row.accuracy)} ({interval(*row.interval)})"
 
@@ -81,5 +101,5 @@ def verdict(report: Report) -> tuple[str, list[str]]:
         if row is not None
         else []
     )
-    said += _gap(report, run.name, main) + _progress(run) + _course(run)
+    said += _gap(report, run.name, main) + _progress(run) + _course(run) + _kept(report)
     return "".join(said[:1]), said[1:]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from realm.bank.cot import CoT
 from realm.bank.labelling import label_of
-from realm.errors import ConfigError
+from realm.errors import ConfigError, ModelError
 from realm.method.completion import Completion
 from realm.student.generate import Generation
 from realm.student.load import load
@@ -80,9 +80,12 @@ def another(model: str, given: Given, key: str) -> Voice:
 
     Raises:
         ConfigError: it reads other tokens.
-        ModelError: as of `realm.student.load.load`.
+        ModelError: as of `realm.student.load.load`, with the key.
     """
-    found, tokenizer = load(model, given.config.model.dtype)
+    try:
+        found, tokenizer = load(model, given.config.model.dtype)
+    except ModelError as error:
+        raise ModelError(f"{key}: {str(error).removesuffix(' Check model.path.')}") from error
     if tokenizer.get_vocab() != given.tokenizer.get_vocab():
         raise ConfigError(
             f"{key}: {model} reads other tokens than the student, so that neither can read what the other writes or "

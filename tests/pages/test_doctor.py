@@ -52,6 +52,7 @@ class Healthy:
         self.alone = {0: 0.3, 20: 0.45, 40: 0.6, 60: 0.68}
         self.shown = {0: 0.8, 20: 0.8, 40: 0.8, 60: 0.8}
         self.final = {0: 0.7, 4: 0.74}
+        self.other = (-0.02, -0.1, 0.06)
         self.config: Row = {
             "run": {"name": "run"},
             "routes": {"k": 4},
@@ -83,6 +84,9 @@ class Healthy:
             gap = self.final[4] - self.final[0]
             more = {"autonomy_gap": gap, "autonomy_gap_low": gap - 0.05, "autonomy_gap_high": gap + 0.05}
             found.append({**row, "accuracy": accuracy, "stage": "final", **(more if routes else {})})
+        row = evaluation(random.Random(0), 0.5, n=50, split="other:test", routes=0, step=STEPS, stage="final")
+        told = dict(zip(("change", "change_low", "change_high"), self.other, strict=True))
+        found.append({**row, "accuracy": 0.6 + self.other[0], "before": 0.6, **told})
         jsonl(folder / "evaluations.jsonl", found)
         return folder
 
@@ -158,6 +162,10 @@ def _gap(run: Healthy) -> None:
     run.final = {0: 0.5, 4: 0.8}
 
 
+def _unlearned(run: Healthy) -> None:
+    run.other = (-0.12, -0.2, -0.04)
+
+
 def _fast(run: Healthy) -> None:
     run.every(p=0.0, reward=lambda part, _: 1.0 + part if part < 0.5 else 1.6 - part, grad_norm=3.0)
 
@@ -193,6 +201,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "bank_unreadable": (_unread_bank, "12 of 100 whole answers (12.0%)", "task.verifier"),
     "bank": (_bank, "10%", "bank.samples"),
     "autonomy": (_gap, "30 points", "training.rl.steps"),
+    "unlearned": (_unlearned, "60% were right before training and 48% are now (-12.0 points)", "training.average.base"),
     "length": (
         _plant(completion_tokens=lambda part, _: 60 + 80 * part, accuracy=0.6), "131 tokens", "training.rl.loss_type",
     ),
@@ -326,6 +335,31 @@ def test_a_run_of_few_steps_is_not_judged_by_its_course(tmp_path: Path) -> None:
     (diagnosis,) = diagnose(read_report(run.write(tmp_path / "run")))
     assert diagnosis.findings == []
     assert "5 rows of RL are too few" in diagnosis.notes[0]
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+def test_nothing_is_awaited_of_a_run_that_has_no_rl(tmp_path: Path, status: str) -> None:
+    run = Healthy()
+    run.config["training"] = {"recipe": "sft", "sft": {"steps": 9}}
+    run.meta["status"] = status
+    run.rows = [{**row, "stage": "sft"} for row in run.rows[:9]]
+    run.alone = run.shown = {}
+    folder = run.write(tmp_path / "run")
+    (folder / "completions.jsonl").unlink()
+    result = CliRunner().invoke(app, ["doctor", str(folder)])
+    told = "Not judged: the course of training, which is judged by that of RL; this recipe has none.\n"
+    assert result.output == f"sft: nothing stands out.\n{told}"
+    (folder / "evaluations.jsonl").unlink()
+    awaited = f"Note: sft: no evaluations (evaluations.jsonl){' yet' if status == 'running' else ''}.\n"
+    assert CliRunner().invoke(app, ["doctor", str(folder)]).output.endswith(awaited)
+
+
+def test_a_checkpoint_that_validation_chose_is_no_early_peak(tmp_path: Path) -> None:
+    run = Healthy()
+    _peak(run)
+    one = {"step": 20, "value": 0.75, "accuracies": {"validation": 0.75}}
+    run.meta["chosen"] = {"step": 20, "candidates": [one, {**one, "step": 60, "value": 0.52}]}
+    assert findings(run, tmp_path) == []
 
 
 def test_answers_that_could_not_be_read_are_quoted_harmlessly(tmp_path: Path) -> None:

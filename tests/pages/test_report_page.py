@@ -46,6 +46,11 @@ def test_a_run_has_every_section_and_the_figures_of_its_evaluation(tmp_path: Pat
         assert figure in page
 
 
+def test_a_run_without_routes_has_faded_none(tmp_path: Path) -> None:
+    shape = Shape(page_of(fake_run.training_run(tmp_path / "r", "grpo", steps=60)))
+    assert [name for name in shape.ids if name in SECTIONS] == [name for name in SECTIONS if name != "fade"]
+
+
 @pytest.mark.parametrize("kept", [(), ("metrics.jsonl",), ("evaluations.jsonl",), ("completions.jsonl",)])
 def test_a_run_with_hardly_anything_is_reported(tmp_path: Path, kept: tuple[str, ...]) -> None:
     folder = fake_run.training_run(tmp_path / "r", steps=80, finished=False)

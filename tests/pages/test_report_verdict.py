@@ -7,8 +7,9 @@ from pathlib import Path
 
 from realm.config import Config
 from realm.pages.data import Report, Result, Run
+from realm.pages.svg import MINUS
 from realm.pages.verdict import verdict
-from realm.rows.run import Meta
+from realm.rows.run import Candidate, Chosen, Meta
 from realm.rows.training import RlStep
 
 NB = "\u202f"
@@ -37,6 +38,18 @@ def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     rows[1] = replace(rows[1], routes_per_prompt=0.0, routes_dropped=4.0)
     _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
     assert said == "No prompt had room for any of the 4 routes: what they add was not measured."
+
+
+def test_what_was_chosen_and_what_was_unlearned_are_told() -> None:
+    change = {"before": 0.6, "change": -0.1, "change_low": -0.17, "change_high": -0.02}
+    rows = [result("sft", 0.7), replace(result("sft", 0.5, split="sums:test"), **change)]
+    found = [Candidate(step=n, value=n / 10, accuracies={"validation": n / 10}) for n in (5, 3)]
+    run = Run("sft", Path("r"), None, Meta(chosen=Chosen(step=5, candidates=tuple(found))), evaluations=rows)
+    assert verdict(Report(Path("r"), [run], rows))[1] == [
+        f"The model is that of step 5 of the last stage: 50.0{NB}% on the validation questions of training.best, the "
+        "best of 2 checkpoints.",
+        f"Of sums:test it answers 50.0{NB}%, untrained 60.0{NB}%: {MINUS}10.0 points ({MINUS}17.0 to {MINUS}2.0).",
+    ]
 
 
 def course(*accuracies: float) -> Run:

@@ -11,7 +11,7 @@ import pytest
 
 from realm.bank.cot import CoT
 from realm.bank.store import Bank
-from realm.errors import ConfigError, DataError
+from realm.errors import ConfigError, DataError, ModelError
 from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
@@ -147,6 +147,8 @@ def test_another_model_may_write_in_its_place(student: Path, student_model: Give
     assert student_model.spent.completions == 2 * 2 * 12
     with pytest.raises(LaterError):
         list(writes([], replace(student_model, pool=None), model=str(student)))
+    with pytest.raises(ModelError, match=r"^training\.sft\.traces: student: model: /nowhere: there .* directory\.$"):
+        list(writes([], student_model, model="/nowhere"))
     with pytest.raises(ConfigError, match="student: model: desk-base reads other tokens than the student"):
         list(writes([], replace(student_model, pool=None), model="desk-base"))
 
