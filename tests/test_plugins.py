@@ -148,7 +148,7 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
     with VerifierPool(task.verifier.name) as pool:
         assert [verdict.correct for verdict in pool.verify([("yes", "no"), ("no", "no")])] == [True, False]
     with pytest.raises(
-        ConfigError, match=r"^task\.name: expected desk, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
+        ConfigError, match=r"^task\.name: expected desk, desk-hard, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
     ):
         load_task(load_config(None, ["task.name=josnl", *here]))
     with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
