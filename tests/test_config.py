@@ -50,6 +50,14 @@ def test_mistakes_are_named(override: str, message: str) -> None:
     assert str(caught.value).count("\n") <= 1
 
 
+def test_what_internalize_was_is_read_as_the_companion() -> None:
+    before = [f"training.rl.internalize.{text}" for text in ("weight=5", "by=distill")]
+    assert load_config(None, before).training.rl.companions == [{"internalize": {"weight": 5, "by": "distill"}}]
+    assert load_config(None, before[1:]).training.rl.companions == [], "its weight was 0"
+    with pytest.raises(ConfigError, match=r"training\.rl\.internalize is an entry of training\.rl\.companions"):
+        load_config(None, [*before, "training.rl.companions=[red]"])
+
+
 def test_overrides_in_order_and_numbers_with_exponents() -> None:
     config = load_config(None, ["training.rl.steps=7", "training.rl.learning_rate=6e-5", "training.rl.steps=8"])
     assert (config.training.rl.steps, config.training.rl.learning_rate) == (8, 6e-5)

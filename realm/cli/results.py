@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realm.pages.trust import told
-from realm.rows.evaluation import Estimate, Evaluation
+from realm.rows.evaluation import Evaluation
 from realm.text import NONE, bracketed, hundredths, points
 
 
@@ -101,17 +101,13 @@ def _moved(row: Evaluation) -> str:
     """What became of the answers to edited questions."""
     if row.edited is None:
         return ""
-    each = (
-        (f"Of {row.edited.n} answers that should change", "do", row.edited.changed),
-        (f"of {row.n - row.edited.n} that should not", "stay", row.edited.stayed),
+    each = (("change", row.edited.n, row.edited.changed), ("stay", row.n - row.edited.n, row.edited.stayed))
+    said = (
+        f"that should {what}: {hundredths(found.value)} {bracketed(found.low, found.high)} % of {n} did"
+        for what, n, found in each
+        if found is not None
     )
-    said = (f"{of} {share(one)} % {do}" for of, do, one in each if one is not None)
-    return f" {', '.join(said)}."
-
-
-def share(found: Estimate) -> str:
-    """A share with its interval, in per cent."""
-    return f"{hundredths(found.value)} {bracketed(found.low, found.high)}"
+    return f" Answers {'; '.join(said)}."
 
 
 def _interval(row: Evaluation) -> Text:

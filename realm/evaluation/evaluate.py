@@ -19,10 +19,9 @@ from realm.bank.store import Bank
 from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
 from realm.errors import ConfigError, DataError
-from realm.evaluation import measures
+from realm.evaluation import measures, spent
 from realm.evaluation.confidence import told
 from realm.evaluation.edits import edited_splits, moved
-from realm.evaluation.spent import shortest, stated_at
 from realm.evaluation.sums import ALL, tally, together
 from realm.files import writing
 from realm.method.completion import stated_confidence
@@ -133,7 +132,11 @@ def evaluate_model(
     ]
     if needed is not None:
         rows = [_with_places(row, found, tokenizer) for row, found in zip(rows, generations, strict=True)]
-    return summarise(rows, settings.bootstrap, seed), rows
+    summary = summarise(rows, settings.bootstrap, seed)
+    if needed is None:
+        return summary, rows
+    lengths = [len(prompt.ids) for prompt in prompts], [sum(one.tokens for one in row.completions) for row in rows]
+    return replace(summary, weights=spent.weights(model), cache=spent.cache(model, *lengths)), rows
 
 
 def _with_places(row: Prediction, found: Sequence[Generation], tokenizer: PreTrainedTokenizerBase) -> Prediction:
@@ -141,7 +144,9 @@ def _with_places(row: Prediction, found: Sequence[Generation], tokenizer: PreTra
     pairs = zip(row.completions, found, strict=True)
     return replace(
         row,
-        completions=tuple(replace(one, stated_at=stated_at(tokenizer, made.ids, one.answer)) for one, made in pairs),
+        completions=tuple(
+            replace(one, stated_at=spent.stated_at(tokenizer, made.ids, one.answer)) for one, made in pairs
+        ),
     )
 
 
@@ -225,7 +230,7 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     each = [one[ALL] for one in sums]
     true_low, true_high = ratio_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
     samples = len(first.completions)
-    spent = [(fmean(item.tokens for item in row.completions), row.shortest) for row in rows if row.shortest is not None]
+    tokens = [(fmean(one.tokens for one in row.completions), row.shortest) for row in rows if row.shortest is not None]
     places = [
         (sum(item.stated_at or 0 for item in found), sum(item.tokens for item in found))
         for row in rows
@@ -259,7 +264,7 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
         executed=None if items[0].executed is None else fmean(bool(item.executed) for item in items),
         routes_per_prompt=fmean(len(row.shown) for row in rows),
         routes_dropped=fmean(row.dropped for row in rows),
-        over_shortest=_ratio(spent, resamples, seed),
+        over_shortest=_ratio(tokens, resamples, seed),
         stated_at=_ratio(places, resamples, seed),
         pass_at_n=fmean(measures.pass_at_n(samples, sum(right), samples) for _, right in several)
         if samples > 1
@@ -385,7 +390,7 @@ def evaluate_directory(
     predictions: list[Prediction] = []
     without: dict[str, float] = {}
     needed = {
-        split: shortest(asked, bank, tokenizer, config) if bank and split not in edits else {}
+        split: spent.shortest(asked, bank, tokenizer, config) if bank and split not in edits else {}
         for split, asked in splits.items()
     }
     for split, shown in passes:

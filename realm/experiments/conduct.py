@@ -127,7 +127,8 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
-    find(common.model.path)
+    for path in {common.model.path, *(cell.config.model.path for cell in grid.cells if cell.trained is None)}:
+        find(path)
     for folder, config in grid.banks.items():
         if config.run.seed == common.run.seed and not folder.exists():
             make_plan(config, task)

@@ -74,7 +74,7 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
         parts += _budgets(results, results.equal_budget)
     parts += _really(results, results.shown)
     parts += _dropped(results.shown)
-    parts.append(_seeds(results.seeds))
+    parts.append("Intervals are over questions." if results.kind == "models" else _seeds(results.seeds))
     return " ".join(parts)
 
 

@@ -71,8 +71,8 @@ class Cell:
     """One arm with one seed.
 
     Attributes:
-        config: of the training; of the evaluation for the untrained model.
-        trained: folder of the training run; None for the untrained model.
+        config: of the training; of the evaluation where nothing is trained.
+        trained: folder of the training run; None where there is none: the untrained model, arms of the kind `models`.
         evaluated: folder of the evaluation that is compared: `trained`, or one of its own.
         evaluation: settings of that evaluation; None where it is the training's own.
     """
@@ -123,7 +123,7 @@ def make_grid(
     Args:
         file: of the experiment; named in errors.
         out: folder below which cells and banks lie, whole or yet to be made.
-        seeds: their number; the first is `run.seed` of the base.
+        seeds: their number, one where nothing is trained; the first is `run.seed` of the base.
         overrides: KEY=VALUE for all arms that do not set the key themselves.
         fast: cap steps and questions, to see that everything works.
 
@@ -139,14 +139,24 @@ def make_grid(
             config = config.changed({"task.split_seed": first})
         return config
 
+    def with_bank(config: Config) -> Config:
+        return config if spec.kind == "models" and not config.routes.k else _with_bank(config, out, grid.banks)
+
     grid = Grid(resolve(None, first))
-    for seed in range(first, first + seeds):
-        common = _with_bank(resolve(None, seed), out, grid.banks)
+    for seed in range(first, first + (1 if spec.kind == "models" else seeds)):
+        common = with_bank(resolve(None, seed))
         if spec.untrained:
             folder = grid.folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
             grid.cells.append(Cell(UNTRAINED, seed, common, None, folder, common))
         for arm in spec.arms:
-            config = _with_bank(resolve(arm, seed), out, grid.banks)
+            config = with_bank(resolve(arm, seed))
+            if spec.kind == "models":
+                if (config.task, config.evaluation.splits) != (common.task, common.evaluation.splits):
+                    raise ConfigError(f"{file}: arms.{arm}: `task` and `evaluation.splits` must be those of `base`.")
+                config = config.changed({"routes": common.routes.model_dump(), "bank": common.bank.model_dump()})
+                folder = grid.folder(out / "cells", arm, seed, _evaluation_hash(config, grid.banks))
+                grid.cells.append(Cell(arm, seed, config, None, folder, config))
+                continue
             _check_evaluation(file, arm, config, common)
             grid.cells.append(_cell(arm, config, common, out, grid))
     return grid

@@ -114,6 +114,12 @@ def _sections(results: Results) -> list[Section]:
             tables.banks_table(found),
         ),
         Section(
+            "Memory",
+            "Megabytes (10^6) to answer one question of the headline: weights as loaded, and keys and values of the "
+            "prompt and of all completions; points of accuracy for each of them.",
+            tables.memory_table(found),
+        ),
+        Section(
             "What each training took",
             "Student tokens in training are those that a training puts through the student; what was sampled to make "
             "what is taught comes besides, and what teachers wrote; seconds of training"
@@ -155,6 +161,8 @@ def page(results: Results, *, image: str) -> str:
 
 def _budget(budget: Mapping[str, int | str]) -> str:
     """The steps of the arms in one line."""
+    if not budget:
+        return "Nothing is trained: the arms are models, and answer the same questions."
     steps = budget["steps"]
     text = f"optimizer steps: {steps}"
     if isinstance(steps, int):

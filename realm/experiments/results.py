@@ -43,6 +43,7 @@ from realm.rows.experiment import (
     GapPair,
     Judging,
     Measure,
+    Memory,
     OfKind,
     OfOperator,
     Pair,
@@ -171,6 +172,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
+        memory=tuple(_memory(grid, found)),
         cost=tuple(_costs(grid)),
         curves=tuple(curves),
         training=tuple(courses(curves)),
@@ -190,6 +192,8 @@ def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
     Arms of a group that take equal steps are named by their group.
     """
     steps = {row.arm: row.steps for row in _costs(grid)}
+    if not steps:
+        return {}
     groups: dict[str, set[int]] = {}
     for arm, n in steps.items():
         groups.setdefault(spec.arms[arm].group, set()).add(n)
@@ -341,6 +345,22 @@ def _kinds(grid: Grid, found: Outcomes) -> list[OfKind]:
                     for kind, part in row.by_kind.items():
                         values.setdefault(kind, []).append(part.accuracy)
         rows += [OfKind(arm=arm, kind=kind, mean=fmean(each)) for kind, each in values.items()]
+    return rows
+
+
+def _memory(grid: Grid, found: Outcomes) -> list[Memory]:
+    """Bytes of every arm in the headline, means over the seeds; those that their evaluations tell."""
+    rows = []
+    for arm in found.arms:
+        taken = [
+            row
+            for cell in grid.of(arm)
+            for row in RunFolder(cell.evaluated).read(Evaluation)
+            if row.stage == "final" and (row.split, row.routes > 0) == found.headline
+        ]
+        weights, cache = (_mean([getattr(row, name) for row in taken]) for name in ("weights", "cache"))
+        if weights is not None and cache is not None:
+            rows.append(Memory(arm=arm, weights=weights, cache=cache))
     return rows
 
 

@@ -69,10 +69,10 @@ class Spec(Part):
 
     title: str
     question: str = Field(description="What is asked, with the paper's claim, in one sentence.")
-    kind: Literal["train", "bound"] = Field(
+    kind: Literal["train", "bound", "models"] = Field(
         "train",
         description="train: arms are trained and compared; bound: the first pair of every bank is also held "
-        "against the gap between teacher and student.",
+        "against the gap between teacher and student; models: nothing is trained, arms are models (`model.path`).",
     )
     config: str | None = Field(None, description="Configuration file that `base` changes; default: the desk's.")
     base: Overrides = Field({}, description="What all arms have in common.")

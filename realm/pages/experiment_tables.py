@@ -193,6 +193,18 @@ def banks_table(found: Experiment) -> Table | None:
     return Table(columns, [("", rows)]) if rows else None
 
 
+def memory_table(found: Experiment) -> Table | None:
+    """Megabytes that an answer takes, and points of accuracy for each."""
+    rows: dict[str, list[Cell]] = {}
+    for row in found.results.memory:
+        cell = found.cells.get((row.arm, found.headline.name))
+        each = 1e-6 * row.weights, 1e-6 * row.cache, 1e-6 * (row.weights + row.cache)
+        per = f"{100 * cell.mean / each[2]:.3g}" if cell is not None and each[2] else MISSING
+        accuracy = MISSING if cell is None else Value(cell.mean, cell.low, cell.high)
+        rows[row.arm] = [*(f"{one:.3g}" for one in each), accuracy, per]
+    return _table(found, ["weights", "keys and values", "both", "accuracy", "points for each"], rows)
+
+
 #: What stands in the tables of costs; what was sampled for traces only where something was.
 _COSTS = {
     "steps": "steps",

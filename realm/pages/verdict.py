@@ -5,6 +5,7 @@ interval that leaves out zero).
 """
 
 from realm.pages.data import Report, Result, Run, split_title
+from realm.pages.figures import validation_course
 from realm.pages.svg import interval, percent, points
 
 
@@ -29,8 +30,7 @@ def _gap(report: Report, name: str, split: str) -> list[str]:
 
 def _course(run: Run) -> list[str]:
     """How validation accuracy without routes moved in training, and whether it fell again."""
-    rows = [row for row in run.evaluations if row.split == "validation" and row.routes == 0]
-    rows.sort(key=lambda row: (row.stage != "base", run.position(row.stage, row.round, row.step), row.stage == "rl"))
+    rows = [row for _, row in validation_course(run, False)]
     if not rows:
         return (
             ["No evaluation on the validation questions yet."]

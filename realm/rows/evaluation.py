@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from realm.rows.base import RARE, Count, Difference, MeanTokens, Number, Place, Record, Share, ShownRoute, Tokens
+from realm.rows.base import RARE, Bytes, Count, Difference, MeanTokens, Number, Place, Record, Share, ShownRoute, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +177,10 @@ class Evaluation(Place):
     """Its interval, lower end."""
     autonomy_gap_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
+    weights: Bytes | None = field(default=None, metadata=RARE)
+    """Of the model as it was loaded; in the last evaluation, as the next."""
+    cache: Bytes | None = field(default=None, metadata=RARE)
+    """Keys and values of a question's prompt and of all its completions, mean, if every layer keeps every token's."""
     over_shortest: Estimate | None = field(default=None, metadata=RARE)
     """Tokens of all completions over those of the shortest right CoT of the bank, of questions that have one."""
     stated_at: Estimate | None = field(default=None, metadata=RARE)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from realm.rows.base import RARE, Count, Difference, Record, Row, Seconds, Share, Tokens
+from realm.rows.base import RARE, Bytes, Count, Difference, Record, Row, Seconds, Share, Tokens
 
 #: A difference between two autonomy gaps, which are differences themselves.
 GapDifference = Annotated[float, Field(ge=-2 - 1e-6, le=2 + 1e-6)]
@@ -135,6 +135,15 @@ class Judging(Record):
     same_err_all: Share | None = None
     scoring_accuracy: Share | None = None
     auroc: Share | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(Record):
+    """Bytes that an arm takes to answer a question of the headline: weights, and keys and values of its tokens."""
+
+    arm: str
+    weights: Bytes
+    cache: Bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +282,7 @@ class Results(Row):
     axis: Scale | None = None
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()
+    memory: tuple[Memory, ...] = ()
     cost: tuple[Took, ...] = ()
     curves: tuple[Curve, ...] = ()
     training: tuple[Course, ...] = ()

@@ -29,3 +29,5 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
     assert "--model <run>/checkpoints/sft/round-0/model (<run>/model is the model after RL)" in told.stderr
     again = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
     assert again.exit_code == 2 and "--overwrite" in again.output
+    shaped = realm("export", "verl", "config.yaml", "--out", "shaped", "--set", "training.rl.shapes=[mgpo]")
+    assert shaped.exit_code == 2 and "training.rl.shapes: verl's update knows none; set it to []." in shaped.output

@@ -6,10 +6,10 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.evaluation.evaluate import summarise
-from realm.evaluation.spent import shortest, stated_at
+from realm.evaluation.spent import cache, shortest, stated_at, weights
 from realm.rows.evaluation import AnsweredCompletion, Prediction
 from realm.tasks.base import Question
-from tests.tiny import tiny_tokenizer
+from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 
@@ -30,6 +30,14 @@ def test_an_answer_is_first_stated_where_it_stands_as_a_word_of_its_own() -> Non
     assert stated_at(TOKENIZER, ids, "is odd") == 7
     assert stated_at(TOKENIZER, ids, "0") == 2  # `0,` is a 0 too
     assert stated_at(TOKENIZER, ids, "od") is stated_at(TOKENIZER, ids, None) is stated_at(TOKENIZER, [], "1") is None
+
+
+def test_bytes_of_an_answer_are_those_of_weights_keys_and_values() -> None:
+    model = tiny_model()
+    assert weights(model) == 4 * sum(one.numel() for one in {id(one): one for one in model.parameters()}.values())
+    assert weights(model.half()) == weights(tiny_model()) / 2
+    # Keys and values, two layers, one head of eight numbers, two bytes each; 10 + 6 and 20 + 4 tokens.
+    assert cache(model, [10, 20], [6, 4]) == 2 * 2 * 8 * 2 * 20
 
 
 def row(name: str, needed: int | None, *completions: tuple[int, int | None]) -> Prediction:

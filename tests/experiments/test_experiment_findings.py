@@ -172,6 +172,10 @@ def test_other_measures_are_told_where_the_file_asks_for_them() -> None:
     assert "On test, with routes:" not in finding(pairs=pairs)
 
 
+def test_of_models_that_were_not_trained_no_seed_is_told() -> None:
+    assert finding(kind="models").endswith(" Intervals are over questions.")
+
+
 def test_margins_are_told_where_the_file_has_some() -> None:
     held = {"margin": 0.02, "p_no_worse": 0.01, "p_same": 0.01}
     pairs = [

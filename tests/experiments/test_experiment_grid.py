@@ -186,6 +186,24 @@ def questions_file(folder: Path, count: int = 40) -> list[str]:
     return ["task.name=jsonl", f"task.path={rows}", "task.test_size=9"]
 
 
+def test_models_are_evaluated_side_by_side_and_nothing_is_trained(write_spec: WriteSpec, tmp_path: Path) -> None:
+    arms = {
+        name: {"set": {"model.path": name, "model.dtype": kind}} for name, kind in (("a", "float32"), ("b", "bfloat16"))
+    }
+    file = write_spec(kind="models", arms=arms, pairs=[["a", "b"]], base={"routes.k": 0})
+    found = grid_of(file, tmp_path, seeds=3)
+    assert [(cell.arm, cell.seed, cell.trained) for cell in found.cells] == [
+        ("base", 0, None), ("a", 0, None), ("b", 0, None),
+    ]  # fmt: skip
+    assert len({cell.evaluated for cell in found.cells}) == 3
+    assert all(cell.evaluation == cell.config for cell in found.cells) and not found.banks
+    assert [cell.config.model.path for cell in found.cells[1:]] == ["a", "b"]
+    shown = grid_of(write_spec(kind="models", arms=arms, pairs=[["a", "b"]]), tmp_path)
+    assert len(shown.banks) == 1 and {cell.config.routes.k for cell in shown.cells} == {4}
+    with pytest.raises(ConfigError, match=r"arms.a: `task` and `evaluation.splits` must be those of `base`"):
+        grid_of(write_spec(kind="models", arms={"a": {"set": {"task.max_test": 3}}}, pairs=[]), tmp_path)
+
+
 def test_all_seeds_answer_the_same_questions(write_spec: WriteSpec, tmp_path: Path) -> None:
     own = questions_file(tmp_path)
     cells = grid_of(write_spec(), tmp_path, seeds=3, overrides=[*own, "run.seed=4"]).cells

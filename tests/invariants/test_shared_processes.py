@@ -42,8 +42,9 @@ train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
         {},
         {"micro_batch_size": 4, "batch_size": 24, "loss_type": "grpo"},
         {"micro_batch_size": 4, "num_iterations": 2, "beta": 0.05},
+        {"shapes": ["mgpo", "cosine"], "companions": ["internalize", "red", "sdft"]},
     ],
-    ids=["default", "groups-cut-in-two", "iterations-kl"],
+    ids=["default", "groups-cut-in-two", "iterations-kl", "shapes-companions"],
 )
 def test_two_processes_train_as_one(
     tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch, rl: dict[str, Any]

@@ -25,6 +25,7 @@ def result(name: str, accuracy: float, *, half: float = 0.04, split: str = "test
 def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     gap = {"autonomy_gap_low": 0.21, "autonomy_gap_high": 0.29}
     rows = [result("grpo", 0.6), replace(result("grpo", 0.85, routes=4), **gap), result("grpo", 0.32, split="ood")]
+    rows.append(result("grpo", 0.5, split="validation"))  # where a threshold was chosen: no course of training
     run = Run("grpo", Path("r"), evaluations=rows)
     lead, more = verdict(Report(Path("r"), [run], rows))
     assert lead == f"Without routes, grpo answers 60.0{NB}% (56.0–64.0) of 400 test questions rightly."

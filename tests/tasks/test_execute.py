@@ -30,6 +30,8 @@ HOSTILE = {
     "endless loop": "while True:\n    pass",
     "endless loop that goes on": "while True:\n    continue",
     "endless in an expression": "answer = sum(range(10**12))",
+    "long texts again and again": "x = 'a' * 9000\nfor i in range(200):\n    y = x + ''\nanswer = 1",
+    "a keyword": "answer = sorted([1, 2], reverse=True)",
     "long keys": "k = 'a' * 6000\nanswer = len({k + 'b': 1, k + 'c': 2})",
     "long loop of nothing": "for i in range(10**9):\n    pass",
     "deep brackets": "answer = " + "(" * 4000 + "1" + ")" * 4000,

@@ -43,11 +43,11 @@ def said(think: str, answer: str) -> str:
     return f"<think>{think}</think> <answer>{answer}</answer>"
 
 
-def given_of(task: TinyTask, bank: Bank | None = None, **voices: Dictated) -> Given:
+def given_of(task: TinyTask, bank: Bank | None = None, seed: int = 0, **voices: Dictated) -> Given:
     def students(which: str, spent: Spent) -> Any:
         return voices[which]
 
-    renderer = Renderer(Config(), task, bank, tiny_tokenizer(), 512 + CONTEXT, k=0)
+    renderer = Renderer(Config(), task, bank, tiny_tokenizer(), 512 + CONTEXT, k=0, seed=seed)
     more: Any = {"students": students} if voices else {}
     return Given(Config(), task, bank, renderer, pool=pool(), **more)
 
@@ -163,6 +163,17 @@ def test_corrected_prefers_what_the_student_found_when_told(task: TinyTask) -> N
             "its own answer was wrong: the gold is not told"
         )
     assert [options["temperature"] for options in voice.options] == [0.7, 0.7], "tries differ"
+
+
+@pytest.mark.parametrize("miner", [rollout, corrected])
+def test_each_sampling_is_a_function_of_the_seed(task: TinyTask, miner: Any) -> None:
+    seeds = []
+    for seed in (0, 0, 1):
+        voice = Dictated(lambda prompt, n: said("odd", other(gold(prompt, task))))
+        assert list(miner(given_of(task, seed=seed, now=voice))) == []
+        seeds.append([options["seed"] for options in voice.options])
+    assert seeds[0] == seeds[1]
+    assert len({*seeds[0], *seeds[2]}) == 2 * len(seeds[0]), "the first answers and the later tries are other draws"
 
 
 def test_weak_reads_no_gold(task: TinyTask) -> None:

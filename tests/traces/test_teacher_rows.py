@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from realm.student.load import load
 from realm.student.renderer import Renderer
 from realm.tasks.base import normal
 from realm.tasks.workers import VerifierPool
+from realm.traces.asking import replies
 from realm.traces.base import Given, LaterError, Spent, Trace, Voice
 from realm.traces.examples import asked
 from realm.traces.pipeline import made, run_steps, spent_in
@@ -229,6 +231,19 @@ def test_refinements_are_kept_where_they_verify(
     assert again == found
     assert len(author) == len(errors)
     assert vars(other.spent) == vars(given.spent)
+
+
+def test_a_refinement_that_was_cut_is_not_taught(
+    config: Config, task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer may be right all the same."""
+    assert run(config, task, tmp_path / "run", {"refine": {"questions": 12}})[0]
+    monkeypatch.setattr(
+        "realm.traces.steps.refine.replies",
+        lambda given, plan: [replace(cot, problem="cut") for cot in replies(given, plan)],
+    )
+    with pytest.raises(DataError, match="nothing to teach"):
+        run(config, task, tmp_path / "run", {"refine": {"questions": 12}})
 
 
 def test_what_one_step_spent_is_not_lost_in_the_next(

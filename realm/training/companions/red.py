@@ -47,7 +47,7 @@ class Red(Companion):
         renderer, question = seen.renderer, group.question.id
         judged = [item for item in group.scored if not item.verifier_failed]
         rewards = [*(item.reward.total for item in judged), seen.best]
-        right = [route for route in renderer.routes(question) if route.label == 1]
+        right = sorted((one for one in renderer.routes(question) if one.label == 1), key=lambda one: one.id)
         if not judged or not right or min(rewards) == seen.best:
             return None
         rng(renderer.seed, "red", question, seen.step).shuffle(right)
