@@ -34,6 +34,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.experiments.spec import Measure as Wanted
+from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
 from realm.rows.experiment import (
     Accuracy,
@@ -186,6 +187,10 @@ def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
+#: What a step of a stage takes.
+_PER_STEP = {"rl": "completions_per_step", "sft": "examples_per_step", "pairs": "pairs_per_step"}
+
+
 def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
     """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words.
 
@@ -200,11 +205,16 @@ def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
     one = {name for name, found in groups.items() if name and len(found) == 1}
     steps = {group if (group := spec.arms[arm].group) in one else arm: n for arm, n in steps.items()}
     equal = len(set(steps.values())) == 1
-    training = grid.common.training
+    sizes: dict[str, set[int]] = {}
+    for config in (cell.config for cell in grid.cells if cell.trained):
+        for kind in {stage.kind for stage in plan(config)} & _PER_STEP.keys():
+            sizes.setdefault(_PER_STEP[kind], set()).add(config.get(f"training.{kind}.batch_size"))
     return {
         "steps": next(iter(steps.values())) if equal else ", ".join(f"{arm} {n}" for arm, n in steps.items()),
-        "completions_per_step": training.rl.batch_size,
-        "examples_per_step": training.sft.batch_size,
+        **{
+            name: max(found) if len(found) == 1 else " or ".join(map(str, sorted(found)))
+            for name, found in sizes.items()
+        },
     }
 
 
