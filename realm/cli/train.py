@@ -63,10 +63,12 @@ def train(
         typer.echo(annotate(resolved, given=config is not None), nl=False)
         return
 
+    from realm.exchange.run_bank import bank_settings
     from realm.run import RunFolder
 
     # First: what cannot work with another configuration is then told as just that.
     there = resume and RunFolder(resolved.run_path).check_resume(resolved)
+    bank_settings(resolved, resume=there)  # a bank that is missing is told before the libraries, which take long
     if launch is not None:
         from realm.cli.launch import launch_here
 
