@@ -93,7 +93,11 @@ def train(
             evaluating=progress_bar,
         )
     if trained is not None:
+        from realm.pages.verdict import settled
+
         print_results(f"{trained.path.name}, {resolved.training.recipe}", trained.evaluations)
+        for sentence in settled(resolved, RunFolder(trained.path).meta):
+            typer.echo(sentence)
         typer.echo(f"model: {trained.model}\nreport: {trained.report}\nask it: realm ask {trained.path}")
 
 
