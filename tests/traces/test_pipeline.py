@@ -83,8 +83,7 @@ def test_the_default_is_what_earlier_versions_taught(
     assert config.training.sft.traces == ["bank", "right", "fits", "guided_first"]
     with caplog.at_level(logging.INFO, "realm.traces"):
         found = run_steps(config.training.sft.traces, given(config, task))
-    n = len(found)
-    assert f"right {n}, fits {n}, guided_first {n}; short enough {n}" in caplog.text
+    assert "bank 48, right 24, fits 24, guided_first 12; short enough 12" in caplog.text
     assert {trace.cot.id for trace in found} == {f"{row.id}/tiny/0" for row in task.rows("train")}
 
 
