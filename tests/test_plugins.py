@@ -14,6 +14,8 @@ import sys
 import tomllib
 import types
 from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +418,19 @@ def test_the_example_collects_trains_and_is_evaluated(clock: Path, caplog: pytes
     changed = {key for key, digest in contents(config).items() if digest != before[key]}
     assert changed == {key for key, point, one in named(config.model_dump()) if files(point, entry(one)[0])}
     assert len(changed) == len(told)
+
+
+def test_the_page_has_the_fields_of_what_is_given() -> None:
+    page = (ROOT / "docs" / "reference" / "plugins.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/]+)\.py` \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 12
+    for name, place, told in rows:
+        kind = getattr(import_module(f"realm.{place.replace('/', '.')}"), name)
+        known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind)}
+        required, _, optional = told.partition("[")
+        assert set(re.findall(r"`(\w+)", optional)) <= {*known, *dir(kind)}, name
+        listed = re.findall(r"`(\w+)", required)
+        assert {one for one, needed in known.items() if needed} <= {*listed} <= {*known, *dir(kind)}, name
 
 
 def merged(tree: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realm.pages.trust import told
+from realm.pages.verdict import HARDLY
 from realm.rows.evaluation import Evaluation
 from realm.text import NONE, bracketed, hundredths, points
 
@@ -80,8 +81,9 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
         )
     ran = [row.executed for row in summaries if row.executed is not None]
     if ran:
+        how = "With" if max(ran) >= HARDLY else "Hardly with"
         console.print(
-            f"With a tool: {hundredths(min(ran))} to {hundredths(max(ran))} % of the completions are programs, which "
+            f"{how} a tool: {hundredths(min(ran))} to {hundredths(max(ran))} % of the completions are programs, which "
             "were run for their answers (prompt.execute).",
             highlight=False,
         )

@@ -63,10 +63,12 @@ def train(
         typer.echo(annotate(resolved, given=config is not None), nl=False)
         return
 
+    from realm.exchange.run_bank import bank_settings
     from realm.run import RunFolder
 
     # First: what cannot work with another configuration is then told as just that.
     there = resume and RunFolder(resolved.run_path).check_resume(resolved)
+    bank_settings(resolved, resume=there)  # a bank that is missing is told before the libraries, which take long
     if launch is not None:
         from realm.cli.launch import launch_here
 
@@ -91,7 +93,11 @@ def train(
             evaluating=progress_bar,
         )
     if trained is not None:
+        from realm.pages.verdict import settled
+
         print_results(f"{trained.path.name}, {resolved.training.recipe}", trained.evaluations)
+        for sentence in settled(resolved, RunFolder(trained.path).meta):
+            typer.echo(sentence)
         typer.echo(f"model: {trained.model}\nreport: {trained.report}\nask it: realm ask {trained.path}")
 
 

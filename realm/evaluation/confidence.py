@@ -2,7 +2,8 @@
 
 Calibration (the expected calibration error of Naeini et al., AAAI 2015, and the Brier score), the area under the curve
 of risk over coverage (Geifman and El-Yaniv, NeurIPS 2017), and the confidence from which on answers are as often right
-as wanted, which is chosen on one split and told on another. Intervals resample questions.
+as wanted, which is chosen on one split and told on another. Intervals resample questions; a share
+of all or of none of the answers has the exact one.
 
 The expected calibration error is lifted above 0 by chance alone, and more so in resamples: its interval begins where
 the percentile bootstrap's or the basic one's does, whichever is lower, and at 0 where answers whose confidence is the
@@ -21,7 +22,7 @@ from realm.config import Config
 from realm.evaluation.measures import majority
 from realm.method.seeds import derive
 from realm.rows.evaluation import Confidence, Estimate, Evaluation, Prediction, Trusted
-from realm.statistics.bootstrap import chunks, ends, quotients
+from realm.statistics.bootstrap import certain_ends, chunks, ends, quotients
 
 #: Bins of equal width of the calibration error, the most points of a curve, and draws under perfect calibration.
 BINS, POINTS, DRAWS = 10, 20, 400
@@ -137,9 +138,12 @@ def measure(questions: Sequence[Rated], by: str, resamples: int, seed: int, leve
     def trusted(threshold: float) -> Trusted:
         place = int((levels >= threshold).sum()) - 1
         if place < 0:
-            return Trusted(threshold=threshold, coverage=Estimate(value=0.0, low=0.0, high=0.0))
-        coverage = _estimate(*(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)))
-        right = _estimate(*(1 - quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread)))
+            low, high = certain_ends(0.0, answers.questions)
+            return Trusted(threshold=threshold, coverage=Estimate(value=0.0, low=low, high=high))
+        coverage = _share(*(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)), answers.questions)
+        covered = len(set(answers.owner[answers.level >= threshold].tolist()))
+        shares = (1 - quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread))
+        right = _share(*shares, covered)
         assert coverage is not None
         return Trusted(threshold=threshold, coverage=coverage, right=right)
 
@@ -164,6 +168,15 @@ def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate | None:
         return None
     low, high = ends(resampled)
     return Estimate(value=float(value[0]), low=low, high=high)
+
+
+def _share(value: np.ndarray, resampled: np.ndarray, questions: int) -> Estimate | None:
+    """A share of that many questions' answers; exact where it is 0 or 1, of which resamples have no other."""
+    found = _estimate(value, resampled)
+    if found is None or found.value not in (0.0, 1.0):
+        return found
+    low, high = certain_ends(found.value, questions)
+    return replace(found, low=low, high=high)
 
 
 def threshold(questions: Sequence[Rated], wanted: float) -> float | None:

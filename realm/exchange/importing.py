@@ -404,18 +404,24 @@ def gold_reader(task: str) -> Gold:
     return final_answer if task == "gsm8k" else answer_text
 
 
-def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
-    """The bank that `bank.path` names: a folder is opened, a JSONL file imported into memory (`Bank.save` keeps it).
-
-    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, or where it holds no
-    labelled CoT for any training question of the task.
-    """
+def bank_path(config: Config) -> Path:
+    """Where the bank is: `bank.path`, or the folder `bank` of the run; raises `DataError` where nothing is there."""
     path = Path(config.bank.path) if config.bank.path else config.run_path / "bank"
     if not path.exists():
         raise DataError(
             f"{path}: there is no bank; fill it first (`realm collect` with the same CONFIG), "
             "or let bank.path name a bank's folder or a JSONL file with `cots`."
         )
+    return path
+
+
+def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
+    """The bank that `bank.path` names: a folder is opened, a JSONL file imported into memory (`Bank.save` keeps it).
+
+    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, or where it holds no
+    labelled CoT for any training question of the task.
+    """
+    path = bank_path(config)
     if path.is_dir() or path.suffix != ".jsonl":
         bank = Bank.open(path)
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from realm.bank.store import Bank
 from realm.config import Config, needs_bank
-from realm.exchange.importing import open_bank
+from realm.exchange.importing import bank_path, open_bank
 from realm.files import writing
 from realm.recipes import plan
 from realm.tasks.base import Task
@@ -17,16 +17,24 @@ def has_bank(config: Config) -> bool:
     return bool(config.bank.path) or (config.run_path / "bank").exists()
 
 
-def open_run_bank(config: Config, task: Task, pool: VerifierPool, *, resume: bool = False) -> Bank | None:
-    """The configured bank (see `open_bank`); None where there is none and the recipe does not ask for CoTs.
+def bank_settings(config: Config, *, resume: bool = False) -> Config | None:
+    """The configuration with the bank that the run takes; None where there is none and the recipe asks for no CoTs.
 
-    A resumed run goes on with its own copy of an imported file, whatever became of the file.
+    A resumed run goes on with its own copy of an imported file, whatever became of the file. Raises `DataError` where
+    nothing is there.
     """
     if not has_bank(config) and not any(needs_bank(config, stage) for stage in plan(config)):
         return None
     if resume and config.bank.path and Path(config.bank.path).suffix == ".jsonl" and _imported(config.run_path):
         config = config.model_copy(update={"bank": config.bank.model_copy(update={"path": None})})
-    return open_bank(config, task, pool)
+    bank_path(config)
+    return config
+
+
+def open_run_bank(config: Config, task: Task, pool: VerifierPool, *, resume: bool = False) -> Bank | None:
+    """The configured bank (see `open_bank`); None, and what is resumed, as of `bank_settings`."""
+    found = bank_settings(config, resume=resume)
+    return None if found is None else open_bank(found, task, pool)
 
 
 def _imported(run: Path) -> bool:

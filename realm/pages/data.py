@@ -42,9 +42,19 @@ _LARGEST = 1e15
 
 
 def figure(row: Step, name: str) -> float | None:
-    """A column of metrics.jsonl; None where it is missing or absurdly large."""
-    value: float | None = getattr(row, name)
+    """A column of metrics.jsonl, or TABLE/NAME of one that is a table; None where it is missing or absurdly large."""
+    column, _, key = name.partition("/")
+    value = getattr(row, column)
+    if key:
+        value = (value or {}).get(key)
     return value if value is not None and abs(value) <= _LARGEST else None
+
+
+def when(stage: str, round_: int, step: int) -> str:
+    """A place in training, in words."""
+    if stage == "base":
+        return "base model"
+    return f"{stage.upper()} step {step}" + (f", round {round_ + 1}" if round_ else "")
 
 
 def split_title(split: str) -> str:

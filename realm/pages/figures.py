@@ -26,9 +26,11 @@ from realm.pages.data import (
     Run,
     figure,
     split_title,
+    when,
 )
 from realm.pages.palette import style_of
 from realm.pages.svg import padded
+from realm.plugins import entry
 from realm.rows.base import STAGES
 
 #: Rows shown of a chart or table whose number the data decide.
@@ -136,8 +138,7 @@ def training_figures(report: Report) -> list[Figure]:
 
 
 def _said_step(name: str, row: Result) -> str:
-    where = "base model" if row.stage == "base" else f"{row.stage.upper()} step {row.step}"
-    return said(name, row.accuracy, *row.interval, where)
+    return said(name, row.accuracy, *row.interval, when(row.stage, row.round, row.step))
 
 
 def rl_rows(run: Run, key: str, stage: str = "rl") -> list[tuple[float, float]]:
@@ -229,8 +230,22 @@ def preference_figures(report: Report) -> list[Figure]:
 
 
 def reward_figures(report: Report) -> list[Figure]:
-    """Reward components over training."""
-    return _courses(report, COMPONENTS, "rl")
+    """Reward components over training, and what shapes and companions did beside them."""
+    return _courses(report, [*COMPONENTS, *_beside(report)], "rl")
+
+
+def _beside(report: Report) -> list[tuple[str, str, bool]]:
+    """Columns of shapes and companions as of `COMPONENTS`, by the names that the configuration has for them."""
+    found: dict[str, tuple[str, str, bool]] = {}
+    for run in report.runs:
+        rl = run.config.training.rl if run.config is not None else None
+        names = ", ".join(name for name, _ in map(entry, rl.shapes)) if rl else ""
+        found["shaped"] = ("shaped", f"Added by shapes{f': {names}' if names else ''}", False)
+        called = {name.rpartition(":")[2].lower(): name for name, _ in map(entry, rl.companions)} if rl else {}
+        for key in dict.fromkeys(key for row in run.rl for key in row.companions or ()):
+            title = f"{called[key]}: completions to learn beside" if key in called else key.replace("_", ", ")
+            found[key] = (f"companions/{key}", title, key in called)
+    return list(found.values())[:MOST_KINDS]
 
 
 def _courses(report: Report, columns: Sequence[tuple[str, str, bool]], stage: str) -> list[Figure]:

@@ -115,7 +115,11 @@ def _subtitle(run: Run) -> str:
         parts.append(f"from {Path(run.config.model.path).name}")
         seed = run.config.run.seed if seed is None else seed
     totals = {stage: sum(run.stage_steps(stage).values()) for stage in TRAINED}
-    if any(totals.values()):
+    places = sorted({(row.round, TRAINED.index(row.stage)) for row in run.metrics})
+    if len(places) > 2:  # in turn: SFT may come again after RL
+        turns = (f"{TRAINED[place].upper()} {run.stage_steps(TRAINED[place])[round_]}" for round_, place in places)
+        parts.append(f"steps: {', '.join(turns)}")
+    elif any(totals.values()):
         parts.append(", ".join(f"{total} {stage.upper()} steps" for stage, total in totals.items() if total))
     if seed is not None:
         parts.append(f"seed {seed}")

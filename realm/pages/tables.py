@@ -11,6 +11,7 @@ from realm.pages.data import (
     recipe_order,
     split_order,
     split_title,
+    when,
 )
 from realm.pages.figures import MOST_KINDS, validation_course
 from realm.pages.palette import style_of
@@ -56,6 +57,7 @@ MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("brier", "Brier of scores", lambda value: f"{value:.3f}"),
     ("f1", "Macro F1", percent),
     ("true_sums", "True sums", percent),
+    ("executed", "Programs, run for their answers", percent),
     ("pass_at_n", "pass@n", percent),
     ("maj_at_n", "maj@n", percent),
     ("parse_failures", "Parse failures", percent),
@@ -93,16 +95,9 @@ def training_table(report: Report) -> Table | None:
             for _, row in validation_course(run, with_routes):
                 cells = found.setdefault((row.stage, row.round, row.step), ["", ""])
                 cells[with_routes] = Value(row.accuracy, *row.interval)
-        rows = [(None, _when(key), cells) for key, cells in found.items()]
+        rows = [(None, when(*key), cells) for key, cells in found.items()]
         bodies.append((run.name, rows))
     return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
-
-
-def _when(key: tuple[str, int, int]) -> str:
-    stage, round_, step = key
-    if stage == "base":
-        return "base model"
-    return f"{stage.upper()} step {step}" + (f", round {round_ + 1}" if round_ else "")
 
 
 def parse_table(report: Report) -> Table | None:

@@ -4,9 +4,14 @@ A difference counts as beyond noise where the two 95 % intervals do not touch (w
 interval that leaves out zero).
 """
 
-from realm.pages.data import Report, Result, Run, split_title
+from realm.config import Config
+from realm.pages.data import Report, Result, Run, split_title, when
 from realm.pages.figures import validation_course
 from realm.pages.svg import interval, percent, points
+from realm.rows.run import Meta
+
+#: Share of programs among the completions, below which an accuracy is that of the student alone.
+HARDLY = 0.05
 
 
 def _apart(ours: Result, theirs: Result) -> int:
@@ -43,23 +48,34 @@ def _course(run: Run) -> list[str]:
     noise = {1: "beyond noise", -1: "a loss beyond noise", 0: "their intervals overlap"}[_apart(last, first)]
     said = [
         f"Validation accuracy without routes went from {_figure(first)} at the start to {_figure(last)} at "
-        f"{last.stage.upper()} step {last.step} ({points(last.accuracy - first.accuracy)} points, {noise})."
+        f"{when(last.stage, last.round, last.step)} ({points(last.accuracy - first.accuracy)} points, {noise})."
     ]
     best = max(rows, key=lambda row: row.accuracy)
     if _apart(best, last) > 0:
-        said.append(f"It fell late in training: it had been {_figure(best)} at {best.stage.upper()} step {best.step}.")
+        place = when(best.stage, best.round, best.step)
+        said.append(f"It fell late in training: it had been {_figure(best)} at {place}.")
     return said
 
 
-def _kept(report: Report) -> list[str]:
-    """Which checkpoint the model is, where validation chose one, and what was unlearned of another task."""
-    said, chosen = [], report.runs[0].meta.chosen
+def settled(config: Config | None, meta: Meta) -> list[str]:
+    """What the model is, where it is not the last step's: a checkpoint that validation chose, a mean of weights."""
+    said, chosen = [], meta.chosen
+    if config is not None and config.training.average.checkpoints > 1:
+        said.append(f"Each stage left the mean of its last {config.training.average.checkpoints} checkpoints.")
     if chosen is not None:
         value = next((percent(one.value) for one in chosen.candidates if one.step == chosen.step), "")
         said.append(
             f"The model is that of step {chosen.step} of the last stage: {value} on the validation questions of "
             f"training.best, the best of {len(chosen.candidates)} checkpoints."
         )
+    if config is not None and config.training.average.base:
+        said.append(f"{percent(config.training.average.base)} of its weights are the untrained student's.")
+    return said
+
+
+def _unlearned(report: Report) -> list[str]:
+    """What was unlearned of another task."""
+    said = []
     for row in report.results:
         told = [value for value in (row.change, row.change_low, row.change_high) if value is not None]
         if row.before is not None and len(told) == 3:
@@ -84,7 +100,7 @@ def _progress(run: Run) -> list[str]:
     last = run.metrics[-1]
     total = run.setting(f"training.{last.stage}.steps")
     of = "" if total is None else f" of {total}"
-    return [f"{run.name} has no final evaluation yet: its last row is {last.stage.upper()} step {last.step}{of}."]
+    return [f"{run.name} has no final evaluation yet: its last row is {when(last.stage, last.round, last.step)}{of}."]
 
 
 def verdict(report: Report) -> tuple[str, list[str]]:
@@ -92,7 +108,8 @@ def verdict(report: Report) -> tuple[str, list[str]]:
     run, splits = report.runs[0], report.splits()
     main = "test" if "test" in splits or not splits else splits[0]
     row = report.result(run.name, main, False)
-    tool = ", its programs run for it," if row is not None and row.executed is not None else ""
+    ran = None if row is None else row.executed
+    tool = f", the programs in {percent(ran)} of its completions run for it," if ran and ran >= HARDLY else ""
     said = (
         [
             f"Without routes, {row.name}{tool} answers {_figure(row)} of {row.n} {split_title(main).lower()} "
@@ -101,5 +118,8 @@ def verdict(report: Report) -> tuple[str, list[str]]:
         if row is not None
         else []
     )
-    said += _gap(report, run.name, main) + _progress(run) + _course(run) + _kept(report)
+    if ran is not None and not tool:
+        said.append(f"Programs are run for their answers, but only {percent(ran)} of its completions are any.")
+    said += _gap(report, run.name, main) + _progress(run) + _course(run)
+    said += settled(run.config, run.meta) + _unlearned(report)
     return "".join(said[:1]), said[1:]

@@ -27,6 +27,12 @@ def ends(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def certain_ends(value: float, n: int) -> tuple[float, float]:
+    """The exact 95 % interval (Clopper and Pearson) of a share of 0 or 1 of n, of which no resample tells another."""
+    other = 0.025 ** (1 / n)
+    return (other, 1.0) if value else (0.0, 1 - other)
+
+
 def chunks(resamples: int, size: int) -> Iterator[int]:
     """How many resamples of `size` units are drawn at once, until all are."""
     rows = max(1, _CHUNK // size)

@@ -360,9 +360,11 @@ def prompt_limit(model: PreTrainedModel, config: Config, max_new_tokens: int) ->
     """
     context = context_length(model, config)
     if context <= max_new_tokens:
+        desk = config.model.path == PACKAGED_BASE
+        hint = " The desk's own settings hold without CONFIG alone; `realm train --show-config` prints them."
         raise ModelError(
             f"a context of {context} tokens has no room for a prompt besides a completion of {max_new_tokens}; "
-            "lower training.rl.max_completion_length or raise model.context."
+            f"lower training.rl.max_completion_length or raise model.context.{hint if desk else ''}"
         )
     return context - max_new_tokens
 

@@ -7,6 +7,7 @@ file that a resumed run and the other processes read. All others are a function 
 import functools
 import inspect
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from realm.traces.base import Given, LaterError, Pair, Span, Spent, Trace
 from realm.traces.examples import fitting
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 def bound(point: str, value: Any) -> Callable[..., Any]:
@@ -80,8 +82,10 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
     """
     steps = [bound("steps", one) for one in entries]
     traces: list[Trace] = []
-    for step in steps:
+    counts = []
+    for (name, _), step in zip(map(entry, entries), steps, strict=True):
         traces = list(step(traces, given))
+        counts.append(f"{name} {len(traces)}")
     traces = fitting(traces, given)
     if not traces:
         names = ", ".join(name for name, _ in map(entry, entries))
@@ -90,6 +94,7 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
             f"training.rl.max_completion_length = {given.room} tokens for any training question; raise that length, "
             "set training.sft.steps to 0, or collect other CoTs."
         )
+    _LOG.info("traces after each step: %s; short enough %d", ", ".join(counts), len(traces))
     return traces
 
 

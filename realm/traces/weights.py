@@ -1,5 +1,6 @@
 """What each token of a row counts in the loss: its trace's weight, that of its spans, and what the weigh gives it."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,6 +14,8 @@ from realm.student.prompts import unfaded
 from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
 from realm.traces.examples import asked, place_in_completion
 from realm.traces.pipeline import bound, once
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_weigh(config: Config) -> Weigh | None:
@@ -41,6 +44,10 @@ def weigh(rows: Sequence[Tokenized], given: Given, by: Weigh | None, kept: Path)
             "SFT has nothing to teach: no token has any weight; look at training.sft.weigh and at the weights that the "
             "steps of training.sft.traces give."
         )
+    if by is not None:
+        weights = [weight for target in weighed for weight in weights_of(target)]
+        share = sum(weight != 1 for weight in weights) / len(weights)
+        _LOG.info("training.sft.weigh: %.1f %% of the tokens have another weight than 1", 100 * share)
     by_row = dict(zip(distinct, weighed, strict=True))
     return [by_row[id(row.trace), tuple(row.prompt)] for row in rows]
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -50,6 +51,17 @@ def test_no_heavy_library_is_imported_for_help(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == "loaded: []"
+
+
+def test_a_missing_bank_is_told_before_the_libraries(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom realm.cli.app import main\nsys.argv[0] = 'realm'\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, "train", "--set", "bank.path=none", "--out", str(tmp_path / "r")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr.startswith("error: none: there is no bank; fill it first")
+    assert done.stdout.split() == ["2", "False"]
 
 
 def test_version() -> None:

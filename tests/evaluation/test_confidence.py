@@ -107,6 +107,17 @@ def test_a_threshold_is_chosen_on_one_split_and_told_on_another() -> None:
     assert other.right.low < 0.75 < other.right.high
     nowhere = found([[(0.6, True)]] * 4, 0.7).trusted
     assert nowhere is not None and (nowhere.coverage.value, nowhere.right) == (0.0, None)
+    assert nowhere.coverage.high == pytest.approx(0.6024, abs=1e-4)  # of 0 of 4, by the tables
+
+
+def test_all_of_three_answers_is_no_certainty() -> None:
+    every = found([[(0.8, True), (0.7, True)]] * 3, 0.7).trusted  # by question, of which there are three
+    assert every is not None and every.right is not None
+    for one in (every.coverage, every.right):
+        assert (one.value, one.high) == (1.0, 1.0) and one.low == pytest.approx(0.2924, abs=1e-4)
+    some = found([[(0.8, True)]] * 3 + [[(0.6, False)]] * 3, 0.7).trusted
+    assert some is not None and some.right is not None and some.coverage.low < 0.5 < some.coverage.high
+    assert some.right.low == pytest.approx(0.2924, abs=1e-4)
 
 
 def test_intervals_resample_questions() -> None:

@@ -17,6 +17,8 @@ import yaml
 from realm.errors import DataError, ResourceError
 from realm.pages import write_report
 from realm.pages.completions import script_json
+from realm.pages.data import read_report
+from realm.pages.figures import reward_figures
 from realm.pages.svg import interval, percent
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
@@ -60,6 +62,24 @@ def test_a_run_with_hardly_anything_is_reported(tmp_path: Path, kept: tuple[str,
     page = page_of(folder)
     assert "What is missing" in page
     assert "realm-r1" in page
+
+
+def test_what_stood_beside_the_reward_is_shown_by_the_users_names(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=70)
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["training"]["rl"] |= {"shapes": [{"overlong": {}}], "companions": ["my_parts:Repeat", "red"]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    told = {"shaped": -0.1, "companions": {"repeat": 0.5, "red": 0.25, "red_clipped": 0.0}}
+    rows = [row | told if row["stage"] == "rl" else row for row in read_rows(folder / "metrics.jsonl")]
+    fake_run.jsonl(folder / "metrics.jsonl", [*rows, rows[0] | {"round": 1, "step": 7}])
+    titles = {figure.title for figure in reward_figures(read_report(folder))}
+    assert titles >= {
+        "Added by shapes: overlong",
+        "my_parts:Repeat: completions to learn beside",
+        "red: completions to learn beside",
+        "red, clipped",
+    }
+    assert "steps: SFT 60, RL 10, SFT 7" in page_of(folder), "stages in their order"
 
 
 def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:

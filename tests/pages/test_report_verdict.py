@@ -8,7 +8,8 @@ from pathlib import Path
 from realm.config import Config
 from realm.pages.data import Report, Result, Run
 from realm.pages.svg import MINUS
-from realm.pages.verdict import verdict
+from realm.pages.tables import measures_table
+from realm.pages.verdict import settled, verdict
 from realm.rows.run import Candidate, Chosen, Meta
 from realm.rows.training import RlStep
 
@@ -34,7 +35,16 @@ def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     ]
     run.evaluations[0] = rows[0] = replace(rows[0], executed=0.9)
     lead, _ = verdict(Report(Path("r"), [run], rows))
-    assert lead.startswith(f"Without routes, grpo, its programs run for it, answers 60.0{NB}%")
+    assert lead.startswith(
+        f"Without routes, grpo, the programs in 90.0{NB}% of its completions run for it, answers 60."
+    )
+    rows[0] = replace(rows[0], executed=0.01)
+    lead, (said, *_) = verdict(Report(Path("r"), [run], rows))
+    assert lead.startswith(f"Without routes, grpo answers 60.0{NB}%")
+    assert said == f"Programs are run for their answers, but only 1.0{NB}% of its completions are any."
+    table = measures_table(Report(Path("r"), [replace(run, evaluations=rows)], rows))
+    assert table is not None and "Programs, run for their answers" in table.columns
+    rows[0] = replace(rows[0], executed=None)
     rows[1] = replace(rows[1], routes_per_prompt=0.0, routes_dropped=4.0)
     _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
     assert said == "No prompt had room for any of the 4 routes: what they add was not measured."
@@ -50,6 +60,22 @@ def test_what_was_chosen_and_what_was_unlearned_are_told() -> None:
         "best of 2 checkpoints.",
         f"Of sums:test it answers 50.0{NB}%, untrained 60.0{NB}%: {MINUS}10.0 points ({MINUS}17.0 to {MINUS}2.0).",
     ]
+
+
+def test_weights_that_are_not_the_last_steps_are_told() -> None:
+    config = Config().changed({"training.average": {"checkpoints": 2, "base": 0.25}})
+    assert settled(config, Meta()) == [
+        "Each stage left the mean of its last 2 checkpoints.",
+        f"25.0{NB}% of its weights are the untrained student's.",
+    ]
+    assert settled(Config(), Meta()) == settled(None, Meta()) == []
+
+
+def test_a_later_round_is_named() -> None:
+    run = course(0.4, 0.6)
+    run.evaluations[1] = replace(run.evaluations[1], stage="sft", round=1, step=3)
+    _, (said,) = verdict(Report(Path("r"), runs=[run]))
+    assert "at SFT step 3, round 2 (" in said
 
 
 def course(*accuracies: float) -> Run:

@@ -202,7 +202,7 @@ def test_context_length(new_model: Build) -> None:
     config.model.context = 40
     assert context_length(model, config) == 40
     assert prompt_limit(model, config, 30) == 10
-    with pytest.raises(ModelError, match=r"a context of 40 tokens has no room"):
+    with pytest.raises(ModelError, match=r"a context of 40 tokens has no room.*settings hold without CONFIG"):
         prompt_limit(model, config, 40)
     config.model.context = 65
     with pytest.raises(ModelError, match=r"model\.context: expected at most the model's 64 tokens, found 65"):
@@ -210,6 +210,9 @@ def test_context_length(new_model: Build) -> None:
     config.model.path = "models/mine"
     with pytest.raises(ModelError, match=r"\(model\.path: models/mine\)"):
         context_length(model, config)
+    config.model.context = 40
+    with pytest.raises(ModelError, match=r"or raise model\.context\.$"):
+        prompt_limit(model, config, 40)
 
 
 def test_context_of_a_model_that_does_not_tell() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import textwrap
@@ -76,9 +77,13 @@ def given(config: Config, task: TinyTask, **more: Any) -> Given:
     return Given(config, task, bank, Renderer(config, task, bank, tiny_tokenizer(), CONTEXT, k=0), **more)
 
 
-def test_the_default_is_what_earlier_versions_taught(config: Config, task: TinyTask) -> None:
+def test_the_default_is_what_earlier_versions_taught(
+    config: Config, task: TinyTask, caplog: pytest.LogCaptureFixture
+) -> None:
     assert config.training.sft.traces == ["bank", "right", "fits", "guided_first"]
-    found = run_steps(config.training.sft.traces, given(config, task))
+    with caplog.at_level(logging.INFO, "realm.traces"):
+        found = run_steps(config.training.sft.traces, given(config, task))
+    assert "bank 48, right 24, fits 24, guided_first 12; short enough 12" in caplog.text
     assert {trace.cot.id for trace in found} == {f"{row.id}/tiny/0" for row in task.rows("train")}
 
 

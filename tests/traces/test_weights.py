@@ -93,7 +93,9 @@ def rows(config: Config) -> tuple[list[Tokenized], Given]:
     return tokenize(given.renderer, examples(traces(given), given, 12)), given
 
 
-def test_a_weigh_sees_each_row_once_and_multiplies(rows: tuple[list[Tokenized], Given], tmp_path: Path) -> None:
+def test_a_weigh_sees_each_row_once_and_multiplies(
+    rows: tuple[list[Tokenized], Given], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[Tokenized] = []
 
     def by(found: Sequence[Tokenized], given: Given) -> Iterator[Any]:
@@ -102,7 +104,9 @@ def test_a_weigh_sees_each_row_once_and_multiplies(rows: tuple[list[Tokenized], 
             length = len(row.completion)
             yield Soft([[4]] * (length - 1) + [[]], [[1.0]] * (length - 1) + [[]], [3.0] * length)
 
-    found = weigh(*rows, by, tmp_path / "kept.json")
+    with caplog.at_level("INFO", "realm.traces"):
+        found = weigh(*rows, by, tmp_path / "kept.json")
+    assert "100.0 % of the tokens have another weight than 1" in caplog.text
     assert len(seen) == 3 and not (tmp_path / "kept.json").exists(), "it asks no student"
     for row, target in zip(rows[0], found, strict=True):
         assert isinstance(target, Soft)
