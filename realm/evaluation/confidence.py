@@ -140,10 +140,10 @@ def measure(questions: Sequence[Rated], by: str, resamples: int, seed: int, leve
         if place < 0:
             low, high = certain_ends(0.0, answers.questions)
             return Trusted(threshold=threshold, coverage=Estimate(value=0.0, low=low, high=high))
-        coverage = _share(*(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)), answers.questions)
+        coverage = _share(answers.questions, *(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)))
         covered = len(set(answers.owner[answers.level >= threshold].tolist()))
-        shares = (1 - quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread))
-        right = _share(*shares, covered)
+        wrong = (quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread))
+        right = _share(covered, *(1 - share for share in wrong))
         assert coverage is not None
         return Trusted(threshold=threshold, coverage=coverage, right=right)
 
@@ -170,7 +170,7 @@ def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate | None:
     return Estimate(value=float(value[0]), low=low, high=high)
 
 
-def _share(value: np.ndarray, resampled: np.ndarray, questions: int) -> Estimate | None:
+def _share(questions: int, value: np.ndarray, resampled: np.ndarray) -> Estimate | None:
     """A share of that many questions' answers; exact where it is 0 or 1, of which resamples have no other."""
     found = _estimate(value, resampled)
     if found is None or found.value not in (0.0, 1.0):
