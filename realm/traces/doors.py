@@ -61,7 +61,7 @@ def given_back(
         found = list(found) if several(found) else found
     if not isinstance(found, list):
         hint = "; does it return something?" if found is None else ""
-        raise ConfigError(f"{at}: expected {what}, found {told(found)}{hint}.")
+        raise ConfigError(f"{at}: expected {what}, found {told(found)}{hint or '.'}")
     if rows is not None and len(found) != len(rows):
         raise ConfigError(f"{at}: expected {what}, found {len(found)} for {len(rows)}.")
     taken = []
