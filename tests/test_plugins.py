@@ -148,7 +148,7 @@ def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path)
     with VerifierPool(task.verifier.name) as pool:
         assert [verdict.correct for verdict in pool.verify([("yes", "no"), ("no", "no")])] == [True, False]
     with pytest.raises(
-        ConfigError, match=r"^task\.name: expected desk, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
+        ConfigError, match=r"^task\.name: expected desk, desk-hard, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
     ):
         load_task(load_config(None, ["task.name=josnl", *here]))
     with pytest.raises(ConfigError, match=r"^task\.verifier: expected exact, .* \(did you mean exact\?\)"):
@@ -300,7 +300,8 @@ def test_what_a_run_of_others_names_is_not_imported(package: Path, tmp_path: Pat
 def test_a_command_that_is_given_no_function_says_so_in_one_line(
     package: Path, tmp_path: Path, found: Path, key: str
 ) -> None:
-    value = "[bank, others_recipes:NUMBER]" if key.endswith("traces") else "others_recipes:NUMBER"
+    lists = ("traces", "shapes", "companions")
+    value = "[others_recipes:NUMBER]" if key.endswith(lists) else "others_recipes:NUMBER"
     command = ["collect", "--dry-run"] if key == CLERK else ["train"]
     said = CliRunner().invoke(
         app, [*command, str(found / "config.yaml"), "--out", str(tmp_path / "new"), "--set", f"{key}={value}"]
@@ -334,6 +335,7 @@ def test_what_only_a_bank_names_is_not_imported(package: Path) -> None:
 def test_another_source_of_a_plug_in_is_another_content(package: Path) -> None:
     others: dict[str, Any] = dict.fromkeys(KEYS, "others_recipes:yes")
     others |= {"training.recipe": "mine", "training.sft.traces": ["bank", {"others_recipes:yes": {"n": 1}}]}
+    others |= {f"training.rl.{key}": ["others_recipes:yes"] for key in ("shapes", "companions")}
     config = load_config().changed(others)
     before = contents(config)
     assert before.keys() >= KEYS and KEYS.isdisjoint(contents(load_config()))

@@ -17,7 +17,7 @@ from realm.errors import DataError
 from realm.evaluation.evaluate import evaluate_model, evaluation_splits, question_accuracies
 from realm.method.seeds import derive
 from realm.rows.base import Place
-from realm.rows.evaluation import Evaluation
+from realm.rows.evaluation import Evaluation, Prediction
 from realm.run import RunFolder
 from realm.statistics.bootstrap import paired_difference
 from realm.student.generate import Progress
@@ -67,8 +67,8 @@ def ask_besides(
 ) -> list[Evaluation]:
     """Ask the other task, if there is one, of a model and of the untrained one that it was made from.
 
-    Adds to <out>/evaluations.jsonl a row for each split, named OTHER:SPLIT, with what changed. Nothing of it goes to
-    predictions.jsonl, which is of the model's own task.
+    Adds to <out>/evaluations.jsonl a row for each split, named OTHER:SPLIT, with what changed, and to predictions.jsonl
+    what the model answered.
 
     Args:
         untrained: path of that model; None: there is none.
@@ -87,7 +87,7 @@ def ask_besides(
             progress(done + finished, total)
 
     task, choices, timeout = other.task, other.config.task.choices, other.config.task.verifier_timeout
-    found: dict[str, list[tuple[Evaluation, dict[str, float]]]] = {split: [] for split in other.questions}
+    found: dict[str, list[tuple[Evaluation, list[Prediction]]]] = {split: [] for split in other.questions}
     with VerifierPool(task.verifier.name, choices, timeout) as pool:
         for path in paths:
             student, tokenizer = load(path, config.model.dtype, config.model)
@@ -107,19 +107,22 @@ def ask_besides(
                     where=place,
                     progress=report,
                 )
-                found[split].append((summary, question_accuracies(rows)))
+                found[split].append((summary, rows))
                 done += len(rows)
     summaries = [
         _changed(*asked, resamples=config.evaluation.bootstrap, seed=config.run.seed) for asked in found.values()
     ]
-    RunFolder(out).keep(Evaluation, lambda _: True, summaries)
+    folder = RunFolder(out)
+    folder.keep(Prediction, lambda _: True, [row for asked in found.values() for row in asked[-1][1]])
+    folder.keep(Evaluation, lambda _: True, summaries)
     return summaries
 
 
-def _changed(*asked: tuple[Evaluation, dict[str, float]], resamples: int, seed: int) -> Evaluation:
+def _changed(*asked: tuple[Evaluation, list[Prediction]], resamples: int, seed: int) -> Evaluation:
     """The summary of the model, with what changed since the untrained one, where that was asked."""
-    (first, before), (last, after) = asked[0], asked[-1]
+    (first, _), (last, _) = asked[0], asked[-1]
     if len(asked) == 1:
         return last
+    before, after = (question_accuracies(rows) for _, rows in asked)
     change, low, high = paired_difference(after, before, resamples, derive(seed, "bootstrap"))
     return replace(last, before=first.accuracy, change=change, change_low=low, change_high=high)

@@ -4,8 +4,9 @@ Calibration (the expected calibration error of Naeini et al., AAAI 2015, and the
 of risk over coverage (Geifman and El-Yaniv, NeurIPS 2017), and the confidence from which on answers are as often right
 as wanted, which is chosen on one split and told on another. Intervals resample questions.
 
-The expected calibration error is lifted above 0 by chance alone, and more so in resamples: its interval reaches as far
-as the percentile and the basic bootstrap's, and to 0 where answers whose confidence is the truth would have as much.
+The expected calibration error is lifted above 0 by chance alone, and more so in resamples: its interval begins where
+the percentile bootstrap's or the basic one's does, whichever is lower, and at 0 where answers whose confidence is the
+truth would have as much.
 """
 
 from __future__ import annotations
@@ -127,9 +128,8 @@ def measure(questions: Sequence[Rated], by: str, resamples: int, seed: int, leve
     value, spread = answers.figures(np.ones((1, len(answers.level)))), answers.resampled(resamples, seed)
     ece, aurc = _estimate(value.ece, spread.ece), _estimate(value.aurc, spread.aurc)
     if ece is not None:
-        low, high = min(ece.low, 2 * ece.value - ece.high), max(ece.high, 2 * ece.value - ece.low)
-        chance = ece.value <= answers.calibrated(seed)
-        ece = Estimate(value=ece.value, low=0.0 if chance else max(0.0, low), high=min(1.0, high))
+        low = max(0.0, min(ece.low, 2 * ece.value - ece.high))
+        ece = replace(ece, low=0.0 if ece.value <= answers.calibrated(seed) else low)
     assert aurc is not None
     levels = answers.level[answers.starts]
     known = int((levels >= 0).sum())

@@ -103,16 +103,20 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
         DataError: seeds would be asked different questions.
         ModelError, TeacherError: there is no student, or a bank cannot be collected.
     """
-    from realm.evaluation.evaluate import evaluation_splits  # which needs torch, and --list does not
+    from realm.evaluation.also import other_task  # which needs torch, and --list does not
+    from realm.evaluation.evaluate import evaluation_splits
     from realm.student.load import find
     from realm.teacher.collect import make_plan
 
     common = grid.common
     task = load_task(common)
     known = evaluation_splits(common, task)
-    for split, _ in (spec.headline, *spec.measures, *sorted(spec.asked)):
-        if split not in known:
-            raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {', '.join(known)}.")
+    other = other_task(common)
+    besides = [f"{other.name}:{split}" for split in other.questions] if other else []
+    for split, ways in (spec.headline, *spec.measures, *sorted(spec.asked)):
+        if split not in known and (split not in besides or ways == "with"):
+            names = ", ".join([*known, *(f"{split} without routes" for split in besides)])
+            raise ConfigError(f"{file}: no split {split!r} is evaluated; there are {names}.")
     _check_routes(spec, file, common, task)
     split, ways = spec.headline
     if spec.kind == "bound" and not (spec.untrained and any(pair.of((split, ways == "with")) for pair in spec.pairs)):

@@ -65,6 +65,12 @@ def _sections(results: Results) -> list[Section]:
             tables.operator_table(sums),
         ),
         Section(
+            "What was unlearned",
+            "On the questions of another task (`evaluation.also`), asked without routes: each arm minus the untrained "
+            f"model, in points, paired by seed and question, {how_tested} Below 0 something was lost.",
+            tables.unlearned_table(found),
+        ),
+        Section(
             "What routes in the prompt still add",
             f"`autonomy_gap`, accuracy with − without routes, in points, {interval_words(seeds)}; bold where the "
             "interval leaves out zero.",
@@ -161,5 +167,6 @@ def _budget(budget: Mapping[str, int | str]) -> str:
     text = f"optimizer steps: {steps}"
     if isinstance(steps, int):
         text = f"every arm takes {steps} optimizer steps"
-    each = f"{budget['completions_per_step']} completions in RL, {budget['examples_per_step']} examples in SFT"
-    return f"Budget: {text}, of {each}; all start from the same model and answer the same questions."
+    words = {"completions": "in RL", "examples": "in SFT", "pairs": "in learning from pairs"}
+    each = [f"{budget[key]} {of} {where}" for of, where in words.items() if (key := f"{of}_per_step") in budget]
+    return f"Budget: {text}, of {', '.join(each)}; all start from the same model and answer the same questions."

@@ -34,6 +34,7 @@ from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.experiments.spec import Measure as Wanted
+from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
 from realm.rows.experiment import (
     Accuracy,
@@ -65,13 +66,16 @@ class Outcomes:
 
     def __init__(self, spec: Spec, grid: Grid) -> None:
         along = comb(len(spec.arms), 2) if spec.axis else 0
-        self.resamples = max(RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), along))
+        self.resamples = max(
+            RESAMPLES, grid.common.evaluation.bootstrap, _EACH * max(len(spec.pairs), len(spec.arms), along)
+        )
         self.seed = grid.common.run.seed
         self.arms = list(dict.fromkeys(cell.arm for cell in grid.cells))
         self._found = {arm: [accuracies(cell.evaluated) for cell in grid.of(arm)] for arm in self.arms}
         self.seeds = list(dict.fromkeys(cell.seed for cell in grid.cells))
         first, *others = (seed for seeds in self._found.values() for seed in seeds)
         self.measures = [key for key in first if all(key in other for other in others)]
+        self.besides = [key for key in self.measures if ":" in key[0]]  # of `evaluation.also`
         if spec.measures:
             self.measures = self._known(spec.measures)
         (self.headline,) = self._known([spec.headline])
@@ -165,6 +169,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         ),
         sum_pairs=tuple(_sum_pairs(spec, found)),
         operators=tuple(_operators(found)),
+        unlearned=tuple(_unlearned(found)),
         axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
@@ -182,6 +187,10 @@ def _versions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
+#: What a step of a stage takes.
+_PER_STEP = {"rl": "completions_per_step", "sft": "examples_per_step", "pairs": "pairs_per_step"}
+
+
 def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
     """What a step is, and the optimizer steps of an arm: a number where they are all equal, else words.
 
@@ -196,11 +205,16 @@ def _budget(spec: Spec, grid: Grid) -> dict[str, int | str]:
     one = {name for name, found in groups.items() if name and len(found) == 1}
     steps = {group if (group := spec.arms[arm].group) in one else arm: n for arm, n in steps.items()}
     equal = len(set(steps.values())) == 1
-    training = grid.common.training
+    sizes: dict[str, set[int]] = {}
+    for config in (cell.config for cell in grid.cells if cell.trained):
+        for kind in {stage.kind for stage in plan(config)} & _PER_STEP.keys():
+            sizes.setdefault(_PER_STEP[kind], set()).add(config.get(f"training.{kind}.batch_size"))
     return {
         "steps": next(iter(steps.values())) if equal else ", ".join(f"{arm} {n}" for arm, n in steps.items()),
-        "completions_per_step": training.rl.batch_size,
-        "examples_per_step": training.sft.batch_size,
+        **{
+            name: max(found) if len(found) == 1 else " or ".join(map(str, sorted(found)))
+            for name, found in sizes.items()
+        },
     }
 
 
@@ -286,6 +300,13 @@ def _corrected(key: Key, pairs: Sequence[tuple[str, str]], tests: Sequence[Compa
         Pair(arm=arm, against=against, measure=measure_name(key), **test._asdict(), p_corrected=p)
         for (arm, against), test, p in zip(pairs, tests, corrected, strict=True)
     ]
+
+
+def _unlearned(found: Outcomes) -> list[Pair]:
+    """Every arm minus the untrained model on another task's questions (`evaluation.also`), where that was asked."""
+    pairs = [(arm, UNTRAINED) for arm in found.arms if arm != UNTRAINED]
+    asked = found.besides if UNTRAINED in found.arms else []
+    return [row for key in asked for row in _corrected(key, pairs, [found.compare(*pair, key) for pair in pairs])]
 
 
 def _operators(found: Outcomes) -> list[OfOperator]:

@@ -51,6 +51,12 @@ def pair_table(found: Experiment) -> Table | None:
     return _differences(found, found.results.pairs, {one.name: one.label for one in found.measures})
 
 
+def unlearned_table(found: Experiment) -> Table | None:
+    """What every arm is worth on another task beside the untrained model, a column for every split of it."""
+    columns = {pair.measure: shown(pair.measure.rpartition("/")[0]) for pair in found.results.unlearned}
+    return _differences(found, found.results.unlearned, columns)
+
+
 def gap_pair_table(found: Experiment) -> Table | None:
     """The differences between the autonomy gaps of arms, a column for every split."""
     return _differences(

@@ -278,6 +278,7 @@ class Results(Row):
     sums: tuple[Accuracy, ...] = ()
     sum_pairs: tuple[Pair, ...] = ()
     operators: tuple[OfOperator, ...] = ()
+    unlearned: tuple[Pair, ...] = ()
     axis: Scale | None = None
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()

@@ -46,7 +46,7 @@ SETTINGS = {
     "negative k": (["--set", "routes.k=-1"], ["routes.k", "-1"]),
     "unknown task": (
         ["--set", "task.name=gsm9k"],
-        ["task.name", "desk, gsm8k, jsonl or a package.module:attribute (did you mean gsm8k?)", "gsm9k"],
+        ["task.name", "desk, desk-hard, gsm8k, jsonl or a package.module:attribute (did you mean gsm8k?)", "gsm9k"],
     ),
     "unknown recipe": (
         ["--set", "training.recipe=ppo"],

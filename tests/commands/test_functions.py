@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 import realm
 from realm.errors import ConfigError, ResourceError
-from realm.rows.evaluation import Evaluation
+from realm.rows.evaluation import Evaluation, Prediction
 from realm.run_rows import read_rows
 
 
@@ -46,6 +47,8 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
     assert (other.split, other.routes, other.n) == ("other:ood", 0, 4)
     assert other.before is not None and other.change == pytest.approx(other.accuracy - other.before)
     assert list(read_rows(trained.path, Evaluation))[-1] == other
+    answered = [row for row in read_rows(trained.path, Prediction) if row.split == "other:ood"]
+    assert fmean(row.completions[0].correct for row in answered) == other.accuracy and len(answered) == 4
     card = (trained.model / "README.md").read_text(encoding="utf-8")
     assert f"| base | `other:ood` | 0 | 4 | {100 * other.before:.1f} |" in card
     assert f"; {100 * other.change:+.1f} (" in card and "other:ood" not in card.split("---")[1]

@@ -88,6 +88,8 @@ def test_figures_are_those_of_plain_numbers() -> None:
     for score, right in rows:
         bins.setdefault(min(9, int(score * 10)), []).append(score - right)
     assert one.ece.value == pytest.approx(sum(abs(sum(each)) for each in bins.values()) / len(rows))
+    # Resamples lie above it: what they are above is taken off below too.
+    assert one.ece.value - one.ece.low == pytest.approx(one.ece.high - one.ece.value)
     for point in one.curve:
         taken = [right for score, right in rows if score >= point.threshold]
         assert point.coverage.value == pytest.approx(len(taken) / len(rows))

@@ -43,8 +43,9 @@ def text(right: bool, skill: float) -> str:
 
 def evaluation(folder: Path, config: dict[str, Any], skill: float) -> None:
     predictions, summaries = [], []
-    for split in ("test", "ood"):
-        for routes in (0, config["routes"]["k"]):
+    also = Path(config["evaluation"]["also"] or "")
+    for split in ("test", "ood", *([f"{also.stem}:test"] if also.stem else [])):
+        for routes in (0, config["routes"]["k"]) if ":" not in split else (0,):
             source = Random(f"{config['run']['seed']} {split} {routes} {skill}")
             right = [source.random() < skill + (0.15 if routes else 0.0) for _ in range(QUESTIONS)]
             where = {"stage": "final", "step": STEPS, "split": split, "routes": routes}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realm.config import Config
-from realm.experiments.grid import Grid
+from realm.experiments.grid import Cell, Grid
 from realm.experiments.page import page
 from realm.experiments.results import _budget
 from realm.experiments.spec import Arm, Spec
@@ -38,6 +39,26 @@ def test_head() -> None:
 def test_unequal_budgets_are_told_by_arm() -> None:
     budget = {"steps": "low 5, mid 7", "completions_per_step": 96, "examples_per_step": 32}
     assert "Budget: optimizer steps: low 5, mid 7, of 96" in written(budget=budget)
+
+
+def test_a_step_is_told_of_the_stages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "realm.experiments.results._costs",
+        lambda _: [Took(arm="a", seed=0, steps=5, completions=0, tokens=0, seconds=0)],
+    )
+    spec = Spec(title="t", question="q", arms={"a": Arm()})
+    changes: list[dict[str, object]] = [
+        {"training.recipe": "sft"},
+        {"training.recipe": "pairs", "training.pairs.batch_size": 8, "training.pairs.micro_batch_size": 8},
+        {"training.recipe": "grpo", "training.rl.batch_size": 32, "training.rl.micro_batch_size": 32},
+        {"training.recipe": "grpo", "training.rl.batch_size": 96},
+    ]
+    cells = [Cell("a", 0, Config().changed(one), Path(), Path(), None) for one in changes]
+    budget = _budget(spec, Grid(Config(), cells))
+    assert "of 32 or 96 completions in RL, 32 examples in SFT, 8 pairs in learning from pairs;" in written(
+        budget=budget
+    )
+    assert "of 32 examples in SFT; all" in written(budget=_budget(spec, Grid(Config(), cells[:1])))
 
 
 def test_arms_of_a_group_that_take_equal_steps_are_told_by_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from realm.experiments.results import RESAMPLES
 from realm.run import versions
 from realm.stopping import Stopped
 from realm.tasks.base import Question
+from tests.conftest import read_rows
 from tests.holding import another_holds
 
 WriteSpec = Callable[..., Path]
@@ -275,6 +277,29 @@ def test_true_sums_are_compared_where_the_file_asks_for_them(write_spec: WriteSp
     assert "True sums" not in run(write_spec())["finding"]
 
 
+def test_what_was_unlearned_is_told_against_the_untrained_model(write_spec: WriteSpec, started: Started) -> None:
+    Path("sums.yaml").write_text("task: {name: desk}\nevaluation: {splits: [test]}\n", encoding="utf-8")
+    base = {"evaluation.also": str(Path("sums.yaml").resolve())}
+    found = run(write_spec(base=base, measures=[["test", "without"]]))
+    right: dict[str, list[bool]] = {}
+    for path in Path("x").glob("cells/*/predictions.jsonl"):
+        rows = [row for row in read_rows(path) if row["split"] == "sums:test"]
+        each = right.setdefault(path.parent.name.partition("-")[0], [])
+        each += [row["completions"][0]["correct"] for row in rows]
+    assert [(row["arm"], row["against"], row["measure"]) for row in found["unlearned"]] == [
+        (arm, "base", "sums:test/without") for arm in ("plain", "r1")
+    ]
+    for row in found["unlearned"]:
+        assert row["difference"] == pytest.approx(fmean(right[row["arm"]]) - fmean(right["base"]))
+        assert row["low"] < row["difference"] < row["high"] and row["p"] <= row["p_corrected"]
+    page = (Path("x") / "mine" / "mine.md").read_text()
+    assert "## What was unlearned" in page and "| sums:test |" in page and "plain − base" in page
+    assert "sums:test" in run(write_spec(base=base, headline=["sums:test", "without"]))["headline"]
+    with pytest.raises(ConfigError, match=r"no split 'sums:test' is evaluated; .* sums:test without routes"):
+        conduct(order(write_spec(base=base, also=[["sums:test", "with"]])), Console(quiet=True))
+    assert run(write_spec())["unlearned"] == []
+
+
 def test_progress_without_a_terminal(
     write_spec: WriteSpec, started: Started, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,8 +318,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
-        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "axis", "kinds", "judging", "cost", "curves",
-        "training", "shown", "banks", "finding",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "kinds", "judging", "memory",
+        "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)

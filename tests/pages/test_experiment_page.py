@@ -120,6 +120,17 @@ def test_true_sums_stand_in_a_section_of_their_own(tmp_path: Path) -> None:
     assert "True sums" not in page_of({**results, "sums": [], "sum_pairs": [], "operators": []}, tmp_path)
 
 
+def test_what_was_unlearned_stands_in_a_section_of_its_own(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    arm, against = (one["name"] for one in results["arms"][1::-1])
+    ends = {"difference": -0.1, "low": -0.15, "high": -0.04, "p": 0.01, "p_corrected": 0.03}
+    pair = {"arm": arm, "against": against, "measure": "sums<b>:test/without", **ends}
+    page = page_of({**results, "unlearned": [pair]}, tmp_path)
+    shown = section(page, "unlearned")
+    assert f"{arm} − {against}" in shown and "sums<b>:test" in shown and "−10.0 −15.0 to −4.0" in shown
+    assert 'id="unlearned"' not in page_of(results, tmp_path)
+
+
 def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -> None:
     results = fake_experiment.results()
     page = page_of(results, tmp_path)

@@ -242,7 +242,8 @@ def test_a_refinement_that_was_cut_is_not_taught(
         "realm.traces.steps.refine.replies",
         lambda given, plan: [replace(cot, problem="cut") for cot in replies(given, plan)],
     )
-    assert not run(config, task, tmp_path / "run", {"refine": {"questions": 12}})[0]
+    with pytest.raises(DataError, match="nothing to teach"):
+        run(config, task, tmp_path / "run", {"refine": {"questions": 12}})
 
 
 def test_what_one_step_spent_is_not_lost_in_the_next(
