@@ -235,8 +235,9 @@ def _explain(error: ValidationError, file: str, overrides: Sequence[str]) -> Con
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         # It is about what was set, about a part of it, or about the section that it is in.
-        set_here = [f"--set {text}" for text in overrides if _within(_key(text), key) or _within(key, _key(text))]
-        where = set_here[-1] if key and set_here else file
+        set_here = [text for text in overrides if _within(_key(text), key) or _within(key, _key(text))]
+        set_here.sort(key=lambda text: _key(text).rpartition(".")[2] in item["msg"].partition(":")[0])
+        where = f"--set {set_here[-1]}" if key and set_here else file
         if item["type"] == "extra_forbidden":
             said = f"{key} {_GONE[key]}." if key in _GONE else f"unknown key {key}; {_hint(key)}"
             lines.append(f"{where}: {said}")

@@ -176,6 +176,10 @@ def files(point: str, name: str) -> list[Path]:
     return [Path(spec.origin)] if spec and spec.origin else []
 
 
+def _names(point: str) -> list[str]:
+    return [*POINTS[point].table, *sorted(entry_points(group=f"realm.{point}").names)]
+
+
 @functools.cache
 def _entry(point: str, name: str) -> EntryPoint:
     group = entry_points(group=f"realm.{point}")
@@ -183,9 +187,11 @@ def _entry(point: str, name: str) -> EntryPoint:
         return found
     if ":" in name:
         return EntryPoint(name, name, f"realm.{point}")
-    names = [*POINTS[point].table, *sorted(group.names)]
+    names = _names(point)
     near = difflib.get_close_matches(name, names, 1, 0.5)
     hint = f" (did you mean {near[0]}?)" if near else ""
+    if there := [other for other, (key, *_) in POINTS.items() if key and name in _names(other)]:
+        hint = f" (it is {', '.join(f'a {other[:-1]}: {POINTS[other].key}' for other in there)})"
     raise ValueError(f"expected {', '.join(names)} or a package.module:attribute{hint}")
 
 

@@ -400,7 +400,7 @@ class EvaluationConfig(Section):
     @model_validator(mode="after")
     def _voted(self) -> EvaluationConfig:
         if self.confidence == "votes" and self.samples < 2:
-            raise ValueError("confidence: votes needs samples of at least 2, a vote each")
+            raise ValueError("confidence: votes needs evaluation.samples of at least 2, a vote each")
         return self
 
 

@@ -1,5 +1,6 @@
 """Models of one shape averaged into a new directory, which says of what it was made."""
 
+import difflib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from huggingface_hub import ModelCardData
 import realm
 from realm.commands.configuring import model_of
 from realm.commands.sharing import SHARED
-from realm.errors import ConfigError
+from realm.errors import ConfigError, ModelError
 from realm.experiments.contents import content
 from realm.files import new_folder, write_atomic, writing
 from realm.pages.card import CARD, KEY, LICENSE_ID, code, license_of, read_surface
@@ -37,13 +38,21 @@ def average(models: Sequence[str | Path], folder: Path, shares: Sequence[float] 
         ModelError: a model cannot be loaded, or has other weights than the first.
         ResourceError: the folder is there already, or the disk refuses.
     """
+    if len(models) < 2:
+        raise ConfigError(
+            f"expected two or more models, found {len(models)}: {', '.join(map(str, models))}; name another."
+        )
+    for model in models:
+        _refuse_missing(str(model))
     paths = [model_of(model) for model in models]
-    shares = list(shares) or [1 / len(paths)] * len(paths)
+    given = shares = list(shares) or [1 / len(paths)] * len(paths)
     shares = [1 - shares[0], *shares] if len(shares) == 1 and len(paths) == 2 else shares
-    if len(paths) < 2 or len(shares) != len(paths) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+    if len(shares) != len(paths) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        hint = f"; did you mean {', '.join(f'{share / 100:g}' for share in given)}?" if max(given) > 1 else ""
+        found = ", ".join(f"{share:g}" for share in given)
         raise ConfigError(
             f"--share: expected one share for each of two or more models, from 0 and together 1 (of two models, that "
-            f"of the second alone will do), found {', '.join(map(str, shares))} for {len(paths)} model(s)."
+            f"of the second alone will do), found {found} for {len(paths)} models{hint or '.'}"
         )
     refuse_unlike(paths)
     first = find_files(paths[0])
@@ -56,6 +65,18 @@ def average(models: Sequence[str | Path], folder: Path, shares: Sequence[float] 
         write_atomic(made / CARD, _card(paths, shares))
         load_model(made)
     return shares
+
+
+def _refuse_missing(model: str) -> None:
+    """Refuse what is neither here nor a name of the Hub, and what is nearly the name of something here."""
+    path = Path(model).expanduser()
+    if model == PACKAGED_BASE or path.exists():
+        return
+    beside = [str(Path(model).with_name(one.name)) for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(model, [PACKAGED_BASE, *beside], 3, 0.8)
+    if near or not is_hub_name(model):
+        hint = f" Did you mean {' or '.join(near)}?" if near else " Name a run, a directory or OWNER/NAME of the Hub."
+        raise ModelError(f"{model}: there is no such model directory.{hint}")
 
 
 def _card(models: Sequence[str | Path], shares: Sequence[float]) -> str:

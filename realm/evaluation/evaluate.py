@@ -5,6 +5,7 @@ A summary is one row of evaluations.jsonl; whatever it says can be computed agai
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from realm.method.seeds import derive
 from realm.rows.base import Place, ShownRoute, Stage
 from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part, Prediction, Sums
 from realm.run import RunFolder
+from realm.sections import EvaluationConfig
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
 from realm.student.generate import Generation, Progress, generate
 from realm.student.judging import classes, copied, unreadable
@@ -321,14 +323,18 @@ def evaluation_questions(config: Config, task: Task) -> dict[str, Sequence[Quest
     """The questions of the splits to evaluate; of that on which a threshold is chosen, if the task has it; edited ones.
 
     Raises:
-        ConfigError: as of `evaluation_splits`, or there is no such edit.
+        ConfigError: as of `evaluation_splits`, or there is no such edit, or no split `precision_on`.
         DataError: a split has no question.
     """
     splits: dict[str, Sequence[Question]] = {split: task.rows(split) for split in evaluation_splits(config, task)}
     if empty := [split for split, asked in splits.items() if not asked]:
         raise DataError(f"split {empty[0]}: there is no question to evaluate.")
     edits = edited_splits(splits, task, config)
-    chosen_on = config.evaluation.precision_on
+    chosen_on, usual = config.evaluation.precision_on, EvaluationConfig.model_fields["precision_on"].default
+    if config.evaluation.confidence and chosen_on not in (*task.splits(), usual):
+        near = difflib.get_close_matches(chosen_on, task.splits(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(task.splits())}."
+        raise ConfigError(f"evaluation.precision_on: the task {task.name} has no split {chosen_on}; {hint}")
     if config.evaluation.confidence and chosen_on in task.splits() and task.rows(chosen_on):
         splits.setdefault(chosen_on, task.rows(chosen_on))
     return {**splits, **edits}

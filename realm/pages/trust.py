@@ -34,6 +34,9 @@ def _share(found: Estimate | None) -> str:
 
 def told(found: Confidence) -> str:
     """The figures of one split in a sentence or two, with 95 % intervals."""
+    if found.by == "stated" and not found.n:
+        asks = "the prompt has to ask for it (prompt.system), as `confidence: 0.9`"
+        return f"no completion with an answer states a confidence; {asks}."
     said = (
         f"by {BY.get(found.by, found.by)}, ECE {_number(found.ece)}, Brier {_number(found.brier)}, "
         f"AUROC {_number(found.auroc)}, area under risk-coverage {_number(found.aurc)} (at best {found.aurc_best:.3f})."

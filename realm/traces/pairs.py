@@ -8,8 +8,10 @@ from typing import Any, Literal
 from realm.bank.cot import CoT
 from realm.errors import DataError
 from realm.method.seeds import derive, question_order, rng
+from realm.plugins import POINTS, entry
 from realm.tasks.base import Question
 from realm.traces.base import Given, Pair, Trace
+from realm.traces.doors import where
 from realm.traces.examples import completion, fitting, token_ids
 
 #: Which pairs of a question come first: any, those nearest in length, or those with the longest common beginning.
@@ -69,14 +71,10 @@ def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
         DataError: there is nothing that the student could learn from.
     """
     settings, seed = given.config.training.pairs, given.renderer.seed
+    pairs = list(pairs)
     lanes = _lanes(pairs, given)
     if not all(lanes):
-        raise DataError(
-            f"training.pairs.miner: {settings.miner} found no pair of a preferred and a rejected CoT of at most "
-            f"training.rl.max_completion_length = {given.room} tokens each. A question needs both, and what the "
-            "student writes has to be of the asked form: collect or sample more CoTs (bank.samples, samples of the "
-            "miner), teach the form first (training.sft.steps), or take another miner (docs/howto/pairs.md)."
-        )
+        raise DataError(_nothing(pairs, given))
     count = steps * settings.batch_size
     drawn = []
     for number, lane in enumerate(lanes):
@@ -89,6 +87,22 @@ def make_rows(pairs: Iterable[Pair], given: Given, steps: int) -> Rows:
     width = settings.batch_size * len(lanes)
     lengths = [sum(map(_length, places[start : start + width])) for start in range(0, len(places), width)]
     return Rows(list(used.values()), [numbers[id(row)] for row in places], [*accumulate(lengths, initial=read)])
+
+
+def _nothing(pairs: Sequence[Pair], given: Given) -> str:
+    """Why there is nothing to learn from."""
+    value = given.config.training.pairs.miner
+    at, (name, _) = where("miners", value), entry(value)
+    if pairs and all(pair.chosen and pair.rejected and pair.chosen.text == pair.rejected.text for pair in pairs):
+        return f"{at} found no pair to learn from: in all {len(pairs)} the preferred and the rejected CoT are the same."
+    if not pairs and name not in POINTS["miners"].table:
+        return f"{at} found no pair at all for {len(given.renderer.questions)} questions; look at what it asks of CoTs."
+    return (
+        f"{at} found no pair of a preferred and a rejected CoT of at most training.rl.max_completion_length = "
+        f"{given.room} tokens each. A question needs both, and what the student writes has to be of the asked form: "
+        "collect or sample more CoTs (bank.samples, samples of the miner), teach the form first (training.sft.steps), "
+        "or take another miner (docs/howto/pairs.md)."
+    )
 
 
 def _lanes(pairs: Iterable[Pair], given: Given) -> list[dict[str, list[dict[str, Any]]]]:

@@ -5,7 +5,6 @@ file that a resumed run and the other processes read. All others are a function 
 """
 
 import functools
-import inspect
 import json
 import logging
 import time
@@ -13,17 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, PydanticUserError, ValidationError, create_model
 
 from realm.bank.cot import from_record, to_record
 from realm.errors import ConfigError, DataError
 from realm.files import write_atomic, writing
-from realm.plugins import POINTS, entry, take
+from realm.plugins import entry, take
 from realm.processes import main_process
 from realm.tasks.base import Question
 from realm.traces.base import Given, LaterError, Pair, Span, Spent, Trace
+from realm.traces.doors import DATACLASS, a_pair, a_trace, blamed, given_back, options, where
 from realm.traces.examples import fitting
 
 T = TypeVar("T")
@@ -34,27 +34,30 @@ def bound(point: str, value: Any) -> Callable[..., Any]:
     """The function of an entry, or the class, with its options.
 
     Raises:
-        ConfigError: it cannot be had, or has no such option; or a value is of another type.
+        ConfigError: it cannot be had or called, or has no such option; or a value is of another type.
     """
-    name, options = entry(value)
+    name, given = entry(value)
     function: Callable[..., Any] = take(point, name)
-    known = get_type_hints(function, include_extras=True) if isinstance(function, type) else {}
-    takes: dict[str, Any] = {
-        one.name: (known.get(one.name, one.annotation), ... if one.default is one.empty else one.default)
-        for one in inspect.signature(function).parameters.values()
-        if one.kind is one.KEYWORD_ONLY
-    }
-    shape: Any = create_model("Options", __config__=ConfigDict(extra="forbid"), __module__=function.__module__, **takes)
+    takes: dict[str, Any] = dict(options(point, name, function))
+    at = where(point, name)
     try:
-        return functools.partial(function, **dict(shape.model_validate(options)))
+        shape: Any = create_model(
+            "Options", __config__=ConfigDict(extra="forbid"), __module__=function.__module__, **takes
+        )
+        return functools.partial(function, **dict(shape.model_validate(given)))
     except ValidationError as error:
         wrong = error.errors()[0]
         option = ".".join(map(str, wrong["loc"]))
         if wrong["type"] == "extra_forbidden":
+            bare = isinstance(function, type) and "__dataclass_params__" not in vars(function)
             said = f"has no option {option}; it has {', '.join(takes) or 'none'}"
+            said += f"; is it {DATACLASS}?" if bare else ""
         else:
             said = f"{option}: {wrong['msg'].removeprefix('Value error, ')}"
-        raise ConfigError(f"{POINTS[point].key}: {name}: {said}.") from error
+        raise ConfigError(f"{at}: {said}.") from error
+    except (PydanticUserError, NameError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{at}: expected options whose types pydantic can check ({reason}).") from error
 
 
 def instance(point: str, value: Any, kind: type[T]) -> T:
@@ -67,8 +70,10 @@ def instance(point: str, value: Any, kind: type[T]) -> T:
     found = take(point, name)
     if not (isinstance(found, type) and issubclass(found, kind)):
         wanted = f"{kind.__module__}.{kind.__name__}"
-        raise ConfigError(f"{POINTS[point].key}: {name}: expected a subclass of {wanted}, found {found!r:.80}.")
-    made: T = bound(point, value)()
+        raise ConfigError(f"{where(point, name)}: expected a subclass of {wanted}, found {found!r:.80}.")
+    make = bound(point, value)
+    with blamed(where(point, name)):
+        made: T = make()
     return made
 
 
@@ -76,16 +81,17 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
     """What the steps make, one after the other, as far as a completion has room for it.
 
     Raises:
-        ConfigError: see `bound`.
+        ConfigError: see `bound`; or a step gives something else than traces.
         DataError: nothing is left.
         LaterError: a step needs what is there only when the stage begins.
     """
     steps = [bound("steps", one) for one in entries]
     traces: list[Trace] = []
     counts = []
-    for (name, _), step in zip(map(entry, entries), steps, strict=True):
-        traces = list(step(traces, given))
-        counts.append(f"{name} {len(traces)}")
+    for one, step in zip(entries, steps, strict=True):
+        make = functools.partial(step, traces, given)
+        traces = given_back(where("steps", one), make, "traces (realm.traces.base.Trace)", a_trace)
+        counts.append(f"{entry(one)[0]} {len(traces)}")
     traces = fitting(traces, given)
     if not traces:
         names = ", ".join(name for name, _ in map(entry, entries))
@@ -103,9 +109,20 @@ def made(entries: Sequence[Any], given: Given, kept: Path) -> list[Trace]:
     return once(functools.partial(run_steps, entries), given, kept, "traces", _row, _trace)
 
 
+def mine(entry: Any, given: Given) -> list[Pair]:
+    """What a miner finds.
+
+    Raises:
+        ConfigError: see `bound`; or it gives something else than pairs.
+        LaterError: it needs what is there only when the stage begins.
+    """
+    make = functools.partial(bound("miners", entry), given)
+    return given_back(where("miners", entry), make, "pairs (realm.traces.base.Pair) of CoTs", a_pair)
+
+
 def mined(entry: Any, given: Given, kept: Path) -> list[Pair]:
-    """What a miner finds as a stage begins, kept in a file; raises as `bound` does."""
-    return once(bound("miners", entry), given, kept, "pairs", _pair_row, _pair)
+    """`mine` as a stage begins, kept in a file; raises as that does, but for `LaterError`."""
+    return once(functools.partial(mine, entry), given, kept, "pairs", _pair_row, _pair)
 
 
 def once(

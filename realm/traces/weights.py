@@ -1,9 +1,9 @@
 """What each token of a row counts in the loss: its trace's weight, that of its spans, and what the weigh gives it."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.student.prompts import unfaded
 from realm.traces.base import Given, Soft, Spent, Target, Tokenized, Weigh
+from realm.traces.doors import a_target, given_back, where
 from realm.traces.examples import asked, place_in_completion
 from realm.traces.pipeline import bound, once
 
@@ -33,7 +34,8 @@ def weigh(rows: Sequence[Tokenized], given: Given, by: Weigh | None, kept: Path)
             by a resumed run, whose student is another one by then.
 
     Raises:
-        DataError: the weigh gives what cannot be weights of these rows, or leaves nothing to learn.
+        ConfigError: the weigh gives what cannot be weights of these rows.
+        DataError: it leaves nothing to learn.
     """
     distinct = {(id(row.trace), tuple(row.prompt)): row for row in rows}
     some = list(distinct.values())
@@ -94,10 +96,13 @@ def reading_routes(row: Tokenized, given: Given) -> list[int]:
 
 
 def _weighed(rows: Sequence[Tokenized], given: Given, by: Weigh, kept: Path) -> list[Target]:
-    def make(given: Given) -> list[Target]:
-        return _checked(by(rows, given), rows)
+    at, what = where("weighs", given.config.training.sft.weigh), "a weight of 0 or more for each token of each row"
 
-    return _checked(once(make, replace(given, spent=Spent()), kept, "targets", _line, _target), rows)
+    def make(given: Given) -> list[Target]:
+        return given_back(at, partial(by, rows, given), what, a_target, rows)
+
+    found = once(make, replace(given, spent=Spent()), kept, "targets", _line, _target)
+    return given_back(at, lambda: found, what, a_target, rows)  # of another run, where the file is
 
 
 def _line(target: Target) -> Any:
@@ -106,16 +111,6 @@ def _line(target: Target) -> Any:
 
 def _target(line: Any) -> Target:
     return Soft(**line) if isinstance(line, dict) else line
-
-
-def _checked(found: Any, rows: Sequence[Tokenized]) -> list[Target]:
-    targets: list[Target] = list(found)
-    lengths = [len(row.completion) for row in rows]
-    if list(map(len, map(weights_of, targets))) != lengths:
-        raise DataError("training.sft.weigh: expected one weight for each token of each completion it was given.")
-    if not all(0 <= weight < math.inf for target in targets for weight in weights_of(target)):
-        raise DataError("training.sft.weigh: expected weights of 0 or more, found one that is negative or no number.")
-    return targets
 
 
 def _combined(own: list[float], found: Target | None) -> Target:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.errors import ResourceError
+from realm.errors import ConfigError, ResourceError
 from realm.files import write_atomic
+from realm.method.outside import called
 from realm.student.ways import known
-from realm.training.companions.base import Companion, Ids, Seen
+from realm.traces.doors import a_number, blamed, given_back, several, told, where
+from realm.training.companions.base import Companion, Ids, Row, Seen
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.shared_prefix import causal_model
 
@@ -107,7 +110,9 @@ class CompanionTrainer(FrugalGRPOTrainer):
         pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         carried: dict[str, torch.Tensor] = {}
         for number, companion in enumerate(self.companions):
-            rows = companion.rows(seen)
+            at = _at(companion)
+            what = "a realm.training.companions.base.Row, or None, for each completion"
+            rows = given_back(at, partial(companion.rows, seen), what, a_row, seen.sampled)
             tensors = as_tensors([(row.prompt, row.completion) if row else None for row in rows], pad, device)
             tokens = tensors["prompt_mask"].sum() + tensors["mask"].sum()
             tensors["weight"] = torch.tensor([row.weight if row else 0.0 for row in rows], device=device)
@@ -119,7 +124,9 @@ class CompanionTrainer(FrugalGRPOTrainer):
                 tokens = tokens + teacher["prompt_mask"].sum() + teacher["mask"].sum()
                 tensors |= {f"teacher_{name}": value for name, value in teacher.items()}
             self.state.num_input_tokens_seen += int(self.accelerator.gather(tokens).sum())
-            for name, value in companion.figures().items():
+            for name, value in given_back(
+                at, partial(_figures, companion), "figures, each a number by its name", a_figure
+            ):
                 self._metrics["train"][f"companions/{name}"].append(value)
             carried |= {f"{number}/{name}": value for name, value in tensors.items()}
         return carried
@@ -142,7 +149,8 @@ class CompanionTrainer(FrugalGRPOTrainer):
                 loss = loss + companion.weight / rows * (part["weight"] * losses).sum()
             if companion.watches:
                 total, tokens = self.accelerator.reduce(entropy, reduction="sum").tolist()
-                companion.watch(total / tokens if tokens else float("nan"), self._metrics["train"]["entropy"][-1])
+                with blamed(_at(companion)):
+                    companion.watch(total / tokens if tokens else float("nan"), self._metrics["train"]["entropy"][-1])
         return loss
 
     def _beside(
@@ -170,11 +178,58 @@ class CompanionTrainer(FrugalGRPOTrainer):
             bare, ids, mask, width, compute_entropy=companion.watches
         )
         log_probs = log_probs[:, : counted.shape[1]]
-        factor = companion.factor(log_probs.detach(), part["figure"], teacher)
+        factor = _factor(companion, log_probs.detach(), part["figure"], teacher)
         seen = log_probs.new_zeros(2)
         if entropies is not None:
             seen = torch.stack([(entropies.detach() * part["mask"]).sum(), part["mask"].sum()]).float()
         return -own_mean(factor * log_probs, counted), seen
+
+
+def _at(companion: Companion) -> str:
+    return where("companions", called(type(companion)))
+
+
+def a_row(found: Any, _: Any) -> Row | None:
+    """A row of token ids and finite numbers, or None; raises `ValueError`, as below."""
+    if found is None:
+        return None
+    if not isinstance(found, Row):
+        raise ValueError(told(found))
+    teacher = found.teacher or ((), ())
+    parts = [found.prompt, found.completion, *(teacher if isinstance(teacher, tuple | list) else [teacher])]
+    if len(parts) != 4 or not all(several(ids) and all(hasattr(one, "__index__") for one in ids) for ids in parts):
+        raise ValueError("a Row whose prompt, completion or teacher are no token ids")
+    for value in (found.weight, found.figure):
+        a_number(value)
+    return found
+
+
+def _figures(companion: Companion) -> Any:
+    found: Any = companion.figures()
+    return found.items() if isinstance(found, Mapping) else found
+
+
+def a_figure(found: Any, _: Any) -> tuple[str, float]:
+    """A name and a number, which may be none (NaN)."""
+    try:
+        name, value = found
+        return str(name), float(value)
+    except (TypeError, ValueError):
+        raise ValueError(told(found)) from None
+
+
+def _factor(
+    companion: Companion, log_probs: torch.Tensor, figures: torch.Tensor, teacher: torch.Tensor | None
+) -> torch.Tensor | float:
+    """What each token counts; a number, or as many for each row as it has tokens, or one."""
+    at, (rows, width) = _at(companion), log_probs.shape
+    with blamed(at):
+        found: Any = companion.factor(log_probs, figures, teacher)
+    shapes = ((), (rows, 1), (1, width), (rows, width))
+    if not isinstance(found, int | float) and not (isinstance(found, torch.Tensor) and tuple(found.shape) in shapes):
+        what = f"a tensor {tuple(found.shape)}" if isinstance(found, torch.Tensor) else told(found)
+        raise ConfigError(f"{at}: expected a factor (rows, tokens) = {(rows, width)}, found {what}.")
+    return found
 
 
 def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:

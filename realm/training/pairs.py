@@ -33,7 +33,7 @@ from realm.errors import ConfigError
 from realm.recipes.stage import Stage
 from realm.traces.base import Given, LaterError
 from realm.traces.pairs import Rows, make_rows
-from realm.traces.pipeline import bound, mined
+from realm.traces.pipeline import mine, mined
 from realm.training.adapters import lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
@@ -170,7 +170,7 @@ def check_pairs(given: Given, stage: Stage) -> None:
     """
     pairs_settings(given.config, output=os.devnull, seed=0, steps=stage.steps)
     with suppress(LaterError):  # what the student writes is known when the stage begins
-        make_rows(bound("miners", given.config.training.pairs.miner)(given), given, stage.steps)
+        make_rows(mine(given.config.training.pairs.miner, given), given, stage.steps)
 
 
 def make_pairs(job: Job) -> PairsTrainer:

@@ -123,6 +123,14 @@ def test_what_does_not_go_together_is_told_and_leaves_nothing(tmp_path: Path, mo
     for shares in ([0.5, 0.6], [-0.1, 1.1], [0.2, 0.3, 0.5], [1.5]):
         with pytest.raises(ConfigError, match="expected one share for each"):
             average(models[:2], tmp_path / "out", shares)
+    with pytest.raises(ConfigError, match=r"found 25 for 2 models; did you mean 0\.25\?$"):
+        average(models[:2], tmp_path / "out", [25])
+    for name in ("desk-bas", "gpt2"):  # nobody is asked over the network
+        with pytest.raises(ModelError, match=f"^{name}: there is no such model"):
+            average([models[0], name], tmp_path / "out")
+    near = models[1].with_name(f"{models[1].name}x")
+    with pytest.raises(ModelError, match=f"Did you mean .*{models[1].name}"):
+        average([models[0], near], tmp_path / "out")
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").touch()
     with pytest.raises(ResourceError, match="is there already"):
@@ -142,4 +150,5 @@ def test_a_run_and_its_base_say_of_what_they_are_made_and_are_asked_as_before(tr
     for name, tensor in tensors(out).items():
         assert torch.allclose(tensor, 0.75 * parts[0][name] + 0.25 * parts[1][name], atol=1e-7), name
     refused = CliRunner().invoke(app, ["average", run, "--out", str(tmp_path / "one")])
-    assert refused.exit_code == 2 and "two or more" in refused.output and len(refused.output.splitlines()) == 1
+    assert refused.exit_code == 2 and "expected two or more models, found 1" in refused.output
+    assert len(refused.output.splitlines()) == 1

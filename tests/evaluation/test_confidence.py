@@ -16,7 +16,7 @@ from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.evaluation import measures
 from realm.evaluation.confidence import Rated, measure, threshold
-from realm.evaluation.evaluate import evaluate_directory
+from realm.evaluation.evaluate import evaluate_directory, evaluation_questions
 from realm.method.completion import stated_confidence
 from realm.pages.trust import told
 from realm.rows.evaluation import Confidence, Evaluation, Prediction
@@ -151,8 +151,8 @@ def test_what_a_completion_states(text: str, said: float | None) -> None:
 
 
 def test_votes_need_several_samples() -> None:
-    with pytest.raises(ConfigError, match="votes needs samples"):
-        load_config(None, ["evaluation.confidence=votes"])
+    with pytest.raises(ConfigError, match=r"^--set evaluation\.confidence=votes: .*votes needs evaluation\.samples of"):
+        load_config(None, ["evaluation.confidence=votes", "evaluation.precision=0.9"])
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +192,20 @@ def test_votes_are_of_questions(student: Path, tmp_path: Path) -> None:
     assert rows[0].maj_at_n == pytest.approx(
         first.curve[-1].right.value * first.curve[-1].coverage.value if first.curve[-1].right else 0
     )
+
+
+def test_a_split_that_the_task_has_not_is_told_with_the_near_one() -> None:
+    def config(split: str) -> Config:
+        return Config.model_validate({"evaluation": {"confidence": "likelihood", "precision_on": split}})
+
+    with pytest.raises(ConfigError, match=r"\.precision_on: .* no split validaton; did you mean validation\?$"):
+        evaluation_questions(config("validaton"), TinyTask())
+    with pytest.raises(ConfigError, match=r"no split dev; it has train, validation, test\.$"):
+        evaluation_questions(config("dev"), TinyTask())
+    assert "validation" in evaluation_questions(config("validation"), TinyTask())
+
+
+def test_where_no_completion_states_a_confidence_the_prompt_has_to_ask() -> None:
+    nothing = measure([[(None, True)], [(None, False)]], "stated", 100, 0)
+    assert told(nothing).startswith("no completion with an answer states a confidence; the prompt has to ask")
+    assert "no completion" not in told(measure([[(None, True)], [(0.5, False)]], "stated", 100, 0))

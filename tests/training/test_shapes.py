@@ -108,9 +108,11 @@ class Short(Shape):
 
 def test_what_is_not_one_number_a_completion_is_refused_by_name() -> None:
     groups = [group([True, False], [1, 2])]
-    with pytest.raises(ConfigError, match=r"training\.rl\.shapes: ByToken: expected one finite number for each of 2 "):
+    with pytest.raises(
+        ConfigError, match=r"training\.rl\.shapes: .*:ByToken: expected one finite number for each of 2"
+    ):
         shaped([Mgpo(), ByToken()], groups, [1.0, -1.0])
-    with pytest.raises(ConfigError, match=r"Short: expected one finite number .* found \[0\.0\]"):
+    with pytest.raises(ConfigError, match=r"Short: expected one finite number .* found 1 for 2"):
         added([Short()], groups)
 
 

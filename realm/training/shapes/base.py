@@ -8,13 +8,13 @@ A shape is a function of the group and of its own options alone. `normalised` un
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from realm.errors import ConfigError
-from realm.plugins import POINTS
+from realm.method.outside import called
+from realm.traces.doors import a_number, given_back, where
 from realm.training.rewards import Group
 
 
@@ -37,7 +37,7 @@ def added(shapes: Sequence[Shape], groups: Iterable[Group]) -> list[float]:
     Raises:
         ConfigError: a shape gives something else.
     """
-    parts = [[_numbers(shape, group, shape.reward(group)) for shape in shapes] for group in groups]
+    parts = [[_numbers(shape, group, partial(shape.reward, group)) for shape in shapes] for group in groups]
     return [sum(row) for part in parts for row in zip(*part, strict=True)]
 
 
@@ -51,17 +51,13 @@ def shaped(shapes: Sequence[Shape], groups: Iterable[Group], advantages: Sequenc
     for group in groups:
         own = list(advantages[len(found) : len(found) + len(group.scored)])
         for shape in shapes:
-            own = _numbers(shape, group, shape.advantage(group, own))
+            own = _numbers(shape, group, partial(shape.advantage, group, own))
         found += own
     return found
 
 
-def _numbers(shape: Shape, group: Group, given: Any) -> list[float]:
-    found = list(given)
-    if len(found) != len(group.scored) or not all(isinstance(one, int | float) and math.isfinite(one) for one in found):
-        raise ConfigError(
-            f"{POINTS['shapes'].key}: {type(shape).__name__}: expected one finite number for each of "
-            f"{len(group.scored)} completions, found {found!r:.200}; what differs from token to token is no shape: the "
-            "update leaves out whole completions without an advantage."
-        )
-    return [float(one) for one in found]
+def _numbers(shape: Shape, group: Group, make: Callable[[], Any]) -> list[float]:
+    """One number a completion; none a token, as the update leaves out whole completions without an advantage."""
+    what = f"one finite number for each of {len(group.scored)} completions"
+    at = where("shapes", called(type(shape)))
+    return given_back(at, make, what, a_number, group.scored)
