@@ -243,7 +243,7 @@ def _beside(report: Report) -> list[tuple[str, str, bool]]:
         found["shaped"] = ("shaped", f"Added by shapes{f': {names}' if names else ''}", False)
         called = {name.rpartition(":")[2].lower(): name for name, _ in map(entry, rl.companions)} if rl else {}
         for key in dict.fromkeys(key for row in run.rl for key in row.companions or ()):
-            title = f"{called[key]}: completions to learn beside" if key in called else key.replace("_", ", ")
+            title = f"{called[key]}: completions to learn beside" if key in called else key.replace("_", " ")
             found[key] = (f"companions/{key}", title, key in called)
     return list(found.values())[:MOST_KINDS]
 

@@ -77,7 +77,7 @@ def test_what_stood_beside_the_reward_is_shown_by_the_users_names(tmp_path: Path
         "Added by shapes: overlong",
         "my_parts:Repeat: completions to learn beside",
         "red: completions to learn beside",
-        "red, clipped",
+        "red clipped",
     }
     assert "steps: SFT 60, RL 10, SFT 7" in page_of(folder), "stages in their order"
 
