@@ -12,7 +12,7 @@ from realm.tasks.units import CHANGES, SCALES, known_unit
 #: Characters before and behind a box that are looked at.
 _NEAR = 120
 _BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,4}\{|\\[\\{}]|[{}]")
-_BARE = re.compile(r"\\(?:boxed|fbox)\s{1,4}([A-Za-z0-9]{1,20})\b")
+_BARE = re.compile(r"\\(?:boxed|fbox)[^\S\r\n]{1,4}([A-Za-z0-9]{1,20})\b")  # what another line begins with is in no box
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
 _AND = r"(?:and|or|to|und|oder|et|ou|y|o|与|或|和)"
 _JOINED = re.compile(rf"[\s$,;:&\\()\[\]*–-]*(?:{_AND})?[\s$\\()\[\]*]*(?:[A-Za-z]\w?\s*=[\s$]*)?", re.IGNORECASE)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from realm.bank.cot import PROBLEMS
@@ -196,6 +196,7 @@ PLAIN = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=20)
 @given(
     st.text(max_size=200), PLAIN, st.sampled_from(["Final answer: {}", "**Final answer:** {}", "Final Answer: ${}$."])
 )
+@example("\\boxed", "0", "Final answer: {}")
 def test_the_form_asked_for_is_read_behind_any_text(before: str, answer: str, form: str) -> None:
     assert final_answer(before + "\n" + form.format(answer)) == answer
 

@@ -13,7 +13,7 @@ from realm.recipes import RECIPES
 from realm.traces.pipeline import bound
 
 PAGE = (Path(__file__).parents[2] / "docs" / "neighbours.md").read_text(encoding="utf-8")
-CODE = re.findall(r"`([^`]+)`", PAGE)
+CODE = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
 LISTS = [text.replace("…", "x") for text in CODE if text.startswith("[")]
 SETTINGS = [text for text in CODE if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+: .+", text)]
 
