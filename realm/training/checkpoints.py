@@ -15,16 +15,17 @@ import math
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate import PartialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.errors import TrainingError
+from realm.errors import ResourceError, TrainingError
 from realm.files import write_atomic, writing
 from realm.processes import main_process
 from realm.stopping import Request
@@ -112,6 +113,55 @@ def last_regular(folder: Path, every: int, steps: int, most: int) -> list[Path]:
             "training.best need it. Start anew with --overwrite, or average what is left: realm average"
         )
     return [found[step] for step in wanted]
+
+
+class Remembering(TrainerCallback, ABC):
+    """What a stage learned besides weights, in a file of every checkpoint.
+
+    It must come before `Checkpoints`, whose seal covers what it saves.
+
+    Attributes:
+        FILE: name of that file.
+        WHAT: is in it, in words.
+    """
+
+    FILE: ClassVar[str]
+    WHAT: ClassVar[str]
+
+    @abstractmethod
+    def state(self) -> Any:
+        """What is kept, as JSON holds it."""
+
+    @abstractmethod
+    def take(self, found: Any) -> None:
+        """Go on with what a checkpoint holds; raises `ValueError`, `KeyError`, `TypeError` or `AttributeError`."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put it into the checkpoint of this step."""
+        if state.is_world_process_zero:
+            write_atomic(self._place(args, state), json.dumps(self.state(), indent=1) + "\n")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take that of the checkpoint that is resumed from, if any.
+
+        Raises:
+            ResourceError: the checkpoint holds none, or another's.
+        """
+        if not state.global_step:
+            return
+        path = self._place(args, state)
+        try:
+            self.take(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ResourceError(
+                f"{path}: expected {self.WHAT} ({error}). Start the run anew, or remove this checkpoint to resume from "
+                "an older one."
+            ) from error
+
+    def _place(self, args: TrainingArguments, state: TrainerState) -> Path:
+        return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / self.FILE
 
 
 class Checkpoints(TrainerCallback):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.errors import ConfigError, ResourceError
-from realm.files import write_atomic
+from realm.errors import ConfigError
 from realm.method.outside import called
 from realm.student.ways import known
 from realm.traces.doors import a_number, blamed, given_back, several, told, where
+from realm.training.checkpoints import Remembering
 from realm.training.companions.base import Companion, Ids, Row, Seen
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.shared_prefix import causal_model
@@ -50,43 +46,22 @@ def as_tensors(
     }
 
 
-class Memory(TrainerCallback):
-    """What companions know of earlier batches, in the checkpoints: it must come before `Checkpoints`, which seals."""
+class Memory(Remembering):
+    """What companions know of earlier batches."""
 
     FILE = "companions.json"
+    WHAT = "what training.rl.companions remember"
 
     def __init__(self, companions: Sequence[Companion]) -> None:
         self._companions = companions
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Put it into the checkpoint of this step."""
-        if state.is_world_process_zero:
-            write_atomic(self._file(args, state), json.dumps([one.memory for one in self._companions]) + "\n")
+    def state(self) -> list[dict[str, float]]:
+        return [one.memory for one in self._companions]
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Take that of the checkpoint that is resumed from, if any.
-
-        Raises:
-            ResourceError: the checkpoint holds none, or one of other companions.
-        """
-        if not state.global_step:
-            return
-        path = self._file(args, state)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            for companion, memory in zip(self._companions, found, strict=True):
-                companion.memory.clear()
-                companion.memory.update({str(name): float(value) for name, value in memory.items()})
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ResourceError(
-                f"{path}: expected what training.rl.companions remember ({error}). Start the run anew, or remove this "
-                "checkpoint to resume from an older one."
-            ) from error
-
-    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
-        return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / self.FILE
+    def take(self, found: Any) -> None:
+        for companion, memory in zip(self._companions, found, strict=True):
+            companion.memory.clear()
+            companion.memory.update({str(name): float(value) for name, value in memory.items()})
 
 
 class CompanionTrainer(FrugalGRPOTrainer):

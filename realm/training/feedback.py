@@ -8,38 +8,28 @@ averages restored from the checkpoint a resumed run shows and asks what the stra
 """
 
 import functools
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-
 from realm.config import Config
-from realm.errors import ResourceError
-from realm.files import write_atomic
 from realm.method.domains import domain_weights
 from realm.method.schedule import moving_average
 from realm.method.seeds import derive, question_order, rng
 from realm.processes import main_process
 from realm.student.prompts import make_schedule
 from realm.tasks.base import Question
+from realm.training.checkpoints import Remembering
 from realm.training.rewards import Group
 
 logger = logging.getLogger(__name__)
 
-#: Name of the state in a checkpoint.
-FILE = "feedback.json"
 #: Rewards are added up in parts of the highest one: sums of whole numbers do not depend on their order.
 _PARTS = 1_000_000
 
 
-class Feedback(TrainerCallback):
+class Feedback(Remembering):
     """Moving averages of one stage of RL, learned from its batches and kept in its checkpoints.
-
-    As a callback it must come before `Checkpoints`, whose seal covers what it saves.
 
     Args:
         config: `fade`, `reward` and `training.rl` are read.
@@ -52,6 +42,9 @@ class Feedback(TrainerCallback):
         route_free_success: moving average of the share of right answers in groups without routes, in [0, 1]; None
             until there was such a group.
     """
+
+    FILE = "feedback.json"
+    WHAT = "what the run had learned for fade.schedule adaptive or training.rl.sampler dynamic"
 
     def __init__(
         self, config: Config, questions: Mapping[str, Question], seed: int, *, adaptive: bool, dynamic: bool
@@ -157,42 +150,19 @@ class Feedback(TrainerCallback):
                 reward = parts / _PARTS / all_
                 self._rewards[domain] = moving_average(self._rewards[domain], reward, self._rl.sampler_memory)
 
-    # Checkpoints
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Put the state into the checkpoint of this step."""
-        if state.is_world_process_zero:
-            write_atomic(_file(args, state), json.dumps(self._state(), indent=1) + "\n")
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Take the state of the checkpoint that is resumed from, if any.
-
-        Raises:
-            ResourceError: the checkpoint holds none, or one of other questions.
-        """
-        if not state.global_step:
-            return
-        path = _file(args, state)
-        try:
-            found: Any = json.loads(path.read_text(encoding="utf-8"))
-            if {name: sorted(found[name]) for name in ("success", "rewards", "asked")} != {
-                name: sorted(part) for name, part in self._state().items() if isinstance(part, dict)
-            }:
-                raise ValueError("it is of questions of other kinds or difficulties")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ResourceError(
-                f"{path}: expected what the run had learned for fade.schedule adaptive or training.rl.sampler dynamic "
-                f"({error}). Start the run anew, or remove this checkpoint to resume from an older one."
-            ) from error
+    def take(self, found: Any) -> None:
+        """Raises as `Remembering.take`, where it is of other questions too."""
+        if {name: sorted(found[name]) for name in ("success", "rewards", "asked")} != {
+            name: sorted(part) for name, part in self.state().items() if isinstance(part, dict)
+        }:
+            raise ValueError("it is of questions of other kinds or difficulties")
         self.route_free_success = found["route_free_success"]
         self._success = {key: found["success"][key] for key in self._success}
         self._rewards = {domain: found["rewards"][domain] for domain in self._rewards}
         self._asked = {domain: found["asked"][domain] for domain in self._asked}
         self._orders = {}
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         return {
             "route_free_success": self.route_free_success,
             "success": self._success,
@@ -226,10 +196,6 @@ def _kinds(questions: Mapping[str, Question]) -> list[str]:
 def _add(pair: list[int], first: int, second: int) -> None:
     pair[0] += first
     pair[1] += second
-
-
-def _file(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / FILE
 
 
 @functools.cache
