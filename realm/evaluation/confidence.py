@@ -2,8 +2,8 @@
 
 Calibration (the expected calibration error of Naeini et al., AAAI 2015, and the Brier score), the area under the curve
 of risk over coverage (Geifman and El-Yaniv, NeurIPS 2017), and the confidence from which on answers are as often right
-as wanted, which is chosen on one split and told on another. Intervals resample questions; a share
-of all or of none of the answers has the exact one.
+as wanted, which is chosen on one split and told on another. Intervals resample questions; a share of all or of none of
+the answers has the exact one.
 
 The expected calibration error is lifted above 0 by chance alone, and more so in resamples: its interval begins where
 the percentile bootstrap's or the basic one's does, whichever is lower, and at 0 where answers whose confidence is the

@@ -60,11 +60,11 @@ _NO_HELP = Schedule(kind="constant", p_start=0.0)
 class RouteTrainer(Quiet, Finite, Kept, CompanionTrainer):
     """GRPOTrainer whose prompts are rendered when a batch is generated.
 
-    Three things change in `CompanionTrainer`: `_tokenize_prompts`, `_calculate_rewards` and
-    `_generate_and_score_completions`, where the
-    `prompt` of every input row is rendered from (seed, question id, `state.global_step`) before TRL generates, and the
-    routes shown travel with the row to the reward; with `feedback`, the questions may be chosen there too, and it
-    learns from the scored batch. With k = 0 and no feedback the prompts never change and the trainer is, with
+    Three things change in `CompanionTrainer`: `_tokenize_prompts`, `_calculate_rewards`, and
+    `_generate_and_score_completions`, where the `prompt` of every input row is rendered from (seed, question id,
+    `state.global_step`) before TRL generates, and the routes shown travel with the row to the reward; with `feedback`,
+    the questions may be chosen there too, and it learns from the scored batch; shapes and the rows of companions come
+    last. With k = 0, no feedback, no shape and no companion the prompts never change and the trainer is, with
     `share=False`, GRPOTrainer, step for step.
 
     Private seams of TRL 1.16 it leans on (a contract test each, in tests/training/test_grpo.py):
