@@ -15,8 +15,10 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer
 
 from realm.errors import ModelError
+from realm.student.ahead import exact, look_ahead
 from realm.student.cache import GrowingLayer, SharedCache, attending, shareable
-from realm.student.sampling import Pick
+from realm.student.guesses import Guesses
+from realm.student.sampling import Choice, Pick
 from realm.student.ways import (
     Looks,
     Way,
@@ -48,6 +50,7 @@ class _Order:
     ends: set[int]
     max_new_tokens: int
     pick: Pick
+    guesses: Guesses | None
 
     def owners(self) -> list[int]:
         """The prompt of each completion."""
@@ -65,6 +68,7 @@ def decode(
     ends: set[int],
     max_new_tokens: int,
     pick: Pick,
+    guesses: Guesses | None = None,
 ) -> list[list[int]]:
     """Token ids of `repeats[i]` completions for each prompt i (end token included), those of a prompt side by side.
 
@@ -75,15 +79,19 @@ def decode(
         pad: an id to fill up shorter prompts with.
         ends: ids that end a completion.
         max_new_tokens: at least 1.
+        guesses: with which several tokens are had of one forward where the model and `pick`, a `Choice`, allow for it
+            (`realm.student.ahead`).
 
     Raises:
         ModelError: the model fails in every way.
     """
-    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick)
+    if not (isinstance(pick, Choice) and exact(model)):
+        guesses = None
+    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick, guesses)
     reason: WayError | None = None
     with without_router_logits(model.config):
         for way in ways(model):
-            if way == "shared" and all(count == 1 for count in repeats):
+            if way == "shared" and guesses is None and all(count == 1 for count in repeats):
                 continue
             try:
                 found = _BY_WAY[way](order)
@@ -145,8 +153,9 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
 
     scores = logits(batch, positions)
     positions = positions[:, -1:]
-    if any(count != 1 for count in order.repeats):
-        owner = torch.tensor(order.owners(), device=device)
+    owners = order.owners()
+    if (order.guesses is not None and way == "shared") or any(count != 1 for count in order.repeats):
+        owner = torch.tensor(owners, device=device)
         with trying():
             if way == "shared":
                 cache = SharedCache(cache, owner, mask)
@@ -155,10 +164,23 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
                 cache.reorder_cache(owner)
         scores, mask, positions = scores[owner], mask[owner], positions[owner]
         situation |= {"several completions a prompt"}
-    owners = order.owners()
+    looks = Looks(model, way)
+    if order.guesses is not None and isinstance(cache, SharedCache) and isinstance(order.pick, Choice):
+        return look_ahead(
+            model,
+            [prompts[i] for i in owners],
+            order.pick,
+            order.guesses,
+            cache,
+            scores,
+            logits,
+            looks,
+            situation,
+            ends=order.ends,
+            max_new_tokens=order.max_new_tokens,
+        )
     found: list[list[int]] = [[] for _ in owners]
     rows = torch.arange(len(found))
-    looks = Looks(model, way)
     for step in range(order.max_new_tokens):
         chosen = order.pick(scores, rows, step)
         tokens = chosen.tolist()

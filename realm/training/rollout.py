@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 
 from realm.method.seeds import derive
 from realm.student.decode import decode
+from realm.student.guesses import Guesses
 from realm.student.sampling import Sampling
 from realm.training.shared_prefix import causal_model
 
@@ -65,6 +66,7 @@ def roll_out(
     seed: int,
     step: int,
     first_row: int = 0,
+    guesses: Guesses | None = None,
 ) -> list[list[int]]:
     """One completion (token ids, its end token included) for each prompt; equal neighbours are read as one prompt.
 
@@ -78,6 +80,7 @@ def roll_out(
             `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
         first_row: number of the first prompt in the whole batch.
+        guesses: see `decode`.
 
     Raises:
         NotFiniteError: a probability is no number; the weights are spoilt.
@@ -98,6 +101,7 @@ def roll_out(
             ends=set(ends),
             max_new_tokens=config.max_new_tokens,
             pick=sampling(config).pick(seeds, config.max_new_tokens),
+            guesses=guesses,
         )
     finally:
         model.train(training)
