@@ -505,6 +505,11 @@ class RLSettings(Section):
     shared_prefix: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
         "auto", description="auto: a prompt is read once for its whole group wherever that pays; off: TRL's own path."
     )
+    speculation: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
+        "off",
+        description="auto: several tokens of a completion, also in evaluation, are had of one forward where guesses of "
+        "them come true; what is sampled is the same (models in float32 alone). off: one at a time.",
+    )
     vllm: Annotated[Literal["off", "colocate", "server"], BeforeValidator(lambda v: "off" if v is False else v)] = (
         Field(
             "off",

@@ -108,6 +108,7 @@ def evaluate_model(
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
         likelihood=settings.confidence == "likelihood",
+        ahead=config.training.rl.speculation == "auto",
         progress=progress,
     )
     answered = _answered(prompts, generations, task, pool, config)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+#: Ended rows leave the cache when no more than this share of its rows goes on.
+_LEFT = 0.8
+
+
 def exact(model: PreTrainedModel) -> bool:
     """Whether rounding is too small for completions to depend on guesses: float32 throughout, and no experts, of which
     the last digit may choose another one."""
@@ -72,6 +76,7 @@ def look_ahead(
         if not number or text != texts[number - 1]:
             guesses.learn(text, 0)
     live = list(range(len(texts)))
+    slots = list(live)
     asked = [Guess() for _ in live]
     start, begun = 0.0, False
     while True:
@@ -112,10 +117,13 @@ def look_ahead(
         if not kept:
             break
         if len(kept) < len(live):
-            with trying():
-                cache.reorder_cache(torch.tensor(kept, device=device))
-            live = [live[number] for number in kept]
-            situation |= {"ended rows left"}
+            live, slots = [live[number] for number in kept], [slots[number] for number in kept]
+            # Not each time: what is left is copied.
+            if len(live) <= _LEFT * cache.rows:
+                with trying():
+                    cache.reorder_cache(torch.tensor(slots, device=device))
+                slots = list(range(len(live)))
+                situation |= {"ended rows left"}
         ages = [len(texts[row]) - len(prompts[row]) for row in live]
         asked = guesses.ask(
             [texts[row] for row in live],
@@ -123,10 +131,10 @@ def look_ahead(
             [max_new_tokens - age - 1 for age in ages],
         )
         inputs, places, columns, positions = [], [], [], []
-        for number, (row, guess, age) in enumerate(zip(live, asked, ages, strict=True)):
+        for row, slot, guess, age in zip(live, slots, asked, ages, strict=True):
             count = 1 + len(guess.tokens)
             inputs += [texts[row][-1], *guess.tokens]
-            places += [number] * count
+            places += [slot] * count
             columns += range(age - 1, age - 1 + count)
             positions += range(len(texts[row]) - 1, len(texts[row]) - 1 + count)
         with trying():
@@ -137,7 +145,7 @@ def look_ahead(
             # What stands behind the longest guess, of the row with most padding and of the longest.
             by_length = sorted(range(len(live)), key=lambda number: len(prompts[live[number]]))
             for number in {by_length[0], by_length[-1]}:
-                last = places.index(number) + len(asked[number].tokens)
+                last = places.index(slots[number]) + len(asked[number].tokens)
                 looks.take(seen, [*texts[live[number]], *asked[number].tokens], scores[last])
     with trying():
         looks.compare()

@@ -189,6 +189,11 @@ class SharedCache(DynamicCache):
         self._owner, shared = owner, self._shared
         shared.rows, shared.places, shared.hidden = len(owner), _Places(owner, len(self._mask)), self._hidden()
 
+    @property
+    def rows(self) -> int:
+        """How many there are (N)."""
+        return self._shared.rows
+
     def place(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
         """Say of the M tokens of the next forward in which rows they stand, (M,) ascending, and at which of a row's own
         columns, (M,); it has a token at each one before."""
@@ -220,10 +225,10 @@ def _attend(
     folded = (query * scale).unflatten(1, (held, -1)).squeeze(3)
     of_prompt = places.gather(folded) @ layer.prompt_keys.transpose(-1, -2)
     if shared.hidden is not None:
-        of_prompt = of_prompt.masked_fill(shared.hidden, float("-inf"))
+        of_prompt.masked_fill_(shared.hidden, float("-inf"))
     of_own = _by_rows(spots, folded, key.transpose(-1, -2))
     if spots is not None and spots.hidden is not None:
-        of_own = of_own.masked_fill(spots.hidden, float("-inf"))
+        of_own.masked_fill_(spots.hidden, float("-inf"))
     scores = torch.cat([places.scatter(of_prompt), of_own], -1)
     weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
     prompt, own = weights.split([of_prompt.shape[-1], key.shape[2]], -1)

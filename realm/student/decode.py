@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from realm.errors import ModelError
 from realm.student.ahead import exact, look_ahead
 from realm.student.cache import GrowingLayer, SharedCache, attending, shareable
-from realm.student.guesses import Guesses
+from realm.student.guesses import guesses_of
 from realm.student.sampling import Choice, Pick
 from realm.student.ways import (
     Looks,
@@ -50,7 +50,7 @@ class _Order:
     ends: set[int]
     max_new_tokens: int
     pick: Pick
-    guesses: Guesses | None
+    ahead: bool
 
     def owners(self) -> list[int]:
         """The prompt of each completion."""
@@ -68,7 +68,7 @@ def decode(
     ends: set[int],
     max_new_tokens: int,
     pick: Pick,
-    guesses: Guesses | None = None,
+    ahead: bool = False,
 ) -> list[list[int]]:
     """Token ids of `repeats[i]` completions for each prompt i (end token included), those of a prompt side by side.
 
@@ -79,19 +79,18 @@ def decode(
         pad: an id to fill up shorter prompts with.
         ends: ids that end a completion.
         max_new_tokens: at least 1.
-        guesses: with which several tokens are had of one forward where the model and `pick`, a `Choice`, allow for it
-            (`realm.student.ahead`).
+        ahead: several tokens are had of one forward where the model and `pick`, a `Choice`, allow for it: see
+            `realm.student.ahead`.
 
     Raises:
         ModelError: the model fails in every way.
     """
-    if not (isinstance(pick, Choice) and exact(model)):
-        guesses = None
-    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick, guesses)
+    ahead = ahead and isinstance(pick, Choice) and exact(model)
+    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick, ahead)
     reason: WayError | None = None
     with without_router_logits(model.config):
         for way in ways(model):
-            if way == "shared" and guesses is None and all(count == 1 for count in repeats):
+            if way == "shared" and not ahead and all(count == 1 for count in repeats):
                 continue
             try:
                 found = _BY_WAY[way](order)
@@ -154,7 +153,7 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
     scores = logits(batch, positions)
     positions = positions[:, -1:]
     owners = order.owners()
-    if (order.guesses is not None and way == "shared") or any(count != 1 for count in order.repeats):
+    if (order.ahead and way == "shared") or any(count != 1 for count in order.repeats):
         owner = torch.tensor(owners, device=device)
         with trying():
             if way == "shared":
@@ -165,12 +164,12 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         scores, mask, positions = scores[owner], mask[owner], positions[owner]
         situation |= {"several completions a prompt"}
     looks = Looks(model, way)
-    if order.guesses is not None and isinstance(cache, SharedCache) and isinstance(order.pick, Choice):
+    if order.ahead and isinstance(cache, SharedCache) and isinstance(order.pick, Choice):
         return look_ahead(
             model,
             [prompts[i] for i in owners],
             order.pick,
-            order.guesses,
+            guesses_of(model),
             cache,
             scores,
             logits,

@@ -67,6 +67,7 @@ def generate(
     temperature: float | None = None,
     seed: int = 0,
     likelihood: bool = False,
+    ahead: bool = False,
     progress: Progress | None = None,
 ) -> list[list[Generation]]:
     """`samples` completions for each prompt, in the order of the prompts.
@@ -79,6 +80,7 @@ def generate(
         temperature: of sampling; None is greedy.
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
         likelihood: tell the log-probability that the model itself gives to each completion.
+        ahead: see `decode`; without influence on what is said.
 
     Raises:
         ModelError: a probability is no number.
@@ -106,6 +108,7 @@ def generate(
                 ends=ends,
                 max_new_tokens=max_new_tokens,
                 pick=pick if kept is None else recording(pick, kept),
+                ahead=ahead,
             )
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends

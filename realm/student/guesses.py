@@ -12,6 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: So many tokens are looked up, the more first.
 _LENGTHS = (6, 2)
@@ -25,6 +30,8 @@ _FIRST_FIXED = 64.0
 _FADE, _BATCH_FADE = 0.98, 0.9
 #: Guesses that hit less often than this for each position are made in every so many forwards only.
 _POOR, _SELDOM = 0.03, 16
+#: Guesses are cut where the rows' guesses have less than one in so many of the tokens that the longest would give them.
+_PADDED = 3
 #: Classes of how sure a guess is.
 _CLASSES = 8
 
@@ -103,6 +110,12 @@ class Guesses:
                 guess.kinds.append(kind)
                 end.append(token)
             found.append(guess)
+        # Attention takes as long for every row as for the one with the longest guess.
+        far = max(len(guess.tokens) for guess in found)
+        while far > 1 and rows * far > _PADDED * sum(min(len(guess.tokens), far) for guess in found):
+            far -= 1
+        for guess in found:
+            del guess.tokens[far:], guess.kinds[far:]
         return found
 
     def _next(self, end: list[int], draw: float) -> tuple[float, int, int]:
@@ -161,3 +174,11 @@ class Guess:
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.kinds: list[int] = []
+
+
+_OF: WeakKeyDictionary[PreTrainedModel, Guesses] = WeakKeyDictionary()
+
+
+def guesses_of(model: PreTrainedModel) -> Guesses:
+    """What this model has been read and said, as long as it lives."""
+    return _OF.setdefault(model, Guesses())

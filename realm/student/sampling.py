@@ -73,7 +73,7 @@ class Choice:
 
     def __call__(self, scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
         if self.draws is None:
-            return scores.argmax(-1)
+            return greedy(scores, rows, step)
         return quantile(self._warped(scores)[1], self.draws[rows, step].to(scores.device))
 
     def _warped(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,7 +98,13 @@ class Choice:
         chosen = _at(cumulative, points)
         after = cumulative.gather(-1, chosen[:, None])[:, 0]
         before = after - probabilities.gather(-1, chosen[:, None])[:, 0]
-        return chosen, (torch.minimum(after - points, points - before) <= NEAR) | self._at_the_edge(scores, warped)
+        near = torch.minimum(after - points, points - before) <= NEAR
+        return chosen, near | self._at_the_edge(scores, warped) if self._cuts else near
+
+    @property
+    def _cuts(self) -> bool:
+        some = self.sampling
+        return bool(some.top_k or some.min_p or (some.top_p is not None and some.top_p < 1))
 
     def _at_the_edge(self, scores: torch.Tensor, warped: torch.Tensor) -> torch.Tensor:
         """Where rounding might leave other tokens to choose from, (rows,)."""
@@ -127,6 +133,11 @@ def recording(pick: Pick, kept: torch.Tensor) -> Pick:
         return chosen
 
     return picked
+
+
+def greedy(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+    """The likeliest token of each row."""
+    return scores.argmax(-1)
 
 
 def quantile(probabilities: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

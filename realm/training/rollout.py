@@ -8,7 +8,6 @@ from transformers import GenerationConfig
 
 from realm.method.seeds import derive
 from realm.student.decode import decode
-from realm.student.guesses import Guesses
 from realm.student.sampling import Sampling
 from realm.training.shared_prefix import causal_model
 
@@ -66,7 +65,7 @@ def roll_out(
     seed: int,
     step: int,
     first_row: int = 0,
-    guesses: Guesses | None = None,
+    ahead: bool = False,
 ) -> list[list[int]]:
     """One completion (token ids, its end token included) for each prompt; equal neighbours are read as one prompt.
 
@@ -80,7 +79,7 @@ def roll_out(
             `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
         first_row: number of the first prompt in the whole batch.
-        guesses: see `decode`.
+        ahead: see `decode`.
 
     Raises:
         NotFiniteError: a probability is no number; the weights are spoilt.
@@ -101,7 +100,7 @@ def roll_out(
             ends=set(ends),
             max_new_tokens=config.max_new_tokens,
             pick=sampling(config).pick(seeds, config.max_new_tokens),
-            guesses=guesses,
+            ahead=ahead,
         )
     finally:
         model.train(training)
