@@ -63,7 +63,7 @@ class Oracle(Guesses):
         found = []
         for number, (text, room) in enumerate(zip(texts, rooms, strict=True)):
             guess = Guess()
-            whole = next(t for t in self.truth.values() if list(t[: len(text)]) == text)
+            whole = next((t for t in self.truth.values() if list(t[: len(text)]) == text), text)
             for place in range(len(text), min(len(whole), len(text) + min(room, 1 + number % 4))):
                 guess.tokens.append(whole[place] if place % self.wrong else 2 + whole[place] % (VOCABULARY - 2))
                 guess.kinds.append(0)
