@@ -130,7 +130,10 @@ def look_ahead(
             [draws[row][age:] if draws else () for row, age in zip(live, ages, strict=True)],
             [max_new_tokens - age - 1 for age in ages],
         )
-        inputs, places, columns, positions = [], [], [], []
+        inputs: list[int] = []
+        places: list[int] = []
+        columns: list[int] = []
+        positions: list[int] = []
         for row, slot, guess, age in zip(live, slots, asked, ages, strict=True):
             count = 1 + len(guess.tokens)
             inputs += [texts[row][-1], *guess.tokens]
