@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -181,6 +182,13 @@ class PriceConfig(Section):
     input: float | None = Field(None, ge=0, description="Of the prompt, e.g. 0.27.")
     output: float | None = Field(None, ge=0, description="Of the answer, e.g. 1.10.")
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of both.")
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
+        """What that many tokens cost; None where a price is not known."""
+        if self.input is None or self.output is None:
+            return None
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        return (prompt_tokens * Decimal(str(self.input)) + completion_tokens * Decimal(str(self.output))) / 10**6
 
 
 class TeacherConfig(Section):

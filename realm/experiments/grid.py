@@ -140,9 +140,13 @@ def make_grid(
         return config
 
     def with_bank(config: Config) -> Config:
-        return config if spec.kind == "models" and not config.routes.k else _with_bank(config, out, grid.banks)
+        if spec.kind == "models" and not config.routes.k:
+            return config
+        # Arms of fewer questions learn from a part of the bank that the others learn from: nobody pays for it twice.
+        return _with_bank(config, config.changed({"task.max_train": most}), out, grid.banks)
 
     grid = Grid(resolve(None, first))
+    most = grid.common.task.max_train
     for seed in range(first, first + (1 if spec.kind == "models" else seeds)):
         common = with_bank(resolve(None, seed))
         if spec.untrained:
@@ -216,10 +220,16 @@ def _caps(config: Config) -> dict[str, Any]:
 
 
 def _check_evaluation(file: Path, arm: str, config: Config, common: Config) -> None:
-    if config.task != common.task or config.evaluation != common.evaluation:
+    few, most = config.task.max_train, common.task.max_train
+    if config.task.model_copy(update={"max_train": most}) != common.task or config.evaluation != common.evaluation:
         raise ConfigError(
-            f"{file}: arms.{arm}: `task` and `evaluation` must be those of `base`, so that all arms answer the same "
-            "questions in the same way; set them there."
+            f"{file}: arms.{arm}: `task` (but for `task.max_train`) and `evaluation` must be those of `base`, so that "
+            "all arms answer the same questions in the same way; set them there."
+        )
+    if most is not None and (few is None or few > most):
+        raise ConfigError(
+            f"{file}: arms.{arm}: task.max_train may be at most that of `base` ({most}), whose bank the arms share; "
+            f"found {few}. Raise it there."
         )
     if _limit(config) != _limit(common):
         raise ConfigError(
@@ -234,17 +244,17 @@ def _limit(config: Config) -> int:
     return config.evaluation.max_completion_length or config.training.rl.max_completion_length
 
 
-def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
-    """The configuration with the path of its bank; one that is to be collected is noted in `banks`."""
+def _with_bank(config: Config, collected: Config, out: Path, banks: dict[Path, Config]) -> Config:
+    """The configuration with the path of its bank; one that is to be `collected` is noted in `banks`."""
     if config.bank.path is not None:
         return config
-    tree = config.model_dump(mode="json")
+    tree = collected.model_dump(mode="json")
     wanted = {name: tree[name] for name in _COLLECTED}
     wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
     wanted["seed"] = None if _costly(config) else config.run.seed
     wanted["content"] = {key: value for key, value in contents(config).items() if key.split(".")[0] in _COLLECTED}
     folder = out / "banks" / _hash(wanted)
-    banks.setdefault(folder, config)
+    banks.setdefault(folder, collected)
     return config.changed({"bank.path": str(folder)})
 
 
@@ -258,7 +268,7 @@ def _cell(arm: str, config: Config, common: Config, out: Path, grid: Grid) -> Ce
     name = _hash(_tree(config, grid.banks))
     trained = grid.folder(out / "cells", arm, seed, name)
     config = config.changed({"run.dir": str(trained.parent), "run.name": trained.name})
-    if config.routes == common.routes and config.bank.path == common.bank.path:
+    if config.routes == common.routes and (config.bank.path == common.bank.path or not common.routes.k):
         return Cell(arm, seed, config, trained, trained, None)
     changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
     evaluation = config.changed({**changes, "model.path": str(trained / "model")})

@@ -17,7 +17,8 @@ def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
     path = packaged()[name]
     spec = load(path)
     grid = make_grid(spec, path, tmp_path, seeds=2)
-    assert [cell.arm for cell in grid.cells[: len(grid.cells) // 2]] == ["base", *spec.arms]
+    seeds = 1 if spec.kind == "models" else 2
+    assert [cell.arm for cell in grid.cells[: len(grid.cells) // seeds]] == ["base", *spec.arms]
     _check(spec, path, grid)  # raises where what is compared will not be there
     fast = make_grid(spec, path, tmp_path, seeds=2, fast=True)
     trained = [cell.config.training for cell in fast.cells if cell.trained]
@@ -32,7 +33,7 @@ def folders(name: str) -> dict[str, str]:
 
 
 def test_arms_of_one_experiment_are_different_runs() -> None:
-    for name in ("error-ratio", "routes", "rule-injection", "selection", "bound"):
+    for name in ("error-ratio", "routes", "rule-injection", "selection", "bound", "data-size"):
         found = folders(name)
         assert len(set(found.values())) == len(found), name
 
@@ -60,3 +61,23 @@ def test_every_arm_of_rounds_takes_the_same_steps(tmp_path: Path) -> None:
     spent = [cell.config.training for cell in cells if cell.trained]
     assert {(one.rounds * one.sft.steps, one.rounds * one.rl.steps) for one in spent} == {(100, 60)}
     assert sorted(one.rounds for one in spent) == [1, 2, 4]
+
+
+def test_arms_of_data_size_that_are_held_against_each_other_cost_as_much_or_half(tmp_path: Path) -> None:
+    spec = load(packaged()["data-size"])
+    grid = make_grid(spec, packaged()["data-size"], tmp_path, seeds=1)
+    bought = {
+        cell.arm: (cell.config.task.max_train or 0) * cell.config.bank.samples for cell in grid.cells if cell.trained
+    }
+    ratios = [bought[pair.arm] / bought[pair.against] for pair in spec.pairs]
+    assert ratios == [2.0, 2.0, 2.0, 2.0, 1.875, *[1.0] * 8]
+    assert sorted(bank.bank.samples for bank in grid.banks.values()) == [2, 8, 32]
+    assert all(cell.evaluation is None for cell in grid.cells if cell.trained)  # nothing is evaluated twice
+
+
+def test_settings_of_one_model_differ_in_how_it_is_asked_alone(tmp_path: Path) -> None:
+    path = packaged()["decoding"]
+    grid = make_grid(load(path), path, tmp_path, seeds=3, overrides=["model.path=here"])
+    assert {cell.config.model.path for cell in grid.cells} == {"here"} and not grid.banks
+    asked = [(cell.config.evaluation.model_dump_json(), cell.config.prompt.system) for cell in grid.cells]
+    assert len({*asked}) == len(grid.cells) == 8
