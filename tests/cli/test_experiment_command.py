@@ -88,4 +88,6 @@ def test_decodings_and_wordings_of_a_model(
     assert {arm: {len(row) for row in rows} for arm, rows in told.items()} == {
         "base": {1}, "brief": {1}, "plain": {1}, "careful": {1}, "expert": {1}, "cool": {4}, "warm": {4}, "hot": {4},
     }  # fmt: skip
-    assert len({json.dumps(rows) for rows in told.values()}) == 8  # every setting reaches the model
+    assert len({json.dumps(told[arm]) for arm in ("base", "brief", "cool", "warm", "hot")}) == 5
+    caches = {row["arm"]: row["cache"] for row in found["memory"]}
+    assert len({caches[arm] for arm in ("base", "plain", "careful", "expert")}) == 4  # longer prompts, one answer

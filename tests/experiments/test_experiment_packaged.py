@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realm.experiments.conduct import _check
-from realm.experiments.grid import make_grid
+from realm.experiments.grid import Grid, make_grid
 from realm.experiments.spec import load, packaged
 
 
@@ -48,12 +48,31 @@ def test_what_experiments_have_in_common_is_trained_once() -> None:
     assert folders("autonomy")["adaptive"] == folders("schedules")["adaptive"]
 
 
-def test_the_example_in_the_docs_resolves(tmp_path: Path) -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "experiments.md").read_text(encoding="utf-8")
-    path = tmp_path / "more-routes.yaml"
-    path.write_text(text.split("```yaml\n")[1].split("```")[0])
-    grid = make_grid(load(path), path, tmp_path, seeds=3)
+HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto"
+
+
+def in_docs(page: str, name: str) -> str:
+    """The YAML of a page that begins with the file's name."""
+    blocks = (HOWTO / page).read_text(encoding="utf-8").split("```yaml\n")[1:]
+    return next(block.split("```")[0] for block in blocks if block.startswith(f"# {name}"))
+
+
+def test_the_examples_in_the_docs_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my-task.yaml").write_text("task: {name: jsonl, path: rows.jsonl}\n")
+
+    def resolved(page: str, name: str) -> Grid:
+        Path(name).write_text(in_docs(page, name))
+        return make_grid(load(Path(name)), Path(name), tmp_path, seeds=3)
+
+    grid = resolved("experiments.md", "more-routes.yaml")
     assert [grid.of(arm)[0].config.routes.k for arm in ("two", "four")] == [2, 4]
+    grid = resolved("experiments.md", "my-decoding.yaml")
+    assert {cell.config.model.path for cell in grid.cells} == {"runs/my-task/model"} and len(grid.cells) == 5
+    grid = resolved("what-is-taught.md", "my-sizes.yaml")
+    assert [grid.of(arm)[0].config.task.max_train for arm in ("q50", "q100", "q200")] == [50, 100, 200]
+    assert {cell.config.bank.path for cell in grid.cells} == {"my-bank"} and not grid.banks
+    assert all(cell.evaluation is None for cell in grid.cells if cell.trained)
 
 
 def test_every_arm_of_rounds_takes_the_same_steps(tmp_path: Path) -> None:
