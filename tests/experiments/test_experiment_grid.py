@@ -162,10 +162,6 @@ def test_fast_caps_and_never_raises(write_spec: WriteSpec, tmp_path: Path) -> No
             r"mine\.yaml: arms\.r1: `task` \(but for `task.max_train`\) and `evaluation` must be those of `base`",
         ),
         (
-            {"arms": {"r1": {"set": {"task.max_train": 30}}, "plain": {}}, "base": {"task.max_train": 20}},
-            r"mine\.yaml: arms\.r1: task\.max_train may be at most that of `base` \(20\).*found 30",
-        ),
-        (
             {"arms": {"r1": {"set": {"evaluation.samples": 3}}, "plain": {}}},
             r"mine\.yaml: arms\.r1: `task` \(but for .*\) and `evaluation` must be those of `base`",
         ),
@@ -289,16 +285,19 @@ def test_choices_of_an_experiment_are_the_words_that_stand_there(write_spec: Wri
     assert base_config(load(path), path).task.choices == ["yes", "no", "1.50", "null"]
 
 
-def test_arms_of_fewer_questions_share_the_bank_of_all(write_spec: WriteSpec, tmp_path: Path) -> None:
-    arms = {name: {"set": {"task.max_train": count}} for name, count in (("few", 20), ("more", 40), ("most", 60))}
-    grid = grid_of(write_spec(arms=arms, pairs=[], base={"task.max_train": 60}), tmp_path)
-    (bank,) = grid.banks.items()
-    assert bank[1].task.max_train == 60
-    assert {cell.config.bank.path for cell in grid.cells} == {str(bank[0])}
-    assert [grid.of(arm)[0].config.task.max_train for arm in arms] == [20, 40, 60]
-    assert len({cell.trained for cell in grid.cells}) == 4 and all(cell.evaluation is None for cell in grid.cells[1:])
+def test_arms_of_fewer_questions_share_the_bank_of_those_with_more(write_spec: WriteSpec, tmp_path: Path) -> None:
+    sizes = {"few": 20, "more": 40, "most": 60}
+    arms: dict[str, Any] = {name: {"set": {"task.max_train": count}} for name, count in sizes.items()}
+    arms |= {"less": {"set": {"task.max_train": 30, "bank.samples": 6}}}
+    grid = grid_of(write_spec(arms=arms, pairs=[], base={"task.max_train": 50}), tmp_path)
+    assert [(bank.task.max_train, bank.bank.samples) for bank in grid.banks.values()] == [(60, 8), (30, 6)]
+    shared, other = map(str, grid.banks)
+    paths = {cell.arm: cell.config.bank.path for cell in grid.cells}
+    assert paths == dict.fromkeys(("base", *sizes), shared) | {"less": other}
+    assert [grid.of(arm)[0].config.task.max_train for arm in arms] == [20, 40, 60, 30]
+    assert len({cell.trained for cell in grid.cells}) == 5 and all(grid.of(arm)[0].evaluation is None for arm in sizes)
     whole = grid_of(write_spec(arms={"all": {}}, pairs=[], base={"task.max_train": 60}), tmp_path)
-    assert list(whole.banks) == [bank[0]]
+    assert [str(folder) for folder in whole.banks] == [shared]
     assert digest(whole.of("all")[0].trained) == digest(grid.of("most")[0].trained)
 
 
