@@ -96,7 +96,9 @@ class Config(Section):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )
-        if self.task.name == "jsonl" and self.task.verifier == "choice" and len(self.task.choices) < 2:
+        by = self.task.verifier
+        chooses = "choice" in (by.values() if isinstance(by, dict) else [by])
+        if self.task.name == "jsonl" and chooses and len(self.task.choices) < 2:
             raise ValueError("task.choices needs at least two entries for the verifier `choice`")
         return self
 

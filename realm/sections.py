@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -78,6 +79,14 @@ class RunConfig(Section):
 DESKS = ("desk", "desk-hard")
 
 
+def _verifiers(value: Any) -> Any:
+    """A name, or one for each kind of question with one for all others."""
+    texts = [one for pair in value.items() for one in pair] if isinstance(value, dict) else [value]
+    if not all(isinstance(one, str) for one in texts) or (isinstance(value, dict) and "default" not in value):
+        raise ValueError("expected a name, or {KIND: NAME, default: NAME}, every KIND and NAME a text in quotes")
+    return value
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
@@ -104,10 +113,11 @@ class TaskConfig(Section):
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
-    verifier: str = Field(
+    verifier: Annotated[str | dict[str, str], BeforeValidator(_verifiers)] = Field(
         "exact",
         description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own): exact, "
-        "number, choice, math, python, or package.module:attribute.",
+        "number, choice, math, python, or package.module:attribute; for each `kind` of question another one with "
+        "{KIND: number, default: exact}.",
     )
     choices: list[str] = Field(
         [],
@@ -127,6 +137,11 @@ class TaskConfig(Section):
         if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def verifier_name(self) -> str:
+        """The name of the verifier: as it stands here, or where each kind has its own, all of it as JSON."""
+        return self.verifier if isinstance(self.verifier, str) else json.dumps(self.verifier, sort_keys=True)
 
     @property
     def called(self) -> str:

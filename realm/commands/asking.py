@@ -104,7 +104,7 @@ class Student:
         self.path = self.config.model.path if base else str(model)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        if name not in VERIFIERS and name != self.config.task.verifier:
+        if name not in VERIFIERS and name != self.config.task.verifier_name:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
@@ -156,7 +156,7 @@ class Student:
         if found.answer and samples:
             settings, seed = self.config.evaluation, derive(self.config.run.seed, "ask")
             more = answers(settings.batch_size, samples=samples, temperature=settings.temperature, seed=seed)
-            verdicts = verify_once(self._pool, [(one.answer, found.answer, question) for _, one in more])
+            verdicts = verify_once(self._pool, [asked.claim(one.answer, found.answer) for _, one in more])
             equal = sum(
                 one.answer == found.answer or verdict.correct for (_, one), verdict in zip(more, verdicts, strict=True)
             )
