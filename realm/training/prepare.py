@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from realm.evaluation.choosing import find_rule
 from realm.evaluation.evaluate import completion_limit
 from realm.method.seeds import derive
 from realm.once import Once
-from realm.plugins import take
+from realm.plugins import POINTS, take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
@@ -46,9 +47,11 @@ from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
-from realm.training.stages import find_kind
+from realm.training.stages import KINDS, find_kind
 from realm.training.trial import try_out
 
+
+_LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
@@ -108,6 +111,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     stages = tuple(plan(config))
     _check_stages(config, stages)
     _check_routes(config, stages, task, bank)
+    _tell_unread(config, stages)
     there = memory(config)
     size: Outline | None = None
     try:
@@ -238,6 +242,18 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
 
 def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:
     """Training questions that are not there, or CoTs that the recipe shows or teaches."""
+def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
+    """Say which plug-ins nothing comes of: those of stages that the recipe lacks."""
+    kinds = {stage.kind for stage in stages}
+    if not kinds <= KINDS.keys():
+        return  # what another one reads is not known
+    usual = Config()
+    for key, *_ in POINTS.values():
+        section, _, rest = key.removeprefix("training.").partition(".")
+        if rest and section in KINDS.keys() - kinds and config.get(key) != usual.get(key):
+            _LOG.warning("%s is not read: the recipe %s has no stage %s", key, config.training.recipe, section)
+
+
     questions = task.rows("train")
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from realm.config import Config, needs_bank
 from realm.errors import ConfigError, DataError, ResourceError
+from realm.recipes import plan
+from realm.recipes.stage import Stage
 from realm.student.renderer import Renderer
 from realm.traces.pipeline import instance
 from realm.training.companion import Memory
 from realm.training.companions.base import Companion, Seen
 from realm.training.companions.red import Red
 from realm.training.grpo import RouteTrainer, extras, grpo_settings
+from realm.training.prepare import _tell_unread
 from realm.training.rewards import Group
 from tests.tiny import (
     CONTEXT,
@@ -40,7 +45,13 @@ from tests.training.dictated import completions
 from tests.training.test_internalize import RIGHT, ROUTES, gradients, predictions, scored
 
 END = WORDS.index("<|end|>")
-EVERY = ["internalize", "red", {"sdft": {"k": 2}}, {"sdft": {"by": "hard", "weight": 0.5}}]
+EVERY = [
+    "internalize",
+    {"internalize": {"by": "distill"}},
+    "red",
+    {"sdft": {"k": 2}},
+    {"sdft": {"by": "hard", "weight": 0.5}},
+]
 
 
 def garbage(self: Any, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
@@ -226,7 +237,7 @@ def test_a_resumed_run_is_the_straight_one_with_every_companion_on(tmp_path: Pat
     with pytest.raises(Killed):
         go(configs["resumed"], progress=killed_at("rl", 0, 5))
     checkpoint = next((tmp_path / "resumed").rglob("checkpoint-4"))
-    assert "off before" in json.loads((checkpoint / Memory.FILE).read_text())[1]
+    assert "off before" in json.loads((checkpoint / Memory.FILE).read_text())[2]
     run = go(configs["resumed"], resume=True)
     assert_same(run.path, straight.path)
     tables = [row["companions"] for row in figures(run.path, "metrics.jsonl")]
@@ -251,6 +262,43 @@ def test_a_checkpoint_without_what_they_remember_is_told(tmp_path: Path) -> None
     args, state = TrainingArguments(str(tmp_path)), TrainerState(global_step=2)
     with pytest.raises(ResourceError, match=r"expected what training\.rl\.companions remember"):
         Memory([Red()]).on_train_begin(args, state, None)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads(Companion):
+    reads_bank: ClassVar[bool] = True
+
+
+def test_which_companions_need_a_bank() -> None:
+    def needs(*companions: Any) -> bool:
+        config = Config().changed({"training.rl.companions": list(companions)})
+        return needs_bank(config, Stage("rl", 0, 1, 0))
+
+    assert [needs(one) for one in ("red", {"sdft": {"k": 2}}, "internalize")] == [True, True, False]
+    assert needs("internalize", f"{__name__}:Reads") and not needs()
+    assert not needs("nowhere:Reads"), "that it is not there is told where it is made"
+    assert not needs_bank(
+        Config().changed({"training.rl.companions": ["red"]}), Stage("sft", 0, 1, 0, traces=("right",))
+    )
+
+
+def test_plugins_of_stages_that_a_recipe_lacks_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"training.rl.companions": ["red"], "training.pairs.miner": "rollout", "training.sft.weigh": "critical"}
+    told = {}
+    for recipe in ("sft", "grpo", "sft+grpo"):
+        caplog.clear()
+        config = Config().changed({"training.recipe": recipe, **settings})
+        _tell_unread(config, list(plan(config)))
+        told[recipe] = {record.getMessage().partition(" ")[0] for record in caplog.records}
+    assert told == {
+        "sft": {"training.rl.companions", "training.pairs.miner"},
+        "grpo": {"training.sft.weigh", "training.pairs.miner"},
+        "sft+grpo": {"training.pairs.miner"},
+    }
+    caplog.clear()
+    _tell_unread(config, [Stage("mine:stage", 0, 1, 0)])
+    _tell_unread(Config(), [Stage("rl", 0, 1, 0)])
+    assert not caplog.records, "what another stage reads is not known, and defaults are nobody's wish"
 
 
 def test_what_cannot_work_is_refused_before_the_start(
