@@ -391,6 +391,11 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
+    stop_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Of the token that closes the thinking alone: below 1 it comes later, above 1 earlier; null: 1.",
+    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
     confidence: Literal["likelihood", "votes", "stated"] | None = Field(
         None,

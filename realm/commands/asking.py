@@ -22,7 +22,7 @@ from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
-from realm.student.generate import Generation, generate
+from realm.student.generate import Generation, generate, stop_of
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.student.scoring import read
@@ -146,7 +146,13 @@ class Student:
         def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
             length, asked = self._length, [prompt.ids]
             (found,) = generate(
-                self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
+                self._model,
+                self._tokenizer,
+                asked,
+                max_new_tokens=length,
+                batch_size=batch_size,
+                stop=stop_of(self.config, self._tokenizer),
+                **sampling,
             )
             rows = [(one.text, len(scored)) for one in found]
             return list(zip(found, read(rows, tags, self._pool, self.config.prompt.execute), strict=True))

@@ -33,7 +33,7 @@ from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part
 from realm.run import RunFolder
 from realm.sections import EvaluationConfig
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
-from realm.student.generate import Generation, Progress, generate
+from realm.student.generate import Generation, Progress, generate, stop_of
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
@@ -108,6 +108,7 @@ def evaluate_model(
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
         likelihood=settings.confidence == "likelihood",
+        stop=stop_of(config, tokenizer),
         progress=progress,
     )
     answered = _answered(prompts, generations, task, pool, config)

@@ -30,6 +30,7 @@ from realm.plugins import POINTS, take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
+from realm.student.generate import stop_of
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
@@ -50,8 +51,8 @@ from realm.training.settings import accumulation, hushed
 from realm.training.stages import KINDS, find_kind
 from realm.training.trial import try_out
 
-
 _LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -110,8 +111,8 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     _check_settings(config)
     stages = tuple(plan(config))
     _check_stages(config, stages)
-    _check_routes(config, stages, task, bank)
     _tell_unread(config, stages)
+    _check_routes(config, stages, task, bank)
     there = memory(config)
     size: Outline | None = None
     try:
@@ -127,6 +128,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
+    stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     context = context_length(model, config)
     renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
@@ -240,8 +242,6 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
         )
 
 
-def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:
-    """Training questions that are not there, or CoTs that the recipe shows or teaches."""
 def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
     """Say which plug-ins nothing comes of: those of stages that the recipe lacks."""
     kinds = {stage.kind for stage in stages}
@@ -254,6 +254,8 @@ def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
             _LOG.warning("%s is not read: the recipe %s has no stage %s", key, config.training.recipe, section)
 
 
+def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:
+    """Training questions that are not there, or CoTs that the recipe shows or teaches."""
     questions = task.rows("train")
     if not questions:
         raise DataError("there is no training question; check task.path and task.max_train.")
