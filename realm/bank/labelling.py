@@ -14,7 +14,7 @@ from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError
 from realm.files import writing
 from realm.tasks.base import Question
-from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict, names
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict, choices_of
 from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 #: CoTs, and characters of their texts, that are judged and written together.
@@ -150,10 +150,9 @@ def fold(folder: BankFolder) -> None:
 
 def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:
     """Whether the bank's labels are those of this verifier; choices matter to `choice` alone."""
-    same = bool(folder.info.get("verifier") == settings["verifier"])
-    return same and (
-        "choice" not in names(settings["verifier"]).values() or folder.info.get("choices") == settings["choices"]
-    )
+    name, known = settings["verifier"], folder.info.get("choices") or ()
+    same = bool(folder.info.get("verifier") == name)
+    return same and choices_of(name, known) == choices_of(name, settings["choices"])
 
 
 def _check(folder: BankFolder, settings: dict[str, Any]) -> None:

@@ -35,12 +35,12 @@ def label(
     from realm.bank.folder import BankFolder
     from realm.bank.labelling import label_bank
     from realm.bank.unreadable import sentences
-    from realm.tasks.verify import names
+    from realm.tasks.verify import choices_of
 
     folder = BankFolder.open(bank)
     settings, task = settings_of("bank label", config, overrides)
     name = _verifier(folder, settings, task, verifier)
-    choices = settings.task.choices if "choice" in names(name).values() else []
+    choices = choices_of(name, settings.task.choices)
     with verifier_pool(name, settings, workers) as pool, progress_bar("judging") as bar:
         found = label_bank(folder, pool, choices=choices, everything=everything, progress=bar)
     before = f", {found['before']} before it was stopped" if found["before"] else ""

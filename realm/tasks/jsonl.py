@@ -28,7 +28,7 @@ from realm.tasks.hub import is_hub
 from realm.tasks.paths import absent, place_of, taken
 from realm.tasks.rows import read_file
 from realm.tasks.tables import csv_rows
-from realm.tasks.verify import DEFAULT, Verifier, names, of_kind
+from realm.tasks.verify import DEFAULT, Verifier, choices_of, names, of_kind
 from realm.tasks.verify import verifier as make_verifier
 from realm.tasks.workers import VerifierPool
 
@@ -178,7 +178,7 @@ def load_jsonl(
     if config.path is None:
         raise DataError(f"task.path: the task {name} needs a JSONL file of training questions.")
     by = verifier or config.verifier_name
-    choices = config.choices if "choice" in names(by).values() else []
+    choices = choices_of(by, config.choices)
     columns = {str(name): text for name, text in config.columns.items()}
     files = [(path, list(read_rows(path, columns))) for path in (config.path, config.test_path) if path]
     _check_kinds(names(by), [row.content.get("kind") for _, rows in files for row in rows])

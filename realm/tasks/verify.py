@@ -232,6 +232,11 @@ def names(name: str) -> dict[str, str]:
     return {str(kind): one for kind, one in found.items()}
 
 
+def choices_of(name: str, choices: Sequence[str]) -> list[str]:
+    """The choices, where the verifier of that name, or of a kind, is `choice`; else none."""
+    return list(choices) if "choice" in names(name).values() else []
+
+
 def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
     """The verifier of that name (see `realm.plugins`, `names`), made of the choices.
 

@@ -13,6 +13,7 @@ from realm.analysis.stats import statistics
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.bank.labelling import label_bank
+from realm.cli.bank_common import verifier_pool
 from realm.cli.show import annotate
 from realm.config import Config, load_config
 from realm.errors import ConfigError
@@ -73,6 +74,12 @@ def test_each_kind_is_judged_by_its_own(file: Path) -> None:
     assert [(one.correct, one.reason) for one in verdicts] == [
         (True, ""), (False, "unreadable"), (True, ""), (False, ""), (True, ""), (False, ""),
     ]  # fmt: skip
+
+
+def test_commands_on_a_bank_give_it_its_choices(file: Path) -> None:
+    for name, choices in ((NAME, CHOICES), ("choice", CHOICES), ("exact", [])):
+        with verifier_pool(name, config(file)) as pool:
+            assert list(getattr(pool.verifier, "choices", ())) == choices and pool.verify([VOTE.claim("no")])[0].correct
 
 
 def test_one_that_needs_a_process_takes_the_others_with_it() -> None:

@@ -61,6 +61,7 @@ def test_mgpo_weighs_groups_by_how_near_they_are_to_one_half(strength: float) ->
     assert weights([True] * 4) == weights([False] * 4) == pytest.approx([2**-strength] * 4)
     assert weights([True, False, False, False]) == pytest.approx([(0.5**0.25 * 1.5**0.75) ** -strength] * 4)
     assert weights([True, False, True, True], failed=[False, False, True, True]) == pytest.approx([1.0] * 4)
+    assert weights([False] * 4, failed=[True] * 4) == [1.0] * 4, "nobody knows"
 
 
 @pytest.mark.parametrize("seed", range(3))
