@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
@@ -16,12 +16,13 @@ import torch
 
 from realm.config import Config, needs_bank
 from realm.errors import ConfigError, DataError, ResourceError
+from realm.method.reward import Reward
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.student.renderer import Renderer
 from realm.traces.pipeline import instance
 from realm.training.companion import Memory
-from realm.training.companions.base import Companion, Seen
+from realm.training.companions.base import Companion, Row, Seen
 from realm.training.companions.red import Red
 from realm.training.grpo import RouteTrainer, extras, grpo_settings
 from realm.training.prepare import _tell_unread
@@ -222,6 +223,35 @@ def test_prompts_with_routes_and_questions_without_any_are_left_out(tmp_path: Pa
     assert rows("sdft", ROUTES, tiny_bank(task)) == [False, False]
     assert rows("sdft", (), None) == rows("red", (), None) == [False, False]
     assert rows("red", ROUTES, tiny_bank(task)) == [True, False]
+
+
+def test_cots_are_drawn_anew_where_they_fit_and_something_is_left_to_learn(tmp_path: Path) -> None:
+    task, bank = TinyTask(), tiny_bank(TinyTask())
+    renderer = Renderer(tiny_config(tmp_path, Path("unused")), task, bank, tiny_tokenizer(), CONTEXT, k=0)
+    question, ids = task.rows("train")[0], [([5], [6, END])] * 3
+
+    def rows(companion: Any, *paid: float | None, room: int = LENGTH, step: int = 0) -> list[Row | None]:
+        """Of completions with such rewards, right where that is the highest; None: the verifier failed."""
+        items = [
+            replace(scored(RIGHT, paid == 1.6), reward=Reward(paid or 0.0, 0, 0, 0, 0), verifier_failed=paid is None)
+            for paid in paid
+        ]
+        group = Group(question, "", (), 1.0, 0, tuple(items), (False,) * 3, (2,) * 3, room)
+        made = instance("companions", companion, Companion)
+        return made.rows(Seen([group], ids[: len(items)], renderer, step, 1.6))
+
+    assert rows("red", 1.6, 1.6) == rows("red", None, None) == [None, None]
+    half, most = rows("red", 0.1, 1.6)[0], rows("red", 0.1, 1.6, None)[0]
+    assert half and most and half.figure == most.figure == 0.5 and half.weight == most.weight
+    drawn = [rows("red", 0.1, 0.1, step=step)[0] for step in range(8)]
+    lengths = {len(row.completion) for row in drawn if row}
+    assert len(lengths) == 2, "there are two right ones, of unlike length"
+    short = [rows("red", 0.1, 0.1, room=min(lengths), step=step)[0] for step in range(8)]
+    assert {row and len(row.completion) for row in short} == {min(lengths)}
+    assert rows("red", 0.1, 0.1, room=min(lengths) - 1) == [None, None]
+    graded = [rows({"sdft": {"k": 1}}, 0.1, 1.6, step=step) for step in range(8)]
+    assert len({tuple(row.teacher[0]) for one in graded for row in one if row and row.teacher}) > 1
+    assert [row is not None for row in rows({"sdft": {"by": "hard"}}, 0.1, 1.6)] == [False, True]
 
 
 # Runs
