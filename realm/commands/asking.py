@@ -22,7 +22,7 @@ from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
-from realm.student.generate import Generation, generate
+from realm.student.generate import Generation, generate, stop_of
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.student.scoring import read
@@ -104,7 +104,7 @@ class Student:
         self.path = self.config.model.path if base else str(model)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        if name not in VERIFIERS and name != self.config.task.verifier:
+        if name not in VERIFIERS and name != self.config.task.verifier_name:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
@@ -146,7 +146,13 @@ class Student:
         def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
             length, asked = self._length, [prompt.ids]
             (found,) = generate(
-                self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
+                self._model,
+                self._tokenizer,
+                asked,
+                max_new_tokens=length,
+                batch_size=batch_size,
+                stop=stop_of(self.config, self._tokenizer),
+                **sampling,
             )
             rows = [(one.text, len(scored)) for one in found]
             return list(zip(found, read(rows, tags, self._pool, self.config.prompt.execute), strict=True))
@@ -156,7 +162,7 @@ class Student:
         if found.answer and samples:
             settings, seed = self.config.evaluation, derive(self.config.run.seed, "ask")
             more = answers(settings.batch_size, samples=samples, temperature=settings.temperature, seed=seed)
-            verdicts = verify_once(self._pool, [(one.answer, found.answer, question) for _, one in more])
+            verdicts = verify_once(self._pool, [asked.claim(one.answer, found.answer) for _, one in more])
             equal = sum(
                 one.answer == found.answer or verdict.correct for (_, one), verdict in zip(more, verdicts, strict=True)
             )
