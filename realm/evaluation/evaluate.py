@@ -190,7 +190,7 @@ def _answered(
             tokens=found.tokens,
             truncated=found.truncated,
             executed=item.executed if config.prompt.execute else None,
-            confidence=_confidence(found, item.answer, config),
+            confidence=confidence(found, item.answer, config.evaluation.confidence),
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
@@ -198,9 +198,8 @@ def _answered(
     return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
 
 
-def _confidence(found: Generation, answer: str | None, config: Config) -> float | None:
-    """How sure a completion's answer is, where the completion alone tells it."""
-    by = config.evaluation.confidence
+def confidence(found: Generation, answer: str | None, by: str | None) -> float | None:
+    """How sure a completion's answer is by what `evaluation.confidence` names, where the completion alone tells it."""
     if not answer or by not in ("likelihood", "stated"):
         return None
     if by == "stated":

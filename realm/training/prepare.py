@@ -63,7 +63,7 @@ class Prepared:
         model: as loaded from `model.path`, for the first stage.
         tokenizer: of that model.
         renderer: of the first stage.
-        examples: what the first stage of SFT teaches, where that are CoTs of the bank.
+        examples, left: what the first stage of SFT teaches, where that are CoTs of the bank, and what its steps left.
         outline: the model's size; None where its configuration does not tell it.
         lengths: of the prompts with the most routes.
         memory: what this process may have.
@@ -78,6 +78,7 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     renderer: Renderer
     examples: Once[list[Example]]
+    left: list[tuple[str, int]]
     outline: Outline | None
     lengths: Lengths
     memory: Memory
@@ -152,10 +153,10 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
             "training.best, training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no "
             "whole model; leave them at their defaults, or use DDP or ZeRO-2."
         )
-    taught = None
+    taught, left = None, list[tuple[str, int]]()
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
-        given = Given(config, task, bank, renderers[sft], round=sft.round)
+        given = Given(config, task, bank, renderers[sft], round=sft.round, left=left)
         find_weigh(config)
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
@@ -173,6 +174,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         tokenizer,
         renderers[stages[0]],
         Once(taught),
+        left,
         size,
         prompt_lengths(config, renderers[max(stages, key=lambda stage: stage.k)]),
         there,
