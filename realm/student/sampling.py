@@ -112,10 +112,10 @@ class Choice:
         least = scores.masked_fill(~kept, float("inf")).amin(-1)
         most = scores.masked_fill(kept, float("-inf")).amax(-1)
         edge: torch.Tensor = least - most <= NEAR * scores.abs().amax(-1)
-        cut, floor = some.top_p is not None and some.top_p < 1, bool(some.min_p)
-        for sign in (-1, 1) if cut or floor else ():
-            top_p = some.top_p + sign * NEAR if cut else None
-            min_p = min(1.0, some.min_p * (1 - sign * NEAR)) if floor else None
+        share = some.top_p if some.top_p is not None and some.top_p < 1 else None
+        for sign in (-1, 1) if share is not None or some.min_p else ():
+            top_p = share + sign * NEAR if share is not None else None
+            min_p = min(1.0, some.min_p * (1 - sign * NEAR)) if some.min_p else None
             other: Any = replace(some, top_p=top_p, min_p=min_p).warpers()(torch.LongTensor(), scores.float())
             edge |= (other.isfinite() != kept).any(-1)
         return edge
@@ -131,6 +131,21 @@ def recording(pick: Pick, kept: torch.Tensor) -> Pick:
         chosen = pick(scores, rows, step)
         kept[rows, step] = scores.float().log_softmax(-1).gather(-1, chosen[:, None])[:, 0].to(kept.device)
         return chosen
+
+    return picked
+
+
+def stopping(pick: Pick, token: int, temperature: float) -> Pick:
+    """The same choice, after the log-probability of one token was divided by a temperature.
+
+    So its probability p becomes p^(1/temperature) against the rest of 1 - p: higher, and it comes earlier.
+    """
+
+    def picked(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        changed = scores.float().clone()
+        total = changed.logsumexp(-1)
+        changed[:, token] = total + (changed[:, token] - total) / temperature
+        return pick(changed, rows, step)
 
     return picked
 
