@@ -415,8 +415,9 @@ def test_settings_of_one_model_are_told_by_how_far_they_move_it(write_spec: Writ
         "polite": {"group": "wording", "set": {"prompt.system": "Please."}},
         "other": {"group": "wording", "set": {"model.path": "elsewhere"}},
     }
-    (Path("elsewhere")).mkdir()
-    (Path("elsewhere") / "config.json").write_text("{}")
+    Path("elsewhere").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (Path("elsewhere") / name).write_text("{}")
     file = write_spec(kind="models", arms=arms, pairs=[], base={"routes.k": 0}, measures=[["test", "without"]])
     found = run(file, seeds=1)
     rows = {row["group"]: row for row in found["spreads"]}
