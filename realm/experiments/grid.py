@@ -58,6 +58,7 @@ _LATER = (
     "training.rl.epsilon_high",
     "training.rl.top_entropy_quantile",
     "training.rl.mask_truncated",
+    "evaluation.stop_temperature",
     "evaluation.confidence",
     "evaluation.precision",
     "evaluation.precision_on",

@@ -122,6 +122,18 @@ def _sections(results: Results) -> list[Section]:
             tables.banks_table(found),
         ),
         Section(
+            "When to trust an answer",
+            "By the confidence of the answers (`evaluation.confidence`). ECE: how far it is from the share that is "
+            "right; AUROC: the chance that a right answer has the higher one of two; risk-coverage area: the share of "
+            "wrong ones among the surest, mean over all shares that might be answered (*at best*: were every right "
+            "answer surer than any wrong one). *Answered*, and *right of these*: with the confidence from which on "
+            "answers are as often right as wanted (`evaluation.precision`) on the split where each seed chose it; a "
+            "seed that found none answers nothing. "
+            f"{'Means over the seeds, with intervals over questions and seeds' if seeds > 1 else 'Of one seed'}; "
+            "right are those of all that are answered.",
+            tables.confidence_table(found),
+        ),
+        Section(
             "Memory",
             "Megabytes (10^6) to answer one question of the headline: weights as loaded, and keys and values of the "
             "prompt and of all completions; points of accuracy for each of them.",

@@ -30,6 +30,7 @@ from realm.experiments.comparison import (
     subtract,
     tested,
 )
+from realm.experiments.confidence import over_seeds, told_by
 from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
@@ -52,6 +53,7 @@ from realm.rows.experiment import (
     Results,
     Scale,
     Spread,
+    Sure,
     Took,
 )
 from realm.rows.training import Step
@@ -176,6 +178,7 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         spreads=tuple(_spreads(spec, grid, found)),
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
+        confidence=tuple(_sure(grid, found)),
         memory=tuple(_memory(grid, found)),
         cost=tuple(_costs(grid)),
         curves=tuple(curves),
@@ -358,6 +361,17 @@ def _kinds(grid: Grid, found: Outcomes) -> list[OfKind]:
                     for kind, part in row.by_kind.items():
                         values.setdefault(kind, []).append(part.accuracy)
         rows += [OfKind(arm=arm, kind=kind, mean=fmean(each)) for kind, each in values.items()]
+    return rows
+
+
+def _sure(grid: Grid, found: Outcomes) -> list[Sure]:
+    """When the answers of every arm may be trusted, in the measures whose evaluations tell it."""
+    resamples = grid.common.evaluation.bootstrap
+    rows = []
+    for arm in found.arms:
+        cells = [told_by(cell.evaluated) for cell in grid.of(arm)]
+        each = over_seeds(cells, found.measures, resamples, found.seed)
+        rows += [Sure(arm=arm, measure=measure_name(key), confidence=one) for key, one in each.items()]
     return rows
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from realm.display import printable
+from realm.pages import trust
 from realm.pages.experiment_data import Experiment, shown
 from realm.pages.experiment_figures import own_style
 from realm.pages.svg import percent
 from realm.pages.table import Cell, Count, Heat, Noted, Table, TableRow, Value
 from realm.pages.tables import MISSING
+from realm.rows.evaluation import Confidence
 from realm.rows.experiment import Accuracy, Course, GapPair, Judging, Pair, Took
 from realm.text import amount, between, decimals, duration, hundredths, p_value, points
 
@@ -221,6 +223,16 @@ def banks_table(found: Experiment) -> Table | None:
         rows.append((None, shown(row.name), cells))
     columns = ["", "teacher", "student", "gap", "distance", "pair", "gain of wrong routes"]
     return Table(columns, [("", rows)]) if rows else None
+
+
+def confidence_table(found: Experiment) -> Table | None:
+    """When the answers of every arm may be trusted, by measure."""
+    bodies: dict[str, list[tuple[int | None, str, Confidence]]] = {}
+    labels = {one.name: one.label for one in found.measures}
+    for row in found.results.confidence:
+        label = labels.get(row.measure, shown(row.measure))
+        bodies.setdefault(label, []).append((own_style(found, row.arm), shown(row.arm), row.confidence))
+    return trust.confidence_table(bodies)
 
 
 def memory_table(found: Experiment) -> Table | None:

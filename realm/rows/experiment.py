@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from realm.rows.base import RARE, Bytes, Count, Difference, Number, Record, Row, Seconds, Share, Tokens
+from realm.rows.evaluation import Confidence
 
 #: A difference between two autonomy gaps, which are differences themselves.
 GapDifference = Annotated[float, Field(ge=-2 - 1e-6, le=2 + 1e-6)]
@@ -165,6 +166,15 @@ class Memory(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sure(Record):
+    """When an arm's answers may be trusted on one measure: means over the seeds, `threshold` too; no curve."""
+
+    arm: str
+    measure: str
+    confidence: Confidence
+
+
+@dataclass(frozen=True, kw_only=True)
 class Took(Record):
     """What one training took; seconds without evaluation, over all resumes.
 
@@ -304,6 +314,7 @@ class Results(Row):
     spreads: tuple[Spread, ...] = ()
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()
+    confidence: tuple[Sure, ...] = ()
     memory: tuple[Memory, ...] = ()
     cost: tuple[Took, ...] = ()
     curves: tuple[Curve, ...] = ()

@@ -76,6 +76,28 @@ class Chosen(Record):
     """All of them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Left(Record):
+    """What one step of `training.sft.traces` left."""
+
+    step: str
+    """Its name."""
+    traces: Count
+    """Traces after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught(Record):
+    """What a stage of SFT draws its examples from."""
+
+    round: Count
+    """Round of the recipe, from 0."""
+    steps: tuple[Left, ...]
+    """Of the steps, in order."""
+    short_enough: Count
+    """Of the last traces, those that a completion has room for."""
+
+
 class LaterError(Exception):
     """A folder of a later version."""
 
@@ -124,6 +146,8 @@ class Meta(Row):
     """`running`, `done`, `failed`, `interrupted`; `overwritten`: its deletion was cut short."""
     reason: str | None = field(default=None, metadata=RARE)
     """Why it failed."""
+    taught: tuple[Taught, ...] | None = field(default=None, metadata=RARE)
+    """What each stage of SFT was taught from."""
     cost: Cost | None = field(default=None, metadata=RARE)
     """What training took."""
     chosen: Chosen | None = field(default=None, metadata=RARE)

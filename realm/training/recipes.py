@@ -30,7 +30,7 @@ from realm.processes import main_process
 from realm.recipes.stage import Stage
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
-from realm.rows.run import Candidate, Chosen
+from realm.rows.run import Candidate, Chosen, Left, Taught
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.student.load import context_length, load, load_tokenizer
@@ -178,7 +178,10 @@ class _Runner:
         try:
             make = find_kind(stage.kind)
             model, tokenizer, renderer = self._start(stage, start)
-            trainer = make(self._job(stage, source, model, tokenizer, renderer))
+            job = self._job(stage, source, model, tokenizer, renderer)
+            trainer = make(job)
+            if job.given.left and main_process():
+                self._note_taught(stage, job.given.left)
             if source is None and main_process():
                 self._evaluate_base(model, tokenizer)
             with patient(speak=main_process()) as request:
@@ -256,8 +259,10 @@ class _Runner:
                 voice, reads = load(paths[which] or config.model.path, config.model.dtype, config.model)
             return Voice(voice, reads, batch_size=config.evaluation.batch_size, spent=spent)
 
-        given = Given(config, self.task, self.bank, renderer, self.pool, stage.round, functools.cache(students), run)
         first = stage == next((one for one in self.prepared.stages if one.kind == "sft"), None)
+        told = functools.cache(students)
+        given = Given(config, self.task, self.bank, renderer, self.pool, stage.round, told, run)
+        given.left.extend(self.prepared.left if first else ())
         return Job(
             config=config,
             stage=stage,
@@ -271,6 +276,15 @@ class _Runner:
             kept=run / TRACES / f"{stage.kind}-{stage.round}.json",
             record=functools.partial(self._recorder, stage, tokenizer),
         )
+
+    def _note_taught(self, stage: Stage, left: Sequence[tuple[str, int]]) -> None:
+        """Leave in meta.json what the steps of a stage of SFT left; a resumed one that reads their file keeps that."""
+        *steps, (_, enough) = left
+        each = tuple(Left(step=name, traces=n) for name, n in steps)
+        meta = self.run_folder.meta
+        others = (one for one in meta.taught or () if one.round != stage.round)
+        taught = (*others, Taught(round=stage.round, steps=each, short_enough=enough))
+        self.run_folder.write_meta(replace(meta, taught=taught))
 
     def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:
         def evaluate(model: PreTrainedModel, step: int) -> tuple[float | None, float | None]:
