@@ -238,7 +238,7 @@ def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
     """The configuration with the path of its bank; one that is to be collected is noted in `banks`."""
     if config.bank.path is not None:
         return config
-    tree = config.model_dump(mode="json")
+    tree = _dump(config)
     wanted = {name: tree[name] for name in _COLLECTED}
     wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
     wanted["seed"] = None if _costly(config) else config.run.seed
@@ -246,6 +246,14 @@ def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
     folder = out / "banks" / _hash(wanted)
     banks.setdefault(folder, config)
     return config.changed({"bank.path": str(folder)})
+
+
+def _dump(config: Config) -> dict[str, Any]:
+    """The configuration without what came later and only says how a teacher is asked, never what."""
+    tree = config.model_dump(mode="json")
+    for teacher in tree["teachers"].values():
+        del teacher["batch"], teacher["batch_samples"], teacher["price"]["cached"], teacher["price"]["batch"]
+    return tree
 
 
 def _costly(config: Config) -> bool:
@@ -282,7 +290,7 @@ def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | 
 
 def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     """The configuration as far as it decides an outcome: without name and place, a collected bank by its hash."""
-    tree = config.model_dump(mode="json")
+    tree = _dump(config)
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
     for key in _LATER:
         section, _, last = key.rpartition(".")

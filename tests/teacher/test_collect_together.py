@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from realm.bank.cot import CoT
+from realm.bank.folder import BankFolder
 from realm.config import Config
 from realm.teacher.base import Failure, Reply
 from realm.teacher.collect import make_plan
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import survey
 from tests.conftest import read_rows
+from tests.launched import lived
 from tests.teacher.asked import Sums, endpoint_config, fill
 from tests.teacher.fake_teacher import PRICED, FakeTeacher, gather, right, rows, settings
+from tests.teacher.forked import start
+from tests.teacher.test_collect_kill import COLLECT, COUNT, write_config
 from tests.teacher.wire import Wire
 
 
@@ -140,7 +144,23 @@ def test_the_estimate_counts_each_prompt_once(tmp_path: Path) -> None:
     assert 10 < few.requests <= 20
     assert few.prompt <= 0.3 * many.prompt and few.prompt_most <= 0.3 * many.prompt_most
     assert (few.guided, few.completion_most) == (many.guided, many.completion_most)
-    assert few.splits["train"].requests == few.requests if "train" in few.splits else True
+
+
+@pytest.mark.parametrize("part", [0.0, 0.4, 1.0])
+def test_killed_within_a_write_only_what_is_owed_is_asked_for(tmp_path: Path, part: float) -> None:
+    kept: Counter[str] = Counter()
+    seen = 0
+    with Wire(latency=0.01) as wire:
+        write_config(tmp_path, wire, samples=4)
+        for death in (("cots", 1, part), ("ledger", 9, part), ("cots", 4, part), None):
+            assert lived(start(COLLECT, tmp_path, death), tmp_path) == (death is None)
+            for request in wire.requests[seen:]:
+                question = "q" + request.body["messages"][-1]["content"].rpartition("\n")[2].split(" ")[0]
+                assert request.body.get("n", 1) == 4 - kept[question]
+            seen = len(wire.requests)
+            cots = list(BankFolder.open(tmp_path / "bank").scan())
+            kept = Counter(cot.question_id for cot in cots)
+    assert len({cot.id for cot in cots}) == len(cots) == 4 * COUNT
 
 
 def config_with(config: Config, size: int) -> Config:
