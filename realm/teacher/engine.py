@@ -251,7 +251,7 @@ class Engine:
             lane.put_back(tries[fit:])
             if fit:
                 return lane, tries[:fit], uses[:fit]
-            if not self._ledger.held.requests:
+            if not self._ledger.under_way:
                 # What was held for requests under way is given back: this is all that the budget allows.
                 self._tally.budget = limit = self._ledger.exceeded(uses[:1])
                 most = self._most(lane, tries[0].job)

@@ -257,6 +257,11 @@ class Ledger:
         """Note a sample that is not asked for again by this process, and why."""
         self._append([{"event": "gave_up", "key": key, "teacher": teacher, "reason": reason, "message": message}])
 
+    @property
+    def under_way(self) -> int:
+        """Samples that were sent and have no end yet."""
+        return len(self._open)
+
     def bound(self, number: int) -> Use:
         """The most that a request under way can use."""
         return self._open[number].use

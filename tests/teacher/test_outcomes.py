@@ -58,8 +58,8 @@ def test_each_of_several_choices_is_read_as_if_it_had_come_alone() -> None:
     ]  # fmt: skip
     first, last = found[0], found[-1]
     assert isinstance(first, Reply) and isinstance(last, Reply)
-    assert (first.answer, first.prompt_tokens, first.cached_tokens, first.completion_tokens) == ("4", 50, 30, 3)
-    assert (last.answer, last.prompt_tokens, last.cached_tokens, last.completion_tokens) == ("5", 0, 0, 2)
+    assert (first.answer, first.prompt_tokens, first.cached_tokens, first.completion_tokens) == ("4", 50, 30, 4)
+    assert (last.answer, last.prompt_tokens, last.cached_tokens, last.completion_tokens) == ("5", 0, 0, 3)
     assert last.meta["model"] == "m"
     assert read_replies(answer, 9, str, str)[7:] == [None, None]
     untold = read_replies(Answer(200, {}, json.dumps({"choices": choices}).encode()), 2, str, str)
