@@ -27,7 +27,7 @@ from realm.rows.evaluation import Confidence, Evaluation
 from realm.rows.run import Meta
 from realm.run_rows import read_row, read_rows
 from realm.sections import EvaluationConfig
-from realm.student.generate import Generation, generate
+from realm.student.generate import Generation, generate, stop_of
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.student.scoring import read
@@ -133,7 +133,7 @@ class Student:
             self._settings, self._sure = _sure(run, self._settings)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        if name not in VERIFIERS and name != self.config.task.verifier:
+        if name not in VERIFIERS and name != self.config.task.verifier_name:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
@@ -178,9 +178,14 @@ class Student:
         scored, tags = judged(self.config, prompt.routes), self.config.prompt.tags()
 
         def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
-            length, asked = self._length, [prompt.ids]
             (found,) = generate(
-                self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
+                self._model,
+                self._tokenizer,
+                [prompt.ids],
+                max_new_tokens=self._length,
+                batch_size=batch_size,
+                stop=stop_of(self.config, self._tokenizer),
+                **sampling,
             )
             rows = [(one.text, len(scored)) for one in found]
             return list(zip(found, read(rows, tags, self._pool, self.config.prompt.execute), strict=True))
@@ -190,7 +195,7 @@ class Student:
         if found.answer and samples:
             seed = derive(self.config.run.seed, "ask")
             more = answers(settings.batch_size, samples=samples, temperature=settings.temperature, seed=seed)
-            verdicts = verify_once(self._pool, [(one.answer, found.answer, question) for _, one in more])
+            verdicts = verify_once(self._pool, [asked.claim(one.answer, found.answer) for _, one in more])
             same = [
                 one.answer == found.answer or verdict.correct for (_, one), verdict in zip(more, verdicts, strict=True)
             ]

@@ -47,6 +47,14 @@ def _sections(results: Results) -> list[Section]:
             f"Accuracy in per cent, {_SEEDS if seeds > 1 else _ONE_SEED} {_ABOUT}",
             tables.accuracy_table(found),
         ),
+        Section(
+            "How far the settings move it",
+            "Arms that leave the model of `base` as it is, group by group and with `base`: the highest minus the "
+            "lowest, in points, on the same questions. The 95 % interval holds for all pairs of these arms at once, "
+            "whichever are picked; bold where it leaves out zero. Beside it half of the interval over questions of "
+            "`base`, whose settings were chosen before: what is to be reported.",
+            tables.spread_table(found),
+        ),
         Section("Differences", f"In points, paired by seed and question, {how_tested}", tables.pair_table(found)),
         Section(
             "True sums",

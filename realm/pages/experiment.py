@@ -83,6 +83,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "sum_pair_figures": pair_figures(sums),
         "sum_pair_table": tables.pair_table(sums),
         "operators": tables.operator_table(sums),
+        "spreads": tables.spread_table(found),
         "unlearned": tables.unlearned_table(found),
         "gap_figures": gap_figures(found),
         "gap_table": tables.gap_table(found),
@@ -107,6 +108,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
 #: (anchor, name, what must be there, one at least) of the sections.
 _CONTENTS = (
     ("result", "Result", ("headline_figures",)),
+    ("spreads", "Settings", ("spreads",)),
     ("differences", "Differences", ("pair_figures",)),
     ("measures", "Measures", ("measure_figures",)),
     ("sums", "True sums", ("sum_figures",)),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from realm.rows.base import RARE, Count, Record, Row, Seconds, Share, Stage, Time, Tokens
+from realm.rows.base import RARE, Count, Number, Record, Row, Seconds, Share, Stage, Time, Tokens
 
 #: Version of the layout, `format` in meta.json: raised when a reader of old folders would misread new ones.
 FORMAT = 1
@@ -46,6 +46,12 @@ class Cost(Record):
     """Each stage for itself."""
     teacher_tokens: Tokens | None = None
     """What the teacher wrote for this student."""
+    teacher_cots: Count | None = field(default=None, metadata=RARE)
+    """CoTs of the training questions in the bank."""
+    teacher_cost: Number | None = field(default=None, metadata=RARE)
+    """What these cost by the prices in the configuration; null where one is not known."""
+    currency: str | None = field(default=None, metadata=RARE)
+    """Of `teacher_cost`."""
 
 
 @dataclass(frozen=True, kw_only=True)

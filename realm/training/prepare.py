@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,10 +26,11 @@ from realm.evaluation.choosing import find_rule
 from realm.evaluation.evaluate import completion_limit
 from realm.method.seeds import derive
 from realm.once import Once
-from realm.plugins import take
+from realm.plugins import POINTS, take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
+from realm.student.generate import stop_of
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
@@ -46,8 +48,10 @@ from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
-from realm.training.stages import find_kind
+from realm.training.stages import KINDS, find_kind
 from realm.training.trial import try_out
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     _check_settings(config)
     stages = tuple(plan(config))
     _check_stages(config, stages)
+    _tell_unread(config, stages)
     _check_routes(config, stages, task, bank)
     there = memory(config)
     size: Outline | None = None
@@ -124,6 +129,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
+    stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     context = context_length(model, config)
     renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
@@ -236,6 +242,18 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
         raise ConfigError(
             f"training.sft.steps: the recipe {config.training.recipe} is nothing but SFT; allow it steps."
         )
+
+
+def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
+    """Say which plug-ins nothing comes of: those of stages that the recipe lacks."""
+    kinds = {stage.kind for stage in stages}
+    if not kinds <= KINDS.keys():
+        return  # what another one reads is not known
+    usual = Config()
+    for key, *_ in POINTS.values():
+        section, _, rest = key.removeprefix("training.").partition(".")
+        if rest and section in KINDS.keys() - kinds and config.get(key) != usual.get(key):
+            _LOG.warning("%s is not read: the recipe %s has no stage %s", key, config.training.recipe, section)
 
 
 def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:

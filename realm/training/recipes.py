@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from traceback import clear_frames
 from typing import Any, Literal
@@ -19,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
-from realm.config import needs_bank, of_stage
+from realm.bank.cot import CoT
+from realm.config import Config, needs_bank, of_stage
 from realm.evaluation.choosing import accuracies, find_rule
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
@@ -107,7 +109,7 @@ def train(
         tokens=spent.tokens + more.tokens,
         seconds=spent.seconds + more.seconds,
     )
-    run.write_meta(replace(run.meta, cost=replace(spent, teacher_tokens=teacher_tokens(prepared, run))))
+    run.write_meta(replace(run.meta, cost=replace(spent, **of_teachers(prepared, run))))
     return final
 
 
@@ -123,17 +125,30 @@ def _look_at_bank(prepared: Prepared, run: RunFolder, resume: bool) -> None:
     write_atomic(facts, json.dumps({**found, "patterns": patterns.as_dict(clusters=5)}) + "\n")
 
 
-def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
-    """Tokens that teachers wrote for this student: the CoTs of the training questions, and what its steps asked for.
+def of_teachers(prepared: Prepared, run: RunFolder) -> dict[str, Any]:
+    """What teachers did for this student, as columns of `realm.rows.run.Cost`.
 
-    As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
+    Tokens are of the CoTs of the training questions, and of what its steps asked for: as the teacher counted them, or,
+    where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
     """
     config, bank = prepared.config, prepared.bank
     counted = spent_in(run.path / TRACES).teacher_tokens
     if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
-        return counted
+        return {"teacher_tokens": counted}
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
-    return counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
+    tokens = counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
+    costs = [_cost_of(cot, config) for cot in cots]
+    found = {"teacher_tokens": tokens, "teacher_cots": len(cots)}
+    if not costs or None in costs:
+        return found
+    currency = config.teachers[cots[0].teacher].price.currency  # of all prices of a configuration
+    return {**found, "teacher_cost": float(sum(filter(None, costs))), "currency": currency}
+
+
+def _cost_of(cot: CoT, config: Config) -> Decimal | None:
+    """What a CoT cost; None where its tokens were not counted or its teacher has no price."""
+    teacher, prompt, written = config.teachers.get(cot.teacher), cot.prompt_tokens, cot.completion_tokens
+    return None if teacher is None or prompt is None or written is None else teacher.price.of(prompt, written)
 
 
 class _Runner:

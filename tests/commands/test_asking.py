@@ -22,7 +22,7 @@ from realm.errors import ConfigError, DataError, ModelError
 from realm.files import read_jsonl, to_line
 from realm.rows.evaluation import Confidence, Estimate
 from realm.student.generate import Generation
-from tests.tiny import TinyTask
+from tests.tiny import WORDS, TinyTask
 
 
 def cli(*arguments: object, stdin: str = "") -> Result:
@@ -70,6 +70,20 @@ def test_the_confidence_counts_answers_that_the_verifier_takes_for_the_same(
     texts[0] = "no tags"
     found = student.ask("3 plus 4", samples=4)
     assert (found.answer, found.confidence, found.think) == (None, None, "no tags")
+
+
+def test_thinking_stops_as_in_the_evaluation(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    stops = []
+
+    def generate(*_: object, stop: Any, **__: object) -> list[list[Generation]]:
+        stops.append(stop)
+        return [[Generation("no tags", 2, False)]]
+
+    monkeypatch.setattr("realm.commands.asking.generate", generate)
+    for temperature in (None, 0.5):
+        monkeypatch.setattr(student.config.evaluation, "stop_temperature", temperature)
+        student.ask("3 plus 4")
+    assert stops == [None, (WORDS.index("</think>"), 0.5)]
 
 
 def test_programs_are_run_where_the_card_says_so(

@@ -25,8 +25,8 @@ from tests.pages.pages import ATTACK, Shape, spoil, text_of
 UNBROKEN = "W" * 300
 RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}
 SECTIONS = (
-    "result", "differences", "measures", "sums", "training", "gaps", "kinds", "judging", "shown", "banks", "cost",
-    "arms", "setup",
+    "result", "spreads", "differences", "measures", "sums", "training", "gaps", "kinds", "judging", "shown", "banks",
+    "cost", "arms", "setup",
 )  # fmt: skip
 
 
@@ -64,6 +64,24 @@ def test_arms_lie_on_the_axis_where_there_is_one(tmp_path: Path) -> None:
     headline = without[without.index('id="result"') : without.index('id="differences"')]
     assert "over wrong routes" not in headline
     assert len(re.findall(r'class="seed', headline)) == 2 * 5 * 3
+
+
+def test_groups_of_arms_are_lines_of_their_own(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    for arm in results["arms"][:2]:
+        arm["group"] = "few <b>"
+    page = page_of(results, tmp_path)
+    headline = page[page.index('id="result"') : page.index('id="differences"')]
+    wide = headline[headline.index('<div class="wide">') : headline.index('<div class="narrow">')]
+    styles = re.findall(r'class="line (c\d+)"', wide)
+    assert len(styles) == 4 and len(set(styles)) == 2  # two measures of two groups
+    assert len(re.findall(r'class="mark', wide)) == 10
+    assert "few &lt;b&gt;, wit" in wide and "<b>" not in wide
+
+
+def test_how_far_settings_move_it_has_a_section(tmp_path: Path) -> None:
+    shown = section(page_of(fake_experiment.results(), tmp_path), "spreads")
+    assert re.search(r"wording\s*5\s*0 %\s*25 %\s*14\.0", shown)
 
 
 def test_recipes_keep_their_colours_and_other_arms_those_of_the_measure(tmp_path: Path) -> None:
