@@ -318,8 +318,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
-        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "kinds", "judging", "confidence",
-        "memory", "cost", "curves", "training", "shown", "banks", "finding",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "spreads", "kinds", "judging",
+        "confidence", "memory", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)
