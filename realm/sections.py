@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -78,6 +80,14 @@ class RunConfig(Section):
 DESKS = ("desk", "desk-hard")
 
 
+def _verifiers(value: Any) -> Any:
+    """A name, or one for each kind of question with one for all others."""
+    texts = [one for pair in value.items() for one in pair] if isinstance(value, dict) else [value]
+    if not all(isinstance(one, str) for one in texts) or (isinstance(value, dict) and "default" not in value):
+        raise ValueError("expected a name, or {KIND: NAME, default: NAME}, every KIND and NAME a text in quotes")
+    return value
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
@@ -104,10 +114,11 @@ class TaskConfig(Section):
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
-    verifier: str = Field(
+    verifier: Annotated[str | dict[str, str], BeforeValidator(_verifiers)] = Field(
         "exact",
         description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own): exact, "
-        "number, choice, math, python, or package.module:attribute.",
+        "number, choice, math, python, or package.module:attribute; for each `kind` of question another one with "
+        "{KIND: number, default: exact}.",
     )
     choices: list[str] = Field(
         [],
@@ -127,6 +138,11 @@ class TaskConfig(Section):
         if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def verifier_name(self) -> str:
+        """The name of the verifier: as it stands here, or where each kind has its own, all of it as JSON."""
+        return self.verifier if isinstance(self.verifier, str) else json.dumps(self.verifier, sort_keys=True)
 
     @property
     def called(self) -> str:
@@ -186,6 +202,16 @@ class PriceConfig(Section):
     batch: float = Field(0.5, ge=0, description="Times these prices is what an answer in a batch file costs.")
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of all.")
 
+    def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+        """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
+        if self.input is None or self.output is None:
+            return None
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        per_input, per_output = Decimal(str(self.input)), Decimal(str(self.output))
+        per_cached = per_input if self.cached is None else Decimal(str(self.cached))
+        fresh = (prompt_tokens - cached_tokens) * per_input
+        return (fresh + cached_tokens * per_cached + completion_tokens * per_output) / 10**6
+
 
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
@@ -231,6 +257,11 @@ class TeacherConfig(Section):
     template_arguments: dict[str, Any] = Field(
         {}, description="Arguments of the model's chat template (transformers), as `model.template_arguments`."
     )
+
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+        """What that many tokens cost as it is asked, at once or by batch files; None where a price is not known."""
+        found = self.price.of(prompt_tokens, completion_tokens, cached_tokens)
+        return found * Decimal(str(self.price.batch)) if found is not None and self.batch else found
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
@@ -394,6 +425,11 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
+    stop_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Of the token that closes the thinking alone: below 1 it comes later, above 1 earlier; null: 1.",
+    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
     confidence: Literal["likelihood", "votes", "stated"] | None = Field(
         None,

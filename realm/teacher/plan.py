@@ -59,15 +59,8 @@ class Source:
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
         """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
-        price = self.settings.price
-        if price.input is None or price.output is None:
-            return Decimal(0) if self.free else None
-        # By their texts: 0.27 is meant, not the binary number next to it.
-        per_input, per_output = Decimal(str(price.input)), Decimal(str(price.output))
-        per_cached = per_input if price.cached is None else Decimal(str(price.cached))
-        fresh = (prompt_tokens - cached_tokens) * per_input
-        cost = (fresh + cached_tokens * per_cached + completion_tokens * per_output) / 10**6
-        return cost * Decimal(str(price.batch)) if self.settings.batch else cost
+        found = self.settings.cost(prompt_tokens, completion_tokens, cached_tokens)
+        return Decimal(0) if found is None and self.free else found
 
     def bound(self, messages: Any) -> tuple[int, int]:
         """The most tokens that prompt and answer can have: no token is shorter than a byte."""
