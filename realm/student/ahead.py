@@ -16,7 +16,6 @@ cache; it depends on nothing but prompt and draws then, whatever was guessed, an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-#: Ended rows leave the cache when no more than this share of its rows goes on.
-_LEFT = 0.8
-
-
 def exact(model: PreTrainedModel) -> bool:
     """Whether rounding is too small for completions to depend on guesses: float32 throughout, and no experts, of which
     the last digit may choose another one."""
@@ -44,9 +39,11 @@ def exact(model: PreTrainedModel) -> bool:
 
 def look_ahead(
     model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    choice: Choice,
     guesses: Guesses,
+    prompts: Sequence[Sequence[int]],
+    found: list[list[int]],
+    live: list[int],
+    choice: Choice,
     cache: SharedCache,
     scores: torch.Tensor,
     forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -55,13 +52,15 @@ def look_ahead(
     *,
     ends: set[int],
     max_new_tokens: int,
-) -> list[list[int]]:
-    """The completions of `prompts`, one for each, as `realm.student.decode` gives them.
+) -> None:
+    """Go on with completions until they end, as `realm.student.decode` does.
 
     Args:
         prompts: of every row; equal neighbours are taken in once.
-        cache: of the prompts that were read, with these rows.
-        scores: (rows, vocabulary) of the first token of each.
+        found: the token ids of each row's completion so far; the others are appended.
+        live: the numbers of the rows that have not ended.
+        cache: of what these have so far.
+        scores: (live rows, vocabulary) of the next token of each.
         forward: scores (M, vocabulary) behind tokens (M, 1) at their positions (M, 1).
         situation: what the way is looked at for, see `Looks`.
 
@@ -70,34 +69,33 @@ def look_ahead(
     """
     device = scores.device
     draws = [] if choice.draws is None else choice.draws.tolist()
-    texts = [list(prompt) for prompt in prompts]
     guesses.begin()
-    for number, text in enumerate(texts):
-        if not number or text != texts[number - 1]:
-            guesses.learn(text, 0)
-    live = list(range(len(texts)))
-    slots = list(live)
+    texts = [[*prompt, *own] for prompt, own in zip(prompts, found, strict=True)]
+    for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        guesses.learn(text, len(prompt) if number and prompt == prompts[number - 1] else 0)
     asked = [Guess() for _ in live]
-    start, begun = 0.0, False
+    begun = False
     while True:
         rows = [row for row, guess in zip(live, asked, strict=True) for _ in range(1 + len(guess.tokens))]
         ages = [
-            len(texts[row]) - len(prompts[row]) + number
+            len(found[row]) + number
             for row, guess in zip(live, asked, strict=True)
             for number in range(1 + len(guess.tokens))
         ]
-        found, near = choice.closely(scores, torch.tensor(rows), torch.tensor(ages))
-        tokens, doubtful = found.tolist(), near.tolist()
+        chosen, near = choice.closely(scores, torch.tensor(rows), torch.tensor(ages))
+        tokens, doubtful = chosen.tolist(), near.tolist()
         kept, place, came = [], 0, 0
         for number, (row, guess) in enumerate(zip(live, asked, strict=True)):
-            text, before, hits = texts[row], len(texts[row]), 0
+            own, text = found[row], texts[row]
+            before, hits = len(text), 0
             for at, guessed in enumerate([*guess.tokens, None], place):
                 token = tokens[at]
                 if doubtful[at]:
                     guesses.near += 1
                     with trying():
                         alone = plain_scores(model, torch.tensor([text], device=device))
-                    token = int(choice(alone, torch.tensor([row]), len(text) - len(prompts[row])))
+                    token = int(choice(alone, torch.tensor([row]), len(own)))
+                own.append(token)
                 text.append(token)
                 if token != guessed:
                     break
@@ -108,38 +106,33 @@ def look_ahead(
             came += len(text) - before
             guesses.tell(guess, hits)
             guesses.learn(text, before)
-            if text[-1] not in ends and len(text) - len(prompts[row]) < max_new_tokens:
+            if own[-1] not in ends and len(own) < max_new_tokens:
                 kept.append(number)
-        now = time.perf_counter()
         if begun:
-            guesses.spent(len(live), len(rows), came, now - start)
-        start, begun = now, True
+            guesses.spent(len(live), came)
+        begun = True
         if not kept:
             break
         if len(kept) < len(live):
-            live, slots = [live[number] for number in kept], [slots[number] for number in kept]
-            # Not each time: what is left is copied.
-            if len(live) <= _LEFT * cache.rows:
-                with trying():
-                    cache.reorder_cache(torch.tensor(slots, device=device))
-                slots = list(range(len(live)))
-                situation |= {"ended rows left"}
-        ages = [len(texts[row]) - len(prompts[row]) for row in live]
+            live = [live[number] for number in kept]
+            with trying():
+                cache.reorder_cache(torch.tensor(kept, device=device))
+            situation |= {"ended rows left"}
         asked = guesses.ask(
             [texts[row] for row in live],
-            [draws[row][age:] if draws else () for row, age in zip(live, ages, strict=True)],
-            [max_new_tokens - age - 1 for age in ages],
+            [draws[row][len(found[row]) :] if draws else () for row in live],
+            [max_new_tokens - len(found[row]) - 1 for row in live],
         )
         inputs: list[int] = []
         places: list[int] = []
         columns: list[int] = []
         positions: list[int] = []
-        for row, slot, guess, age in zip(live, slots, asked, ages, strict=True):
-            count = 1 + len(guess.tokens)
+        for slot, (row, guess) in enumerate(zip(live, asked, strict=True)):
+            count, age, length = 1 + len(guess.tokens), len(found[row]), len(texts[row])
             inputs += [texts[row][-1], *guess.tokens]
             places += [slot] * count
             columns += range(age - 1, age - 1 + count)
-            positions += range(len(texts[row]) - 1, len(texts[row]) - 1 + count)
+            positions += range(length - 1, length - 1 + count)
         with trying():
             cache.place(torch.tensor(places, device=device), torch.tensor(columns, device=device))
         scores = forward(torch.tensor(inputs, device=device)[:, None], torch.tensor(positions, device=device)[:, None])
@@ -148,8 +141,5 @@ def look_ahead(
             # What stands behind the longest guess, of the row with most padding and of the longest.
             by_length = sorted(range(len(live)), key=lambda number: len(prompts[live[number]]))
             for number in {by_length[0], by_length[-1]}:
-                last = places.index(slots[number]) + len(asked[number].tokens)
+                last = places.index(number) + len(asked[number].tokens)
                 looks.take(seen, [*texts[live[number]], *asked[number].tokens], scores[last])
-    with trying():
-        looks.compare()
-    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]

@@ -133,7 +133,7 @@ class _Places:
     def scatter(self, states: torch.Tensor) -> torch.Tensor:
         """The way back: (U, H, most · R, X) -> (N, H, R, X)."""
         rows = states.unflatten(2, (self.most, -1)).transpose(1, 2).flatten(0, 1)
-        return rows if self.full else rows[self.flat]
+        return rows if self.full else rows.index_select(0, self.flat)
 
 
 class _Spots:

@@ -164,23 +164,27 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         scores, mask, positions = scores[owner], mask[owner], positions[owner]
         situation |= {"several completions a prompt"}
     looks = Looks(model, way)
-    if order.ahead and isinstance(cache, SharedCache) and isinstance(order.pick, Choice):
-        return look_ahead(
-            model,
-            [prompts[i] for i in owners],
-            order.pick,
-            guesses_of(model),
-            cache,
-            scores,
-            logits,
-            looks,
-            situation,
-            ends=order.ends,
-            max_new_tokens=order.max_new_tokens,
-        )
+    guesses = guesses_of(model) if order.ahead and isinstance(cache, SharedCache) else None
     found: list[list[int]] = [[] for _ in owners]
     rows = torch.arange(len(found))
     for step in range(order.max_new_tokens):
+        if guesses is not None and guesses.pay(len(rows)):
+            look_ahead(
+                model,
+                guesses,
+                [prompts[i] for i in owners],
+                found,
+                rows.tolist(),
+                order.pick,  # type: ignore[arg-type]
+                cache,
+                scores,
+                logits,
+                looks,
+                situation,
+                ends=order.ends,
+                max_new_tokens=order.max_new_tokens,
+            )
+            break
         chosen = order.pick(scores, rows, step)
         tokens = chosen.tolist()
         for row, token in zip(rows.tolist(), tokens, strict=True):
@@ -198,6 +202,8 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         positions = positions + 1
         mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
         scores = logits(chosen[:, None], positions)
+        if guesses is not None:
+            guesses.spent(len(rows), len(rows))
         now = situation if simple else situation | {f"{2 ** mask.shape[1].bit_length()} tokens"}
         if looks.wanted(now):
             # From the row with most padding to the longest, which windows and sparse attention cut.

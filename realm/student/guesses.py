@@ -24,22 +24,24 @@ _LENGTHS = (6, 2)
 _FOLLOWERS, _BEGINNINGS = 64, 2**18
 #: Tokens that are guessed at most in a row.
 _FAR = 16
-#: A forward costs as much as this many positions, whatever it holds; as long as nothing was measured.
-_FIRST_FIXED = 64.0
-#: Share of what was measured and counted that remains from one forward, and from one batch, to the next.
-_FADE, _BATCH_FADE = 0.98, 0.9
-#: Guesses that hit less often than this for each position are made in every so many forwards only.
-_POOR, _SELDOM = 0.03, 16
-#: Guesses are cut where the rows' guesses have less than one in so many of the tokens that the longest would give them.
-_PADDED = 3
+#: What a forward costs whatever it holds, in that of one position more. On a CPU: weights are read once for all rows,
+#: and the calls of a layer take as long as one position does in so many weights. Elsewhere arithmetic is all but free.
+_READING, _CALLS, _ELSEWHERE = 16.0, 1e7, 1024.0
+#: More rows than this share of it keep a forward so busy that guesses no longer pay.
+_ROWS = 0.6
+#: Share of what was counted that remains from one batch to the next.
+_BATCH_FADE = 0.9
 #: Classes of how sure a guess is.
 _CLASSES = 8
 
 
 class Guesses:
-    """What followed what, how often guesses of each kind have hit of late, and what a forward costs.
+    """What followed what, and how often guesses of each kind have hit of late.
 
     It may outlive a batch, and what it holds is bounded: the older half of the beginnings goes when they are too many.
+
+    Args:
+        fixed: what a forward costs whatever it holds, in that of one position more.
 
     Attributes:
         forwards: of completions, after their prompts; since `reset`.
@@ -48,13 +50,12 @@ class Guesses:
         near: choices so near to another one that they were made anew (see `realm.student.ahead`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fixed: float) -> None:
+        self.fixed = fixed
         self._young: dict[int, list[int]] = {}
         self._old: dict[int, list[int]] = {}
         kinds = len(_LENGTHS) * 2 * _CLASSES
         self._hits, self._tries = [1.0] * kinds, [2.0] * kinds
-        self._sums = [0.0] * 5
-        self._gain, self._positions, self._idle = 1.0, 1.0, 0
         self.reset()
 
     def reset(self) -> None:
@@ -65,7 +66,10 @@ class Guesses:
         """A new batch: what was poor of late may be better there."""
         self._hits = [1 + _BATCH_FADE * (hits - 1) for hits in self._hits]
         self._tries = [2 + _BATCH_FADE * (tries - 2) for tries in self._tries]
-        self._gain, self._idle = max(self._gain, 2 * _POOR), 0
+
+    def pay(self, rows: int) -> bool:
+        """Whether guesses are worth their positions in a batch of so many rows."""
+        return rows <= _ROWS * self.fixed
 
     def learn(self, text: Sequence[int], start: int) -> None:
         """Take in the tokens of a text from `start` on; those before were taken in, or are what they follow."""
@@ -92,12 +96,8 @@ class Guesses:
             draws: of its next tokens, none where the likeliest is taken.
             rooms: how many tokens may be guessed.
         """
-        if self._gain < _POOR:
-            self._idle = (self._idle + 1) % _SELDOM
-            if self._idle:
-                return [Guess() for _ in texts]
-        rows = len(texts)
-        enough = (1 + self._gain) * rows / (self._fixed() + self._positions * rows)
+        # Where a forward brings each row two tokens, this is what a position costs of what a token does.
+        enough = 2 * len(texts) / (self.fixed + 2 * len(texts))
         found = []
         for text, numbers, room in zip(texts, draws, rooms, strict=True):
             guess, end, sure = Guess(), list(text[-max(_LENGTHS) :]), 1.0
@@ -110,12 +110,6 @@ class Guesses:
                 guess.kinds.append(kind)
                 end.append(token)
             found.append(guess)
-        # Attention takes as long for every row as for the one with the longest guess.
-        far = max(len(guess.tokens) for guess in found)
-        while far > 1 and rows * far > _PADDED * sum(min(len(guess.tokens), far) for guess in found):
-            far -= 1
-        for guess in found:
-            del guess.tokens[far:], guess.kinds[far:]
         return found
 
     def _next(self, end: list[int], draw: float) -> tuple[float, int, int]:
@@ -147,23 +141,9 @@ class Guesses:
             self._hits[kind] = 1 + (self._hits[kind] - 1) * 0.998 + (number < hits)
             self._tries[kind] = 2 + (self._tries[kind] - 2) * 0.998 + 1
 
-    def spent(self, rows: int, positions: int, tokens: int, seconds: float) -> None:
-        """What a forward took, for so many rows and positions, and the tokens that came of it."""
+    def spent(self, rows: int, tokens: int) -> None:
+        """How many rows a forward held, and the tokens that came of it."""
         self.forwards, self.turns, self.tokens = self.forwards + 1, self.turns + rows, self.tokens + tokens
-        self._gain += 0.1 * (tokens / rows - 1 - self._gain)
-        self._positions += 0.1 * (positions / rows - self._positions)
-        new = (1.0, positions, positions**2, seconds, positions * seconds)
-        self._sums = [_FADE * old + one for old, one in zip(self._sums, new, strict=True)]
-
-    def _fixed(self) -> float:
-        """The cost of a forward that does not depend on how many positions it holds, in that of a position."""
-        count, positions, squares, seconds, products = self._sums
-        spread = count * squares - positions**2
-        if count < 8 or spread < 0.01 * positions**2:
-            return _FIRST_FIXED
-        slope = (count * products - positions * seconds) / spread
-        rest = (seconds - slope * positions) / count
-        return max(0.0, rest / slope) if slope > 0 else 16 * _FIRST_FIXED
 
 
 class Guess:
@@ -181,4 +161,8 @@ _OF: WeakKeyDictionary[PreTrainedModel, Guesses] = WeakKeyDictionary()
 
 def guesses_of(model: PreTrainedModel) -> Guesses:
     """What this model has been read and said, as long as it lives."""
-    return _OF.setdefault(model, Guesses())
+    if model not in _OF:
+        layers = getattr(model.config.get_text_config(), "num_hidden_layers", 1)
+        on_cpu = _READING + _CALLS * layers / sum(weights.numel() for weights in model.parameters())
+        _OF[model] = Guesses(on_cpu if model.device.type == "cpu" else _ELSEWHERE)
+    return _OF[model]

@@ -329,8 +329,9 @@ class FrugalGRPOTrainer(GRPOTrainer):
             ) as model,
             self.accelerator.autocast(),
         ):
-            guesses = guesses_of(causal_model(model))
-            guesses.reset()
+            guesses = guesses_of(causal_model(model)) if self._ahead else None
+            if guesses is not None:
+                guesses.reset()
             completions = roll_out(
                 model,
                 prompt_ids,
@@ -340,7 +341,7 @@ class FrugalGRPOTrainer(GRPOTrainer):
                 first_row=self.accelerator.process_index * len(prompt_ids),
                 ahead=self._ahead,
             )
-            if self._ahead:
+            if guesses is not None:
                 self._count_forwards(guesses)
         return completions, None
 

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from realm.student import ahead, guesses
+from realm.student import decode as decoding
 from realm.student.decode import decode
 from realm.student.guesses import Guess, Guesses, guesses_of
 from realm.student.sampling import NEAR, Choice, Sampling
@@ -32,12 +33,6 @@ SAMPLINGS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the clock of a busy machine."""
-    monkeypatch.setattr(Guesses, "_fixed", lambda _: 1e6)
-
-
 def said(
     model: PreTrainedModel,
     sampling: Sampling = SAMPLINGS[1],
@@ -56,7 +51,7 @@ class Oracle(Guesses):
     """Knows what is coming, but for every `wrong`-th token; guesses of another length for each row."""
 
     def __init__(self, truth: dict[tuple[int, ...], list[int]], wrong: int) -> None:
-        super().__init__()
+        super().__init__(1e6)
         self.truth, self.wrong = truth, wrong
 
     def ask(self, texts: Any, draws: Any, rooms: Any) -> list[Guess]:
@@ -222,7 +217,7 @@ def test_one_that_is_wrong_ahead_is_noticed(monkeypatch: pytest.MonkeyPatch, for
 
 
 def test_guesses_are_the_quantiles_of_what_followed() -> None:
-    known = Guesses()
+    known = Guesses(64.0)
     for last in (9, 9, 9, 4):
         known.learn([1, 2, 3, last], 2)
     (low,), (high,) = (known.ask([[1, 2, 3]], [[draw] * 5], [1]) for draw in (0.1, 0.6))
@@ -233,8 +228,7 @@ def test_guesses_are_the_quantiles_of_what_followed() -> None:
 
 def test_guesses_that_fail_are_no_longer_made_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guesses, "_BEGINNINGS", 400)
-    monkeypatch.setattr(Guesses, "_fixed", lambda _: 64.0)
-    known = Guesses()
+    known = Guesses(64.0)
     asked = 0
     text = [3, 4, 5, 6, 7, 8]
     for turn in range(300):
@@ -242,11 +236,45 @@ def test_guesses_that_fail_are_no_longer_made_and_memory_is_bounded(monkeypatch:
         (guess,) = known.ask([text], [[0.5] * 20], [8])
         asked += bool(guess.tokens)
         known.tell(guess, 0)
-        known.spent(1, 1 + len(guess.tokens), 1, 0.01)
         known.learn([turn + number for number in range(9)], 0)
         assert len(known._young) + len(known._old) <= 400 + 2 * 18
     assert 0 < asked < 100
     assert all(len(after) <= 64 for after in known._young.values())
+
+
+@pytest.mark.parametrize(
+    ("layers", "weights", "device", "fits", "too_many"),
+    [(4, 840_000, "cpu", 32, 48), (30, 134_500_000, "cpu", 8, 16), (30, 134_500_000, "meta", 500, 1000)],
+)
+def test_guesses_pay_where_a_forward_costs_more_than_its_rows(
+    layers: int, weights: int, device: str, fits: int, too_many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = decoder("llama", num_hidden_layers=1)
+    model.config.num_hidden_layers = layers
+    some = torch.empty(1, device=device).expand(weights)
+    monkeypatch.setattr(model, "parameters", lambda: iter([some]))
+    assert guesses_of(model).pay(fits) and not guesses_of(model).pay(too_many)
+
+
+def test_rows_that_leave_make_guesses_pay(foreseen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One token at a time while there are many, several when few are left."""
+    model = decoder("qwen3")
+    plain = said(model, ahead=False)
+    lengths = sorted(map(len, plain))
+    assert lengths[0] < lengths[-1], "the rows must not end together"
+    started: list[list[int]] = []
+    look = decoding.look_ahead
+
+    def spy(*args: Any, **how: Any) -> None:
+        started.append(list(args[4]))
+        look(*args, **how)
+
+    monkeypatch.setattr(decoding, "look_ahead", spy)
+    monkeypatch.setattr(Guesses, "pay", lambda _, rows: rows < len(plain))
+    found, counted = foreseen(model, SAMPLINGS[1], wrong=100)
+    first = lengths[0]
+    assert started == [[row for row, one in enumerate(plain) if len(one) > first]]
+    assert counted.tokens == sum(len(row) - 1 for row in found) and first <= counted.forwards < lengths[-1] - 1
 
 
 def test_slack_of_the_tests_is_above() -> None:
