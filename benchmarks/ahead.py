@@ -1,25 +1,28 @@
 """Completions decoded ahead, several tokens a forward, against one token a forward: rollouts of a run, and evaluation.
 
-    OMP_NUM_THREADS=1 python benchmarks/ahead.py RUN [--repeats 3] [--steps 6] [--count]
+    OMP_NUM_THREADS=1 python benchmarks/ahead.py RUN [--groups 1 2 4 12] [--repeats 3] [--steps 4]
 
-RUN is the folder of a finished run of `realm-zero`, the desk's say: how often guesses come true depends on what its
-student writes. For each share p of the routes the batches of some steps are sampled in both ways, in turns, in one
-process, after one that warms both up and is not counted; as in a run, the guesses remember the steps before. Then the
-validation questions are answered greedily, without routes and with, by a student that remembers nothing. It fails where
-the completions are not the same, token for token. `--count` counts forwards alone, which another process on the machine
-does not disturb.
+RUN is the folder of a run of `realm-zero`, the desk's say: how often guesses come true depends on what its student
+writes. For batches of so many groups, and for each share p of the routes, the batches of some steps are sampled in both
+ways, in turns (every other time the other one first), in one process, after one that warms both up and is not counted.
+As in a run, the guesses remember the steps before, of which the first has none. Then the validation questions are
+answered greedily, without routes and with, by a student that remembers nothing. *near* are the choices that were made
+anew, being within rounding of another one, and *other* the completions that are not the same, token for token, because
+one token at a time takes such a choice as rounding has it. Times are those of this thread, which another process on the
+machine disturbs least; those of the clock are in the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import save, seconds, table
+from common import save, table
 from transformers import GenerationConfig
 
 from realm.bank.store import Bank
@@ -35,55 +38,56 @@ from realm.student.renderer import Renderer
 from realm.tasks.registry import load_task
 from realm.training.rollout import roll_out
 
-COLUMNS = {"what": "s", "tokens": "d", "forwards": "d", "ahead": "d", "fewer": ".2f", "s": ".2f", "ahead s": ".2f",
-           "ratio": ".2f", "near": "d"}  # fmt: skip
+COLUMNS = {"what": "s", "rows": "d", "tokens": "d", "forwards": "d", "ahead": "d", "fewer": ".2f", "s": ".2f",
+           "ahead s": ".2f", "ratio": ".2f", "near": "d", "other": "d"}  # fmt: skip
 #: Says what was said, given whether to look ahead and the number of the batch.
 Say = Callable[[bool, int], list[Any]]
 
 
-def measured(model: Any, what: str, say: Say, batches: int, repeats: int, *, forget: bool = False) -> dict[str, Any]:
-    """The row of some batches; every repeat has others, or a model that remembers none.
+def measured(model: Any, what: str, rows: int, say: Say, batches: int, repeats: int) -> dict[str, Any]:
+    """The row of some batches; every repeat has others.
 
     Forwards are all of them: those that read prompts, and of choices made anew.
     """
-    forwards, tokens, near = {False: 0, True: 0}, 0, 0
+    forwards, tokens, near, other = {False: 0, True: 0}, 0, 0, 0
     spent: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(max(1, repeats)):
-        times = {False: 0.0, True: 0.0}
-        if forget:
-            _OF.pop(model, None)
+    clock: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(repeats):
+        for times in (spent, clock):
+            times[False].append(0.0), times[True].append(0.0)
         for batch in range(turn * batches, (turn + 1) * batches):
             found: dict[bool, list[Any]] = {}
             guesses_of(model).reset()
-            for ahead in (False, True):
+            for ahead in ((False, True), (True, False))[batch % 2]:
 
                 def count(*_: Any, ahead: bool = ahead) -> None:
                     forwards[ahead] += 1
 
-                def work(ahead: bool = ahead, batch: int = batch, found: Any = found) -> None:
-                    found[ahead] = say(ahead, batch)
-
                 hook = model.register_forward_pre_hook(count)
-                times[ahead] += seconds(work)
+                own, wall = time.thread_time(), time.perf_counter()
+                found[ahead] = say(ahead, batch)
+                spent[ahead][-1] += time.thread_time() - own
+                clock[ahead][-1] += time.perf_counter() - wall
                 hook.remove()
-            if found[False] != found[True]:
-                raise SystemExit(f"{what}, batch {batch}: other completions")
+            other += sum(plain != faster for plain, faster in zip(found[False], found[True], strict=True))
             tokens += sum(map(len, found[True]))
             near += guesses_of(model).near
-        for ahead, took in times.items():
-            spent[ahead].append(took)
-    plain, faster = (statistics.median(spent[ahead]) if repeats else None for ahead in (False, True))
+    plain, faster = (statistics.median(spent[ahead]) for ahead in (False, True))
     return {
         "what": what,
+        "rows": rows,
         "tokens": tokens,
         "near": near,
+        "other": other,
         "forwards": forwards[False],
         "ahead": forwards[True],
         "fewer": forwards[False] / forwards[True],
         "s": plain,
         "ahead s": faster,
-        "ratio": plain / faster if plain and faster else None,
-        "seconds": {"plain": spent[False], "ahead": spent[True]} if repeats else None,
+        "ratio": plain / faster,
+        "ratios": [old / new for old, new in zip(spent[False], spent[True], strict=True)],
+        "seconds": {"plain": spent[False], "ahead": spent[True]},
+        "clock": {"plain": clock[False], "ahead": clock[True]},
     }
 
 
@@ -91,12 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--count", action="store_true", help="count forwards, once, and tell no times")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--groups", type=int, nargs="+", default=[1, 2, 4, 12], help="prompts of a batch")
+    parser.add_argument("--answer", type=int, nargs="*", default=[8, 64], help="questions answered side by side")
+    parser.add_argument("--length", type=int, help="of completions at most, instead of the configuration's")
     parser.add_argument("--p", type=float, nargs="+", default=[1.0, 0.5, 0.0], help="shares of the routes")
     parser.add_argument("--out", default="ahead", help="name of the file in benchmarks/results")
     options = parser.parse_args()
-    repeats = 0 if options.count else options.repeats
+    repeats = options.repeats
     config = load_config(options.run / "config.yaml", [])
     rl = config.training.rl
     task = load_task(config)
@@ -104,46 +110,49 @@ def main() -> None:
     model.eval()
     renderer = Renderer(config, task, Bank.open(config.bank.path), tokenizer, context_length(model, config))
     settings = GenerationConfig(
-        do_sample=True, max_new_tokens=rl.max_completion_length, temperature=rl.temperature, top_p=1.0, top_k=0,
-        min_p=0.0, pad_token_id=tokenizer.pad_token_id, eos_token_id=sorted(end_tokens(model, tokenizer)),
-        disable_compile=True,
+        do_sample=True, max_new_tokens=options.length or rl.max_completion_length, temperature=rl.temperature,
+        top_p=1.0, top_k=0, min_p=0.0, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=sorted(end_tokens(model, tokenizer)), disable_compile=True,
     )  # fmt: skip
-    groups = rl.batch_size // rl.num_generations
-    asked = question_order(list(renderer.questions), groups * (1 + options.steps * max(1, repeats) * len(options.p)), 0)
+    each = 1 + options.steps * repeats * len(options.p)
+    asked = question_order(list(renderer.questions), max(options.groups) * each, 0)
 
-    def sampled(ahead: bool, step: int, p: float) -> list[Any]:
+    def sampled(ahead: bool, step: int, p: float, groups: int) -> list[Any]:
         schedule = Schedule(kind="constant", p_start=p)
         here = asked[step * groups : (step + 1) * groups]
         prompts = [list(renderer.render(one, step, 0.0, schedule=schedule).ids) for one in here]
-        each = [prompt for prompt in prompts for _ in range(rl.num_generations)]
-        return roll_out(model, each, settings, seed=7, step=step, ahead=ahead)
+        grouped = [prompt for prompt in prompts for _ in range(rl.num_generations)]
+        return roll_out(model, grouped, settings, seed=7, step=step, ahead=ahead)
 
-    def answered(ahead: bool, _: int, *, routes: bool) -> list[Any]:
+    def answered(ahead: bool, _: int, *, routes: bool, size: int) -> list[Any]:
         length = completion_limit(config)
         limit = prompt_limit(model, config, length)
         shown = renderer.routes if routes else None
         found = evaluation_prompts(task.rows("validation"), shown, task, config, tokenizer, limit, config.run.seed)
-        size = config.evaluation.batch_size
         made = generate(
             model, tokenizer, [one.ids for one in found], max_new_tokens=length, batch_size=size, ahead=ahead
         )
         return [one.ids for (one,) in made]
 
-    for ahead in (False, True):
-        sampled(ahead, 0, options.p[0])
-    rows, first = [], 1
-    for p in options.p:
+    rows = []
+    for groups in options.groups:
+        for ahead in (False, True):
+            sampled(ahead, 0, options.p[0], groups)
+        _OF.pop(model, None)
+        for number, p in enumerate(options.p):
 
-        def say(ahead: bool, batch: int, p: float = p, first: int = first) -> list[Any]:
-            return sampled(ahead, first + batch, p)
+            def say(ahead: bool, batch: int, p: float = p, groups: int = groups, number: int = number) -> list[Any]:
+                return sampled(ahead, 1 + number * options.steps * repeats + batch, p, groups)
 
-        rows.append(measured(model, f"p {p:g}", say, options.steps, repeats))
-        first += options.steps * max(1, repeats)
-        save(options.out, rows)
-    for routes in (False, True):
-        what = "evaluation with routes" if routes else "evaluation"
-        rows.append(measured(model, what, partial(answered, routes=routes), 1, repeats, forget=True))
-        save(options.out, rows)
+            rows.append(measured(model, f"p {p:g}", groups * rl.num_generations, say, options.steps, repeats))
+            save(options.out, rows)
+            table("rollouts", rows[-1:], COLUMNS)
+    for size in options.answer:
+        for routes in (False, True):
+            _OF.pop(model, None)
+            what = "evaluation with routes" if routes else "evaluation"
+            rows.append(measured(model, what, size, partial(answered, routes=routes, size=size), 1, 1))
+            save(options.out, rows)
     table("rollouts of a run, and greedy evaluation", rows, COLUMNS)
 
 

@@ -561,8 +561,8 @@ class RLSettings(Section):
     )
     speculation: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
         "off",
-        description="auto: several tokens of a completion, also in evaluation, are had of one forward where guesses of "
-        "them come true; what is sampled is the same (models in float32 alone). off: one at a time.",
+        description="auto: where a batch is small, also in evaluation, one forward checks guesses of several tokens; "
+        "what is sampled is the same but for rounding (models in float32 alone). off: one at a time.",
     )
     vllm: Annotated[Literal["off", "colocate", "server"], BeforeValidator(lambda v: "off" if v is False else v)] = (
         Field(

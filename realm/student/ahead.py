@@ -11,7 +11,8 @@ guesses:
 
 Rounding is the exception, for scores are computed with other rows beside them: in float32 some 1e-6 of the largest. A
 choice that is nearer to another one (`NEAR`) is made anew, from the model's own forward of this row alone, without any
-cache; it depends on nothing but prompt and draws then, whatever was guessed, and in whatever batch.
+cache; it depends on nothing but prompt and draws then, whatever was guessed. One token at a time takes such a choice as
+rounding has it, so that some token in a few 100,000 is another one there.
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ def decode(
     reason: WayError | None = None
     with without_router_logits(model.config):
         for way in ways(model):
-            if way == "shared" and not ahead and all(count == 1 for count in repeats):
+            # Prompts that nobody shares are sooner read by the model's own attention.
+            alone = all(count == 1 for count in repeats)
+            if way == "shared" and alone and not (ahead and guesses_of(model).pay(2 * len(repeats))):
                 continue
             try:
                 found = _BY_WAY[way](order)

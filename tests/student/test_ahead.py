@@ -277,5 +277,35 @@ def test_rows_that_leave_make_guesses_pay(foreseen: Any, monkeypatch: pytest.Mon
     assert counted.tokens == sum(len(row) - 1 for row in found) and first <= counted.forwards < lengths[-1] - 1
 
 
+def test_many_prompts_that_nobody_shares_are_left_to_the_models_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder("qwen3")
+    for limit, way in ((6, "shared"), (5, "batch")):
+        monkeypatch.setattr(Guesses, "pay", lambda _, rows, limit=limit: rows <= limit)
+        plain = said(model, repeats=[1, 1, 1], ahead=False)
+        assert said(model, repeats=[1, 1, 1]) == plain
+        assert taken(model) == way
+
+
+def test_guesses_are_asked_for_with_the_draws_of_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder("qwen3")
+    plain = said(model, ahead=False)
+    owners = [i for i, count in enumerate(REPEATS) for _ in range(count)]
+    draws = SAMPLINGS[1].pick(range(len(owners)), LENGTH).draws
+    assert draws is not None
+    asked = []
+
+    def ask(_: Guesses, texts: Any, numbers: Any, rooms: Any) -> list[Guess]:
+        for text, own, room in zip(texts, numbers, rooms, strict=True):
+            age = LENGTH - len(own)
+            row = next(row for row in range(len(owners)) if draws[row, age:].tolist() == list(own))
+            assert text == [*PROMPTS[owners[row]], *plain[row][:age]] and room == LENGTH - age - 1
+            asked.append(row)
+        return [Guess() for _ in texts]
+
+    monkeypatch.setattr(Guesses, "ask", ask)
+    said(model)
+    assert set(asked) == {row for row, found in enumerate(plain) if len(found) > 1}
+
+
 def test_slack_of_the_tests_is_above() -> None:
     assert NEAR < SLACK
