@@ -18,7 +18,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +95,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--groups", type=int, nargs="+", default=[1, 2, 4, 12], help="prompts of a batch")
-    parser.add_argument("--answer", type=int, nargs="*", default=[8, 64], help="questions answered side by side")
+    parser.add_argument("--groups", type=int, nargs="*", default=[1, 2, 4, 12], help="prompts of a batch")
+    parser.add_argument("--answer", type=int, nargs="*", default=[8, 16, 64], help="questions answered side by side")
     parser.add_argument("--length", type=int, help="of completions at most, instead of the configuration's")
     parser.add_argument("--p", type=float, nargs="+", default=[1.0, 0.5, 0.0], help="shares of the routes")
     parser.add_argument("--out", default="ahead", help="name of the file in benchmarks/results")
@@ -115,7 +114,7 @@ def main() -> None:
         eos_token_id=sorted(end_tokens(model, tokenizer)), disable_compile=True,
     )  # fmt: skip
     each = 1 + options.steps * repeats * len(options.p)
-    asked = question_order(list(renderer.questions), max(options.groups) * each, 0)
+    asked = question_order(list(renderer.questions), max(options.groups, default=0) * each, 0)
 
     def sampled(ahead: bool, step: int, p: float, groups: int) -> list[Any]:
         schedule = Schedule(kind="constant", p_start=p)
@@ -124,7 +123,7 @@ def main() -> None:
         grouped = [prompt for prompt in prompts for _ in range(rl.num_generations)]
         return roll_out(model, grouped, settings, seed=7, step=step, ahead=ahead)
 
-    def answered(ahead: bool, _: int, *, routes: bool, size: int) -> list[Any]:
+    def answered(ahead: bool, *, routes: bool, size: int) -> list[Any]:
         length = completion_limit(config)
         limit = prompt_limit(model, config, length)
         shown = renderer.routes if routes else None
@@ -149,9 +148,14 @@ def main() -> None:
             table("rollouts", rows[-1:], COLUMNS)
     for size in options.answer:
         for routes in (False, True):
-            _OF.pop(model, None)
             what = "evaluation with routes" if routes else "evaluation"
-            rows.append(measured(model, what, size, partial(answered, routes=routes, size=size), 1, 1))
+
+            def answer(ahead: bool, _: int, routes: bool = routes, size: int = size) -> list[Any]:
+                if ahead:
+                    _OF.pop(model, None)
+                return answered(ahead, routes=routes, size=size)
+
+            rows.append(measured(model, what, size, answer, 1, repeats))
             save(options.out, rows)
     table("rollouts of a run, and greedy evaluation", rows, COLUMNS)
 

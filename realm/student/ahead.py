@@ -31,11 +31,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def exact(model: PreTrainedModel) -> bool:
-    """Whether rounding is too small for completions to depend on guesses: float32 throughout, and no experts, of which
-    the last digit may choose another one."""
-    experts = hasattr(model.config.get_text_config(), "output_router_logits")
-    return model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type) and not experts
+#: Of so many tokens at most may one be drawn: among more, so many are less likely than `NEAR` that a choice is made anew
+#: every few forwards, which costs more than guesses gain.
+_VOCABULARY = 8192
+
+
+def exact(model: PreTrainedModel, choice: Choice) -> bool:
+    """Whether rounding is too small for completions to depend on guesses, and choices are seldom near enough for it.
+
+    That is: float32 throughout, no experts, of which the last digit may choose another one, and few tokens to draw.
+    """
+    text = model.config.get_text_config()
+    if hasattr(text, "output_router_logits") or (
+        choice.draws is not None and getattr(text, "vocab_size", 0) > _VOCABULARY
+    ):
+        return False
+    return model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
 
 
 def look_ahead(

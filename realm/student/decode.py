@@ -85,7 +85,7 @@ def decode(
     Raises:
         ModelError: the model fails in every way.
     """
-    ahead = ahead and isinstance(pick, Choice) and exact(model)
+    ahead = ahead and isinstance(pick, Choice) and exact(model, pick)
     order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick, ahead)
     reason: WayError | None = None
     with without_router_logits(model.config):

@@ -52,7 +52,11 @@ class Oracle(Guesses):
 
     def __init__(self, truth: dict[tuple[int, ...], list[int]], wrong: int) -> None:
         super().__init__(1e6)
-        self.truth, self.wrong = truth, wrong
+        self.truth, self.wrong, self.told = truth, wrong, 0
+
+    def tell(self, guess: Guess, hits: int) -> None:
+        assert hits <= len(guess.tokens)
+        self.told += hits
 
     def ask(self, texts: Any, draws: Any, rooms: Any) -> list[Guess]:
         found = []
@@ -70,7 +74,7 @@ class Oracle(Guesses):
 def foreseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """`said` with guesses of which most come true; the forwards are those of `guesses_of`."""
 
-    def run(model: PreTrainedModel, sampling: Sampling, wrong: int = 5, **how: Any) -> tuple[list[list[int]], Guesses]:
+    def run(model: PreTrainedModel, sampling: Sampling, wrong: int = 5, **how: Any) -> tuple[list[list[int]], Oracle]:
         prompts, repeats = how.get("prompts", PROMPTS), how.get("repeats", REPEATS)
         plain = said(model, sampling, ahead=False, **how)
         owners = [i for i, count in enumerate(repeats) for _ in range(count)]
@@ -92,6 +96,7 @@ def test_completions_are_the_same_in_fewer_forwards(family: str, sampling: Sampl
     assert taken(model) == ways(model)[0] == "shared"
     assert counted.forwards < 0.7 * (max(map(len, found)) - 1)
     assert counted.tokens == sum(len(row) - 1 for row in found)
+    assert counted.told >= counted.tokens - counted.turns > 0, "every hit is told"
 
 
 @pytest.mark.parametrize("ends", [[END], [1, *range(20, 45)], range(2, 61)], ids=["rare", "many", "all"])
@@ -191,12 +196,20 @@ def test_rounding_is_well_below_what_counts_as_near(foreseen: Any, monkeypatch: 
         assert (cumulated - alone).abs().max() < NEAR
 
 
-def test_only_where_rounding_is_small() -> None:
+def test_only_where_rounding_is_small_and_seldom_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = decoder("qwen3")
-    assert ahead.exact(model)
+    drawn, likeliest = Sampling(1.0).pick([0], 4), Sampling().pick([0], 4)
+    assert ahead.exact(model, drawn) and ahead.exact(model, likeliest)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not ahead.exact(model)
-    assert not ahead.exact(model.bfloat16())
+        assert not ahead.exact(model, drawn)
+    monkeypatch.setattr(ahead, "_VOCABULARY", VOCABULARY - 1)
+    assert not ahead.exact(model, drawn) and ahead.exact(model, likeliest)
+    monkeypatch.setattr(ahead, "_VOCABULARY", VOCABULARY)
+    assert ahead.exact(model, drawn)
+    model.config.output_router_logits = False
+    assert not ahead.exact(model, drawn)
+    del model.config.output_router_logits
+    assert not ahead.exact(model.bfloat16(), drawn)
     said(model)
     assert guesses_of(model).forwards == 0
 
