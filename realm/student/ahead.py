@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-#: Of so many tokens at most may one be drawn: among more, so many are less likely than `NEAR` that a choice is made anew
+#: Of so many tokens at most may one be drawn: of more, so many are less likely than `NEAR` that a choice is made anew
 #: every few forwards, which costs more than guesses gain.
 _VOCABULARY = 8192
 
