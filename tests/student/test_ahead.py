@@ -127,6 +127,7 @@ def test_what_is_learned_is_guessed_and_what_it_guesses_changes_nothing() -> Non
         assert said(model, Sampling(0.3), seed=seed) == expected
         turns.append(guesses_of(model).tokens / guesses_of(model).turns)
     assert turns[-1] > 1.5 and turns[-1] > turns[0]
+    assert guesses_of(model).ask([PROMPTS[0][:2]], [()], [1])[0].tokens == PROMPTS[0][2:3], "prompts are learned too"
 
 
 def test_a_near_choice_is_made_anew_from_the_row_alone(monkeypatch: pytest.MonkeyPatch, foreseen: Any) -> None:
