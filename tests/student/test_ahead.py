@@ -321,5 +321,40 @@ def test_guesses_are_asked_for_with_the_draws_of_what_comes(monkeypatch: pytest.
     assert set(asked) == {row for row, found in enumerate(plain) if len(found) > 1}
 
 
+def test_a_guess_goes_as_far_as_all_of_it_is_likely_and_each_token_has_its_own_draw() -> None:
+    def asked(fixed: float) -> list[int]:
+        known = Guesses(fixed)
+        for last in (4, 9):
+            known.learn([1, 2, 3, last], 2)
+        return known.ask([[1, 2]], [[0.1, 0.9]], [2])[0].tokens
+
+    assert asked(1e6) == [3, 9]
+    # Nothing was tried: each is one half likely, where a position costs 0.3 of a token.
+    assert asked(2 / 0.3 - 2) == [3]
+
+
+def test_the_likelier_of_two_guesses_is_made_and_the_older_half_is_known_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Guesses(1e6)
+    known.learn([1, 2, 3, 4, 5, 6, 9], 6)
+    for _ in range(3):
+        known.learn([5, 6, 7], 2)
+    assert known.ask([[1, 2, 3, 4, 5, 6]], [[0.1]], [1])[0].tokens == [9], "the longer of two as likely"
+    guess = known.ask([[1, 2, 3, 4, 5, 6]], [[0.1]], [1])[0]
+    for _ in range(9):
+        known.tell(guess, 0)
+    assert known.ask([[1, 2, 3, 4, 5, 6]], [[0.1]], [1])[0].tokens == [7]
+    monkeypatch.setattr(guesses, "_BEGINNINGS", 4)
+    known.learn([11, 12, 13], 2)
+    assert not known._young and known.ask([[5, 6]], [[0.1]], [1])[0].tokens == [7]
+
+
+def test_nobody_knows_of_what_stands_behind_a_miss() -> None:
+    known, guess = Guesses(1e6), Guess()
+    guess.tokens, guess.kinds = [3, 4, 5], [0, 1, 2]
+    known.tell(guess, 1)
+    assert [known._hits[kind] for kind in guess.kinds] == [2, 1, 1]
+    assert [known._tries[kind] for kind in guess.kinds] == [3, 3, 2]
+
+
 def test_slack_of_the_tests_is_above() -> None:
     assert NEAR < SLACK
