@@ -22,7 +22,8 @@ def test_a_part_that_fails_is_recorded_and_the_next_goes_on(tmp_path: Path) -> N
     (tmp_path / "rows.json").write_text(json.dumps({"rows": [TIMED]}))
     (tmp_path / "torn.json").write_text('{"rows": [{"P"')
     (tmp_path / "suite.xml").write_text(
-        '<testsuites><testsuite><testcase name="a"/><testcase name="b"><failure/></testcase></testsuite></testsuites>'
+        '<testsuite><testcase name="a"/><testcase name="b"><failure/></testcase>'
+        '<testcase name="c"><error/></testcase><testcase name="d"/></testsuite>'
     )
     quick = [sys.executable, "-c", "print('\\x1b[2J bro|ken'); raise SystemExit(3)"]
     parts = [
@@ -40,9 +41,10 @@ def test_a_part_that_fails_is_recorded_and_the_next_goes_on(tmp_path: Path) -> N
     }  # fmt: skip
     assert [len(part["rows"]) for part in found.values()] == [0, 1, 1, 1]
     assert found["bad"]["limit"] == pytest.approx(600, abs=1) and "says" not in found["good"]
+    assert found["good"]["limit"] > 900, "what others have left"
     page = gpu.markdown(result)
     assert "| good: P 8, C 2, G 4 | 3.00 | 1.50 | 2.00 | – |" in page
-    assert "| 1 of 2 tests pass |" in page
+    assert "| 2 of 4 tests pass |" in page
     assert "\\x1b[2J bro\\|ken" in page and "\x1b" not in page
 
 
