@@ -69,7 +69,7 @@ def parts_of(device: str, small: bool, folder: Path) -> list[Part]:
     repeats = ["--repeats", "1" if small else "2"]
     suite = [str(path) for name in SUITE if (path := HERE.parent / "tests" / name).is_file()]
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--junitxml={folder / 'suite.xml'}", *suite]
-    few = ["-k", "qwen3-pairs or bfloat16 and qwen3 or default"] if small else []
+    few = ["-k", "qwen3-pairs or bfloat16 and qwen3 or default or ahead"] if small else []
     run = ["--desk", "4" if small else "24", "--keep", str(folder / "desk")]
     parts = [
         script("exact", 50, *sizes("400", 64, 4)),
