@@ -101,7 +101,8 @@ def test_a_threshold_is_chosen_on_one_split_and_told_on_another() -> None:
     chosen: list[Rated] = [[(0.9, True)]] * 8 + [[(0.7, True)]] * 8 + [[(0.7, False)]] * 2 + [[(0.3, False)]] * 6
     assert threshold(chosen, 0.85) == 0.7
     assert threshold(chosen, 0.95) == 0.9
-    assert threshold([[(0.9, place < 93)] for place in range(100)], 0.93) == 0.9, "as often as wanted is enough"
+    often: list[Rated] = [[(0.9, True)]] * 93 + [[(0.9, False)]] * 7
+    assert threshold(often, 0.93) == 0.9, "as often as wanted is enough"
     assert threshold([[(0.9, False)], [(None, True)]], 0.5) is None
     other = found([[(0.8, True)]] * 6 + [[(0.8, False)]] * 2 + [[(0.6, True)]] * 2, 0.7).trusted
     assert other is not None and other.right is not None
