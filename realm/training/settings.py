@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.utils import logging as transformers_logging
+from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
+from trl.trainer import utils as trl_utils
 
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.seeds import derive
 from realm.sections import PairsSettings, SFTSettings
+from realm.student.head import TILE
 
 
 def _not_unscored(record: logging.LogRecord) -> bool:
@@ -33,8 +36,14 @@ def _not_unscored(record: logging.LogRecord) -> bool:
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
-    Overrides TRL's private `_send_telemetry` and its public `create_model_card`.
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. Its head takes fewer tokens of the
+    vocabulary at a time than TRL's 32 768 (its private `_CHUNKED_LOGPROB_CHUNK_SIZE`, for the whole process): a CPU has
+    eight tensors of that width times 4096 places, and is slower with them.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
+        super().__init__(*args, **kwargs)
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
