@@ -33,16 +33,22 @@ def _not_unscored(record: logging.LogRecord) -> bool:
     return "All reward functions returned None" not in str(record.msg)
 
 
+def narrow_head() -> None:
+    """Have TRL's head take fewer tokens of the vocabulary at a time than 32 768, in the whole process.
+
+    A CPU has eight tensors of that width times up to 4096 places, and is slower with them. Sets a private constant.
+    """
+    trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
+
+
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
-    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. Its head takes fewer tokens of the
-    vocabulary at a time than TRL's 32 768 (its private `_CHUNKED_LOGPROB_CHUNK_SIZE`, for the whole process): a CPU has
-    eight tensors of that width times 4096 places, and is slower with them.
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. Has a narrow head.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
+        narrow_head()
         super().__init__(*args, **kwargs)
 
     def _send_telemetry(self) -> None:
