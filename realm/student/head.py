@@ -65,7 +65,8 @@ def states_and_head(
     if whole or len(ids) * len(places) * vocabulary(causal) <= TILE or backbone is causal:
         outputs = model(**inputs, **options)
         return outputs, outputs.logits if options else outputs.logits[:, places], lambda logits: logits
-    forward, kept = backbone.forward, []
+    forward = backbone.forward
+    kept: list[Any] = []
 
     def with_states(states: torch.Tensor) -> Any:
         return type(kept[0])(**{**kept[0], "last_hidden_state": states})

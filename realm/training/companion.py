@@ -214,7 +214,7 @@ def _states(model: Any, ids: torch.Tensor, mask: torch.Tensor, start: int, width
     """The states (B, width, ·) that expect the tokens from `start` on, and the head that reads them."""
     causal = causal_model(model)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    options = {"position_ids": positions} if "position_ids" in known(causal) else {}
+    options: dict[str, Any] = {"position_ids": positions} if "position_ids" in known(causal) else {}
     places = torch.arange(start - 1, start - 1 + width, device=ids.device)
     _, states, head = states_and_head(
         model, causal, places, input_ids=ids, attention_mask=mask, use_cache=False, **options

@@ -124,7 +124,7 @@ def test_sft(tmp_path: Path, wide: Path, kind: str) -> None:
 def test_what_is_expected_of_completions(wide: Path) -> None:
     """What `to_base`, a mentor and others ask for; the same as of all at once."""
     model, tokenizer = load(wide)
-    rows = [(row.prompt, row.completion) for row in taught(VOCABULARY)]
+    rows = [(row.prompt * 6, row.completion) for row in taught(VOCABULARY)]
     voice = Voice(model, tokenizer, batch_size=8, spent=Spent())
     with within_tiles():
         found = list(voice.scores(rows))
