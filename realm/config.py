@@ -13,6 +13,7 @@ import operator
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from realm.errors import ConfigError
-from realm.plugins import entry, trust
+from realm.plugins import entry, find, trust
 from realm.recipes import known, recipe
 from realm.recipes.stage import Stage
 from realm.sections import (
@@ -96,7 +97,9 @@ class Config(Section):
             raise ValueError(
                 "task.path: the desk brings its own questions; for a file of your own set task.name: jsonl"
             )
-        if self.task.name == "jsonl" and self.task.verifier == "choice" and len(self.task.choices) < 2:
+        by = self.task.verifier
+        chooses = "choice" in (by.values() if isinstance(by, dict) else [by])
+        if self.task.name == "jsonl" and chooses and len(self.task.choices) < 2:
             raise ValueError("task.choices needs at least two entries for the verifier `choice`")
         return self
 
@@ -147,10 +150,16 @@ def needs_bank(config: Config, stage: Stage) -> bool:
     """Whether a stage shows or teaches CoTs of the bank."""
     if stage.kind == "pairs":
         return reads_bank([of_stage(config, stage).training.pairs.miner])
-    if stage.kind == "rl" and {name for name, _ in map(entry, config.training.rl.companions)} & {"red", "sdft"}:
+    if stage.kind == "rl" and any(_reads_bank(name) for name, _ in map(entry, config.training.rl.companions)):
         return True
     steps = stage.traces or (config.training.sft.traces if stage.kind == "sft" else ())
     return bool(stage.k) or reads_bank(steps)
+
+
+def _reads_bank(companion: str) -> bool:
+    with suppress(ValueError):  # what it is for is told where it is made
+        return bool(getattr(find("companions", companion), "reads_bank", False))
+    return False
 
 
 def of_stage(config: Config, stage: Stage) -> Config:

@@ -159,7 +159,9 @@ def named(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
                 if part in ("NAME", one)
             }
         for at, held in places.items():
-            yield from ((at, point, one) for one in (held if isinstance(held, list) else [held] if held else []))
+            by_kind = point == "verifiers" and isinstance(held, Mapping)  # of question
+            several = list(held.values()) if by_kind else held if isinstance(held, list) else [held] if held else []
+            yield from ((at, point, one) for one in several)
 
 
 def files(point: str, name: str) -> list[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -78,6 +80,14 @@ class RunConfig(Section):
 DESKS = ("desk", "desk-hard")
 
 
+def _verifiers(value: Any) -> Any:
+    """A name, or one for each kind of question with one for all others."""
+    texts = [one for pair in value.items() for one in pair] if isinstance(value, dict) else [value]
+    if not all(isinstance(one, str) for one in texts) or (isinstance(value, dict) and "default" not in value):
+        raise ValueError("expected a name, or {KIND: NAME, default: NAME}, every KIND and NAME a text in quotes")
+    return value
+
+
 class TaskConfig(Section):
     """The questions and how an answer is judged."""
 
@@ -104,10 +114,11 @@ class TaskConfig(Section):
     split_seed: int | None = Field(
         None, ge=0, description="Seed by which a file's questions are split; null: `run.seed` (gsm8k, jsonl)."
     )
-    verifier: str = Field(
+    verifier: Annotated[str | dict[str, str], BeforeValidator(_verifiers)] = Field(
         "exact",
         description="How an answer is compared with the gold (task jsonl; desk and gsm8k bring their own): exact, "
-        "number, choice, math, python, or package.module:attribute.",
+        "number, choice, math, python, or package.module:attribute; for each `kind` of question another one with "
+        "{KIND: number, default: exact}.",
     )
     choices: list[str] = Field(
         [],
@@ -127,6 +138,11 @@ class TaskConfig(Section):
         if self.test_size is not None and (self.name in DESKS or self.test_path):
             self.test_size = None
         return self
+
+    @property
+    def verifier_name(self) -> str:
+        """The name of the verifier: as it stands here, or where each kind has its own, all of it as JSON."""
+        return self.verifier if isinstance(self.verifier, str) else json.dumps(self.verifier, sort_keys=True)
 
     @property
     def called(self) -> str:
@@ -181,6 +197,13 @@ class PriceConfig(Section):
     input: float | None = Field(None, ge=0, description="Of the prompt, e.g. 0.27.")
     output: float | None = Field(None, ge=0, description="Of the answer, e.g. 1.10.")
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of both.")
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
+        """What that many tokens cost; None where a price is not known."""
+        if self.input is None or self.output is None:
+            return None
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        return (prompt_tokens * Decimal(str(self.input)) + completion_tokens * Decimal(str(self.output))) / 10**6
 
 
 class TeacherConfig(Section):
@@ -376,6 +399,11 @@ class EvaluationConfig(Section):
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
     temperature: float = Field(1.0, gt=0, description="Used when samples > 1.")
+    stop_temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Of the token that closes the thinking alone: below 1 it comes later, above 1 earlier; null: 1.",
+    )
     bootstrap: int = Field(2000, ge=100, description="Resamples of the 95 % intervals.")
     confidence: Literal["likelihood", "votes", "stated"] | None = Field(
         None,

@@ -49,6 +49,11 @@ def grouped(number: float, apart: str = ",") -> str:
     return f"{round(number):,}".replace(",", apart)
 
 
+def amount(number: float) -> str:
+    """A number that may be small, as money: `12,345`, `0.27`."""
+    return grouped(number) if number >= 100 else f"{number:.3g}"
+
+
 def clock(seconds: float) -> str:
     """A time that is counted on or down: `12:05 min`."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"

@@ -34,7 +34,7 @@ from realm.display import printable
 from realm.method.distance import words
 from realm.method.seeds import derive
 from realm.tasks.base import Question
-from realm.tasks.verify import UNREADABLE, Exact, Verifier
+from realm.tasks.verify import UNREADABLE, Exact, Verifier, of_kind
 
 Level = Literal["systematic", "mixed", "noise", "too few"]
 
@@ -166,8 +166,9 @@ def analyse(
     for done, (question, cots) in enumerate(groups, start=1):
         progress(done)
         no_answers = sum(cot.label == 0 and bool(cot.problem) for cot in cots)
+        reader = of_kind(verifier, question.kind if question else "")
         said = [
-            (cot, answer_of(verifier, cot))
+            (cot, answer_of(reader, cot))
             for cot in cots
             if not cot.problem and (cot.label == 0 or (cot.label is None and cot.reason == UNREADABLE))
         ]
@@ -182,7 +183,7 @@ def analyse(
         if held >= limit and lot > -kept[0][0]:
             sampled = True
             continue
-        heapq.heappush(kept, (-lot, question_id, _look(question, cots, reasoned, verifier)))
+        heapq.heappush(kept, (-lot, question_id, _look(question, cots, reasoned, reader)))
         held += len(reasoned)
         while held - len(kept[0][2].faults) >= limit:
             held -= len(heapq.heappop(kept)[2].faults)

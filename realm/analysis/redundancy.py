@@ -13,7 +13,7 @@ from realm.bank.cot import CoT
 from realm.method.distance import NEAR_DUPLICATE, distance
 from realm.method.seeds import rng
 from realm.statistics.bootstrap import Ratio
-from realm.tasks.verify import Verifier
+from realm.tasks.verify import Verifier, of_kind
 
 #: Pairs of texts compared per question; a question with more has that many drawn by lot.
 PAIRS = 64
@@ -49,11 +49,12 @@ class Redundancy:
         self._possible: set[str] = set()
         self._unreadable = self._sampled = 0
 
-    def add(self, question_id: str, cots: Sequence[CoT], weights: np.ndarray) -> None:
-        """The CoTs of one question and its `poisson_weights`."""
+    def add(self, question_id: str, cots: Sequence[CoT], weights: np.ndarray, kind: str = "") -> None:
+        """The CoTs of one question of that kind and its `poisson_weights`."""
         if not cots:
             return
-        said = [(cot, answer_of(self._verifier, cot)) for cot in cots]
+        verifier = of_kind(self._verifier, kind)
+        said = [(cot, answer_of(verifier, cot)) for cot in cots]
         answers = {answer for _, answer in said if answer is not None}
         self._answers[len(answers)] += 1
         if len(self._possible) <= _TWO:

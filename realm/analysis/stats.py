@@ -286,7 +286,7 @@ def statistics(
             by["tag"].add(((tag, cot) for tag in set(question.tags) for cot in cots), weights)
             by["kind"].add(((question.kind, cot) for cot in cots if question.kind), weights)
             by["split"].add(((question.split, cot) for cot in cots), weights)
-        redundancy.add(question_id, cots, weights)
+        redundancy.add(question_id, cots, weights, question.kind if question else "")
         guidance.add(cots)
         guidance_usable.add([cot for cot in cots if cot.usable])
         lengths.add(question, cots)

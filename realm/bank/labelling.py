@@ -14,7 +14,7 @@ from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError
 from realm.files import writing
 from realm.tasks.base import Question
-from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
+from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict, choices_of
 from realm.tasks.workers import Claim, VerifierPool, verify_once
 
 #: CoTs, and characters of their texts, that are judged and written together.
@@ -26,14 +26,14 @@ UNDER_WAY = "labelling"
 
 
 def judge_all(pool: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
-    """One verdict for each (answer, gold, question), in order; equal ones are judged once.
+    """One verdict for each claim, in order; equal ones are judged once.
 
     Where neither answer nor gold can be read, the gold is the reason.
     """
     verdicts = verify_once(pool, pairs)
     # A verifier may read the answer first, and then never looks at the gold.
     unread = [place for place, verdict in enumerate(verdicts) if verdict.reason == UNREADABLE]
-    golds = [(gold, gold, question[0] if question else "") for _, gold, *question in (pairs[at] for at in unread)]
+    golds = [(pair[1], *pair[1:]) for pair in (pairs[at] for at in unread)]
     for place, gold in zip(unread, verify_once(pool, golds), strict=True):
         if gold.reason in (UNREADABLE, UNREADABLE_GOLD):
             verdicts[place] = Verdict(False, UNREADABLE_GOLD)
@@ -150,8 +150,9 @@ def fold(folder: BankFolder) -> None:
 
 def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:
     """Whether the bank's labels are those of this verifier; choices matter to `choice` alone."""
-    same = bool(folder.info.get("verifier") == settings["verifier"])
-    return same and (settings["verifier"] != "choice" or folder.info.get("choices") == settings["choices"])
+    name, known = settings["verifier"], folder.info.get("choices") or ()
+    same = bool(folder.info.get("verifier") == name)
+    return same and choices_of(name, known) == choices_of(name, settings["choices"])
 
 
 def _check(folder: BankFolder, settings: dict[str, Any]) -> None:
@@ -168,7 +169,7 @@ def _judge(
 ) -> list[tuple[CoT, int | None, str]]:
     """Each CoT with its label and the reason; `questions` are those that have a gold."""
     asked = [(cot, questions[cot.question_id]) for cot in cots if cot.question_id in questions]
-    verdicts = iter(judge_all(pool, [(cot.answer, question.answer, question.question) for cot, question in asked]))
+    verdicts = iter(judge_all(pool, [question.claim(cot.answer) for cot, question in asked]))
     found: list[tuple[CoT, int | None, str]] = []
     for cot in cots:
         if cot.question_id not in questions:

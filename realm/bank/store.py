@@ -132,7 +132,7 @@ class Bank:
         if verifier is not None:
             trust(verifier)
             asked = [bank.questions[cot.question_id] for cot in cots]
-            claims = [(cot.answer, one.answer, one.question) for cot, one in zip(cots, asked, strict=True)]
+            claims = [one.claim(cot.answer) for cot, one in zip(cots, asked, strict=True)]
             with VerifierPool(verifier, list(choices)) as pool:
                 verdicts = judge_all(pool, claims)
             cots = [

@@ -37,8 +37,14 @@ def ask(
         bool, typer.Option("--routes", help="Show it the routes of the bank, for a question that the bank knows.")
     ] = False,
     samples: Annotated[
-        int, typer.Option("--samples", min=0, help="Sampled answers by which the confidence is told; 0: none.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--samples",
+            min=0,
+            help="Sampled answers by which the confidence is told; 0: none.",
+            show_default="10, or as many as the evaluation had votes",
+        ),
+    ] = None,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Print the prompt too, as the model saw it.")] = (
         False
     ),
@@ -56,7 +62,9 @@ def ask(
     """Ask a trained model, in exactly the prompt without routes that it was trained on.
 
     Prints its thinking, its answer (of greedy decoding) and a confidence: the share of further, sampled answers that
-    the task's verifier takes for the same. That tells how far the model agrees with itself, not how often it is right.
+    the task's verifier takes for the same. That tells how far the model agrees with itself, not how often it is right:
+    where the run, or `realm evaluate RUN`, was evaluated with `evaluation.confidence`, it also says whether the answer
+    may be trusted.
     """
     place = Path(model)
     given = resolve(config, None) if config is not None else None
@@ -94,7 +102,7 @@ def ask(
         if as_json:  # in ASCII: what a model wrote cannot act on the terminal
             for name, answer in answers.items():
                 told = {"model": name, **asdict(answer)}
-                left = () if show_prompt else ("messages", "prompt")
+                left = [*([] if show_prompt else ["messages", "prompt"]), *([] if answer.trust else ["trust"])]
                 typer.echo(json.dumps({key: value for key, value in told.items() if key not in left}))
         else:
             if question is None and not sys.stdin.isatty():
@@ -145,9 +153,28 @@ def _show(answers: dict[str, Answer], prompt: bool) -> None:
         add("by", lambda answer: "the program in its thinking, run" if answer.executed else "the model")
     share = "{0.confidence:.0%} of {0.samples} sampled answers are the same"
     add("confidence", lambda answer: "not told" if answer.confidence is None else share.format(answer))
+    if any(answer.trust for answer in answers.values()):
+        add("trust", _trust)
     if any(answer.reasons or answer.truncated for answer in answers.values()):
         add("note", lambda answer: ", ".join((*answer.reasons, *["cut at its largest length"] * answer.truncated)))
     Console().print(table)
+
+
+def _trust(answer: Answer) -> str:
+    """Whether the answer may be trusted, and by what."""
+    from realm.pages.trust import BY
+
+    if (found := answer.trust) is None:
+        return "not told"
+    right = f"{100 * found.precision:g} % of the answers were right on {printable(found.chosen_on, 40)}"
+    if found.threshold is None:
+        return f"not trusted: with no confidence {right}"
+    from_on = f"{found.threshold:.4f}, from which on {right}"
+    if found.confidence is None:
+        otherwise = "most of its samples have another" if found.by == "votes" else "it states none"
+        return f"not trusted: no confidence ({otherwise if answer.answer else 'no answer'}); wanted {from_on}"
+    word, how = ("trusted", "at least") if found.trusted else ("not trusted", "below")
+    return f"{word}: {found.confidence:.4f} by {BY.get(found.by, 'confidence')}, {how} {from_on}"
 
 
 def _routes(answer: Answer) -> str:

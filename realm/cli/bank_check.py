@@ -35,17 +35,18 @@ def label(
     from realm.bank.folder import BankFolder
     from realm.bank.labelling import label_bank
     from realm.bank.unreadable import sentences
+    from realm.tasks.verify import choices_of
 
     folder = BankFolder.open(bank)
     settings, task = settings_of("bank label", config, overrides)
     name = _verifier(folder, settings, task, verifier)
-    choices = settings.task.choices if name == "choice" else []
+    choices = choices_of(name, settings.task.choices)
     with verifier_pool(name, settings, workers) as pool, progress_bar("judging") as bar:
         found = label_bank(folder, pool, choices=choices, everything=everything, progress=bar)
     before = f", {found['before']} before it was stopped" if found["before"] else ""
-    typer.echo(f"{bank}: {found['judged']} CoTs judged by the verifier {name}{before}")
-    names = ("right", "wrong", "unreadable", "unreadable gold", "timeout", "error", "no gold")
-    typer.echo("  " + ", ".join(f"{found['outcomes'].get(name, 0)} {name}" for name in names))
+    typer.echo(f"{bank}: {found['judged']} CoTs judged by the verifier {printable(name, 200)}{before}")
+    kinds = ("right", "wrong", "unreadable", "unreadable gold", "timeout", "error", "no gold")
+    typer.echo("  " + ", ".join(f"{found['outcomes'].get(kind, 0)} {kind}" for kind in kinds))
     if found["kept"]:
         typer.echo(f"  {found['kept']} keep the label they have: their questions have no gold")
     for sentence in sentences(found["unreadable"]):

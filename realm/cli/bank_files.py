@@ -56,7 +56,7 @@ def import_bank(
         known_questions(task) if task else (),
         skip=settings.task.bad_rows == "skip",
     )
-    name = verifier or (task.verifier.name if task else settings.task.verifier)
+    name = verifier or (task.verifier.name if task else settings.task.verifier_name)
     with verifier_pool(name, settings) as pool, progress_bar("importing") as bar:
         found = import_file(source, out, pool if judged else None, relabel=judged, progress=_parts(file, bar))
     left = [

@@ -13,14 +13,9 @@ import typer
 from realm.cli.common import resolve
 from realm.cli.live import progress_bar
 from realm.display import printable
-from realm.text import p_value
 
 if TYPE_CHECKING:
     from realm.commands.comparing import Comparison
-
-
-#: p-values below it show something.
-LEVEL = 0.05
 
 
 def compare(
@@ -67,13 +62,14 @@ def compare(
         for one in found:
             typer.echo(json.dumps(asdict(one)))
     else:
-        _print(found, show, margin)
+        _print(found, show, share)
 
 
 def _print(found: Sequence[Comparison], show: int, margin: float | None) -> None:
     """The table, below it what is shown against the margin, and the questions that only one got right."""
     from rich.console import Console
 
+    from realm.pages.pair import against_margin
     from realm.pages.table import Table, TableRow, Value
 
     console = Console()
@@ -89,16 +85,8 @@ def _print(found: Sequence[Comparison], show: int, margin: float | None) -> None
         bodies.append((f"{printable(part['title'], 40)}: {part['n']}", rows))
     console.print(Table(["", "accuracy (95 %)", "right alone"], bodies).to_rich("", "questions"))
     for one in found:
-        if (held := one.difference.equivalence) is not None:
-            no_worse, same = (
-                f"{'shown' if p < LEVEL else 'not shown'} (p {p_value(p)})" for p in (held.no_worse, held.same)
-            )
-            console.print(
-                f"{printable(one.part['title'], 40)}: that {names[0]} is less than {margin:g} points worse than "
-                f"{names[1]} is {no_worse}; that the two differ by less is {same}.",
-                markup=False,
-                highlight=False,
-            )
+        if held := against_margin(one.difference, printable(one.part["title"], 40), names, margin):
+            console.print(held, markup=False, highlight=False)
     for one in found:
         for name, side in zip(names, one.part["sides"], strict=True):
             for question in side["questions"][:show]:

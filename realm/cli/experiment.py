@@ -67,6 +67,6 @@ def _print_list(seeds: int) -> None:
 
     for name, path in packaged().items():
         spec = load(path)
-        cells = seeds * (len(spec.arms) + spec.untrained)
-        size = f"{cells} cells with {seeds} seed{'s' if seeds > 1 else ''}"
+        times = 1 if spec.kind == "models" else seeds
+        size = f"{times * (len(spec.arms) + spec.untrained)} cells with {times} seed{'s' if times > 1 else ''}"
         typer.echo(f"{name:<16} {spec.title} ({size})")

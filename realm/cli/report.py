@@ -32,6 +32,16 @@ def report(
             "--model", metavar="DIR", help="Of a bank: the student whose tokens are counted.", show_default=False
         ),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin",
+            metavar="POINTS",
+            help="Of two runs: also test whether RUN is worse by less than so many points, and whether the two differ "
+            "by less.",
+            show_default="no such test",
+        ),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page from the files of a run, of two runs, of an experiment, or of a bank.
 
@@ -42,5 +52,6 @@ def report(
     """
     from realm.commands import reporting
 
-    page = reporting.report(run, other, out=out, figures=figures, model=model, reading=progress_bar)
+    share = None if margin is None else margin / 100
+    page = reporting.report(run, other, out=out, figures=figures, model=model, margin=share, reading=progress_bar)
     typer.echo(f"wrote {page}" + (f", its figures to {figures}" if figures else ""))

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from realm.bank.store import Bank
-from realm.commands.configuring import config_of, run_above
+from realm.commands.configuring import config_of, load_config, run_above
 from realm.config import Config
 from realm.display import printable
 from realm.errors import ConfigError, DataError
-from realm.evaluation.evaluate import completion_limit
+from realm.evaluation.evaluate import completion_limit, confidence
+from realm.evaluation.measures import majority
 from realm.exchange.importing import known_questions
 from realm.exchange.run_bank import has_bank, open_run_bank
 from realm.method.completion import Completion
@@ -22,7 +23,11 @@ from realm.method.prompt import Message
 from realm.method.routes import Route
 from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
-from realm.student.generate import Generation, generate
+from realm.rows.evaluation import Confidence, Evaluation
+from realm.rows.run import Meta
+from realm.run_rows import read_row, read_rows
+from realm.sections import EvaluationConfig
+from realm.student.generate import Generation, generate, stop_of
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.student.scoring import read
@@ -34,6 +39,25 @@ from realm.tasks.workers import VerifierPool, verify_once
 
 #: Sampled answers by which the confidence is told, unless another number is asked for.
 SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whether an answer may be trusted, by the threshold that an evaluation of the model chose.
+
+    Attributes:
+        trusted: its confidence is at least the threshold.
+        by, confidence: how sure it is, as `evaluation.confidence` names it; None: it does not say, there is no answer,
+            or most of its samples (`votes`) have another.
+        threshold: from it on `precision` of the answers were right on the split `chosen_on`; None: nowhere.
+    """
+
+    trusted: bool
+    by: str
+    confidence: float | None
+    threshold: float | None
+    precision: float
+    chosen_on: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,7 @@ class Answer:
         executed: the answer is the result of a program in the thinking, which was run (`prompt.execute`).
         truncated: the completion was cut at its largest length.
         messages, prompt: what it was asked: the conversation, and the text that its chat template makes of it.
+        trust: where an evaluation with `evaluation.confidence` tells from when on, of answers that are made as its own.
     """
 
     question: str
@@ -64,6 +89,7 @@ class Answer:
     messages: tuple[Message, ...]
     prompt: str
     executed: bool = False
+    trust: Trust | None = None
 
 
 class Student:
@@ -102,9 +128,12 @@ class Student:
         self.config = config or (config_of(run) if run else _config(told))
         self.surface = told or surface(self.config, load_task(self.config))
         self.path = self.config.model.path if base else str(model)
+        self._settings, self._sure = self.config.evaluation, dict[bool, Confidence]()
+        if run and not (config or base):
+            self._settings, self._sure = _sure(run, self._settings)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        if name not in VERIFIERS and name != self.config.task.verifier:
+        if name not in VERIFIERS and name != self.config.task.verifier_name:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
@@ -114,18 +143,23 @@ class Student:
         self._limit = prompt_limit(self._model, self.config, self._length)
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
 
-    def ask(self, question: str, *, routes: bool = False, samples: int = SAMPLES) -> Answer:
+    def ask(self, question: str, *, routes: bool = False, samples: int | None = None) -> Answer:
         """The model's answer.
 
         Args:
             routes: show it the routes that an evaluation would, of a question that the bank knows.
-            samples: completions by which the confidence is told; 0: none.
+            samples: completions by which the confidence is told; 0: none; None: 10, or as many as the evaluation had
+                votes.
 
         Raises:
             UserError: the question is empty, does not fit into the context, or is none of the bank's.
         """
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty.")
+        settings, sure = self._settings, self._sure.get(routes)
+        voted = sure is not None and sure.by == "votes"
+        if samples is None:
+            samples = settings.samples if voted else SAMPLES
         if not isinstance(samples, int) or samples < 0:
             raise ConfigError(f"samples: expected a whole number, 0 or more, found {samples!r}.")
         name = f"`{printable(question.strip(), 60)}`"
@@ -144,27 +178,36 @@ class Student:
         scored, tags = judged(self.config, prompt.routes), self.config.prompt.tags()
 
         def answers(batch_size: int, **sampling: Any) -> list[tuple[Generation, Completion]]:
-            length, asked = self._length, [prompt.ids]
             (found,) = generate(
-                self._model, self._tokenizer, asked, max_new_tokens=length, batch_size=batch_size, **sampling
+                self._model,
+                self._tokenizer,
+                [prompt.ids],
+                max_new_tokens=self._length,
+                batch_size=batch_size,
+                stop=stop_of(self.config, self._tokenizer),
+                **sampling,
             )
             rows = [(one.text, len(scored)) for one in found]
             return list(zip(found, read(rows, tags, self._pool, self.config.prompt.execute), strict=True))
 
-        ((first, found),) = answers(1)
-        equal = 0
+        ((first, found),) = answers(1, likelihood=sure is not None and sure.by == "likelihood")
+        same, level = [], confidence(first, found.answer, sure.by if sure else None)
         if found.answer and samples:
-            settings, seed = self.config.evaluation, derive(self.config.run.seed, "ask")
+            seed = derive(self.config.run.seed, "ask")
             more = answers(settings.batch_size, samples=samples, temperature=settings.temperature, seed=seed)
-            verdicts = verify_once(self._pool, [(one.answer, found.answer, question) for _, one in more])
-            equal = sum(
+            verdicts = verify_once(self._pool, [asked.claim(one.answer, found.answer) for _, one in more])
+            same = [
                 one.answer == found.answer or verdict.correct for (_, one), verdict in zip(more, verdicts, strict=True)
-            )
+            ]
+            place, votes = majority([one.answer for _, one in more])
+            if voted and same[place]:
+                level = votes / samples
+        alike = settings.samples == (samples if voted else 1)
         return Answer(
             question=question,
             think=found.think,
             answer=found.answer,
-            confidence=equal / samples if found.answer and samples else None,
+            confidence=sum(same) / samples if same else None,
             samples=samples,
             routes=prompt.routes,
             scores=found.scores,
@@ -174,6 +217,7 @@ class Student:
             messages=tuple(prompt.messages),
             prompt=prompt_text(self._tokenizer, prompt.messages),
             executed=found.executed,
+            trust=_trust(sure, level) if sure and alike else None,
         )
 
     def _task(self) -> Task:
@@ -197,6 +241,26 @@ class Student:
         if asked is None or not bank.routes(asked.id):
             raise DataError(f"{name}: is no question of the bank, so there are no routes to show.")
         return asked, task, bank
+
+
+def _sure(run: Path, settings: EvaluationConfig) -> tuple[EvaluationConfig, dict[bool, Confidence]]:
+    """How a run's model was evaluated, and what that told of confidence, without and with routes.
+
+    By the run's own evaluation, else by that in the folder where `realm evaluate RUN` leaves it.
+    """
+    beside = run.with_name(f"{run.name}-evaluation")
+    for folder in (run, beside):
+        rows = (row for row in read_rows(folder, Evaluation, []) if row.stage == "final")
+        found = {row.routes > 0: one for row in rows if (one := row.confidence) and one.chosen_on}
+        meta = read_row(folder, Meta, [])
+        if found and meta and (folder == run or Path(meta.evaluated or "").resolve() == run / "model"):
+            return load_config(folder).evaluation, found
+    return settings, {}
+
+
+def _trust(sure: Confidence, level: float | None) -> Trust:
+    trusted = level is not None and sure.threshold is not None and level >= sure.threshold
+    return Trust(trusted, sure.by, level, sure.threshold, sure.wanted or 0.0, sure.chosen_on or "")
 
 
 def _config(told: Surface | None) -> Config:

@@ -54,8 +54,7 @@ def compare(
     Raises:
         UserError: nothing tells the questions; they differ; a model, the task, the bank or the margin is not usable.
     """
-    if margin is not None and not 0 < margin < 1:
-        raise ConfigError(f"margin: expected a difference above 0 and below 100 points, found {100 * margin:g}.")
+    pair.check_margin(margin)
     stored = [_stored(one) for one in (a, b)]
     with TemporaryDirectory(prefix="realm-compare-") as temporary:
         folders = []

@@ -24,6 +24,7 @@ def report(
     out: str | Path | None = None,
     figures: str | Path | None = None,
     model: str | None = None,
+    margin: float | None = None,
     reading: Showing[Callable[[int, int], None] | None] = silent,
 ) -> Path:
     """What `realm report` does: one self-contained HTML page from the files of a run, an experiment or a bank.
@@ -34,6 +35,8 @@ def report(
         out: the page; None: report.html in the folder (against-OTHER.html for two runs).
         figures: folder for every figure as SVG and PNG.
         model: of a bank: the student whose tokens are counted.
+        margin: of two runs: a difference in accuracy, above 0 and below 1, that would not matter; whether each is
+            smaller is tested.
         reading: shows how far the reading of a bank is.
 
     Returns:
@@ -45,8 +48,10 @@ def report(
     folder, page, drawn = Path(run), _path(out), _path(figures)
     if model is not None and not (folder / "bank.json").is_file():
         raise ConfigError(f"--model: counts a student's tokens in a bank, and {folder} is none.")
+    if margin is not None and other is None:
+        raise ConfigError("--margin: is held against the differences of two runs; name the other one.")
     if other is not None:
-        return write_comparison(folder, Path(other), page, drawn)
+        return write_comparison(folder, Path(other), page, drawn, margin=margin)
     return page_of(folder, model, reading).write(folder / "report.html" if page is None else page, drawn)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ Rated = Sequence[tuple[float | None, bool]]
 
 
 class _Figures(NamedTuple):
-    """Of resamples, shape (resamples,); NaN where a figure is not defined. `covered` and `wrong` count what stands at
-    or above each distinct confidence, highest first, (resamples, confidences)."""
+    """Of resamples, shape (resamples,); NaN where a figure is not defined. `covered` and `wrong` count what is at least
+    as sure as none, one, two … of the distinct confidences, highest first, (resamples, 1 + confidences)."""
 
     ece: np.ndarray
     brier: np.ndarray
@@ -67,8 +68,8 @@ class _Answers:
         """Of resamples in which each answer is so often, `weights` (resamples, answers)."""
         wrong, known = 1 - self.right, self.level >= 0
         size, lost = (np.add.reduceat(each, self.starts, axis=1) for each in (weights, weights * wrong))
-        covered, errors = size.cumsum(1), lost.cumsum(1)
-        before, errors_before = covered - size, errors - lost
+        covered, errors = (np.pad(each.cumsum(1), ((0, 0), (1, 0))) for each in (size, lost))
+        before, errors_before = covered[:, :-1], errors[:, :-1]
         rated, n, all_wrong = weights[:, known].sum(1), covered[:, -1], errors[:, -1]
         harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int(n.max()) + 1))])
 
@@ -77,7 +78,7 @@ class _Answers:
 
         # Answers of equal confidence come in any order: the mean risk over all orders, summed in closed form.
         share = np.divide(lost, size, out=np.zeros_like(lost), where=size > 0)
-        risks = (lost + (errors_before - before * share) * steps(before, covered)).sum(1)
+        risks = (lost + (errors_before - before * share) * steps(before, covered[:, 1:])).sum(1)
         best = all_wrong - (n - all_wrong) * steps(n - all_wrong, n)
         above = (lost * (before - errors_before + (size - lost) / 2)).sum(1)
         bins = np.eye(BINS)[np.minimum((self.level[known] * BINS).astype(int), BINS - 1)]
@@ -92,12 +93,9 @@ class _Answers:
             wrong=errors,
         )
 
-    def resampled(self, resamples: int, seed: int) -> _Figures:
-        """The figures of resamples of the questions."""
-        source, even = np.random.default_rng(derive(seed, "confidence")), np.full(self.questions, 1 / self.questions)
-        drawn = (source.multinomial(self.questions, even, rows) for rows in chunks(resamples, len(self.level)))
-        found = [self.figures(weights[:, self.owner].astype(float)) for weights in drawn]
-        return _Figures(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    def above(self, level: float | None) -> int:
+        """How many of the distinct confidences are at least that; 0 for no level."""
+        return 0 if level is None else int((self.level[self.starts] >= level).sum())
 
     def calibrated(self, seed: int) -> float:
         """The expected calibration error that answers exceed once in forty where each is as often right as it says."""
@@ -125,42 +123,79 @@ def measure(questions: Sequence[Rated], by: str, resamples: int, seed: int, leve
     Raises:
         ValueError: there is no question.
     """
-    answers = _Answers.of(questions)
-    value, spread = answers.figures(np.ones((1, len(answers.level)))), answers.resampled(resamples, seed)
-    ece, aurc = _estimate(value.ece, spread.ece), _estimate(value.aurc, spread.aurc)
+    return pooled([questions], by, resamples, seed, [level])
+
+
+def pooled(
+    runs: Sequence[Sequence[Rated]], by: str, resamples: int, seed: int, levels: Sequence[float | None]
+) -> Confidence:
+    """The same of several runs, which answered the same questions: means over them, and intervals over both.
+
+    Of what is trusted, by the threshold of each run, all of it counts alike; the one that is told is their mean. There
+    is no curve of several.
+
+    Args:
+        runs: each in the same order of the questions.
+    """
+    answers = [_Answers.of(questions) for questions in runs]
+    first, several = answers[0], len(answers) > 1
+    value = [one.figures(np.ones((1, len(one.level)))) for one in answers]
+    spread, drawn = _resampled(answers, resamples, seed)
+    sides = [(value, np.ones((1, len(answers)))), (spread, drawn)]
+
+    def mean(name: str) -> Estimate | None:
+        found = (np.mean([getattr(one, name) for one in side] * often.T, axis=0) for side, often in sides)
+        return _estimate(*found)
+
+    def trusted(levels: Sequence[float | None]) -> Trusted:
+        def count(name: str, places: Sequence[int]) -> list[np.ndarray]:
+            taken = ([getattr(one, name)[:, at] for one, at in zip(side, places, strict=True)] for side, _ in sides)
+            return [np.sum(each * often.T, axis=0) for each, (_, often) in zip(taken, sides, strict=True)]
+
+        pairs = [(one, level) for one, level in zip(answers, levels, strict=True) if level is not None]
+        places = [one.above(level) for one, level in zip(answers, levels, strict=True)]
+        covered, everything = count("covered", places), count("covered", [-1] * len(answers))
+        coverage = _share(first.questions, *map(quotients, covered, everything))
+        asked = {place for one, level in pairs for place in one.owner[one.level >= level].tolist()}
+        right = _share(len(asked), *(1 - share for share in map(quotients, count("wrong", places), covered)))
+        assert coverage is not None
+        return Trusted(threshold=fmean(level for _, level in pairs), coverage=coverage, right=right)
+
+    ece, aurc = mean("ece"), mean("aurc")
     if ece is not None:
         low = max(0.0, min(ece.low, 2 * ece.value - ece.high))
-        ece = replace(ece, low=0.0 if ece.value <= answers.calibrated(seed) else low)
+        ece = replace(ece, low=0.0 if ece.value <= fmean(one.calibrated(seed) for one in answers) else low)
     assert aurc is not None
-    levels = answers.level[answers.starts]
-    known = int((levels >= 0).sum())
-
-    def trusted(threshold: float) -> Trusted:
-        place = int((levels >= threshold).sum()) - 1
-        if place < 0:
-            low, high = certain_ends(0.0, answers.questions)
-            return Trusted(threshold=threshold, coverage=Estimate(value=0.0, low=low, high=high))
-        coverage = _share(answers.questions, *(one.covered[:, place] / one.covered[:, -1] for one in (value, spread)))
-        covered = len(set(answers.owner[answers.level >= threshold].tolist()))
-        wrong = (quotients(one.wrong[:, place], one.covered[:, place]) for one in (value, spread))
-        right = _share(covered, *(1 - share for share in wrong))
-        assert coverage is not None
-        return Trusted(threshold=threshold, coverage=coverage, right=right)
-
+    distinct = first.level[first.starts]
+    known = 0 if several else int((distinct >= 0).sum())
     places = sorted({round(place) for place in np.linspace(0, known - 1, POINTS)}) if known else []
-    missing = int((answers.level < 0).sum())
+    missing = sum(int((one.level < 0).sum()) for one in answers)
     return Confidence(
         by=by,
-        n=len(answers.level) - missing,
+        n=sum(len(one.level) for one in answers) - missing,
         missing=missing,
         ece=ece,
-        brier=_estimate(value.brier, spread.brier),
-        auroc=_estimate(value.auroc, spread.auroc),
+        brier=mean("brier"),
+        auroc=mean("auroc"),
         aurc=aurc,
-        aurc_best=float(value.best[0]),
-        curve=tuple(trusted(float(levels[place])) for place in places),
-        trusted=None if level is None else trusted(level),
+        aurc_best=fmean(float(one.best[0]) for one in value),
+        curve=tuple(trusted([float(distinct[place])]) for place in places),
+        trusted=trusted(levels) if any(level is not None for level in levels) else None,
     )
+
+
+def _resampled(answers: Sequence[_Answers], resamples: int, seed: int) -> tuple[list[_Figures], np.ndarray]:
+    """The figures of each run in resamples of the questions, and how often it is in each, (resamples, runs)."""
+    source = np.random.default_rng(derive(seed, "confidence"))
+    questions, runs = (np.full(n, 1 / n) for n in (answers[0].questions, len(answers)))
+    found: list[list[_Figures]] = [[] for _ in answers]
+    drawn = []
+    for rows in chunks(resamples, max(len(one.level) for one in answers)):
+        weights = source.multinomial(len(questions), questions, rows).astype(float)
+        drawn.append(source.multinomial(len(runs), runs, rows))
+        for one, figures in zip(answers, found, strict=True):
+            figures.append(one.figures(weights[:, one.owner]))
+    return [_Figures(*map(np.concatenate, zip(*each, strict=True))) for each in found], np.concatenate(drawn)
 
 
 def _estimate(value: np.ndarray, resampled: np.ndarray) -> Estimate | None:
@@ -184,7 +219,7 @@ def threshold(questions: Sequence[Rated], wanted: float) -> float | None:
     answers = _Answers.of(questions)
     found = answers.figures(np.ones((1, len(answers.level))))
     levels = answers.level[answers.starts]
-    enough = (1 - found.wrong[0] / found.covered[0] >= wanted) & (levels >= 0)
+    enough = (1 - found.wrong[0, 1:] / found.covered[0, 1:] >= wanted) & (levels >= 0)
     return float(levels[enough][-1]) if enough.any() else None
 
 

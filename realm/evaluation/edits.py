@@ -76,14 +76,14 @@ def moved(
         before: the same questions unedited, and others.
     """
     old = {row.question_id: row for row in before}
-    claims: list[tuple[str | None, str, str]] = []
+    claims: list[tuple[str | None, str, str, str]] = []
     for row in rows:
         was = old[row.question_id]
-        claims += [(row.gold, was.gold, row.question)]
+        claims += [(row.gold, was.gold, row.question, row.kind)]
         pairs = zip(row.completions, was.completions, strict=True)
-        claims += [(new.answer, one.answer or "", row.question) for new, one in pairs]
+        claims += [(new.answer, one.answer or "", row.question, row.kind) for new, one in pairs]
     verdicts = verify_once(pool, claims)
-    equal = [(new or "") == was or verdict.correct for (new, was, _), verdict in zip(claims, verdicts, strict=True)]
+    equal = [(new or "") == was or verdict.correct for (new, was, *_), verdict in zip(claims, verdicts, strict=True)]
     should: list[float] = []
     stay: list[float] = []
     place = 0

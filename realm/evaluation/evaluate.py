@@ -33,7 +33,7 @@ from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part
 from realm.run import RunFolder
 from realm.sections import EvaluationConfig
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
-from realm.student.generate import Generation, Progress, generate
+from realm.student.generate import Generation, Progress, generate, stop_of
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
@@ -108,6 +108,7 @@ def evaluate_model(
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
         likelihood=settings.confidence == "likelihood",
+        stop=stop_of(config, tokenizer),
         progress=progress,
     )
     answered = _answered(prompts, generations, task, pool, config)
@@ -156,7 +157,7 @@ def _expected(questions: Sequence[Question], task: Task, pool: VerifierPool) -> 
     """The class of every question's gold; None for tasks without classes."""
     if not task.labels:
         return [None] * len(questions)
-    return classes(pool, [one.answer for one in questions], task.labels, [one.question for one in questions])
+    return classes(pool, [one.answer for one in questions], task.labels, questions)
 
 
 def _answered(
@@ -171,9 +172,8 @@ def _answered(
     texts = [(found.text, len(judged(config, prompt.routes))) for prompt, found in rows]
     parsed = read(texts, config.prompt.tags(), pool, config.prompt.execute)
     answers = [item.answer for item in parsed]
-    asked = [prompt.question.question for prompt, _ in rows]
-    golds = [prompt.question.answer for prompt, _ in rows]
-    verdicts = verify_once(pool, list(zip(answers, golds, asked, strict=True)))
+    asked = [prompt.question for prompt, _ in rows]
+    verdicts = verify_once(pool, [one.claim(answer) for one, answer in zip(asked, answers, strict=True)])
     right = [verdict.correct for verdict in verdicts]
     copies = copied(pool, list(zip(answers, right, [prompt.routes for prompt, _ in rows], asked, strict=True)))
     named = classes(pool, answers, task.labels, asked) if task.labels else [None] * len(rows)
@@ -190,7 +190,7 @@ def _answered(
             tokens=found.tokens,
             truncated=found.truncated,
             executed=item.executed if config.prompt.execute else None,
-            confidence=_confidence(found, item.answer, config),
+            confidence=confidence(found, item.answer, config.evaluation.confidence),
         )
         for (_, found), item, verdict, copy, name in zip(rows, parsed, verdicts, copies, named, strict=True)
     ]
@@ -198,9 +198,8 @@ def _answered(
     return [tuple(completions[start : start + size]) for start in range(0, len(completions), size)]
 
 
-def _confidence(found: Generation, answer: str | None, config: Config) -> float | None:
-    """How sure a completion's answer is, where the completion alone tells it."""
-    by = config.evaluation.confidence
+def confidence(found: Generation, answer: str | None, by: str | None) -> float | None:
+    """How sure a completion's answer is by what `evaluation.confidence` names, where the completion alone tells it."""
     if not answer or by not in ("likelihood", "stated"):
         return None
     if by == "stated":

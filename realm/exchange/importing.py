@@ -224,9 +224,7 @@ def _labels(
         for cot, flag in zip(waiting.cots, waiting.flags, strict=True):
             yield replace(cot, label=known_label(flag, cot.reason))
         return
-    claims = [
-        (cot.answer, asked.answer, asked.question) for cot, asked in zip(waiting.cots, waiting.asked, strict=True)
-    ]
+    claims = [asked.claim(cot.answer) for cot, asked in zip(waiting.cots, waiting.asked, strict=True)]
     verdicts = judge_all(pool, claims)
     for number, gold in _unreadable_golds(waiting, verdicts, pool):
         unreadable.gold(f"{path.name}:{number}", gold)
@@ -248,7 +246,7 @@ def _unreadable_golds(waiting: _Waiting, verdicts: Sequence[Verdict], pool: Veri
     }
     judged = {asked.id for asked in waiting.asked}
     bare = [question for question in waiting.questions if question.answer and question.id not in judged]
-    claims = [(question.answer, question.answer, question.question) for question in bare]
+    claims = [question.claim(question.answer) for question in bare]
     for question, verdict in zip(bare, judge_all(pool, claims), strict=True):
         if verdict.reason == UNREADABLE_GOLD:
             bad.add(question.id)

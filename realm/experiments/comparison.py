@@ -165,6 +165,29 @@ def against_margin(a: Sequence[Outcome], b: Sequence[Outcome], margin: float, re
     return equivalence(pooled_means(runs, resamples, seed), margin, by_seed(runs))
 
 
+class Range(NamedTuple):
+    """The arm with the lowest mean, that with the highest, and their difference with a 95 % interval."""
+
+    lowest: str
+    highest: str
+    difference: float
+    low: float
+    high: float
+
+
+def farthest(arms: Mapping[str, Sequence[Outcome]], resamples: int, seed: int) -> Range:
+    """How far arms that answered the same questions lie apart; errors as of `pooled_means`.
+
+    The interval holds for all pairs of them at once, as the two are picked by these figures: 95 % of the resamples have
+    no two arms that are farther off together than half of it.
+    """
+    means = {arm: fmean(by_seed(runs)) for arm, runs in arms.items()}
+    lowest, highest = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    off = [pooled_means(runs, resamples, seed) - means[arm] for arm, runs in arms.items()]
+    half, apart = float(np.quantile(np.ptp(off, axis=0), 0.95)), means[highest] - means[lowest]
+    return Range(lowest, highest, apart, max(0.0, apart - half), min(1.0, apart + half))
+
+
 def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int) -> Compared:
     """The same of shares of true equations; both sides of a resample are of the same seeds and questions."""
     means = pooled_means(a, resamples, seed) - pooled_means(b, resamples, seed)

@@ -127,6 +127,10 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     if spec.kind == "bound" and any(UNTRAINED in pair for pair in spec.pairs):
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
+    if spec.axis and spec.axis.by == "teacher_cost":
+        unpriced = [name for name, one in common.teachers.items() if one.share and one.price.of(1, 1) is None]
+        if unpriced:
+            raise ConfigError(f"{file}: axis.by: teacher_cost needs the prices teachers.{unpriced[0]}.price.")
     for path in {common.model.path, *(cell.config.model.path for cell in grid.cells if cell.trained is None)}:
         find(path)
     for folder, config in grid.banks.items():

@@ -35,7 +35,7 @@ def shown_routes(grid: Grid, arms: Sequence[str], task: Task) -> list[Shown]:
     each: dict[str, list[tuple[float, float, float]]] = {arm: [] for arm in arms}
     cells = [cell for cell in grid.cells if cell.arm in each]
     for cell in sorted(cells, key=lambda cell: cell.config.bank.path or ""):  # a bank is read once for all its cells
-        found = _shown(cell, task.rows("train"))
+        found = _shown(cell, task.rows("train")[: cell.config.task.max_train])
         if found is not None:
             each[cell.arm].append(found)
     means = {arm: [fmean(values) for values in zip(*found, strict=True)] for arm, found in each.items() if found}

@@ -12,7 +12,7 @@ from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
 from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Scale, Shown, Took
-from realm.text import between, grouped, hundredths, points
+from realm.text import amount, between, grouped, hundredths, points
 
 LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
@@ -26,22 +26,22 @@ Pairs = Sequence[Pair | GapPair]
 NOWHERE: Mapping[str, str] = {}
 
 
-def best_arm(found: Outcomes) -> str:
-    """The best trained arm of the headline measure."""
-    return max(_trained(found), key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
+def best_arm(found: Outcomes, arms: Sequence[str] | None = None) -> str:
+    """The best trained arm of the headline measure, or the best of these."""
+    return max(arms or _trained(found), key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
 
 
 def _trained(found: Outcomes) -> list[str]:
     return [arm for arm in found.arms if arm != UNTRAINED]
 
 
-def against_best(found: Outcomes, best: str) -> dict[str, tuple[Compared, float]]:
-    """The difference of every other trained arm from the best one in the headline measure, with corrected p.
+def against_best(found: Outcomes, best: str, arms: Sequence[str] | None = None) -> dict[str, tuple[Compared, float]]:
+    """The difference of every other trained arm (of `arms`) from the best one in the headline, with corrected p.
 
     Corrected over all pairs of arms: the best one is chosen from the same figures, and might have been any other.
     """
     pairs = [  # the best arm's pairs are arm − best
-        (one, other) if other == best else (other, one) for one, other in combinations(_trained(found), 2)
+        (one, other) if other == best else (other, one) for one, other in combinations(arms or _trained(found), 2)
     ]
     tests = [found.compare(*pair, found.headline) for pair in pairs]
     corrected = holm([test.p for test in tests])
@@ -57,14 +57,18 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
         found: the outcomes it rests on.
         tell: `curves`: say which arms fall from their best while they train.
     """
-    best = best_arm(found)
+    models = results.kind == "models"
+    best = best_arm(found, found.arms if models else None)
     parts = [FAST_NOTE] if results.fast else []
-    parts.append(_best(results, best))
+    spreads = _spreads(results)
+    if not spreads or any("model.path" in arm.set_ for arm in results.arms):
+        parts.append(_best(results, best))
+    parts += spreads
     parts += _differences(results)
     parts += _margins(results)
     parts += _true_sums(results)
     if results.axis:
-        parts.append(_axis(results.axis, best, against_best(found, best)))
+        parts += _axes(results, results.axis, found)
     if tell == "curves":
         parts += _falls(results.training)
     if results.banks:
@@ -74,7 +78,7 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
         parts += _budgets(results, results.equal_budget)
     parts += _really(results, results.shown)
     parts += _dropped(results.shown)
-    parts.append("Intervals are over questions." if results.kind == "models" else _seeds(results.seeds))
+    parts.append("Intervals are over questions." if models else _seeds(results.seeds))
     return " ".join(parts)
 
 
@@ -93,9 +97,14 @@ def _best(results: Results, best: str) -> str:
     text = f"On {label}, {best} has the highest accuracy, {_percent(cell_of(results, best, headline))}"
     if len(names) == 1 or names == [UNTRAINED, best]:
         text = f"On {label}, {best} reaches {_percent(cell_of(results, best, headline))}"
-    if UNTRAINED in names:
-        text += f"; the untrained model has {_percent(cell_of(results, UNTRAINED, headline))}"
+    if UNTRAINED in names and best != UNTRAINED:
+        text += f"; {_untrained(results)} has {_percent(cell_of(results, UNTRAINED, headline))}"
     return f"{text}."
+
+
+def _untrained(results: Results) -> str:
+    """What the arm `base` is called."""
+    return UNTRAINED if results.kind == "models" else "the untrained model"
 
 
 def _differences(results: Results) -> list[str]:
@@ -137,7 +146,7 @@ def _true_sums(results: Results) -> list[str]:
         label = next(row.label for row in results.measures if row.name == measure)
         has = "has the largest share," if len(trained) > 1 else "has"
         each = [f"{row.arm} {has} {_percent(row)}" for row in sorted(trained, key=lambda row: -row.mean)[:1]]
-        each += [f"the untrained model has {_percent(rows[UNTRAINED])}"] if UNTRAINED in rows else []
+        each += [f"{_untrained(results)} has {_percent(rows[UNTRAINED])}"] if UNTRAINED in rows else []
         parts.append(f"True sums, of those stated on {label}: {'; '.join(each)}.")
         parts += _told([row for row in results.sum_pairs if row.measure == measure])
     return parts
@@ -181,14 +190,51 @@ def _list(rows: Pairs, where: Mapping[str, str]) -> str:
     return "; ".join(f"{pair} {_points(row.difference, row)}" for pair, row in pairs)
 
 
+def _spreads(results: Results) -> list[str]:
+    """How far the settings of one model move the headline, beside what chance over the questions does."""
+    rows = [row for row in results.spreads if row.measure == results.headline]
+    parts = []
+    if rows and UNTRAINED in {arm.name for arm in results.arms}:
+        label = next(row.label for row in results.measures if row.name == results.headline)
+        mine = _percent(cell_of(results, UNTRAINED, results.headline))
+        parts.append(f"On {label}, what is to be reported is {UNTRAINED}, the choice made before: {mine}.")
+    for row in rows:
+        parts.append(
+            f"Over {row.arms} settings of one model{f' ({row.group})' if row.group else ''} accuracy moves by "
+            f"{hundredths(row.difference)} points ({between(row.low, row.high)}), from {row.lowest} to {row.highest}"
+            f"{'' if row.low else ', which is not shown to be more than chance'}."
+        )
+    if rows:
+        parts.append("The best of them, picked by these very questions, claims more than other questions would show.")
+    return parts
+
+
+def _axes(results: Results, axis: Scale, found: Outcomes) -> list[str]:
+    """What is to be said of the axis, of each group of arms by itself."""
+    groups: dict[str, list[str]] = {}
+    for arm in results.arms:
+        if arm.name in axis.values:
+            groups.setdefault(arm.group, []).append(arm.name)
+    parts = []
+    for name, arms in groups.items():
+        best = best_arm(found, arms)
+        scale = Scale(
+            label=f"{axis.label} ({name})" if len(groups) > 1 else axis.label,
+            values={arm: axis.values[arm] for arm in arms},
+            by=axis.by,
+        )
+        parts.append(_axis(scale, best, against_best(found, best, arms)))
+    return parts
+
+
 def _axis(axis: Scale, best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
     """Over which part of the axis nothing is shown to be lost, and where accuracy is below the best."""
-    values: dict[str, float] = axis.values
+    values = {arm: _place(axis, arm) for arm in axis.values}
     below = {arm for arm, (test, p) in others.items() if p < LEVEL and test.difference < 0}
-    order = sorted(values, key=lambda arm: values[arm])
+    order = sorted(values, key=lambda arm: axis.values[arm])
     kept = [arm for arm in order if arm not in below]
-    numbers = [f"{values[arm]:g}" for arm in kept]
-    start = f"Along {axis.label}, the best is at {values[best]:g}"
+    numbers = [values[arm] for arm in kept]
+    start = f"Along {axis.label}, the best is at {values[best]}"
     if not below:
         return f"{start}, and no other value is shown to be worse."
     whole = kept == order[order.index(kept[0]) : order.index(kept[-1]) + 1]
@@ -196,13 +242,20 @@ def _axis(axis: Scale, best: str, others: Mapping[str, tuple[Compared, float]]) 
     left = f"the values {where} cannot be told from it" if len(kept) > 1 else "every other value is shown to be worse"
     tests = [(values[arm], others[arm][0]) for arm in order if arm in below]
     worse = "; ".join(
-        f"{value:g} by {hundredths(-test.difference)} points ({between(-test.high, -test.low)})"
-        for value, test in tests
+        f"{value} by {hundredths(-test.difference)} points ({between(-test.high, -test.low)})" for value, test in tests
     )
     how = f"p < {LEVEL}, corrected over all pairs"
     if len(kept) > 1:
         return f"{start}; {left}, and below it ({how}) are {worse}."
     return f"{start}; {left} ({how}): {worse}."
+
+
+def _place(axis: Scale, arm: str) -> str:
+    """Where an arm lies; a measured place, which is no round number, beside its name."""
+    value = axis.values[arm]
+    if axis.by is None:
+        return f"{value:g}"
+    return f"{arm} ({amount(value)})"
 
 
 def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:

@@ -20,6 +20,7 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,14 @@ _LATER = (
     "training.rl.epsilon_high",
     "training.rl.top_entropy_quantile",
     "training.rl.mask_truncated",
+    "evaluation.stop_temperature",
     "evaluation.confidence",
     "evaluation.precision",
     "evaluation.precision_on",
     "evaluation.edits",
 )
+#: Name of an arm; None is what all have in common.
+Arm = str | None
 #: Hexadecimal digits of a hash in a folder's name.
 _DIGITS = 8
 
@@ -139,17 +143,17 @@ def make_grid(
             config = config.changed({"task.split_seed": first})
         return config
 
-    def with_bank(config: Config) -> Config:
-        return config if spec.kind == "models" and not config.routes.k else _with_bank(config, out, grid.banks)
-
     grid = Grid(resolve(None, first))
     for seed in range(first, first + (1 if spec.kind == "models" else seeds)):
-        common = with_bank(resolve(None, seed))
+        names = [] if spec.kind == "models" and not grid.common.routes.k else [None, *spec.arms]
+        each = {name: resolve(name, seed) for name in (None, *spec.arms)}
+        each |= _with_banks({name: each[name] for name in names}, out, grid.banks)
+        common = each[None]
         if spec.untrained:
             folder = grid.folder(out / "cells", UNTRAINED, seed, _evaluation_hash(common, grid.banks))
             grid.cells.append(Cell(UNTRAINED, seed, common, None, folder, common))
         for arm in spec.arms:
-            config = with_bank(resolve(arm, seed))
+            config = each[arm]
             if spec.kind == "models":
                 if (config.task, config.evaluation.splits) != (common.task, common.evaluation.splits):
                     raise ConfigError(f"{file}: arms.{arm}: `task` and `evaluation.splits` must be those of `base`.")
@@ -216,10 +220,11 @@ def _caps(config: Config) -> dict[str, Any]:
 
 
 def _check_evaluation(file: Path, arm: str, config: Config, common: Config) -> None:
-    if config.task != common.task or config.evaluation != common.evaluation:
+    task = config.task.model_copy(update={"max_train": common.task.max_train})
+    if task != common.task or config.evaluation != common.evaluation:
         raise ConfigError(
-            f"{file}: arms.{arm}: `task` and `evaluation` must be those of `base`, so that all arms answer the same "
-            "questions in the same way; set them there."
+            f"{file}: arms.{arm}: `task` (but for `task.max_train`) and `evaluation` must be those of `base`, so that "
+            "all arms answer the same questions in the same way; set them there."
         )
     if _limit(config) != _limit(common):
         raise ConfigError(
@@ -234,18 +239,32 @@ def _limit(config: Config) -> int:
     return config.evaluation.max_completion_length or config.training.rl.max_completion_length
 
 
-def _with_bank(config: Config, out: Path, banks: dict[Path, Config]) -> Config:
-    """The configuration with the path of its bank; one that is to be collected is noted in `banks`."""
-    if config.bank.path is not None:
-        return config
+def _with_banks(each: Mapping[Arm, Config], out: Path, banks: dict[Path, Config]) -> dict[Arm, Config]:
+    """The configurations with the paths of their banks; those that are to be collected are noted in `banks`.
+
+    Arms of fewer questions learn from a part of the bank of those with more: nobody is asked twice.
+    """
+    alike: dict[str, list[Arm]] = {}
+    for name, config in each.items():
+        if config.bank.path is None:
+            alike.setdefault(_hash(_wanted(config.changed({"task.max_train": None}))), []).append(name)
+    found = dict(each)
+    for names in alike.values():
+        largest = max((each[name] for name in names), key=lambda config: config.task.max_train or inf)
+        folder = out / "banks" / _hash(_wanted(largest))
+        banks.setdefault(folder, largest)
+        found |= {name: each[name].changed({"bank.path": str(folder)}) for name in names}
+    return found
+
+
+def _wanted(config: Config) -> dict[str, Any]:
+    """What decides which CoTs a bank holds."""
     tree = config.model_dump(mode="json")
     wanted = {name: tree[name] for name in _COLLECTED}
     wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
     wanted["seed"] = None if _costly(config) else config.run.seed
     wanted["content"] = {key: value for key, value in contents(config).items() if key.split(".")[0] in _COLLECTED}
-    folder = out / "banks" / _hash(wanted)
-    banks.setdefault(folder, config)
-    return config.changed({"bank.path": str(folder)})
+    return wanted
 
 
 def _costly(config: Config) -> bool:
@@ -258,7 +277,7 @@ def _cell(arm: str, config: Config, common: Config, out: Path, grid: Grid) -> Ce
     name = _hash(_tree(config, grid.banks))
     trained = grid.folder(out / "cells", arm, seed, name)
     config = config.changed({"run.dir": str(trained.parent), "run.name": trained.name})
-    if config.routes == common.routes and config.bank.path == common.bank.path:
+    if config.routes == common.routes and (config.bank.path == common.bank.path or not common.routes.k):
         return Cell(arm, seed, config, trained, trained, None)
     changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
     evaluation = config.changed({**changes, "model.path": str(trained / "model")})

@@ -47,6 +47,14 @@ def _sections(results: Results) -> list[Section]:
             f"Accuracy in per cent, {_SEEDS if seeds > 1 else _ONE_SEED} {_ABOUT}",
             tables.accuracy_table(found),
         ),
+        Section(
+            "How far the settings move it",
+            "Arms that leave the model of `base` as it is, group by group and with `base`: the highest minus the "
+            "lowest, in points, on the same questions. The 95 % interval holds for all pairs of these arms at once, "
+            "whichever are picked; bold where it leaves out zero. Beside it half of the interval over questions of "
+            "`base`, whose settings were chosen before: what is to be reported.",
+            tables.spread_table(found),
+        ),
         Section("Differences", f"In points, paired by seed and question, {how_tested}", tables.pair_table(found)),
         Section(
             "True sums",
@@ -112,6 +120,18 @@ def _sections(results: Results) -> list[Section]:
             "probability (`guidance.probability`) differ in the gap and in the share of wrong routes at once: the two "
             "move together, and what goes with the one cannot be told from what goes with the other.",
             tables.banks_table(found),
+        ),
+        Section(
+            "When to trust an answer",
+            "By the confidence of the answers (`evaluation.confidence`). ECE: how far it is from the share that is "
+            "right; AUROC: the chance that a right answer has the higher one of two; risk-coverage area: the share of "
+            "wrong ones among the surest, mean over all shares that might be answered (*at best*: were every right "
+            "answer surer than any wrong one). *Answered*, and *right of these*: with the confidence from which on "
+            "answers are as often right as wanted (`evaluation.precision`) on the split where each seed chose it; a "
+            "seed that found none answers nothing. "
+            f"{'Means over the seeds, with intervals over questions and seeds' if seeds > 1 else 'Of one seed'}; "
+            "right are those of all that are answered.",
+            tables.confidence_table(found),
         ),
         Section(
             "Memory",

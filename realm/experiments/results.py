@@ -21,6 +21,7 @@ from realm.experiments.comparison import (
     accuracies,
     against_margin,
     by_seed,
+    farthest,
     holm,
     paired,
     paired_sums,
@@ -29,10 +30,11 @@ from realm.experiments.comparison import (
     subtract,
     tested,
 )
+from realm.experiments.confidence import over_seeds, told_by
 from realm.experiments.courses import courses
 from realm.experiments.grid import Cell, Grid
 from realm.experiments.runner import tiny
-from realm.experiments.spec import UNTRAINED, Spec
+from realm.experiments.spec import UNTRAINED, Axis, Spec
 from realm.experiments.spec import Measure as Wanted
 from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
@@ -50,6 +52,8 @@ from realm.rows.experiment import (
     Pair,
     Results,
     Scale,
+    Spread,
+    Sure,
     Took,
 )
 from realm.rows.training import Step
@@ -170,9 +174,11 @@ def make_results(spec: Spec, grid: Grid, found: Outcomes, **more: Any) -> Result
         sum_pairs=tuple(_sum_pairs(spec, found)),
         operators=tuple(_operators(found)),
         unlearned=tuple(_unlearned(found)),
-        axis=Scale(**spec.axis.model_dump()) if spec.axis else None,
+        axis=_scale(spec.axis, grid) if spec.axis else None,
+        spreads=tuple(_spreads(spec, grid, found)),
         kinds=tuple(_kinds(grid, found)),
         judging=tuple(_judging(grid, found)),
+        confidence=tuple(_sure(grid, found)),
         memory=tuple(_memory(grid, found)),
         cost=tuple(_costs(grid)),
         curves=tuple(curves),
@@ -358,6 +364,17 @@ def _kinds(grid: Grid, found: Outcomes) -> list[OfKind]:
     return rows
 
 
+def _sure(grid: Grid, found: Outcomes) -> list[Sure]:
+    """When the answers of every arm may be trusted, in the measures whose evaluations tell it."""
+    resamples = grid.common.evaluation.bootstrap
+    rows = []
+    for arm in found.arms:
+        cells = [told_by(cell.evaluated) for cell in grid.of(arm)]
+        each = over_seeds(cells, found.measures, resamples, found.seed)
+        rows += [Sure(arm=arm, measure=measure_name(key), confidence=one) for key, one in each.items()]
+    return rows
+
+
 def _memory(grid: Grid, found: Outcomes) -> list[Memory]:
     """Bytes of every arm in the headline, means over the seeds; those that their evaluations tell."""
     rows = []
@@ -374,7 +391,9 @@ def _memory(grid: Grid, found: Outcomes) -> list[Memory]:
     return rows
 
 
-_COST = ("steps", "completions", "tokens", "teacher_tokens", "seconds")
+_COST = (
+    "steps", "completions", "tokens", "teacher_tokens", "teacher_cots", "teacher_cost", "currency", "seconds"
+)  # fmt: skip
 
 
 def _costs(grid: Grid) -> list[Took]:
@@ -391,6 +410,44 @@ def _costs(grid: Grid) -> list[Took]:
                 figures["sampled_tokens"] = cost.tokens - sum(stage.tokens for stage in cost.stages)
             rows.append(Took(arm=cell.arm, seed=cell.seed, **figures))
     return rows
+
+
+def _scale(axis: Axis, grid: Grid) -> Scale:
+    """The axis, its places measured where they are not given: means over the seeds."""
+    if axis.by is None:
+        return Scale(label=axis.label, values=axis.values)
+    each: dict[str, list[float | None]] = {}
+    for row in _costs(grid):
+        each.setdefault(row.arm, []).append(getattr(row, axis.by))
+    means = {arm: _mean(values) for arm, values in each.items()}
+    if unknown := [arm for arm, mean in means.items() if mean is None]:
+        raise DataError(
+            f"axis.by: {axis.by} is not known of {', '.join(unknown)}: a run that an earlier version trained has none, "
+            "and a cost needs the teachers' prices (teachers.NAME.price) and tokens that they counted."
+        )
+    return Scale(label=axis.label, values={arm: mean for arm, mean in means.items() if mean is not None}, by=axis.by)
+
+
+def _spreads(spec: Spec, grid: Grid, found: Outcomes) -> list[Spread]:
+    """How far each measure moves over the arms that leave the model of `base` as it is, group by group."""
+    if spec.kind != "models":
+        return []
+    same = [cell.arm for cell in grid.cells if cell.config.model.path == grid.common.model.path]
+    groups: dict[str, list[str]] = {}
+    for arm in same:
+        if arm != UNTRAINED:
+            groups.setdefault(spec.arms[arm].group, [UNTRAINED] if UNTRAINED in same else []).append(arm)
+    return [
+        Spread(
+            group=group,
+            measure=measure_name(key),
+            arms=len(arms),
+            **farthest({arm: found.of(arm, key) for arm in arms}, found.resamples, found.seed)._asdict(),
+        )
+        for group, arms in groups.items()
+        if len(arms) > 1
+        for key in found.measures
+    ]
 
 
 def curves_of(cell: Cell, trained: Path) -> list[Curve]:

@@ -61,7 +61,10 @@ class Axis(Part):
     """A number for every arm, where the arms are points of one scale."""
 
     label: str
-    values: dict[Name, float]
+    values: dict[Name, float] = {}
+    by: Literal["teacher_cots", "teacher_tokens", "teacher_cost"] | None = Field(
+        None, description="In the place of `values`: what the CoTs of each arm cost the teacher."
+    )
 
 
 class Spec(Part):
@@ -123,7 +126,10 @@ class Spec(Part):
             for name in (pair.arm, pair.against):
                 if name not in known:
                     raise ValueError(f"pairs: no arm {name!r} among {_names(known)}")
-        if self.axis is not None and self.axis.values.keys() != self.arms.keys():
+        if self.axis is not None and self.axis.by is not None:
+            if self.axis.values or self.kind == "models":
+                raise ValueError("axis.by is measured of what is trained, and stands in the place of axis.values")
+        elif self.axis is not None and self.axis.values.keys() != self.arms.keys():
             raise ValueError(f"axis.values needs one number for each of {_names(self.arms)}")
         if self.measures and self.headline not in self.measures:
             raise ValueError("headline: is none of `measures`")

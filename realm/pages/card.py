@@ -32,6 +32,7 @@ from realm.student.load import is_hub_name, resolve
 from realm.student.prompts import make_wording
 from realm.tasks.base import Task
 from realm.tasks.hub import HUB
+from realm.tasks.verify import choices_of
 
 #: File of the card, and the key of its front matter below which the prompt is.
 CARD, KEY = "README.md", "realm"
@@ -75,7 +76,7 @@ def surface(config: Config, task: Task) -> Surface:
         system=system[0]["content"] if system else "",
         user=user["content"],
         verifier=task.verifier.name,
-        choices=config.task.choices if task.verifier.name == "choice" else [],
+        choices=choices_of(task.verifier.name, config.task.choices),
         max_tokens=completion_limit(config),
         prompt=config.prompt.model_copy(update={"system": None}),
         model=config.model.model_copy(update={"path": ""}),

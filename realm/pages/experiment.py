@@ -83,6 +83,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "sum_pair_figures": pair_figures(sums),
         "sum_pair_table": tables.pair_table(sums),
         "operators": tables.operator_table(sums),
+        "spreads": tables.spread_table(found),
         "unlearned": tables.unlearned_table(found),
         "gap_figures": gap_figures(found),
         "gap_table": tables.gap_table(found),
@@ -93,6 +94,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
         "banks": tables.banks_table(found),
         "bank_figures": bank_figures(found),
         "kinds": tables.kind_table(found, MOST_KINDS),
+        "confidence": tables.confidence_table(found),
         "memory": tables.memory_table(found),
         "cost": tables.cost_table(found),
         "cost_by_seed": tables.cost_by_seed(found) if found.seeds > 1 else None,
@@ -106,6 +108,7 @@ def page_context(found: Experiment) -> dict[str, Any]:
 #: (anchor, name, what must be there, one at least) of the sections.
 _CONTENTS = (
     ("result", "Result", ("headline_figures",)),
+    ("spreads", "Settings", ("spreads",)),
     ("differences", "Differences", ("pair_figures",)),
     ("measures", "Measures", ("measure_figures",)),
     ("sums", "True sums", ("sum_figures",)),
@@ -116,6 +119,7 @@ _CONTENTS = (
     ("judging", "Reading routes", ("judging",)),
     ("shown", "Prompts", ("shown",)),
     ("banks", "Banks", ("banks",)),
+    ("trust", "Trust", ("confidence",)),
     ("memory", "Memory", ("memory",)),
     ("cost", "Cost", ("cost",)),
     ("arms", "Arms", ("arms",)),

@@ -1,6 +1,7 @@
 """The drawings of an experiment's page."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from realm.pages.charts import (
     Dot,
@@ -116,23 +117,22 @@ def sheet_figures(found: Experiment) -> list[Figure]:
 def _axis_figure(found: Experiment, measures: Sequence[Measure], title: str, widths: Sequence[int]) -> Figure:
     """A line over the axis for every measure; broken and level that of the untrained model."""
     series = []
+    of = {arm.name: arm.group for arm in found.results.arms}
+    groups = list(dict.fromkeys(of[arm] for arm in found.axis))
     for measure in measures:
-        style = WITH if measure.routes else WITHOUT
-        places = sorted((place, arm) for arm, place in found.axis.items() if (arm, measure.name) in found.cells)
-        line, dots = [], []
-        for place, arm in places:
-            cell = found.cells[arm, measure.name]
-            line.append(Point(place, cell.mean, cell.low, cell.high, title=_said_at(arm, measure, cell)))
-            dots += [
-                Point(place, value, title=said(shown(arm), value, None, None, f"seed {seed}"))
-                for seed, value in _dots(cell).items()
-            ]
-        series.append(Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots))
+        how = _how(measure.routes)
+        for group in groups:
+            one = _along(found, measure, sorted((place, arm) for arm, place in found.axis.items() if of[arm] == group))
+            if len(groups) > 1:
+                name = f"{shown(group)}, {how}" if len(measures) > 1 else shown(group)
+                one = replace(one, name=name, style=style_of(group, groups))
+            series.append(one)
         base = found.cells.get(("base", measure.name))
         if base is not None and "base" not in found.axis:
             hover = _said_at("base", measure, base)
-            level = [Point(place, base.mean, dashed=True, title=hover) for place in (places[0][0], places[-1][0])]
-            series.append(Series(f"base, {_how(measure.routes)}", style, level))
+            ends = min(found.axis.values()), max(found.axis.values())
+            level = [Point(place, base.mean, dashed=True, title=hover) for place in ends]
+            series.append(Series(f"base, {how}", WITH if measure.routes else WITHOUT, level))
     drawings = [
         line_chart(
             series,
@@ -147,6 +147,21 @@ def _axis_figure(found: Experiment, measures: Sequence[Measure], title: str, wid
         for width in widths
     ]
     return Figure(title, *drawings)
+
+
+def _along(found: Experiment, measure: Measure, places: Iterable[tuple[float, str]]) -> Series:
+    """The line of a measure through these arms."""
+    line, dots = [], []
+    for place, arm in places:
+        cell = found.cells.get((arm, measure.name))
+        if cell is not None:
+            line.append(Point(place, cell.mean, cell.low, cell.high, title=_said_at(arm, measure, cell)))
+            dots += [
+                Point(place, value, title=said(shown(arm), value, None, None, f"seed {seed}"))
+                for seed, value in _dots(cell).items()
+            ]
+    style = WITH if measure.routes else WITHOUT
+    return Series(_how(measure.routes), style, line, markers=True, solid=measure.routes, dots=dots)
 
 
 def _dots(cell: Accuracy) -> Mapping[str, float]:

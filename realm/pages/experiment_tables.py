@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from realm.display import printable
+from realm.pages import trust
 from realm.pages.experiment_data import Experiment, shown
 from realm.pages.experiment_figures import own_style
 from realm.pages.svg import percent
 from realm.pages.table import Cell, Count, Heat, Noted, Table, TableRow, Value
 from realm.pages.tables import MISSING
+from realm.rows.evaluation import Confidence
 from realm.rows.experiment import Accuracy, Course, GapPair, Judging, Pair, Took
-from realm.text import between, decimals, duration, hundredths, p_value, points
+from realm.text import amount, between, decimals, duration, hundredths, p_value, points
 
 #: Characters of one setting.
 _MOST_VALUE = 200
@@ -36,7 +38,11 @@ def _grouped(found: Experiment, rows: Iterable[tuple[str, TableRow]]) -> list[tu
 def accuracy_table(found: Experiment) -> Table | None:
     """Every arm on every measure: mean, interval, and each seed's own."""
     rows = {arm: [_outcome(found.cells.get((arm, one.name))) for one in found.measures] for arm in found.arms}
-    return _table(found, [one.label for one in found.measures], rows)
+    columns = [one.label for one in found.measures]
+    if found.results.axis is not None and found.results.axis.by:  # what it cost stands beside it
+        rows = {arm: [amount(found.axis[arm]) if arm in found.axis else "", *cells] for arm, cells in rows.items()}
+        columns = [found.axis_label, *columns]
+    return _table(found, columns, rows)
 
 
 def _outcome(cell: Accuracy | None) -> Cell:
@@ -80,6 +86,32 @@ def _difference(pair: Pair | GapPair) -> Value:
     after, before = f", p {p_value(pair.p_corrected)}", f"before correction {p_value(pair.p)}"
     sure = pair.p_corrected < 0.05
     return Value(pair.difference, pair.low, pair.high, signed=True, bold=sure, after=after, aside=before)
+
+
+def spread_table(found: Experiment) -> Table | None:
+    """How far each measure moves over the settings of one model."""
+    labels = {one.name: one.label for one in found.measures}
+    rows: list[TableRow] = [
+        (
+            None,
+            ", ".join(filter(None, (labels.get(row.measure, shown(row.measure)), shown(row.group)))),
+            [
+                str(row.arms),
+                shown(row.lowest),
+                shown(row.highest),
+                Value(row.difference, row.low, row.high, bold=row.low > 0),
+                _halved(found.cells.get(("base", row.measure))),
+            ],
+        )
+        for row in found.results.spreads
+    ]
+    columns = ["", "settings", "lowest", "highest", "moves by", "base, up and down"]
+    return Table(columns, [("", rows)]) if rows else None
+
+
+def _halved(cell: Accuracy | None) -> Cell:
+    """Half of an interval."""
+    return "" if cell is None else Value((cell.high - cell.low) / 2)
 
 
 def gap_table(found: Experiment) -> Table | None:
@@ -193,6 +225,16 @@ def banks_table(found: Experiment) -> Table | None:
     return Table(columns, [("", rows)]) if rows else None
 
 
+def confidence_table(found: Experiment) -> Table | None:
+    """When the answers of every arm may be trusted, by measure."""
+    bodies: dict[str, list[tuple[int | None, str, Confidence]]] = {}
+    labels = {one.name: one.label for one in found.measures}
+    for row in found.results.confidence:
+        label = labels.get(row.measure, shown(row.measure))
+        bodies.setdefault(label, []).append((own_style(found, row.arm), shown(row.arm), row.confidence))
+    return trust.confidence_table(bodies)
+
+
 def memory_table(found: Experiment) -> Table | None:
     """Megabytes that an answer takes, and points of accuracy for each."""
     rows: dict[str, list[Cell]] = {}
@@ -213,12 +255,20 @@ _COSTS = {
     "sampled": "completions for traces",
     "sampled_tokens": "student tokens for traces",
     "teacher_tokens": "teacher tokens",
+    "teacher_cots": "teacher CoTs",
+    "teacher_cost": "teacher cost",
 }
+#: Of these, what has a column only where some training has one.
+_RARE = ("sampled", "sampled_tokens", "teacher_cots", "teacher_cost")
 
 
 def _costs(found: Experiment) -> dict[str, str]:
-    there = any(row.sampled or row.sampled_tokens for row in found.results.cost)
-    return {key: title for key, title in _COSTS.items() if there or "sampled" not in key}
+    rows = found.results.cost
+    sampled = any(row.sampled or row.sampled_tokens for row in rows)
+    there = {key: sampled if "sampled" in key else any(getattr(row, key) for row in rows) for key in _RARE}
+    currency = next((f", {shown(row.currency)}" for row in rows if row.currency), "")
+    titles = {**_COSTS, "teacher_cost": f"{_COSTS['teacher_cost']}{currency}"}
+    return {key: title for key, title in titles.items() if there.get(key, True)}
 
 
 def cost_table(found: Experiment) -> Table | None:
@@ -229,7 +279,7 @@ def cost_table(found: Experiment) -> Table | None:
         if costs:
             seconds = _mean(costs, "seconds")
             time = "" if seconds is None else duration(seconds)
-            rows[arm] = [*(_count(_mean(costs, key)) for key in _costs(found)), time]
+            rows[arm] = [*(_count(_mean(costs, key), key) for key in _costs(found)), time]
     return _table(found, [*_costs(found).values(), "time"], rows)
 
 
@@ -238,15 +288,15 @@ def _mean(rows: Sequence[Took], key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _count(value: float | None) -> Cell:
-    return "" if value is None else Count(value)
+def _count(value: float | None, key: str) -> Cell:
+    return "" if value is None else amount(value) if key == "teacher_cost" else Count(value)
 
 
 def cost_by_seed(found: Experiment) -> Table | None:
     """What each training used."""
     keys = {**_costs(found), "seconds": "seconds"}
     rows: list[TableRow] = [
-        (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key)) for key in keys)])
+        (None, shown(row.arm), [str(row.seed), *(_count(getattr(row, key), key) for key in keys)])
         for row in found.results.cost
     ]
     return Table(["", "seed", *keys.values()], [("", rows)]) if rows else None

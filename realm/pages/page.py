@@ -60,6 +60,7 @@ def page_context(report: Report) -> dict[str, object]:
         "notes": report.notes,
         "results": list(zip(drawn.final_figures(report), tables.final_tables(report), strict=True)),
         "measures": tables.measures_table(report),
+        "taught": tables.taught_table(run),
         "training_figures": drawn.training_figures(report),
         "training_table": tables.training_table(report),
         "cold_start": bool(run.stage_steps("sft")),
@@ -93,6 +94,7 @@ def page_context(report: Report) -> dict[str, object]:
 CONTENTS = (
     ("result", "Result", "results"),
     ("trust", "Trust", "trust_figures"),
+    ("taught", "Taught", "taught"),
     ("training", "Training", "training_figures"),
     ("kinds", "Kinds", "kind_figures"),
     ("pairs", "Pairs", "preference_figures"),

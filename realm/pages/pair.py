@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from realm.config import flatten
 from realm.display import printable
-from realm.errors import DataError
+from realm.errors import ConfigError, DataError
 from realm.method.seeds import derive
 from realm.pages import figures as drawn
 from realm.pages import judging, tables, trust
@@ -30,9 +30,12 @@ from realm.rows.evaluation import Prediction
 from realm.run_rows import read_rows
 from realm.statistics.bootstrap import paired_difference
 from realm.statistics.equivalence import paired_equivalence
+from realm.text import p_value
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
 MOST_SHOWN, _LONG = 40, 4_000
+#: p-values below it show something.
+LEVEL = 0.05
 #: Settings that differ between any two runs and say nothing.
 _NAMES = ("run.name", "run.dir")
 
@@ -92,21 +95,25 @@ class Part(TypedDict):
     sides: list[Winner]
 
 
-def write_comparison(a: Path, b: Path, out: Path | None = None, figures: Path | None = None) -> Path:
+def write_comparison(
+    a: Path, b: Path, out: Path | None = None, figures: Path | None = None, *, margin: float | None = None
+) -> Path:
     """Write the page of two runs that answered the same questions; default `<a>/against-<name of b>.html`.
 
     Args:
         a, b: folders of a training run or of an evaluation, each with its predictions.jsonl.
         figures: a folder that gets every figure of the page as SVG and PNG.
+        margin: as of `paired`.
 
     Returns:
         The path of the page.
 
     Raises:
+        ConfigError: the margin is none.
         DataError: a folder is none of a single run, holds no predictions, or the two answered different questions.
         ResourceError: the page or a figure cannot be written.
     """
-    page = Page("pair.html", page_context(a, b))
+    page = Page("pair.html", page_context(a, b, margin))
     return page.write(a / f"against-{b.resolve().name}.html" if out is None else out, figures)
 
 
@@ -117,8 +124,9 @@ def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[
         margin: a share; whether the differences are smaller is tested too.
 
     Raises:
-        DataError: see `write_comparison`.
+        ConfigError, DataError: see `write_comparison`.
     """
+    check_margin(margin)
     report = _together(a, b)
     first, second = report.runs
     notes = report.notes
@@ -133,12 +141,37 @@ def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[
     return report, passes, answers
 
 
-def page_context(a: Path, b: Path) -> dict[str, object]:
+def check_margin(margin: float | None) -> None:
+    """Refuse a margin, a share, that is none; raises `ConfigError`."""
+    if margin is not None and not 0 < margin < 1:
+        raise ConfigError(f"margin: expected a difference above 0 and below 100 points, found {100 * margin:g}.")
+
+
+def against_margin(row: Difference, title: str, names: Sequence[str], margin: float | None) -> str:
+    """What is shown of a difference against the margin, in a sentence; empty where it was not held against one."""
+    if row.equivalence is None or margin is None:
+        return ""
+    no_worse, same = (
+        f"{'shown' if p < LEVEL else 'not shown'} (p {p_value(p)})"
+        for p in (row.equivalence.no_worse, row.equivalence.same)
+    )
+    return (
+        f"{title}: that {names[0]} is less than {100 * margin:g} points worse than {names[1]} is {no_worse}; that the "
+        f"two differ by less is {same}."
+    )
+
+
+def page_context(a: Path, b: Path, margin: float | None = None) -> dict[str, object]:
     """Everything that the template fills in."""
-    report, passes, answers = paired(a, b)
+    report, passes, answers = paired(a, b, margin)
     first, second = report.runs
     names = report.names()
     scores = judging.calibrations(report)
+    parts = disagreements(report, passes, *answers)
+    held = [
+        against_margin(row, part["title"], [first.name, second.name], margin)
+        for row, part in zip(report.differences, parts, strict=True)
+    ]
     context: dict[str, object] = {
         "title": f"{first.name} against {second.name}",
         "subtitle": "realm report, two runs side by side",
@@ -147,8 +180,9 @@ def page_context(a: Path, b: Path) -> dict[str, object]:
         "names": [first.name, second.name],
         "results": list(zip(drawn.final_figures(report), tables.final_tables(report), strict=True)),
         "difference_figures": difference_figures(report),
+        "held": [line for line in held if line],
         "settings": settings_table(first, second),
-        "disagreements": disagreements(report, passes, *answers),
+        "disagreements": parts,
         "training_figures": drawn.training_figures(report),
         "fade_figures": drawn.fade_figures(report),
         "reward_figures": drawn.reward_figures(report),

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from realm.display import printable
 from realm.pages.data import (
     Report,
     Run,
@@ -98,6 +99,16 @@ def training_table(report: Report) -> Table | None:
         rows = [(None, when(*key), cells) for key, cells in found.items()]
         bodies.append((run.name, rows))
     return Table(["", "Without routes", "With routes"], bodies) if any(rows for _, rows in bodies) else None
+
+
+def taught_table(run: Run) -> Table | None:
+    """How many traces each step of SFT left."""
+    bodies: list[tuple[str, list[TableRow]]] = []
+    for one in run.meta.taught or ():
+        left = [*((printable(row.step, 60), row.traces) for row in one.steps), ("short enough", one.short_enough)]
+        heading = f"Round {one.round + 1}" if len(run.meta.taught or ()) > 1 else ""
+        bodies.append((heading, [(None, name, [Count(n)]) for name, n in left]))
+    return Table(["", "Traces"], bodies) if bodies else None
 
 
 def parse_table(report: Report) -> Table | None:

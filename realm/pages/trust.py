@@ -1,6 +1,6 @@
 """When an answer may be trusted: how its confidence goes with its being right, in words, as a table and as figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from realm.evaluation.confidence import Rated, rated
 from realm.pages.calibration import calibrate
@@ -10,7 +10,7 @@ from realm.pages.figures import NARROW, Figure
 from realm.pages.judging import Calibrations, calibration_figures
 from realm.pages.palette import style_of
 from realm.pages.svg import interval, percent
-from realm.pages.table import Cell, Noted, Table, TableRow, Value
+from realm.pages.table import Cell, Noted, Table, Value
 from realm.rows.evaluation import Confidence, Estimate, Prediction
 from realm.run_rows import read_rows
 from realm.text import NONE, between, bracketed, hundredths
@@ -75,21 +75,30 @@ def _title(row: Result | Prediction) -> str:
 
 def trust_table(report: Report) -> Table | None:
     """Calibration, ranking, and what the threshold gives, by split and model."""
-    bodies: list[tuple[str, Sequence[TableRow]]] = []
-    for title, rows in _passes(report).items():
-        body: list[TableRow] = []
-        for row, found in rows:
-            kept = found.trusted
-            cells: list[Cell] = [
-                *map(_noted, (found.ece, found.brier, found.auroc, found.aurc)),
-                f"{found.aurc_best:.3f}",
-                NONE if found.threshold is None else f"{found.threshold:.4f}",
-                *map(_value, (kept.coverage, kept.right) if kept else (None, None)),
-            ]
-            body.append((style_of(row.name, report.names()), row.name, cells))
-        bodies.append((title, body))
+    names = report.names()
+    return confidence_table(
+        {
+            title: [(style_of(row.name, names), row.name, found) for row, found in rows]
+            for title, rows in _passes(report).items()
+        }
+    )
+
+
+def confidence_table(bodies: Mapping[str, Sequence[tuple[int | None, str, Confidence]]]) -> Table | None:
+    """The same of rows of a marker's style, a name and its figures, by title."""
+    made = [(title, [(style, name, _cells(found)) for style, name, found in rows]) for title, rows in bodies.items()]
     figures = ["ECE", "Brier", "AUROC", "Risk-coverage area", "at best"]
-    return Table(["", *figures, "Trusted from", "Answered", "Right of these"], bodies) if bodies else None
+    return Table(["", *figures, "Trusted from", "Answered", "Right of these"], made) if made else None
+
+
+def _cells(found: Confidence) -> list[Cell]:
+    kept = found.trusted
+    return [
+        *map(_noted, (found.ece, found.brier, found.auroc, found.aurc)),
+        f"{found.aurc_best:.3f}",
+        NONE if found.threshold is None else f"{found.threshold:.4f}",
+        *map(_value, (kept.coverage, kept.right) if kept else (None, None)),
+    ]
 
 
 def _noted(found: Estimate | None) -> Cell:

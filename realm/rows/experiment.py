@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from realm.rows.base import RARE, Bytes, Count, Difference, Record, Row, Seconds, Share, Tokens
+from realm.rows.base import RARE, Bytes, Count, Difference, Number, Record, Row, Seconds, Share, Tokens
+from realm.rows.evaluation import Confidence
 
 #: A difference between two autonomy gaps, which are differences themselves.
 GapDifference = Annotated[float, Field(ge=-2 - 1e-6, le=2 + 1e-6)]
@@ -99,10 +100,28 @@ class Pair(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(Record):
-    """An axis: the place of each arm on it."""
+    """An axis: the place of each arm on it; `by`: the cost that it is, where it was measured."""
 
     label: str
     values: dict[str, Axis]
+    by: str | None = field(default=None, metadata=RARE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Record):
+    """How far a measure moves over the settings of one model: its highest arm minus its lowest.
+
+    The 95 % interval holds for the differences of all pairs of these arms at once, so whichever are picked.
+    """
+
+    group: str
+    measure: str
+    arms: Count
+    lowest: str
+    highest: str
+    difference: Share
+    low: Share
+    high: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +166,15 @@ class Memory(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sure(Record):
+    """When an arm's answers may be trusted on one measure: means over the seeds, `threshold` too; no curve."""
+
+    arm: str
+    measure: str
+    confidence: Confidence
+
+
+@dataclass(frozen=True, kw_only=True)
 class Took(Record):
     """What one training took; seconds without evaluation, over all resumes.
 
@@ -161,6 +189,9 @@ class Took(Record):
     sampled: Count = 0
     sampled_tokens: Tokens = 0
     teacher_tokens: Tokens | None = None
+    teacher_cots: Count | None = field(default=None, metadata=RARE)
+    teacher_cost: Number | None = field(default=None, metadata=RARE)
+    currency: str | None = field(default=None, metadata=RARE)
     seconds: Seconds
 
     @property
@@ -280,8 +311,10 @@ class Results(Row):
     operators: tuple[OfOperator, ...] = ()
     unlearned: tuple[Pair, ...] = ()
     axis: Scale | None = None
+    spreads: tuple[Spread, ...] = ()
     kinds: tuple[OfKind, ...] = ()
     judging: tuple[Judging, ...] = ()
+    confidence: tuple[Sure, ...] = ()
     memory: tuple[Memory, ...] = ()
     cost: tuple[Took, ...] = ()
     curves: tuple[Curve, ...] = ()

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from realm.rows.base import RARE, Count, Record, Row, Seconds, Share, Stage, Time, Tokens
+from realm.rows.base import RARE, Count, Number, Record, Row, Seconds, Share, Stage, Time, Tokens
 
 #: Version of the layout, `format` in meta.json: raised when a reader of old folders would misread new ones.
 FORMAT = 1
@@ -46,6 +46,12 @@ class Cost(Record):
     """Each stage for itself."""
     teacher_tokens: Tokens | None = None
     """What the teacher wrote for this student."""
+    teacher_cots: Count | None = field(default=None, metadata=RARE)
+    """CoTs of the training questions in the bank."""
+    teacher_cost: Number | None = field(default=None, metadata=RARE)
+    """What these cost by the prices in the configuration; null where one is not known."""
+    currency: str | None = field(default=None, metadata=RARE)
+    """Of `teacher_cost`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,28 @@ class Chosen(Record):
     """The checkpoint whose weights the model has."""
     candidates: tuple[Candidate, ...]
     """All of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left(Record):
+    """What one step of `training.sft.traces` left."""
+
+    step: str
+    """Its name."""
+    traces: Count
+    """Traces after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught(Record):
+    """What a stage of SFT draws its examples from."""
+
+    round: Count
+    """Round of the recipe, from 0."""
+    steps: tuple[Left, ...]
+    """Of the steps, in order."""
+    short_enough: Count
+    """Of the last traces, those that a completion has room for."""
 
 
 class LaterError(Exception):
@@ -118,6 +146,8 @@ class Meta(Row):
     """`running`, `done`, `failed`, `interrupted`; `overwritten`: its deletion was cut short."""
     reason: str | None = field(default=None, metadata=RARE)
     """Why it failed."""
+    taught: tuple[Taught, ...] | None = field(default=None, metadata=RARE)
+    """What each stage of SFT was taught from."""
     cost: Cost | None = field(default=None, metadata=RARE)
     """What training took."""
     chosen: Chosen | None = field(default=None, metadata=RARE)

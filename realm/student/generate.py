@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from realm.errors import ModelError, ResourceError
+from realm.config import Config
+from realm.errors import ConfigError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student.decode import decode
-from realm.student.sampling import NotFiniteError, Sampling, recording
+from realm.student.sampling import NotFiniteError, Sampling, recording, stopping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,6 +45,25 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
     return {tokenizer.eos_token_id, *([ends] if isinstance(ends, int) else ends or [])} - {None}
 
 
+def stop_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> tuple[int, float] | None:
+    """The token that closes the thinking and `evaluation.stop_temperature`; None where that is neutral.
+
+    Raises:
+        ConfigError: the tag is no token of its own, and how it begins may begin something else too.
+    """
+    temperature = config.evaluation.stop_temperature
+    if temperature in (None, 1.0):
+        return None
+    tag = f"</{config.prompt.tags().think}>"
+    ids = tokenizer(tag, add_special_tokens=False)["input_ids"]
+    if len(ids) != 1 or str(tokenizer.decode(ids)).strip() != tag:  # one that is unknown is one token too
+        raise ConfigError(
+            f"evaluation.stop_temperature: expected a tokenizer with {tag} as one token, this one has none; leave the "
+            "setting out, or choose a student whose vocabulary has the tag (prompt.think_tag names another)."
+        )
+    return int(ids[0]), float(temperature)
+
+
 def completion_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: set[int]) -> str:
     """What a completion says: all of its tokens but those that end it or pad it.
 
@@ -67,6 +87,7 @@ def generate(
     temperature: float | None = None,
     seed: int = 0,
     likelihood: bool = False,
+    stop: tuple[int, float] | None = None,
     progress: Progress | None = None,
 ) -> list[list[Generation]]:
     """`samples` completions for each prompt, in the order of the prompts.
@@ -79,6 +100,7 @@ def generate(
         temperature: of sampling; None is greedy.
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
         likelihood: tell the log-probability that the model itself gives to each completion.
+        stop: a token and its own temperature, see `stop_of`.
 
     Raises:
         ModelError: a probability is no number.
@@ -97,6 +119,7 @@ def generate(
             chosen = order[start : start + width]
             seeds = [derive(seed, "generate", i, j) for i in chosen for j in range(samples)]
             pick = Sampling(temperature).pick(seeds, max_new_tokens)
+            pick = stopping(pick, *stop) if stop is not None else pick
             kept = torch.zeros(len(seeds), max_new_tokens) if likelihood else None
             tokens = decode(
                 model,

@@ -79,6 +79,21 @@ def recording(pick: Pick, kept: torch.Tensor) -> Pick:
     return picked
 
 
+def stopping(pick: Pick, token: int, temperature: float) -> Pick:
+    """The same choice, after the log-probability of one token was divided by a temperature.
+
+    So its probability p becomes p^(1/temperature) against the rest of 1 - p: higher, and it comes earlier.
+    """
+
+    def picked(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        changed = scores.float().clone()
+        total = changed.logsumexp(-1)
+        changed[:, token] = total + (changed[:, token] - total) / temperature
+        return pick(changed, rows, step)
+
+    return picked
+
+
 def greedy(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
     """The likeliest token of each row."""
     return scores.argmax(-1)

@@ -44,12 +44,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a completion answers: the question's text, its gold, and the labels (1 right, 0 wrong) of the routes that it
-    is to score, in the order of its prompt; none where no route was shown."""
+    """What a completion answers: the question's text, its gold, the labels (1 right, 0 wrong) of the routes that it is
+    to score, in the order of its prompt (none where no route was shown), and the question's kind."""
 
     question: str
     gold: str
     labels: tuple[int, ...] = ()
+    kind: str = ""
 
 
 #: Reason of a completion whose program has no result, beside those of the parser (`realm.method.completion.REASONS`).
@@ -102,14 +103,15 @@ class Judge:
         rows = [(text, len(one.labels)) for text, one in zip(texts, asked, strict=True)]
         with self._lock:
             parsed = read(rows, self.tags, self.pool, self.execute)
-        verdicts = self.verify([(item.answer, one.gold, one.question) for item, one in zip(parsed, asked, strict=True)])
+        claims = [(item.answer, one.gold, one.question, one.kind) for item, one in zip(parsed, asked, strict=True)]
+        verdicts = self.verify(claims)
         return [
             self._scored(text, item, verdict, one)
             for text, item, verdict, one in zip(texts, parsed, verdicts, asked, strict=True)
         ]
 
     def verify(self, claims: Sequence[Claim]) -> list[Verdict]:
-        """One verdict for each (answer, gold, question)."""
+        """One verdict for each claim."""
         with self._lock:
             return verify_once(self.pool, claims)
 

@@ -23,6 +23,10 @@ class Question:
     difficulty: int = 0
     tags: tuple[str, ...] = ()
 
+    def claim(self, answer: str | None, gold: str | None = None) -> tuple[str | None, str, str, str]:
+        """What a verifier is asked of an answer (`realm.tasks.workers.Claim`); `gold` in the place of the own one."""
+        return answer, self.answer if gold is None else gold, self.question, self.kind
+
 
 @dataclass(frozen=True)
 class Comment:

@@ -4,17 +4,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from realm.method.prompt import DEFAULT_WORDING, Wording
+from realm.tasks.verify import names
 
 
 def answer_hint(verifier: str, choices: Sequence[str] = ()) -> str:
-    """The sentence for the verifier of that name; "" where any form will do. `choices`: those of `choice`."""
+    """The sentence for the verifier of that name; "" where any form will do. `choices`: those of `choice`.
+
+    Where each kind of question has its own, all of them are said: who is asked is not told the kind.
+    """
     hints = {
-        "number": "The answer is one number, written in digits.",
-        "choice": f"The answer is one of: {', '.join(choices)}.",
-        "math": "The answer is one mathematical expression in LaTeX, worked out as far as possible.",
-        "python": "The answer is one Python literal.",
+        "number": "one number, written in digits",
+        "choice": f"one of: {', '.join(choices)}",
+        "math": "one mathematical expression in LaTeX, worked out as far as possible",
+        "python": "one Python literal",
     }
-    return hints.get(verifier, "")
+    found = [hints.get(name, "") for name in dict.fromkeys(names(verifier).values())]
+    return f"The answer is {', or '.join(found)}." if all(found) else ""
 
 
 def hinted_wording(verifier: str, choices: Sequence[str] = ()) -> Wording:

@@ -7,7 +7,7 @@ left to others (the bank reads "cots"). Without an id a row is named after its q
 
 import logging
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, count
@@ -28,7 +28,7 @@ from realm.tasks.hub import is_hub
 from realm.tasks.paths import absent, place_of, taken
 from realm.tasks.rows import read_file
 from realm.tasks.tables import csv_rows
-from realm.tasks.verify import Verifier
+from realm.tasks.verify import DEFAULT, Verifier, choices_of, names, of_kind
 from realm.tasks.verify import verifier as make_verifier
 from realm.tasks.workers import VerifierPool
 
@@ -177,10 +177,14 @@ def load_jsonl(
     """
     if config.path is None:
         raise DataError(f"task.path: the task {name} needs a JSONL file of training questions.")
-    choices = config.choices if (verifier or config.verifier) == "choice" else []
-    with VerifierPool(verifier or config.verifier, choices, config.verifier_timeout) as pool:
-        train = _questions(config, config.path, pool, gold)
-        test = _questions(config, config.test_path, pool, gold) if config.test_path else []
+    by = verifier or config.verifier_name
+    choices = choices_of(by, config.choices)
+    columns = {str(name): text for name, text in config.columns.items()}
+    files = [(path, list(read_rows(path, columns))) for path in (config.path, config.test_path) if path]
+    _check_kinds(names(by), [row.content.get("kind") for _, rows in files for row in rows])
+    with VerifierPool(by, choices, config.verifier_timeout) as pool:
+        train, *others = (_questions(config, path, rows, pool, gold) for path, rows in files)
+        test = others[0] if others else []
         task_verifier = pool.verifier
     if task_verifier.name == "exact":
         _hint_at_choice(config.path, train, task_verifier)
@@ -220,11 +224,21 @@ def load_jsonl(
     )
 
 
+def _check_kinds(verifiers: Iterable[str], kinds: Sequence[Any]) -> None:
+    """Raise `ConfigError` where a kind has a verifier, but no question."""
+    for kind in verifiers:
+        if kind != DEFAULT and kind not in kinds:
+            found = ", ".join(dict.fromkeys(printable(repr(one), 40) for one in kinds if one))
+            raise ConfigError(
+                f"task.verifier: no question is of the kind {printable(repr(kind), 60)}; the kinds are "
+                f"{found[:200] or 'none (the column `kind`)'}."
+            )
+
+
 def _questions(
-    config: TaskConfig, path: str, pool: VerifierPool, gold: Callable[[Mapping[str, Any]], str]
+    config: TaskConfig, path: str, rows: Sequence[Row], pool: VerifierPool, gold: Callable[[Mapping[str, Any]], str]
 ) -> list[Question]:
     """The rows of a file as questions; those without a usable gold are refused or skipped."""
-    rows = list(read_rows(path, {str(name): text for name, text in config.columns.items()}))
     _check_columns(config, path, rows)
     strange: dict[int, str] = {}
     questions = []
@@ -234,18 +248,19 @@ def _questions(
         except ValueError as error:
             found, strange[row.line] = "", str(error)
         questions.append(_question(path, row, found))
-    verdicts = pool.verify([(question.answer, question.answer, question.question) for question in questions])
+    verdicts = pool.verify([question.claim(question.answer) for question in questions])
     bad: list[str] = []
     for row, question, verdict in zip(rows, questions, verdicts, strict=True):
         if verdict.correct:
             continue
-        if question.answer and not verdict.failed and pool.verifier.name == "choice":
+        by = of_kind(pool.verifier, question.kind).name
+        if question.answer and not verdict.failed and by == "choice":
             found = f"the gold {question.answer[:60]!r} is none of {', '.join(config.choices)}"
         elif question.answer:
             found = f"the gold {question.answer[:60]!r} does not verify ({verdict.reason or 'not equal to itself'})"
         else:
             found = strange.get(row.line, "no answer")
-        bad.append(f"{path}:{row.line}: {found}, verifier {pool.verifier.name}")
+        bad.append(f"{path}:{row.line}: {found}, verifier {by}")
     if bad and config.bad_rows == "refuse":
         others = f" ({len(bad)} such rows)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{others}; mend the rows or set task.bad_rows=skip.")

@@ -7,12 +7,15 @@ the killable processes of `workers.VerifierPool`.
 """
 
 import ast
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from realm.display import printable
+from realm.errors import ConfigError
 from realm.plugins import take
 from realm.tasks.choices import Choice
 from realm.tasks.formulas import Math
@@ -28,6 +31,8 @@ INLINE = ("exact", "number", "choice", "desk")
 
 #: Reasons of a `Verdict` where nothing was compared, because answer or gold is no value of the verifier's kind.
 UNREADABLE, UNREADABLE_GOLD = "unreadable", "unreadable gold"
+#: Of `task.verifier` by kinds of questions: the one for all others.
+DEFAULT = "default"
 
 
 class Verifier(Protocol):
@@ -66,12 +71,34 @@ class Verdict:
         return self.reason not in ("", UNREADABLE, UNREADABLE_GOLD)
 
 
-def judge(verifier: Verifier, answer: str | None, gold: str, question: str = "") -> Verdict:
+@dataclass(frozen=True)
+class ByKind:
+    """A verifier for each kind of question; its name says which. Where the kind is not told it is the default one."""
+
+    name: str
+    verifiers: Mapping[str, Verifier]
+    choices: tuple[str, ...]
+
+    def __call__(self, answer: str, gold: str, question: str = "") -> bool:
+        return self.verifiers[DEFAULT](answer, gold, question)
+
+    def key(self, answer: str) -> str:
+        return self.verifiers[DEFAULT].key(answer)
+
+
+def of_kind(verifier: Verifier, kind: str) -> Verifier:
+    """The verifier of the questions of a kind."""
+    if not isinstance(verifier, ByKind):
+        return verifier
+    return verifier.verifiers.get(kind, verifier.verifiers[DEFAULT])
+
+
+def judge(verifier: Verifier, answer: str | None, gold: str, question: str = "", kind: str = "") -> Verdict:
     """Apply a verifier in this process; whatever it raises becomes the reason of a negative verdict."""
     if answer is None or not answer.strip():
         return Verdict(False, UNREADABLE)
     try:
-        return Verdict(bool(verifier(answer, gold, question)))
+        return Verdict(bool(of_kind(verifier, kind)(answer, gold, question)))
     except UnreadableGoldError:
         return Verdict(False, UNREADABLE_GOLD)
     except UnreadableError:
@@ -189,12 +216,39 @@ VERIFIERS: dict[str, Callable[[Sequence[str]], Verifier]] = {
 }
 
 
+def names(name: str) -> dict[str, str]:
+    """What the name of a verifier names: one for each kind of question where it is a mapping as JSON, else itself.
+
+    Raises `ConfigError` for what begins like a mapping and is none, or has no default.
+    """
+    if not name.startswith("{"):
+        return {DEFAULT: name}
+    try:
+        found = json.loads(name)
+    except (ValueError, RecursionError):
+        found = {}
+    if not (DEFAULT in found and all(isinstance(one, str) for one in found.values())):
+        raise ConfigError(f"task.verifier: expected a name by kind of question, {DEFAULT} among them, found {name!r}.")
+    return {str(kind): one for kind, one in found.items()}
+
+
+def choices_of(name: str, choices: Sequence[str]) -> list[str]:
+    """The choices, where the verifier of that name, or of a kind, is `choice`; else none."""
+    return list(choices) if "choice" in names(name).values() else []
+
+
 def verifier(name: str, choices: Sequence[str] = ()) -> Verifier:
-    """The verifier of that name (see `realm.plugins`), made of the choices.
+    """The verifier of that name (see `realm.plugins`, `names`), made of the choices.
 
     One of another package is asked for by its own `name` in the processes of `workers.VerifierPool`.
 
     Raises `ConfigError` for a name that is none, or for choices that cannot be told apart.
     """
+    if name.startswith("{"):
+        found = {
+            kind: take("verifiers", one, f"task.verifier.{printable(kind)}")(choices)
+            for kind, one in names(name).items()
+        }
+        return ByKind(name, found, tuple(choices))
     make: Callable[[Sequence[str]], Verifier] = take("verifiers", name)
     return make(choices)

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from realm.plugins import trust
 from realm.tasks.execute import Ran, run
-from realm.tasks.verify import INLINE, UNREADABLE, Verdict, Verifier, judge, verifier
+from realm.tasks.verify import INLINE, UNREADABLE, Verdict, Verifier, judge, names, verifier
 
 #: Seconds a worker may take to start and to import its verifier's library.
 _START_LIMIT = 120.0
@@ -40,13 +40,13 @@ _RUNS = "-programs"
 #: A pair that makes a verifier load what it rests on: an integral is for the library of `math`.
 _FIRST = {"math": (r"\frac{1}{2}", r"\int_0^1 x \, dx")}
 
-#: (answer, gold), and where it is known the text of the question.
-Claim = tuple[str | None, str] | tuple[str | None, str, str]
+#: (answer, gold), and where they are known the text of the question and its kind.
+Claim = tuple[str | None, str] | tuple[str | None, str, str] | tuple[str | None, str, str, str]
 
 
 def needs_process(name: str) -> bool:
     """Whether the verifier of that name must run in a worker."""
-    return name not in INLINE
+    return not set(names(name).values()) <= set(INLINE)
 
 
 class _Worker:
@@ -242,7 +242,7 @@ class VerifierPool(_Pool):
         return self._verifier
 
     def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
-        """One verdict for each (answer, gold) or (answer, gold, question), in order.
+        """One verdict for each claim, in order.
 
         An answer that is None or empty is `unreadable`. Never raises for what an answer holds: a pair that takes longer
         than the timeout is answered `timeout`, one that ends its worker `error: …`, and a fresh worker goes on with the
@@ -325,8 +325,9 @@ if __name__ == "__main__":
         _serve(_ran, float(_timeout), **_PROGRAM_LIMITS)
     else:
         _limit(AS=_MEMORY_LIMIT)
-        trust(_name)
+        trust(list(names(_name).values()))
         _check = verifier(_name, json.loads(_choices))
         # What a library does on its first use must not count against the first pair.
-        judge(_check, *_FIRST.get(_name, ("1", "1")))
+        for _kind, _one in names(_name).items():
+            judge(_check, *_FIRST.get(_one, ("1", "1")), kind=_kind)
         serve(_check, float(_timeout))

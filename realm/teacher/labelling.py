@@ -70,9 +70,7 @@ class Judge:
 
     def _judge(self, lot: list[CoT]) -> None:
         asked = [self._questions[cot.question_id] for cot in lot]
-        verdicts = self._pool.verify(
-            [(cot.answer, question.answer, question.question) for cot, question in zip(lot, asked, strict=True)]
-        )
+        verdicts = self._pool.verify([question.claim(cot.answer) for cot, question in zip(lot, asked, strict=True)])
         self._writer.write_labels(
             # Where nothing was compared, nobody knows: no label, and it is never shown as a route.
             (cot, label_of(verdict), verdict.reason)

@@ -54,11 +54,8 @@ class Source:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
         """What that many tokens cost; None where a price is not known."""
-        price = self.settings.price
-        if price.input is None or price.output is None:
-            return Decimal(0) if self.free else None
-        # By their texts: 0.27 is meant, not the binary number next to it.
-        return (prompt_tokens * Decimal(str(price.input)) + completion_tokens * Decimal(str(price.output))) / 10**6
+        found = self.settings.price.of(prompt_tokens, completion_tokens)
+        return Decimal(0) if found is None and self.free else found
 
     def bound(self, messages: Any) -> tuple[int, int]:
         """The most tokens that prompt and answer can have: no token is shorter than a byte."""

@@ -241,6 +241,7 @@ class Given:
         bank: the CoTs; None where there is none.
         pool: verifies answers (`realm.tasks.workers.verify_once`).
         spent: what was used, to be added to where a voice does not.
+        left: how many traces each step left, and how many of the last are short enough; filled when all have run.
     """
 
     config: Config
@@ -252,6 +253,7 @@ class Given:
     students: Students = _later
     place: Path | None = None
     spent: Spent = field(default_factory=Spent)
+    left: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -91,7 +91,7 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
     for one, step in zip(entries, steps, strict=True):
         make = functools.partial(step, traces, given)
         traces = given_back(where("steps", one), make, "traces (realm.traces.base.Trace)", a_trace)
-        counts.append(f"{entry(one)[0]} {len(traces)}")
+        counts.append((entry(one)[0], len(traces)))
     traces = fitting(traces, given)
     if not traces:
         names = ", ".join(name for name, _ in map(entry, entries))
@@ -100,7 +100,10 @@ def run_steps(entries: Sequence[Any], given: Given) -> list[Trace]:
             f"training.rl.max_completion_length = {given.room} tokens for any training question; raise that length, "
             "set training.sft.steps to 0, or collect other CoTs."
         )
-    _LOG.info("traces after each step: %s; short enough %d", ", ".join(counts), len(traces))
+    given.left[:] = [*counts, ("short enough", len(traces))]
+    _LOG.info(
+        "traces after each step: %s; short enough %d", ", ".join(f"{name} {n}" for name, n in counts), len(traces)
+    )
     return traces
 
 

@@ -68,7 +68,7 @@ def assess(texts: Sequence[tuple[str, int, Question]], given: Given) -> list[tup
     found = read(
         [(text, scores) for text, scores, _ in texts], given.renderer.tags, given.verifier, given.config.prompt.execute
     )
-    claims = [(one.answer, asked.answer, asked.question) for one, (_, _, asked) in zip(found, texts, strict=True)]
+    claims = [asked.claim(one.answer) for one, (_, _, asked) in zip(found, texts, strict=True)]
     return list(zip(found, verify_once(given.verifier, claims), strict=True))
 
 

@@ -84,11 +84,13 @@ class CompanionTrainer(FrugalGRPOTrainer):
         device = self.accelerator.device
         tokenizer: Any = self.processing_class
         pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        model: Any = self.accelerator.unwrap_model(self.model)
+        vocabulary = int(model.get_input_embeddings().num_embeddings)
         carried: dict[str, torch.Tensor] = {}
         for number, companion in enumerate(self.companions):
             at = _at(companion)
             what = "a realm.training.companions.base.Row, or None, for each completion"
-            rows = given_back(at, partial(companion.rows, seen), what, a_row, seen.sampled)
+            rows = given_back(at, partial(companion.rows, seen), what, partial(a_row, vocabulary), seen.sampled)
             tensors = as_tensors([(row.prompt, row.completion) if row else None for row in rows], pad, device)
             tokens = tensors["prompt_mask"].sum() + tensors["mask"].sum()
             tensors["weight"] = torch.tensor([row.weight if row else 0.0 for row in rows], device=device)
@@ -167,8 +169,8 @@ def _at(companion: Companion) -> str:
     return where("companions", called(type(companion)))
 
 
-def a_row(found: Any, _: Any) -> Row | None:
-    """A row of token ids and finite numbers, or None; raises `ValueError`, as below."""
+def a_row(vocabulary: int, found: Any, _: Any) -> Row | None:
+    """A row of token ids of such a vocabulary and finite numbers, or None; raises `ValueError`, as below."""
     if found is None:
         return None
     if not isinstance(found, Row):
@@ -177,6 +179,8 @@ def a_row(found: Any, _: Any) -> Row | None:
     parts = [found.prompt, found.completion, *(teacher if isinstance(teacher, tuple | list) else [teacher])]
     if len(parts) != 4 or not all(several(ids) and all(hasattr(one, "__index__") for one in ids) for ids in parts):
         raise ValueError("a Row whose prompt, completion or teacher are no token ids")
+    if outside := [int(one) for ids in parts for one in ids if not 0 <= int(one) < vocabulary]:
+        raise ValueError(f"a Row with the token id {outside[0]}, of a vocabulary of {vocabulary}")
     for value in (found.weight, found.figure):
         a_number(value)
     return found

@@ -172,7 +172,7 @@ def _question(where: str, row: Mapping[str, Any], text: str, bank: Bank | None, 
 
 def _check_golds(name: str, questions: Sequence[Question], bank: Bank | None, pool: VerifierPool) -> None:
     """Each gold verifies, and is the one that the labels of the bank's CoTs rest on."""
-    verdicts = pool.verify([(one.answer, one.answer, one.question) for one in questions])
+    verdicts = pool.verify([one.claim(one.answer) for one in questions])
     for number, (one, verdict) in enumerate(zip(questions, verdicts, strict=True)):
         if not verdict.correct:
             raise DataError(
@@ -181,7 +181,7 @@ def _check_golds(name: str, questions: Sequence[Question], bank: Bank | None, po
             )
     held = [(number, one) for number, one in enumerate(questions) if bank is not None and one.id in bank.questions]
     golds = [bank.questions[one.id].answer for _, one in held] if bank is not None else []
-    verdicts = pool.verify([(one.answer, gold, one.question) for (_, one), gold in zip(held, golds, strict=True)])
+    verdicts = pool.verify([one.claim(one.answer, gold) for (_, one), gold in zip(held, golds, strict=True)])
     for (number, one), gold, verdict in zip(held, golds, verdicts, strict=True):
         if gold and not verdict.correct:
             raise DataError(

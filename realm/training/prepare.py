@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,10 +26,11 @@ from realm.evaluation.choosing import find_rule
 from realm.evaluation.evaluate import completion_limit
 from realm.method.seeds import derive
 from realm.once import Once
-from realm.plugins import take
+from realm.plugins import POINTS, take
 from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
+from realm.student.generate import stop_of
 from realm.student.load import context_length, load, prompt_limit
 from realm.student.prompts import evaluation_prompts
 from realm.student.renderer import Renderer
@@ -46,8 +48,10 @@ from realm.training.grpo import extras, grpo_settings
 from realm.training.memory import Memory, memory
 from realm.training.pairs import check_pairs
 from realm.training.settings import accumulation, hushed
-from realm.training.stages import find_kind
+from realm.training.stages import KINDS, find_kind
 from realm.training.trial import try_out
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Prepared:
         model: as loaded from `model.path`, for the first stage.
         tokenizer: of that model.
         renderer: of the first stage.
-        examples: what the first stage of SFT teaches, where that are CoTs of the bank.
+        examples, left: what the first stage of SFT teaches, where that are CoTs of the bank, and what its steps left.
         outline: the model's size; None where its configuration does not tell it.
         lengths: of the prompts with the most routes.
         memory: what this process may have.
@@ -74,6 +78,7 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     renderer: Renderer
     examples: Once[list[Example]]
+    left: list[tuple[str, int]]
     outline: Outline | None
     lengths: Lengths
     memory: Memory
@@ -107,6 +112,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     _check_settings(config)
     stages = tuple(plan(config))
     _check_stages(config, stages)
+    _tell_unread(config, stages)
     _check_routes(config, stages, task, bank)
     there = memory(config)
     size: Outline | None = None
@@ -123,6 +129,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
+    stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     context = context_length(model, config)
     renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
@@ -146,10 +153,10 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
             "training.best, training.average.checkpoints: with sharded weights (FSDP, ZeRO-3) a checkpoint holds no "
             "whole model; leave them at their defaults, or use DDP or ZeRO-2."
         )
-    taught = None
+    taught, left = None, list[tuple[str, int]]()
     if sft := next((stage for stage in stages if stage.kind == "sft"), None):
         accumulation(config.training.sft.batch_size, config.training.sft.micro_batch_size, "training.sft")
-        given = Given(config, task, bank, renderers[sft], round=sft.round)
+        given = Given(config, task, bank, renderers[sft], round=sft.round, left=left)
         find_weigh(config)
         with suppress(LaterError):  # what the student writes, or a teacher for it, is made as the stage begins
             traces = run_steps(sft.traces or config.training.sft.traces, given)
@@ -167,6 +174,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         tokenizer,
         renderers[stages[0]],
         Once(taught),
+        left,
         size,
         prompt_lengths(config, renderers[max(stages, key=lambda stage: stage.k)]),
         there,
@@ -234,6 +242,18 @@ def _check_stages(config: Config, stages: Sequence[Stage]) -> None:
         raise ConfigError(
             f"training.sft.steps: the recipe {config.training.recipe} is nothing but SFT; allow it steps."
         )
+
+
+def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
+    """Say which plug-ins nothing comes of: those of stages that the recipe lacks."""
+    kinds = {stage.kind for stage in stages}
+    if not kinds <= KINDS.keys():
+        return  # what another one reads is not known
+    usual = Config()
+    for key, *_ in POINTS.values():
+        section, _, rest = key.removeprefix("training.").partition(".")
+        if rest and section in KINDS.keys() - kinds and config.get(key) != usual.get(key):
+            _LOG.warning("%s is not read: the recipe %s has no stage %s", key, config.training.recipe, section)
 
 
 def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from traceback import clear_frames
 from typing import Any, Literal
@@ -19,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.analysis.patterns import analyse
 from realm.analysis.stats import statistics
-from realm.config import needs_bank, of_stage
+from realm.bank.cot import CoT
+from realm.config import Config, needs_bank, of_stage
 from realm.evaluation.choosing import accuracies, find_rule
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
@@ -28,7 +30,7 @@ from realm.processes import main_process
 from realm.recipes.stage import Stage
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
-from realm.rows.run import Candidate, Chosen
+from realm.rows.run import Candidate, Chosen, Left, Taught
 from realm.run import RunFolder
 from realm.stopping import Stopped, patient
 from realm.student.load import context_length, load, load_tokenizer
@@ -107,7 +109,7 @@ def train(
         tokens=spent.tokens + more.tokens,
         seconds=spent.seconds + more.seconds,
     )
-    run.write_meta(replace(run.meta, cost=replace(spent, teacher_tokens=teacher_tokens(prepared, run))))
+    run.write_meta(replace(run.meta, cost=replace(spent, **of_teachers(prepared, run))))
     return final
 
 
@@ -123,17 +125,30 @@ def _look_at_bank(prepared: Prepared, run: RunFolder, resume: bool) -> None:
     write_atomic(facts, json.dumps({**found, "patterns": patterns.as_dict(clusters=5)}) + "\n")
 
 
-def teacher_tokens(prepared: Prepared, run: RunFolder) -> int:
-    """Tokens that teachers wrote for this student: the CoTs of the training questions, and what its steps asked for.
+def of_teachers(prepared: Prepared, run: RunFolder) -> dict[str, Any]:
+    """What teachers did for this student, as columns of `realm.rows.run.Cost`.
 
-    As the teacher counted them, or, where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
+    Tokens are of the CoTs of the training questions, and of what its steps asked for: as the teacher counted them, or,
+    where it did not, as the student's tokenizer does. 0 for a recipe that sees none.
     """
     config, bank = prepared.config, prepared.bank
     counted = spent_in(run.path / TRACES).teacher_tokens
     if bank is None or not any(needs_bank(config, stage) for stage in prepared.stages):
-        return counted
+        return {"teacher_tokens": counted}
     cots = [cot for question in prepared.task.rows("train") for cot in bank.cots(question.id)]
-    return counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
+    tokens = counted + written_tokens(lambda: load_tokenizer(config.model.path), cots)
+    costs = [_cost_of(cot, config) for cot in cots]
+    found = {"teacher_tokens": tokens, "teacher_cots": len(cots)}
+    if not costs or None in costs:
+        return found
+    currency = config.teachers[cots[0].teacher].price.currency  # of all prices of a configuration
+    return {**found, "teacher_cost": float(sum(filter(None, costs))), "currency": currency}
+
+
+def _cost_of(cot: CoT, config: Config) -> Decimal | None:
+    """What a CoT cost; None where its tokens were not counted or its teacher has no price."""
+    teacher, prompt, written = config.teachers.get(cot.teacher), cot.prompt_tokens, cot.completion_tokens
+    return None if teacher is None or prompt is None or written is None else teacher.price.of(prompt, written)
 
 
 class _Runner:
@@ -163,7 +178,10 @@ class _Runner:
         try:
             make = find_kind(stage.kind)
             model, tokenizer, renderer = self._start(stage, start)
-            trainer = make(self._job(stage, source, model, tokenizer, renderer))
+            job = self._job(stage, source, model, tokenizer, renderer)
+            trainer = make(job)
+            if job.given.left and main_process():
+                self._note_taught(stage, job.given.left)
             if source is None and main_process():
                 self._evaluate_base(model, tokenizer)
             with patient(speak=main_process()) as request:
@@ -241,8 +259,10 @@ class _Runner:
                 voice, reads = load(paths[which] or config.model.path, config.model.dtype, config.model)
             return Voice(voice, reads, batch_size=config.evaluation.batch_size, spent=spent)
 
-        given = Given(config, self.task, self.bank, renderer, self.pool, stage.round, functools.cache(students), run)
         first = stage == next((one for one in self.prepared.stages if one.kind == "sft"), None)
+        told = functools.cache(students)
+        given = Given(config, self.task, self.bank, renderer, self.pool, stage.round, told, run)
+        given.left.extend(self.prepared.left if first else ())
         return Job(
             config=config,
             stage=stage,
@@ -256,6 +276,15 @@ class _Runner:
             kept=run / TRACES / f"{stage.kind}-{stage.round}.json",
             record=functools.partial(self._recorder, stage, tokenizer),
         )
+
+    def _note_taught(self, stage: Stage, left: Sequence[tuple[str, int]]) -> None:
+        """Leave in meta.json what the steps of a stage of SFT left; a resumed one that reads their file keeps that."""
+        *steps, (_, enough) = left
+        each = tuple(Left(step=name, traces=n) for name, n in steps)
+        meta = self.run_folder.meta
+        others = (one for one in meta.taught or () if one.round != stage.round)
+        taught = (*others, Taught(round=stage.round, steps=each, short_enough=enough))
+        self.run_folder.write_meta(replace(meta, taught=taught))
 
     def _recorder(self, stage: Stage, tokenizer: PreTrainedTokenizerBase, **more: Any) -> Recorder:
         def evaluate(model: PreTrainedModel, step: int) -> tuple[float | None, float | None]:

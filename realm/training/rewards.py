@@ -109,13 +109,18 @@ class RouteReward:
         scored = self._judge(
             texts,
             [
-                Asked(asked.question, asked.answer, tuple(route.label for route in judged(self._config, routes_shown)))
+                Asked(
+                    asked.question,
+                    asked.answer,
+                    tuple(route.label for route in judged(self._config, routes_shown)),
+                    asked.kind,
+                )
                 for asked, routes_shown in zip(questions, shown, strict=True)
             ],
         )
         # What nobody knows to be wrong copies nothing.
         answers = [
-            (item.completion.answer, item.correct or item.verifier_failed, routes_shown, asked.question)
+            (item.completion.answer, item.correct or item.verifier_failed, routes_shown, asked)
             for item, routes_shown, asked in zip(scored, shown, questions, strict=True)
         ]
         copies = copied(self._pool, answers)

@@ -30,7 +30,7 @@ from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
 from realm.student.prompts import make_schedule, make_wording, template_arguments
 from realm.tasks.base import Comment, Question, Task, encodable
-from realm.tasks.verify import Verifier, verifier
+from realm.tasks.verify import ByKind, Verifier, verifier
 
 #: Key of the file's metadata.
 KEY = b"realm"
@@ -101,6 +101,8 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
         ResourceError: the disk refuses.
     """
     _refuse_feedback(config, k)
+    if isinstance(task.verifier, ByKind):
+        raise ConfigError("task.verifier: verl's reward is not told the kind of a question; name one for all of them.")
     if not load_tokenizer(config.model.path, config.model).chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
     context = context_length(load_outline(config.model.path), config)

@@ -15,11 +15,14 @@ import realm
 from realm.cli.app import app
 from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
+from realm.commands.configuring import config_of
+from realm.commands.evaluating import evaluate
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError
-from realm.files import read_jsonl
+from realm.files import read_jsonl, to_line
+from realm.rows.evaluation import Confidence, Estimate
 from realm.student.generate import Generation
-from tests.tiny import TinyTask
+from tests.tiny import WORDS, TinyTask
 
 
 def cli(*arguments: object, stdin: str = "") -> Result:
@@ -69,6 +72,20 @@ def test_the_confidence_counts_answers_that_the_verifier_takes_for_the_same(
     assert (found.answer, found.confidence, found.think) == (None, None, "no tags")
 
 
+def test_thinking_stops_as_in_the_evaluation(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    stops = []
+
+    def generate(*_: object, stop: Any, **__: object) -> list[list[Generation]]:
+        stops.append(stop)
+        return [[Generation("no tags", 2, False)]]
+
+    monkeypatch.setattr("realm.commands.asking.generate", generate)
+    for temperature in (None, 0.5):
+        monkeypatch.setattr(student.config.evaluation, "stop_temperature", temperature)
+        student.ask("3 plus 4")
+    assert stops == [None, (WORDS.index("</think>"), 0.5)]
+
+
 def test_programs_are_run_where_the_card_says_so(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +126,104 @@ def test_a_model_that_lies_elsewhere_is_asked_by_its_card(trained: Path, student
     with pytest.raises(ConfigError, match=r"copy: nothing tells the prompt .* --config"):
         Student(copy)
     assert Student(copy, realm.load_config(trained)).ask("3 plus 4").text == student.ask("3 plus 4").text
+
+
+@pytest.fixture(scope="module")
+def sure(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose model was evaluated anew, with a confidence, where `realm evaluate RUN` leaves that."""
+    run = shutil.copytree(trained, tmp_path_factory.mktemp("sure") / "run", ignore=lambda *_: ["checkpoints"])
+    settings = {"evaluation.confidence": "likelihood", "evaluation.precision": 0.75}
+    evaluate(config_of(run).changed(settings), run / "model")
+    return run
+
+
+def with_threshold(run: Path, level: float | None) -> Path:
+    """The run, its threshold another one."""
+    path = run.with_name("run-evaluation") / "evaluations.jsonl"
+    rows = read_jsonl(path)
+    for row in rows:
+        row["confidence"]["threshold"] = level
+    path.write_text("".join(map(to_line, rows)))
+    return run
+
+
+@pytest.mark.parametrize("routes", [0, 4])
+def test_it_tells_whether_an_answer_may_be_trusted(sure: Path, routes: int) -> None:
+    rows = [row for row in predictions(sure.with_name("run-evaluation"), routes) if row["split"] == "test"]
+    levels = {row["question"]: row["completions"][0].get("confidence") for row in rows}
+    rated = sorted(level for level in levels.values() if level is not None)
+    student = Student(with_threshold(sure, (rated[0] + rated[-1]) / 2))
+    for question, level in levels.items():
+        found = student.ask(question, routes=routes > 0, samples=0).trust
+        assert found is not None
+        assert (found.by, found.precision, found.chosen_on) == ("likelihood", 0.75, "validation")
+        assert found.confidence == (level if level is None else pytest.approx(level, rel=1e-3))
+        assert found.trusted == (level is not None and level > (rated[0] + rated[-1]) / 2)
+
+
+def test_whether_to_trust_is_told_on_the_command_line(trained: Path, sure: Path) -> None:
+    question = predictions(sure, 0)[0]["question"]
+
+    def told(level: float | None, *options: str) -> str:
+        return " ".join(cli("ask", with_threshold(sure, level), question, "--samples", 0, *options).stdout.split())
+
+    from_on = "from which on 75 % of the answers were right on validation"
+    assert "trust trusted: 0." in (low := told(0.0001)) and f"at least 0.0001, {from_on}" in low
+    assert (
+        "trust not trusted: 0." in (high := told(1.0))
+        and f"by the mean likelihood of an answer's tokens, below 1.0000, {from_on}" in high
+    )
+    assert "not trusted: with no confidence 75 % of the answers were right" in told(None)
+    found = json.loads(told(1.0, "--json"))["trust"]
+    assert found["trusted"] is False and 0 < found["confidence"] < found["threshold"] == 1.0
+    # Nothing is said of the base, by another prompt, of another model, and where nothing was evaluated so.
+    assert "not told" in told(0.5, "--base") and "trust" not in told(0.5, "--config", str(sure))
+    assert "trust" not in cli("ask", trained, question, "--samples", 0).stdout
+    assert "trust" not in json.loads(cli("ask", trained, question, "--samples", 0, "--json").stdout)
+    meta = sure.with_name("run-evaluation") / "meta.json"
+    kept = meta.read_text()
+    for other in (kept.replace(f"{sure}/model", f"{trained}/model"), ""):
+        meta.write_text(other)
+        assert "trust" not in told(0.5)
+    meta.write_text(kept)
+
+
+def test_votes_and_what_is_stated_are_held_against_the_threshold(
+    trained: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, more = ["<answer> 8 </answer> confidence: 0.6"], ["8", "08", "8", "3"]
+    any_ = Estimate(value=0.5, low=0.5, high=0.5)
+    likely = Confidence(
+        by="votes", n=1, missing=0, ece=None, brier=None, auroc=None, aurc=any_, aurc_best=0.5, curve=(), wanted=0.9,
+        chosen_on="validation", threshold=0.5,
+    )  # fmt: skip
+
+    def generate(*_: object, samples: int = 1, **__: object) -> list[list[Generation]]:
+        said = texts if samples == 1 else [f"<think> x </think> <answer>{one}</answer>" for one in more[:samples]]
+        return [[Generation(one, 3, False) for one in said]]
+
+    monkeypatch.setattr("realm.commands.asking.generate", generate)
+
+    def trust(by: str, evaluated: int, **how: Any) -> Any:
+        settings = config.evaluation.model_copy(update={"samples": evaluated})
+        found = settings, {False: replace(likely, by=by)}
+        monkeypatch.setattr("realm.commands.asking._sure", lambda *_: found)
+        return Student(trained).ask("3 plus 4", **how).trust
+
+    found = trust("votes", 4)
+    assert (found.confidence, found.trusted) == (0.5, True)
+    assert trust("votes", 4, samples=3) is None, "so many were not the evaluation's"
+    more[0] = more[1] = "3"
+    found = trust("votes", 4)
+    assert (found.confidence, found.trusted) == (None, False), "most say otherwise"
+    assert "most of its samples have another" in cli("ask", trained, "3 plus 4").stdout.replace("\n", " ")
+    found = trust("stated", 1)
+    assert (found.confidence, found.trusted) == (0.6, True)
+    assert trust("stated", 2) is None, "of sampled answers"
+    texts[0] = "<answer> 8 </answer>"
+    assert not trust("stated", 1).trusted and "no confidence (it states none)" in cli("ask", trained, "3 plus 4").stdout
+    texts[0] = "no tags 0.6"
+    assert trust("votes", 4).confidence is None and "(no answer)" in cli("ask", trained, "3 plus 4").stdout
 
 
 def test_no_card_names_code_to_be_run(trained: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import realm
 from realm.errors import ConfigError, ResourceError
 from realm.rows.evaluation import Evaluation, Prediction
+from realm.run import RunFolder
 from realm.run_rows import read_rows
 
 
@@ -42,6 +43,11 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
     assert len(told) == 1
     assert (trained.model / "model.safetensors").is_file()
     assert "<html" in trained.report.read_text(encoding="utf-8")[:200]
+    (taught,) = RunFolder(trained.path).meta.taught or ()
+    assert [row.step for row in taught.steps] == ["bank", "right", "fits", "guided_first"]
+    bank_traces, right, *_ = (row.traces for row in taught.steps)
+    assert bank_traces == 8 * 4 > right >= taught.short_enough > 0
+    assert 'id="taught"' in trained.report.read_text(encoding="utf-8")
     *own, other = trained.evaluations
     assert [(row.split, row.routes, row.before) for row in own] == [("test", 0, None), ("test", 4, None)]
     assert (other.split, other.routes, other.n) == ("other:ood", 0, 4)

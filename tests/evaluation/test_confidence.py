@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.evaluation import measures
-from realm.evaluation.confidence import Rated, measure, threshold
+from realm.evaluation.confidence import Rated, measure, pooled, threshold
 from realm.evaluation.evaluate import evaluate_directory, evaluation_questions
 from realm.method.completion import stated_confidence
 from realm.pages.trust import told
@@ -127,6 +128,55 @@ def test_intervals_resample_questions() -> None:
     assert narrow is not None and wide is not None and narrow.value == pytest.approx(wide.value)
     assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
     assert found(together) == found(together)
+
+
+def test_several_runs_are_means_over_them_and_all_that_they_trust() -> None:
+    one: list[Rated] = [[(0.9, True)], [(0.9, False)], [(0.4, True)], [(0.4, False)]]
+    other: list[Rated] = [[(0.8, True)], [(0.6, True)], [(0.6, True)], [(0.2, False)]]
+    both = pooled([one, other], "likelihood", 200, 0, [0.9, 0.5])
+    for name in ("ece", "brier", "auroc", "aurc"):
+        each = [getattr(found(run), name).value for run in (one, other)]
+        estimate = getattr(both, name)
+        assert estimate.value == pytest.approx(fmean(each)) and estimate.low < estimate.value < estimate.high
+    assert (both.aurc_best, both.n, both.curve) == (fmean(found(run).aurc_best for run in (one, other)), 8, ())
+    assert both.trusted is not None and both.trusted.right is not None
+    assert (both.trusted.threshold, both.trusted.coverage.value, both.trusted.right.value) == (0.7, 5 / 8, 4 / 5)
+    # A run that trusts nothing answers nothing.
+    alone = pooled([one, other], "likelihood", 200, 0, [None, 0.5]).trusted
+    assert alone is not None and alone.right is not None
+    assert (alone.threshold, alone.coverage.value, alone.right.value) == (0.5, 3 / 8, 1.0)
+    assert alone.right.low == pytest.approx(0.2924, abs=1e-4)  # of three questions
+    assert pooled([one, other], "likelihood", 200, 0, [None, None]).trusted is None
+    # Runs that differ are drawn too: of equal ones the questions alone are left to chance.
+    equal, apart = (pooled([one * 20, run * 20], "x", 200, 0, [0.0, 0.0]).trusted for run in (one, [[(0.9, True)]] * 4))
+    assert equal is not None and equal.right is not None and apart is not None and apart.right is not None
+    assert apart.right.high - apart.right.low > 2 * (equal.right.high - equal.right.low)
+
+
+@pytest.mark.parametrize(("runs", "times", "most"), [(1, 300, 0.99), (3, 100, 1.0)])
+def test_intervals_hold_the_truth(runs: int, times: int, most: float) -> None:
+    """Of an answer that says c, even in [½, 1], and is right with c - 0.2; runs that differ by chance alone have wider
+    ones than they need."""
+    says = np.arange(0.5, 1, 1e-4) + 5e-5
+    right = says - 0.2
+    above = right[::-1].cumsum()[::-1] - right / 2
+    truth = {
+        "ece": 0.2, "brier": np.mean(right * (1 - right) + 0.2**2),
+        "auroc": ((1 - right) * above).sum() / (right.sum() * (1 - right).sum()),
+        "aurc": np.mean((1 - right)[::-1].cumsum() / np.arange(1, len(right) + 1)),
+        "coverage": 0.4, "right": 0.7,
+    }  # fmt: skip
+    held = dict.fromkeys(truth, 0)
+    for seed in range(times):
+        source = np.random.default_rng(seed)
+        level = source.uniform(0.5, 1, 150).tolist()
+        answers: list[list[Rated]] = [[[(c, source.random() < c - 0.2)] for c in level] for _ in range(runs)]
+        one = pooled(answers, "likelihood", 200, seed, [0.8] * runs)
+        assert one.trusted is not None
+        for name in truth:
+            estimate = getattr(one.trusted if name in ("coverage", "right") else one, name)
+            held[name] += estimate.low <= truth[name] <= estimate.high
+    assert all(0.91 * times <= count <= most * times for count in held.values()), held
 
 
 def test_no_confidence_at_all_is_no_figure() -> None:

@@ -18,6 +18,7 @@ from realm.evaluation.edits import BEFORE, edited_splits, moved
 from realm.evaluation.evaluate import evaluate_directory
 from realm.rows.evaluation import AnsweredCompletion, Edited, Prediction
 from realm.run_rows import read_rows
+from realm.tasks.workers import VerifierPool
 from tests.tiny import TinyTask, pool, save_student, tiny_bank, tiny_config
 
 EDITS = ["clause", "wording", "number", "flip"]
@@ -96,3 +97,12 @@ def test_what_moved_and_what_stayed() -> None:
     assert moved([replace(after[1])], before, pool(), 200, 0) == Edited(
         n=0, changed=None, stayed=moved([after[1]], before, pool(), 200, 0).stayed
     )
+
+
+def test_answers_are_compared_by_the_verifier_of_their_kind() -> None:
+    before = [replace(row("a", "1", "1"), kind="sum"), row("b", "1", "1")]
+    after = [replace(row("a", "1.0", "1.0"), kind="sum"), row("b", "1.0", "1.0")]
+    with VerifierPool('{"default": "exact", "sum": "number"}') as by_kind:
+        found = moved(after, before, by_kind, 200, 0)
+    assert found.changed is not None and found.stayed is not None
+    assert (found.n, found.changed.value, found.stayed.value) == (1, 1.0, 1.0), "as a text 1.0 is another answer"

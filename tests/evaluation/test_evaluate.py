@@ -525,3 +525,31 @@ def test_full_disk(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ResourceError, match=r"predictions\.jsonl: cannot write \(No space left"):
         directory(model_directory, config, bank, tmp_path)
+
+
+def test_kinds_have_verifiers_of_their_own_and_classes_where_theirs_is_choice(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    by = verifier('{"default": "choice", "odd": "number"}', ("4", "8"))
+    task = Sums(verifier=by, labels=("4", "8"))
+    script(monkeypatch, {"1": [answer("2.0")], "2": [answer("(4)")], "3": [answer(8)], "4": [answer("4")]})
+    with VerifierPool(by.name, task.labels) as pool:
+        summary, records = evaluate_model(
+            new_model(), tokenizer, task.rows("test"), bank.routes, task, pool, config,
+            with_routes=False, split="test", seed=0, where=WHERE,
+        )  # fmt: skip
+    assert [row.completions[0].correct for row in records] == [True, True, False, False]
+    assert [(row.class_, row.completions[0].class_) for row in records] == [
+        (None, None), ("4", "4"), (None, None), ("8", "4"),
+    ]  # fmt: skip
+    assert summary.f1 == pytest.approx(1 / 3), "of 4: 2/3, of 8: 0; the 8 that answers an odd one is of no class"
+
+
+def test_the_stop_temperature_is_that_of_evaluations(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tokenizer: PreTrainedTokenizerFast, new_model: Build, bank: Bank
+) -> None:
+    calls = script(monkeypatch, {str(number): [answer(2)] for number in range(1, 5)})
+    monkeypatch.setattr(module, "stop_of", lambda config, tokenizer: (7, config.evaluation.stop_temperature))
+    config.evaluation.stop_temperature = 0.5
+    run(config, tokenizer, new_model(), bank, with_routes=False)
+    assert [call["stop"] for call in calls] == [(7, 0.5)]

@@ -63,7 +63,7 @@ def test_the_files_labels_are_kept_by_choice(write: Write) -> None:
 def test_a_verifier_that_gives_up_gives_no_label(write: Write) -> None:
     class GivesUp(VerifierPool):
         def verify(self, pairs: Sequence[Claim]) -> list[Verdict]:
-            assert pairs == [(answer, "18", "Q?") for answer in ("1", "2", "18")]
+            assert pairs == [(answer, "18", "Q?", "") for answer in ("1", "2", "18")]
             return [Verdict(False, "timeout"), Verdict(False, "error: the worker died"), Verdict(True)]
 
     cots = [item("", answer) for answer in ("1", "2", "18", "2")]

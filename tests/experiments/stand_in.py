@@ -82,6 +82,8 @@ def train(config: dict[str, Any], resume: bool) -> None:
     write(folder, "metrics.jsonl", rows)
     evaluation(folder, config, SKILL[config["training"]["recipe"]])
     cost: dict[str, Any] = {"steps": 2 * STEPS, "completions": 96, "tokens": 1000, "seconds": 1.0}
+    if config["task"]["max_train"]:
+        cost |= {"teacher_tokens": 10 * config["task"]["max_train"]}
     if config["training"]["recipe"] == "realm-r1":  # of what it took, 16 completions were sampled for what was taught
         each = {"round": 0, "steps": STEPS, "seconds": 0.5}
         stages = [{"stage": "sft", "completions": 0, "tokens": 300}, {"stage": "rl", "completions": 80, "tokens": 600}]

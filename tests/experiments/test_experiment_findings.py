@@ -260,3 +260,41 @@ def test_many_differences_that_are_shown_are_named_without_their_intervals() -> 
     assert "mid − e +10.0 points (+5.0 to +15.0)." in finding(pairs=pairs)
     text = finding(pairs=[*pairs, pair("mid", "f", "test/without", -0.2, 0.01)])
     assert "mid − a +10.0, mid − b +10.0, mid − c +10.0, mid − d +10.0, mid − e +10.0, mid − f -20.0 points." in text
+
+
+def spread(low: float, group: str = "") -> dict[str, Any]:
+    where = {"measure": "test/without", "lowest": "high", "highest": "mid", "arms": 3}
+    return {"group": group, **where, "difference": 0.42, "low": low, "high": 0.6}
+
+
+def test_of_the_settings_of_one_model_the_one_chosen_before_is_reported() -> None:
+    text = finding(kind="models", spreads=[spread(0.25, "decoding"), spread(0.0, "wording")])
+    assert text.startswith(
+        "On test, without routes, what is to be reported is base, the choice made before: 30.0 % (26.0 to 34.0). Over "
+        "3 settings of one model (decoding) accuracy moves by 42.0 points (25.0 to 60.0), from high to mid. Over 3 "
+        "settings of one model (wording) accuracy moves by 42.0 points (0.0 to 60.0), from high to mid, which is not "
+        "shown to be more than chance. The best of them, picked by these very questions, claims more than"
+    )
+    assert "highest accuracy" not in text and "untrained" not in text
+    arms = [{"name": name, "set": {"model.path": name} if name == "mid" else {}} for name in SKILL]
+    text = finding(kind="models", spreads=[spread(0.25)], arms=arms)
+    assert "mid has the highest accuracy, 62.0 % (58.0 to 66.0); base has 30.0 % (26.0 to 34.0)." in text
+    assert "of one model accuracy moves" in text
+
+
+def test_a_model_that_is_asked_as_before_may_be_the_best_of_models() -> None:
+    found = Invented({"base": 0.9, "low": 0.6, "mid": 0.62, "high": 0.2})
+    text = finding(kind="models", found=found, axis=None)
+    assert text.startswith("On test, without routes, base has the highest accuracy, 30.0 % (26.0 to 34.0). ")
+
+
+def test_measured_places_on_an_axis_are_told_with_their_arms_and_group_by_group() -> None:
+    values = {"low": 0.25, "mid": 1234.5, "high": 1e7}
+    axis = {"label": "cost", "by": "teacher_cost", "values": values}
+    assert "Along cost, the best is at mid (1,234); the values low (0.25) and mid (1,234) cannot be told" in finding(
+        axis=axis
+    )
+    arms = [{"name": name, "group": "few" if name == "high" else "many"} for name in SKILL]
+    text = finding(axis=axis, arms=arms)
+    assert "Along cost (many), the best is at mid (1,234), and no other value is shown to be worse." in text
+    assert "Along cost (few), the best is at high (10,000,000), and no other" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from realm.config import Config
+from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
 from realm.experiments.spec import load
+from realm.tasks.base import Task
 from realm.tasks.registry import load_task
+from realm.teacher.collect import make_plan
 
 WriteSpec = Callable[..., Path]
 
@@ -156,11 +159,11 @@ def test_fast_caps_and_never_raises(write_spec: WriteSpec, tmp_path: Path) -> No
         ),
         (
             {"arms": {"r1": {"set": {"task.max_test": 3}}, "plain": {}}},
-            r"mine\.yaml: arms\.r1: `task` and `evaluation` must be those of `base`",
+            r"mine\.yaml: arms\.r1: `task` \(but for `task.max_train`\) and `evaluation` must be those of `base`",
         ),
         (
             {"arms": {"r1": {"set": {"evaluation.samples": 3}}, "plain": {}}},
-            r"mine\.yaml: arms\.r1: `task` and `evaluation` must be those of `base`",
+            r"mine\.yaml: arms\.r1: `task` \(but for .*\) and `evaluation` must be those of `base`",
         ),
         (
             {"arms": {"r1": {"set": {"training.rl.max_completion_length": 33}}, "plain": {}}},
@@ -280,3 +283,50 @@ def test_choices_of_an_experiment_are_the_words_that_stand_there(write_spec: Wri
     path = write_spec(base={"task.choices": "CHOICES"})
     path.write_text(path.read_text().replace("CHOICES", "[yes, no, 1.50, null]"))
     assert base_config(load(path), path).task.choices == ["yes", "no", "1.50", "null"]
+
+
+def test_arms_of_fewer_questions_share_the_bank_of_those_with_more(write_spec: WriteSpec, tmp_path: Path) -> None:
+    sizes = {"few": 20, "more": 40, "most": 60}
+    arms: dict[str, Any] = {name: {"set": {"task.max_train": count}} for name, count in sizes.items()}
+    arms |= {"less": {"set": {"task.max_train": 30, "bank.samples": 6}}}
+    grid = grid_of(write_spec(arms=arms, pairs=[], base={"task.max_train": 50}), tmp_path)
+    assert [(bank.task.max_train, bank.bank.samples) for bank in grid.banks.values()] == [(60, 8), (30, 6)]
+    shared, other = map(str, grid.banks)
+    paths = {cell.arm: cell.config.bank.path for cell in grid.cells}
+    assert paths == dict.fromkeys(("base", *sizes), shared) | {"less": other}
+    assert [grid.of(arm)[0].config.task.max_train for arm in arms] == [20, 40, 60, 30]
+    assert len({cell.trained for cell in grid.cells}) == 5 and all(grid.of(arm)[0].evaluation is None for arm in sizes)
+    whole = grid_of(write_spec(arms={"all": {}}, pairs=[], base={"task.max_train": 60}), tmp_path)
+    assert [str(folder) for folder in whole.banks] == [shared]
+    assert digest(whole.of("all")[0].trained) == digest(grid.of("most")[0].trained)
+
+
+def test_where_no_routes_are_asked_for_another_bank_needs_no_evaluation_of_its_own(
+    write_spec: WriteSpec, tmp_path: Path
+) -> None:
+    arms = {"two": {"set": {"bank.samples": 6}}}
+    cells = [cell_of(write_spec(arms=arms, pairs=[], base={"routes.k": k}), tmp_path, "two") for k in (0, 4)]
+    assert [cell.evaluated == cell.trained for cell in cells] == [True, False]
+
+
+def test_fewer_questions_and_fewer_cots_are_a_part_of_more(tmp_path: Path) -> None:
+    """So that a size differs from the next by what was bought besides, and nothing else."""
+
+    def sized(questions: int, samples: int, *own: str) -> tuple[Config, Task]:
+        sizes = [f"task.max_train={questions}", f"bank.samples={samples}", "routes.k=0", "collect.splits=[train]"]
+        config = load_config(None, [*own, *sizes])
+        return config, load_task(config)
+
+    def bought(config: Config, task: Task) -> dict[str, str]:
+        plan = make_plan(config, task)
+        (source,) = plan.sources
+        jobs = list(plan.jobs(source))
+        replies = asyncio.run(source.teacher.ask([plan.ask(source, job) for job in jobs]))
+        return {job.key: reply.text for job, reply in zip(jobs, replies, strict=True)}
+
+    few, many = bought(*sized(5, 2)), bought(*sized(9, 8))
+    assert (len(few), len(many)) == (10, 72)
+    assert few.items() < many.items()
+    own = questions_file(tmp_path)
+    ids = [[question.id for question in task.rows("train")] for _, task in (sized(5, 1, *own), sized(9, 1, *own))]
+    assert (len(ids[0]), len(ids[1])) == (5, 9) and ids[0] == ids[1][:5]

@@ -143,3 +143,27 @@ def test_one_thread_is_claimed_only_where_it_is_so() -> None:
 def test_names_of_the_user_are_text_in_a_table() -> None:
     kinds = [{"arm": "mid", "kind": "a|b", "mean": 0.5}]
     assert "|  | a\\|b |" in written(kinds=kinds).splitlines()
+
+
+def test_what_the_teacher_was_paid_stands_beside_what_it_wrote() -> None:
+    took = {"arm": "mid", "seed": 0, "steps": 5, "completions": 480, "tokens": 12345, "seconds": 61.4}
+    paid = {"teacher_tokens": 70, "teacher_cots": 7, "teacher_cost": 0.21, "currency": "EUR"}
+    axis = {"label": "cost", "by": "teacher_cost", "values": {"low": 0.1, "mid": 0.21, "high": 1200.4}}
+    lines = written(cost=[took | paid, took | {"seed": 1}], axis=axis).splitlines()
+    head = "| student tokens in training | teacher tokens | teacher CoTs | teacher cost, EUR | seconds |"
+    assert any(line.endswith(head) for line in lines)
+    assert "| mid | 0 | 5 | 480 | 12,345 | 70 | 7 | 0.21 | 61 |" in lines
+    assert "| mid | 1 | 5 | 480 | 12,345 |  |  |  | 61 |" in lines
+    assert "|  | cost | test, without routes | test, with routes |" in lines
+    assert [line.split(" | ")[:2] for line in lines if line.startswith("| high |") and "**20.0**" in line] == [
+        ["| high", "1,200"]
+    ]
+    assert "teacher cost" not in written()
+
+
+def test_how_far_settings_move_a_measure_stands_beside_the_interval_of_what_is_reported() -> None:
+    row = {"group": "decoding", "measure": "test/without", "arms": 3, "lowest": "high", "highest": "mid"}
+    ends = {"difference": 0.42, "low": 0.25, "high": 0.6}
+    lines = written(kind="models", spreads=[row | ends]).splitlines()
+    assert "## How far the settings move it" in lines
+    assert "| test, without routes, decoding | 3 | high | mid | **42.0** (25.0 to 60.0) | 4.0 |" in lines

@@ -318,8 +318,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
-        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "kinds", "judging", "memory",
-        "cost", "curves", "training", "shown", "banks", "finding",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "kinds", "judging", "confidence",
+        "memory", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)
@@ -375,3 +375,56 @@ def test_pages_go_where_they_belong(write_spec: WriteSpec, started: Started, tmp
     conduct(order(file, seeds=1, docs=tmp_path / "here"), Console(quiet=True))
     assert (tmp_path / "here" / "mine.md").exists()
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"mine.md", "mine.svg", "mine.png"}
+
+
+def test_what_the_teacher_wrote_may_be_the_axis(write_spec: WriteSpec, started: Started) -> None:
+    recipes = {"few": ("grpo", 12), "some": ("realm-zero", 25), "many": ("realm-r1", 50)}
+    arms = {
+        name: {"group": "by size", "set": {"training.recipe": recipe, "task.max_train": count}}
+        for name, (recipe, count) in recipes.items()
+    }
+    axis = {"label": "teacher tokens", "by": "teacher_tokens"}
+    file = write_spec(arms=arms, axis=axis, pairs=[], base={"task.max_train": 50})
+    found = run(file, seeds=1)
+    assert found["axis"] == axis | {"values": {"few": 120.0, "some": 250.0, "many": 500.0}}
+    assert "Along teacher tokens, the best is at many (500); every other value is shown to be worse" in found["finding"]
+    page = (Path("x") / "mine" / "mine.md").read_text()
+    assert "|  | teacher tokens | test, without routes |" in page
+    assert "| some | 250 | **" in page and "| base |  | **" in page
+    # Each group is a line of its own, and has its own best.
+    arms["many"]["group"] = "all"
+    text = run(write_spec(arms=arms, axis=axis, pairs=[], base={"task.max_train": 50}), seeds=1)["finding"]
+    assert "Along teacher tokens (by size), the best is at some (250)" in text
+    assert "Along teacher tokens (all), the best is at many (500), and no other value" in text
+
+
+def test_a_cost_that_nobody_knows_is_no_axis(write_spec: WriteSpec, started: Started) -> None:
+    axis = {"label": "cost", "by": "teacher_cost"}
+    with pytest.raises(
+        ConfigError, match=r"mine\.yaml: axis\.by: teacher_cost needs the prices teachers\.scripted-clerk\.price"
+    ):
+        conduct(order(write_spec(axis=axis)), Console(quiet=True))
+    assert started() == []
+    with pytest.raises(DataError, match=r"axis\.by: teacher_cots is not known of plain, r1"):
+        run(write_spec(axis=axis | {"by": "teacher_cots"}), seeds=1)
+
+
+def test_settings_of_one_model_are_told_by_how_far_they_move_it(write_spec: WriteSpec, started: Started) -> None:
+    arms = {
+        "hot": {"group": "decoding", "set": {"evaluation.samples": 4}},
+        "polite": {"group": "wording", "set": {"prompt.system": "Please."}},
+        "other": {"group": "wording", "set": {"model.path": "elsewhere"}},
+    }
+    (Path("elsewhere")).mkdir()
+    (Path("elsewhere") / "config.json").write_text("{}")
+    file = write_spec(kind="models", arms=arms, pairs=[], base={"routes.k": 0}, measures=[["test", "without"]])
+    found = run(file, seeds=1)
+    rows = {row["group"]: row for row in found["spreads"]}
+    assert {name: row["arms"] for name, row in rows.items()} == {"decoding": 2, "wording": 2}  # `other` is none of them
+    means = {row["arm"]: row["mean"] for row in found["cells"]}
+    for arm, row in (("hot", rows["decoding"]), ("polite", rows["wording"])):
+        assert row["difference"] == pytest.approx(abs(means[arm] - means["base"]))
+        assert 0 <= row["low"] <= row["difference"] <= row["high"]
+    assert "On test, without routes, other has the highest accuracy" in found["finding"]
+    assert "what is to be reported is base, the choice made before" in found["finding"]
+    assert "## How far the settings move it" in (Path("x") / "mine" / "mine.md").read_text()

@@ -40,6 +40,15 @@ def test_a_file_is_read(write_spec: Callable[..., Path]) -> None:
         ({"pairs": [["r1", "r2"]]}, r"mine\.yaml: pairs: no arm 'r2' among plain, r1, base"),
         ({"pairs": [["r1", "base"]], "untrained": False}, r"no arm 'base'"),
         ({"axis": {"label": "x", "values": {"plain": 1}}}, r"mine\.yaml: axis\.values needs one number for each of pl"),
+        (
+            {"axis": {"label": "x", "by": "teacher_tokens", "values": {"plain": 1, "r1": 2}}},
+            r"mine\.yaml: axis\.by is measured of what is trained, and stands in the place of axis\.values",
+        ),
+        (
+            {"axis": {"label": "x", "by": "teacher_tokens"}, "kind": "models"},
+            r"axis\.by is measured of what is trained",
+        ),
+        ({"axis": {"label": "x", "by": "price"}}, r"mine\.yaml: axis\.by: Input should be 'teacher_cots', "),
         ({"headline": ["test", "perhaps"]}, r"mine\.yaml: headline\.1: .*found 'perhaps'"),
         ({"measures": [["ood", "with"]]}, r"headline: is none of `measures`"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.experiments.comparison import by_seed, holm, paired, paired_sums, pooled_mean, subtract
+from realm.experiments.comparison import by_seed, farthest, holm, paired, paired_sums, pooled_mean, subtract
 
 RESAMPLES = 500
 
@@ -122,3 +122,38 @@ def test_shares_of_sums_are_those_of_all_equations_of_a_seed() -> None:
 def test_other_questions_are_refused() -> None:
     with pytest.raises((KeyError, ValueError)):
         paired([{"a": 1.0}], [{"b": 1.0}], RESAMPLES, 0)
+
+
+def settings(source: Random, *skills: float) -> dict[str, list[dict[str, float]]]:
+    """Arms that answer the same 200 questions, hard and easy ones, each with its own luck."""
+    ease = [source.uniform(-0.3, 0.3) for _ in range(200)]
+    return {
+        f"arm{number}": [{f"q{n}": float(source.random() < skill + more) for n, more in enumerate(ease)}]
+        for number, skill in enumerate(skills)
+    }
+
+
+def test_the_spread_of_arms_is_that_of_the_highest_and_the_lowest_on_the_same_resamples() -> None:
+    source = Random(3)
+    for _ in range(10):
+        arms = settings(source, *(source.uniform(0.3, 0.7) for _ in range(4)))
+        found = farthest(arms, RESAMPLES, 0)
+        means = {arm: sum(runs[0].values()) / 200 for arm, runs in arms.items()}
+        assert (means[found.lowest], means[found.highest]) == (min(means.values()), max(means.values()))
+        assert found.difference == pytest.approx(max(means.values()) - min(means.values()))
+        one = paired(arms[found.highest], arms[found.lowest], RESAMPLES, 0)
+        assert found.high - found.difference > 0.9 * (one.high - one.difference)  # of all pairs, not of one
+        two = farthest({arm: arms[arm] for arm in (found.lowest, found.highest)}, RESAMPLES, 0)
+        assert two.high - two.difference < found.high - found.difference
+        assert two.high == pytest.approx(one.high, abs=0.015)
+    same = farthest({"a": arms["arm0"], "b": arms["arm0"]}, RESAMPLES, 0)
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+
+
+def test_equal_arms_are_seldom_shown_to_lie_apart_and_planted_ones_nearly_always() -> None:
+    source = Random(5)
+    equal = [farthest(settings(source, *[0.5] * 6), 300, 0) for _ in range(200)]
+    assert sum(found.low > 0 for found in equal) <= 16  # 5 + 3 %
+    assert sum(found.difference for found in equal) / 200 > 0.05  # yet picked ones seem to lie apart
+    planted = [farthest(settings(source, 0.6, 0.6, 0.6, 0.4), 300, 0) for _ in range(50)]
+    assert sum(found.low > 0 and found.lowest == "arm3" for found in planted) >= 45

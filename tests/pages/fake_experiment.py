@@ -116,6 +116,10 @@ def results(
         "axis": {"label": f"{shout}wrong routes, %", "values": {name: 25.0 * index for index, name in enumerate(names)}}
         if axis
         else None,
+        "spreads": [
+            {"group": f"{shout}wording", "measure": "test/without", "arms": 5, "lowest": names[0], "highest": names[1]}
+            | {"difference": 0.14, "low": 0.08, "high": 0.2}
+        ],
         "kinds": [
             {"arm": arm, "kind": f"{shout}{kind}", "mean": min(1.0, max(0.0, alone + rng.gauss(0, 0.15)))}
             for arm, (alone, _) in levels.items()

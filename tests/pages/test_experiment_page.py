@@ -25,8 +25,8 @@ from tests.pages.pages import ATTACK, Shape, spoil, text_of
 UNBROKEN = "W" * 300
 RECIPES = {"grpo": (0.47, 0.87), "realm-zero": (0.36, 0.89), "realm-r1": (0.82, 0.92)}
 SECTIONS = (
-    "result", "differences", "measures", "sums", "training", "gaps", "kinds", "judging", "shown", "banks", "cost",
-    "arms", "setup",
+    "result", "spreads", "differences", "measures", "sums", "training", "gaps", "kinds", "judging", "shown", "banks",
+    "cost", "arms", "setup",
 )  # fmt: skip
 
 
@@ -64,6 +64,24 @@ def test_arms_lie_on_the_axis_where_there_is_one(tmp_path: Path) -> None:
     headline = without[without.index('id="result"') : without.index('id="differences"')]
     assert "over wrong routes" not in headline
     assert len(re.findall(r'class="seed', headline)) == 2 * 5 * 3
+
+
+def test_groups_of_arms_are_lines_of_their_own(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    for arm in results["arms"][:2]:
+        arm["group"] = "few <b>"
+    page = page_of(results, tmp_path)
+    headline = page[page.index('id="result"') : page.index('id="differences"')]
+    wide = headline[headline.index('<div class="wide">') : headline.index('<div class="narrow">')]
+    styles = re.findall(r'class="line (c\d+)"', wide)
+    assert len(styles) == 4 and len(set(styles)) == 2  # two measures of two groups
+    assert len(re.findall(r'class="mark', wide)) == 10
+    assert "few &lt;b&gt;, wit" in wide and "<b>" not in wide
+
+
+def test_how_far_settings_move_it_has_a_section(tmp_path: Path) -> None:
+    shown = section(page_of(fake_experiment.results(), tmp_path), "spreads")
+    assert re.search(r"wording\s*5\s*0 %\s*25 %\s*14\.0", shown)
 
 
 def test_recipes_keep_their_colours_and_other_arms_those_of_the_measure(tmp_path: Path) -> None:
@@ -129,6 +147,20 @@ def test_what_was_unlearned_stands_in_a_section_of_its_own(tmp_path: Path) -> No
     shown = section(page, "unlearned")
     assert f"{arm} − {against}" in shown and "sums<b>:test" in shown and "−10.0 −15.0 to −4.0" in shown
     assert 'id="unlearned"' not in page_of(results, tmp_path)
+
+
+def test_when_to_trust_the_arms_stands_in_a_section_of_its_own(tmp_path: Path) -> None:
+    results = fake_experiment.results()
+    arm, ends = results["arms"][1]["name"], {"low": 0.125, "high": 0.5}
+    figures = {name: {"value": 0.25, **ends} for name in ("ece", "brier", "aurc")}
+    trusted = {"threshold": 0.75, "coverage": {"value": 0.4, **ends}, "right": {"value": 0.9, **ends}}
+    told = {"by": "stated", "n": 9, "missing": 0, "auroc": None, "aurc_best": 0.0625, "curve": [], "wanted": 0.9}
+    told |= {"chosen_on": "validation", "threshold": 0.75, "trusted": trusted, **figures}
+    rows = [{"arm": arm, "measure": measure, "confidence": told} for measure in (results["headline"], "new<b>")]
+    shown = section(page_of({**results, "confidence": rows}, tmp_path), "trust")
+    assert shown.count(f"{arm} 0.250 0.125 to 0.500 0.250") == 2 and "new<b>" in shown
+    assert shown.endswith("– 0.250 0.125 to 0.500 0.062 0.7500 40.0 % 12.5–50.0 90.0 % 12.5–50.0")
+    assert 'id="trust"' not in page_of(results, tmp_path)
 
 
 def test_the_page_claims_threads_and_seeds_only_where_they_are(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from realm.method.seeds import derive
 from realm.pages.pair import page_context, write_comparison
 from realm.pages.svg import points
 from realm.statistics.bootstrap import paired_difference
+from realm.statistics.equivalence import paired_equivalence
+from realm.text import p_value
 from tests.conftest import read_rows
 from tests.pages import fake_run
 from tests.pages.chromium import Chromium
@@ -51,6 +53,24 @@ def test_differences_are_paired_by_question(runs: tuple[Path, Path]) -> None:
         found = paired_difference(right(runs[0], routes), right(runs[1], routes), seed=derive(0, "comparison"))
         assert f"{points(found.difference)} {points(found.low)} to {points(found.high)}" in shown
     assert (runs[0] / "against-yours.html").is_file()
+
+
+def test_a_margin_is_held_against_every_difference(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "Against a margin" not in write_comparison(*runs).read_text(encoding="utf-8")
+    told = CliRunner().invoke(app, ["report", *map(str, runs), "--margin", "12.5", "--out", str(tmp_path / "a.html")])
+    assert told.exit_code == 0, told.output
+    shown = text_of((tmp_path / "a.html").read_text(encoding="utf-8"))
+    for how, routes in (("without", 0), ("with", 4)):
+        ours, theirs = (right(run, routes) for run in runs)
+        held = paired_equivalence(ours, theirs, 0.125, seed=derive(0, "comparison"))
+        words = [f"{'shown' if p < 0.05 else 'not shown'} (p {p_value(p)})" for p in (held.no_worse, held.same)]
+        assert (
+            f"Test, {how} routes: that mine is less than 12.5 points worse than yours is {words[0]}; that the two "
+            f"differ by less is {words[1]}." in shown
+        )
+    for more, said in ((["--margin", "0"], "below 100 points, found 0"), ([], "name the other one")):
+        refused = CliRunner().invoke(app, ["report", *map(str, runs[: 2 if more else 1]), *(more or ["--margin", "2"])])
+        assert refused.exit_code == 2 and said in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_the_questions_that_only_one_got_right_stand_with_both_answers(runs: tuple[Path, Path]) -> None:

@@ -24,7 +24,7 @@ from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from tests.conftest import read_rows
 from tests.pages import fake_run
-from tests.pages.pages import ATTACK, Shape, spoil
+from tests.pages.pages import ATTACK, Shape, spoil, text_of
 
 SECTIONS = (
     "result", "training", "kinds", "fade", "reward", "parse", "calibration", "copying", "completions",
@@ -46,6 +46,23 @@ def test_a_run_has_every_section_and_the_figures_of_its_evaluation(tmp_path: Pat
     for row in RunFolder(folder).read(Evaluation):
         figure = f"<span>{percent(row.accuracy)}</span><small>{interval(row.accuracy_low, row.accuracy_high)}</small>"
         assert figure in page
+
+
+def test_what_each_step_of_what_is_taught_left_is_told(tmp_path: Path) -> None:
+    folder = fake_run.training_run(tmp_path / "r", steps=60)
+    assert 'id="taught"' not in page_of(folder)
+    meta, step = json.loads((folder / "meta.json").read_text()), ATTACK
+    rounds = [
+        {"round": n, "steps": [{"step": "bank", "traces": 4800}, {"step": step, "traces": 41 + n}], "short_enough": 37}
+        for n in (0, 1)
+    ]
+    for taught, heads in ((rounds[:1], []), (rounds, ["Round 1", "Round 2"])):
+        (folder / "meta.json").write_text(json.dumps({**meta, "taught": taught}))
+        section = text_of(page_of(folder)).partition("What was taught")[2].partition("Accuracy over training")[0]
+        assert [head for head in ("Round 1", "Round 2") if head in section] == heads
+        assert "bank 4 800" in section and "short enough 37" in section
+        assert [str(41 + n) in section for n in (0, 1)] == [True, len(taught) > 1]
+    assert step not in page_of(folder)
 
 
 def test_a_run_without_routes_has_faded_none(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from realm.errors import ModelError, ResourceError
+from realm.config import Config
+from realm.errors import ConfigError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student import generate as module
-from realm.student.generate import Generation, completion_text, end_tokens
+from realm.student.generate import Generation, completion_text, end_tokens, stop_of
 from realm.student.log_probs import log_probs
 from realm.student.prompts import encode
-from realm.student.sampling import quantile
+from realm.student.sampling import greedy, quantile, stopping
 from tests.student.chosen import assert_chosen
 from tests.tiny import word_tokenizer
 
@@ -157,6 +158,68 @@ def test_temperature_sharpens(tokenizer: PreTrainedTokenizerFast, new_model: Bui
     greedy = generate(new_model(), tokenizer, PROMPTS, **arguments)
     cold = generate(new_model(), tokenizer, PROMPTS, **arguments, samples=2, temperature=1e-4)
     assert cold == [[group[0], group[0]] for group in greedy]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_stop_temperature_moves_one_token_against_all_others(seed: int) -> None:
+    source = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(4, 11, generator=source) + torch.tensor([[-40.0], [0.0], [7.0], [40.0]])
+    before, kept = scores.clone(), torch.arange(11) != 5
+    own, last = scores.softmax(-1)[:, 5], torch.zeros(4)
+    rest = scores[:, kept].softmax(-1)
+    for temperature in (0.2, 0.7, 1.0, 1.6, 9.0):
+        given: list[torch.Tensor] = []
+
+        def pick(changed: torch.Tensor, rows: torch.Tensor, step: int, into: list[torch.Tensor] = given) -> Any:
+            into.append(changed.softmax(-1))
+            return greedy(changed, rows, step)
+
+        chosen = stopping(pick, 5, temperature)(scores, torch.arange(4), 0)
+        (found,) = given
+        torch.testing.assert_close(found[:, 5], own ** (1 / temperature) / (own ** (1 / temperature) + 1 - own))
+        torch.testing.assert_close(found[:, kept] / found[:, kept].sum(1, keepdim=True), rest)
+        assert (found[:, 5] > last).all() and torch.equal(chosen, found.argmax(-1))
+        last = found[:, 5]
+    assert torch.equal(scores, before), "the model's own scores stay as they are"
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "mistral"])
+def test_a_lower_stop_temperature_makes_thinking_longer(
+    kind: str, tokenizer: PreTrainedTokenizerFast, new_model: Build
+) -> None:
+    """Sampled, in our own loop and where the cache is none of ours; greedy, where it closes at once or never."""
+    model = new_model() if kind == "qwen3" else mistral(tokenizer)
+    how: dict[str, Any] = {"max_new_tokens": 12, "batch_size": 64}
+    many = {**how, "samples": 8, "temperature": 1.5, "seed": 3}
+    ((first, *_),) = generate(model, tokenizer, PROMPTS[:1], **how, likelihood=True)
+    token = first.ids[0]
+
+    def thinking(stop: tuple[int, float] | None, **how: Any) -> float:
+        found = generate(model, tokenizer, PROMPTS, stop=stop, **how)
+        lengths = [[*one.ids, token].index(token) for row in found for one in row]
+        return sum(lengths) / len(lengths)
+
+    lengths = [thinking((token, temperature), **many) for temperature in (0.1, 1.0, 50.0)]
+    assert lengths[0] > lengths[1] > lengths[2] and thinking(None, **many) == lengths[1]
+    assert generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e6))[0][0].ids[0] == token
+    assert token not in generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e-3))[0][0].ids
+    likely = generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e6), likelihood=True)[0][0].log_prob
+    assert likely is not None and likely < 0, "the likelihood is the model's own all the same"
+
+
+def test_where_the_closing_tag_is_no_token_it_is_refused() -> None:
+    def asked(temperature: float | None, words: Any, tag: str = "think") -> Any:
+        changes = {"evaluation.stop_temperature": temperature, "prompt.think_tag": tag}
+        return stop_of(Config().changed(changes), word_tokenizer(words, special=2))
+
+    words = ["<|pad|>", "<|end|>", "<think>", "</think>", "</", ">", "why"]
+    assert asked(0.5, words) == (3, 0.5)
+    assert asked(None, words) is None and asked(1.0, words) is None
+    assert asked(1.0, words, "why") is None, "neutral, whatever the tokenizer"
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.stop_temperature: expected a tokenizer with </why> as one token"
+    ):
+        asked(0.5, words, "why")
 
 
 def test_spoilt_weights_are_told_and_not_sampled_from(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:

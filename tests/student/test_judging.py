@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from realm.method.routes import Route
 from realm.student.judging import classes, copied
+from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool, verify_once
 
+ASKED = Question("1", "", "")
 ROUTES = (Route("a", "", "17", 0), Route("b", "", "18", 1), Route("c", "", "a dozen", 0), Route("d", "", " ", 0))
 
 
@@ -18,16 +20,16 @@ def test_copied() -> None:
         found = copied(
             pool,
             [
-                ("17", False, ROUTES, ""),
-                ("17.0", False, ROUTES, ""),  # the verifier takes it for 17
-                ("a dozen", False, ROUTES, ""),  # unreadable, but the very same text
-                ("18", False, ROUTES, ""),  # equals a right route only
-                ("19", False, ROUTES, ""),
-                ("17", True, ROUTES, ""),  # a right answer copies no mistake
-                (None, False, ROUTES, ""),
-                ("", False, ROUTES, ""),
-                (" ", False, ROUTES, ""),
-                ("17", False, (), ""),
+                ("17", False, ROUTES, ASKED),
+                ("17.0", False, ROUTES, ASKED),  # the verifier takes it for 17
+                ("a dozen", False, ROUTES, ASKED),  # unreadable, but the very same text
+                ("18", False, ROUTES, ASKED),  # equals a right route only
+                ("19", False, ROUTES, ASKED),
+                ("17", True, ROUTES, ASKED),  # a right answer copies no mistake
+                (None, False, ROUTES, ASKED),
+                ("", False, ROUTES, ASKED),
+                (" ", False, ROUTES, ASKED),
+                ("17", False, (), ASKED),
             ],
         )
     assert found == [True, True, True, False, False, False, False, False, False, False]
@@ -35,7 +37,7 @@ def test_copied() -> None:
 
 def test_classes() -> None:
     with VerifierPool("choice", ("accept", "reject")) as pool:
-        found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"), [""] * 5)
+        found = classes(pool, ["accept", "Reject", "perhaps", None, "accept"], ("accept", "reject"), [ASKED] * 5)
     assert found == ["accept", "reject", None, None, "accept"]
 
 
@@ -53,6 +55,7 @@ def test_equal_pairs_are_judged_once() -> None:
         assert pool.asked == [("a", "a", "q"), ("b", "a", "q"), (None, "a"), ("a", "a", "r")]
         # Other comparisons know the question too.
         pool.asked.clear()
-        copied(pool, [("5 kg", False, [Route("a", "", "5", 0)], "q")])
-        classes(pool, ["5 kg"], ["5"], ["q"])
-        assert pool.asked == [("5 kg", "5", "q"), ("5 kg", "5", "q")]
+        asked = Question("1", "q", "5", kind="weight")
+        copied(pool, [("5 kg", False, [Route("a", "", "5", 0)], asked)])
+        classes(pool, ["5 kg"], ["5"], [asked])
+        assert pool.asked == [("5 kg", "5", "q", "weight")] * 2

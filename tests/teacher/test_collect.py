@@ -132,12 +132,12 @@ def test_a_cot_that_the_verifier_failed_on_has_no_label(
         3: Verdict(False, "unreadable"),
     }
     judged = 0
-    known = {(question.answer, question.question) for name in task.splits() for question in task.rows(name)}
+    known = {question.claim(None)[1:] for name in task.splits() for question in task.rows(name)}
 
     def verify(self: VerifierPool, pairs: Sequence[Claim]) -> list[Verdict]:
         nonlocal judged
         judged += len(pairs)
-        assert all(pair[1:] in known for pair in pairs), "each with its gold and the question's text"
+        assert all(pair[1:] in known for pair in pairs), "each with its gold, the question's text and its kind"
         return [verdicts[number % 4] for number in range(len(pairs))]
 
     monkeypatch.setattr(VerifierPool, "verify", verify)

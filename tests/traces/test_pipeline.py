@@ -17,6 +17,7 @@ from realm.config import Config, load_config
 from realm.errors import ConfigError, DataError
 from realm.plugins import trust
 from realm.recipes.stage import Recipe, Stage
+from realm.rows.run import Left, Taught
 from realm.rows.training import Step
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
@@ -238,9 +239,11 @@ def test_what_the_student_writes_is_taught_and_a_resumed_run_learns_the_same(con
     assert all(one[name].equal(other[name]) for name in one)
     spent = json.loads(kept.read_text())["spent"]
     assert spent["completions"] == 2 * len(TinyTask().rows("train"))
-    cost = resumed.meta.cost
+    cost, left = resumed.meta.cost, spent["completions"]
     assert cost is not None
     assert cost.completions == spent["completions"]
+    taught = Taught(round=0, steps=(Left(step="tiny_steps:said", traces=left),), short_enough=left)
+    assert resumed.meta.taught == straight.meta.taught == (taught,), "noted as they were made"
     assert cost.tokens > spent["tokens"] > spent["completions"]
 
 

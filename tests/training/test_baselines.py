@@ -16,10 +16,12 @@ from realm.errors import ConfigError, DataError
 from realm.files import read_jsonl
 from realm.method.completion import parse
 from realm.recipes import RECIPES, plan
+from realm.run import RunFolder
 from realm.sections import TrainingConfig
 from realm.student.renderer import Renderer
 from realm.traces.examples import Example
 from realm.training.prepare import prepare
+from realm.training.recipes import of_teachers
 from tests.tiny import CONTEXT, TinyTask, go, sft_examples, tiny_config, tiny_tokenizer
 
 
@@ -191,3 +193,22 @@ def test_the_fair_rival_has_as_many_rounds_and_may_do_without_sft(tmp_path: Path
     for more in ({"rounds": 2}, {"sft": {"steps": 0}}):
         mine, rival = (plan(configured(tmp_path, recipe, **more)) for recipe in ("realm-r1", "sft+grpo"))
         assert [(s.kind, s.round, s.steps) for s in mine] == [(s.kind, s.round, s.steps) for s in rival]
+
+
+def test_what_cots_cost_is_told_where_prices_and_tokens_are_known(
+    tmp_path: Path, task: TinyTask, student: Path
+) -> None:
+    teacher = {"kind": "openai", "model": "m", "price": {"input": 2, "output": 10, "currency": "EUR"}}
+    config = tiny_config(tmp_path, student, recipe="sft").changed({"teachers": {"priced": teacher}, "routes.k": 1})
+
+    def spent(teacher: str, prompt_tokens: int | None) -> dict[str, Any]:
+        bank = Bank()
+        for question in (*task.rows("train")[:2], task.rows("test")[0]):
+            counted = {"prompt_tokens": prompt_tokens, "completion_tokens": 50}
+            bank.append([CoT(question.id, "0 plus 0 is even", "0", 1, teacher, **counted)])
+        return of_teachers(prepare(config, task, bank), RunFolder(tmp_path / "run"))
+
+    known = {"teacher_tokens": 100, "teacher_cots": 2}  # of the training questions alone
+    assert spent("priced", 100) == {**known, "teacher_cost": pytest.approx(2 * 700e-6), "currency": "EUR"}
+    assert spent("priced", None) == known
+    assert spent("somebody", 100) == known

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from realm.config import Config, needs_bank
 from realm.errors import ConfigError, DataError, ResourceError
+from realm.method.reward import Reward
+from realm.recipes import plan
+from realm.recipes.stage import Stage
 from realm.student.renderer import Renderer
 from realm.traces.pipeline import instance
 from realm.training.companion import Memory
-from realm.training.companions.base import Companion, Seen
+from realm.training.companions.base import Companion, Row, Seen
 from realm.training.companions.red import Red
 from realm.training.grpo import RouteTrainer, extras, grpo_settings
+from realm.training.prepare import _tell_unread
 from realm.training.rewards import Group
 from tests.tiny import (
     CONTEXT,
@@ -40,7 +46,13 @@ from tests.training.dictated import completions
 from tests.training.test_internalize import RIGHT, ROUTES, gradients, predictions, scored
 
 END = WORDS.index("<|end|>")
-EVERY = ["internalize", "red", {"sdft": {"k": 2}}, {"sdft": {"by": "hard", "weight": 0.5}}]
+EVERY = [
+    "internalize",
+    {"internalize": {"by": "distill"}},
+    "red",
+    {"sdft": {"k": 2}},
+    {"sdft": {"by": "hard", "weight": 0.5}},
+]
 
 
 def garbage(self: Any, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
@@ -213,6 +225,35 @@ def test_prompts_with_routes_and_questions_without_any_are_left_out(tmp_path: Pa
     assert rows("red", ROUTES, tiny_bank(task)) == [True, False]
 
 
+def test_cots_are_drawn_anew_where_they_fit_and_something_is_left_to_learn(tmp_path: Path) -> None:
+    task, bank = TinyTask(), tiny_bank(TinyTask())
+    renderer = Renderer(tiny_config(tmp_path, Path("unused")), task, bank, tiny_tokenizer(), CONTEXT, k=0)
+    question, ids = task.rows("train")[0], [([5], [6, END])] * 3
+
+    def rows(companion: Any, *paid: float | None, room: int = LENGTH, step: int = 0) -> list[Row | None]:
+        """Of completions with such rewards, right where that is the highest; None: the verifier failed."""
+        items = [
+            replace(scored(RIGHT, paid == 1.6), reward=Reward(paid or 0.0, 0, 0, 0, 0), verifier_failed=paid is None)
+            for paid in paid
+        ]
+        group = Group(question, "", (), 1.0, 0, tuple(items), (False,) * 3, (2,) * 3, room)
+        made = instance("companions", companion, Companion)
+        return made.rows(Seen([group], ids[: len(items)], renderer, step, 1.6))
+
+    assert rows("red", 1.6, 1.6) == rows("red", None, None) == [None, None]
+    half, most = rows("red", 0.1, 1.6)[0], rows("red", 0.1, 1.6, None)[0]
+    assert half and most and half.figure == most.figure == 0.5 and half.weight == most.weight
+    drawn = [rows("red", 0.1, 0.1, step=step)[0] for step in range(8)]
+    lengths = {len(row.completion) for row in drawn if row}
+    assert len(lengths) == 2, "there are two right ones, of unlike length"
+    short = [rows("red", 0.1, 0.1, room=min(lengths), step=step)[0] for step in range(8)]
+    assert {row and len(row.completion) for row in short} == {min(lengths)}
+    assert rows("red", 0.1, 0.1, room=min(lengths) - 1) == [None, None]
+    graded = [rows({"sdft": {"k": 1}}, 0.1, 1.6, step=step) for step in range(8)]
+    assert len({tuple(row.teacher[0]) for one in graded for row in one if row and row.teacher}) > 1
+    assert [row is not None for row in rows({"sdft": {"by": "hard"}}, 0.1, 1.6)] == [False, True]
+
+
 # Runs
 
 
@@ -226,7 +267,7 @@ def test_a_resumed_run_is_the_straight_one_with_every_companion_on(tmp_path: Pat
     with pytest.raises(Killed):
         go(configs["resumed"], progress=killed_at("rl", 0, 5))
     checkpoint = next((tmp_path / "resumed").rglob("checkpoint-4"))
-    assert "off before" in json.loads((checkpoint / Memory.FILE).read_text())[1]
+    assert "off before" in json.loads((checkpoint / Memory.FILE).read_text())[2]
     run = go(configs["resumed"], resume=True)
     assert_same(run.path, straight.path)
     tables = [row["companions"] for row in figures(run.path, "metrics.jsonl")]
@@ -251,6 +292,43 @@ def test_a_checkpoint_without_what_they_remember_is_told(tmp_path: Path) -> None
     args, state = TrainingArguments(str(tmp_path)), TrainerState(global_step=2)
     with pytest.raises(ResourceError, match=r"expected what training\.rl\.companions remember"):
         Memory([Red()]).on_train_begin(args, state, None)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads(Companion):
+    reads_bank: ClassVar[bool] = True
+
+
+def test_which_companions_need_a_bank() -> None:
+    def needs(*companions: Any) -> bool:
+        config = Config().changed({"training.rl.companions": list(companions)})
+        return needs_bank(config, Stage("rl", 0, 1, 0))
+
+    assert [needs(one) for one in ("red", {"sdft": {"k": 2}}, "internalize")] == [True, True, False]
+    assert needs("internalize", f"{__name__}:Reads") and not needs()
+    assert not needs("nowhere:Reads"), "that it is not there is told where it is made"
+    assert not needs_bank(
+        Config().changed({"training.rl.companions": ["red"]}), Stage("sft", 0, 1, 0, traces=("right",))
+    )
+
+
+def test_plugins_of_stages_that_a_recipe_lacks_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"training.rl.companions": ["red"], "training.pairs.miner": "rollout", "training.sft.weigh": "critical"}
+    told = {}
+    for recipe in ("sft", "grpo", "sft+grpo"):
+        caplog.clear()
+        config = Config().changed({"training.recipe": recipe, **settings})
+        _tell_unread(config, list(plan(config)))
+        told[recipe] = {record.getMessage().partition(" ")[0] for record in caplog.records}
+    assert told == {
+        "sft": {"training.rl.companions", "training.pairs.miner"},
+        "grpo": {"training.sft.weigh", "training.pairs.miner"},
+        "sft+grpo": {"training.pairs.miner"},
+    }
+    caplog.clear()
+    _tell_unread(config, [Stage("mine:stage", 0, 1, 0)])
+    _tell_unread(Config(), [Stage("rl", 0, 1, 0)])
+    assert not caplog.records, "what another stage reads is not known, and defaults are nobody's wish"
 
 
 def test_what_cannot_work_is_refused_before_the_start(

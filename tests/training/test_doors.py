@@ -235,11 +235,17 @@ class Rows(Companion):
         ([None, Row("text", [1])], "found a Row whose prompt, completion or teacher are no token ids at index 1"),
         ([None, Row([1], [2], weight=NAN)], "found nan at index 1"),
         ([None, Row([1], [2], teacher=([1],))], "are no token ids at index 1"),  # type: ignore[arg-type]
+        ([None, Row([1], [2, 30])], "found a Row with the token id 30, of a vocabulary of 30 at index 1"),
+        ([None, Row([-1], [2])], "found a Row with the token id -1, of a vocabulary of 30 at index 1"),
+        ([Row([1], [2], teacher=([1], [29, 31])), None], "the token id 31, of a vocabulary of 30 at index 0"),
     ],
 )
 def test_companions(gives: Any, found: str) -> None:
     trainer: Any = SimpleNamespace(
-        companions=[Rows(what=gives)], accelerator=SimpleNamespace(device="cpu"), processing_class=tiny_tokenizer()
+        model=SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(30, 1)),
+        companions=[Rows(what=gives)],
+        accelerator=SimpleNamespace(device="cpu", unwrap_model=lambda model: model),
+        processing_class=tiny_tokenizer(),
     )
     seen = Seen([], [([1], [2]), ([1], [3])], None, 0, 1.0)  # type: ignore[arg-type]
     at = f"training.rl.companions: {__name__}:Rows: expected a realm.training.companions.base.Row, or None"

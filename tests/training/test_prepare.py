@@ -68,6 +68,13 @@ def test_the_prepared_model_is_as_loaded(tmp_path: Path, student: Path, bank: Ba
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
+def test_a_stop_temperature_that_the_tokenizer_has_no_token_for_is_told_first(tmp_path: Path, student: Path) -> None:
+    config = tiny_config(tmp_path, student, recipe="grpo")
+    changed = config.changed({"evaluation.stop_temperature": 0.5, "prompt.think_tag": "why"})
+    with pytest.raises(ConfigError, match=r"expected a tokenizer with </why> as one token"):
+        prepare(changed, TinyTask(), None)
+
+
 def test_a_model_from_which_no_stage_starts_is_let_go(tmp_path: Path, student: Path, bank: Bank) -> None:
     config = tiny_config(tmp_path, student, rl={"steps": 1})
     run = go(config)

@@ -6,8 +6,9 @@ import pytest
 
 from realm.method.completion import REASONS
 from realm.method.routes import Route
+from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
-from realm.tasks.workers import Claim
+from realm.tasks.workers import Claim, VerifierPool
 from realm.training.rewards import RouteReward
 from tests.tiny import TinyTask, pool, tiny_config, tiny_trainer
 
@@ -118,7 +119,7 @@ def failing(tmp_path: Path, task: TinyTask, monkeypatch: pytest.MonkeyPatch) -> 
     reasons = {"1": "", "2": "timeout", "3": "error: ValueError", "4": "unreadable"}
 
     def verify(pairs: Sequence[Claim]) -> list[Verdict]:
-        assert {pair[2:] for pair in pairs} <= {(one.question,) for one in task.rows("train")}
+        assert {pair[2:] for pair in pairs} <= {(one.question, one.kind) for one in task.rows("train")}
         return [Verdict(not reasons[pair[0] or ""], reasons[pair[0] or ""]) for pair in pairs]
 
     judge = pool()
@@ -175,3 +176,14 @@ def test_seam_none_is_no_reward_and_no_advantage(
     assert trainer.state.log_history[0]["reward"] == pytest.approx((1 + 0.5 + 0.9) / 7)
     assert trainer.state.log_history[0]["zero_spread_groups"] == 0.75, "nothing is learned from any but the first"
     assert "returned None" not in caplog.text, "TRL would print prompts and completions"
+
+
+def test_a_kind_is_paid_and_compared_by_its_own_verifier(tmp_path: Path) -> None:
+    asked = [Question(kind, "a sum", "18", kind=kind) for kind in ("sum", "other")]
+    routes = (Route("a", "", "17", 0), Route("b", "", "18", 1))
+    with VerifierPool('{"default": "exact", "sum": "number"}') as by_kind:
+        made = RouteReward(tiny_config(tmp_path, tmp_path), {one.id: one for one in asked}, by_kind)
+        rewards, logged = call(made, ["sum", "other"], ["<answer> 18.0 </answer>"] * 2, [()] * 2)
+        assert rewards == [1.5, 0.0] and logged["accuracy"] == 0.5
+        _, logged = call(made, ["sum", "other"], ["<answer> 17.0 </answer>"] * 2, [routes] * 2)
+    assert logged["same_err"] == 0.5, "17.0 is a route's number, and not its text"

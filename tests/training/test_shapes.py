@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def test_mgpo_weighs_groups_by_how_near_they_are_to_one_half(strength: float) ->
     assert weights([True] * 4) == weights([False] * 4) == pytest.approx([2**-strength] * 4)
     assert weights([True, False, False, False]) == pytest.approx([(0.5**0.25 * 1.5**0.75) ** -strength] * 4)
     assert weights([True, False, True, True], failed=[False, False, True, True]) == pytest.approx([1.0] * 4)
+    assert weights([False] * 4, failed=[True] * 4) == [1.0] * 4, "nobody knows"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -77,6 +78,8 @@ def test_the_cosine_is_trl_s(seed: int, monkeypatch: pytest.MonkeyPatch) -> None
 def test_overlong_is_punished_in_the_last_part_of_the_room() -> None:
     found = shape({"overlong": {"weight": 2.0, "share": 0.2}}).reward(group([True] * 5, [1, 80, 81, 90, 100]))
     assert found == pytest.approx([0, 0, -0.1, -1.0, -2.0])
+    tiny = replace(group([True] * 2, [1, 2]), room=2)
+    assert shape("overlong").reward(tiny) == [0.0, -1.0], "the last part has a token at least"
 
 
 def test_a_right_completion_loses_by_its_excess_over_the_target_of_its_level() -> None:
@@ -92,6 +95,15 @@ def test_brier_takes_most_where_a_confidence_is_wrong_or_missing() -> None:
     texts = ["Confidence: 0.9", "confidence 90 %", "sure", "confidence: 0.5"]
     found = shape({"brier": {"weight": 2.0}}).reward(group([True, False, True, False], texts=texts))
     assert found == pytest.approx([-0.02, -1.62, -2.0, -0.5])
+    assert shape("brier").reward(group([True, False], texts=texts[:2])) == pytest.approx([-0.005, -0.405])
+
+
+def test_several_shapes_add_up_for_each_completion() -> None:
+    shapes = [shape({"length": {"target": 20}}), shape("cosine"), Mgpo()]
+    groups = [group(*drawn(seed, size)) for seed, size in ((1, 3), (2, 5))]
+    each = [[one for each in groups for one in made.reward(each)] for made in shapes]
+    assert added(shapes, groups) == pytest.approx([sum(column) for column in zip(*each, strict=True)])
+    assert added([], groups) == []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +133,7 @@ def test_what_is_not_one_number_a_completion_is_refused_by_name() -> None:
     [
         ("length", "length: target: Field required"),
         ({"mgpo": {"strength": -1}}, "mgpo: strength: Input should be greater than or equal to 0"),
+        ({"overlong": {"share": 0}}, "overlong: share: Input should be greater than 0"),
         ({"cosine": {"n": 1}}, "cosine: has no option n; it has weight, right, wrong"),
         ("realm.training.feedback:Feedback", "expected a subclass of realm.training.shapes.base.Shape, found <class"),
     ],

@@ -26,6 +26,7 @@ from realm.method.schedule import Schedule
 from realm.student.load import load, load_tokenizer
 from realm.student.prompts import encode, prompt_text
 from realm.student.renderer import Renderer
+from realm.tasks.verify import verifier
 from realm.training.grpo import grpo_rows
 from realm.training.rewards import RouteReward
 from realm.training.verl_export import export_verl, read_exported, verl_config, without_counterpart
@@ -152,6 +153,9 @@ def test_schedules_and_rules_of_others_are_those_of_our_own_trainer(tmp_path: Pa
     assert paid["scoring"] == 1.0
     with pytest.raises(ConfigError, match=rf"fade\.schedule: {__name__}:following follows what earlier batches"):
         export_verl(config.changed({"fade.schedule": f"{__name__}:following"}), task, tiny_bank(task), folder, k=4)
+    kinds: Any = types.SimpleNamespace(verifier=verifier('{"default": "exact", "sum": "number"}'))
+    with pytest.raises(ConfigError, match="verl's reward is not told the kind of a question"):
+        export_verl(config, kinds, None, folder, k=4)
 
 
 def following(tau: float, schedule: Schedule, success: float) -> float:

@@ -21,7 +21,7 @@ def programs(traces: Sequence[Trace], given: Given) -> Iterable[Trace]:
     found = [(trace, program) for trace in traces if (program := program_of(trace.cot)) is not None]
     ran = given.verifier.run([program for _, program in found])
     asked = [trace.question for trace, _ in found]
-    claims = [(one.value, it.answer, it.question) for one, it in zip(ran, asked, strict=True)]
+    claims = [it.claim(one.value) for one, it in zip(ran, asked, strict=True)]
     verdicts = verify_once(given.verifier, claims)
     for (trace, program), one, verdict in zip(found, ran, verdicts, strict=True):
         if verdict.correct and one.value is not None:

@@ -25,7 +25,7 @@ def to_program(traces: Sequence[Trace], given: Given, *, words: bool = False) ->
     ran = given.verifier.run([text for text in made if text])
     results = iter(ran)
     values = [next(results).value if text else None for text in made]
-    claims = [(value, it.cot.answer, it.question.question) for value, it in zip(values, traces, strict=True)]
+    claims = [it.question.claim(value, it.cot.answer) for value, it in zip(values, traces, strict=True)]
     for trace, text, verdict in zip(traces, made, verify_once(given.verifier, claims), strict=True):
         yield replace(trace, cot=replace(trace.cot, text=text)) if verdict.correct else trace
 

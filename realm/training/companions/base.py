@@ -73,12 +73,14 @@ class Companion:
         memory: what it knows of earlier batches, kept in the checkpoints of one that `watches`.
         whole: whether it needs each group whole on one process.
         watches: whether `watch` is to be called.
+        reads_bank: whether it needs CoTs of the bank, without which a run is not begun.
     """
 
     weight: NonNegativeFloat = 1.0
     memory: dict[str, float] = field(default_factory=dict, init=False, compare=False)
     whole: ClassVar[bool] = True
     watches: ClassVar[bool] = False
+    reads_bank: ClassVar[bool] = False
 
     @property
     def soft(self) -> bool:

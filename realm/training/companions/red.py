@@ -35,6 +35,7 @@ from realm.training.rewards import Group
 class Red(Companion):
     most: Annotated[float, Field(ge=1)] = 7.0
     watches: ClassVar[bool] = True
+    reads_bank: ClassVar[bool] = True
 
     def rows(self, seen: Seen) -> list[Row | None]:
         weight = self._entropy_weight()

@@ -37,6 +37,7 @@ class Sdft(Companion):
     k: PositiveInt = 4
     most: PositiveFloat = 2.0
     whole: ClassVar[bool] = False
+    reads_bank: ClassVar[bool] = True
 
     @property
     def soft(self) -> bool:

@@ -27,6 +27,6 @@ class Cosine(Shape):
         found = []
         for item, tokens in zip(group.scored, group.tokens, strict=True):
             short, long = self.right if item.correct else self.wrong
-            half = 0.5 * (1 + math.cos(math.pi * min(tokens / group.room, 1.0)))
+            half = 0.5 * (1 + math.cos(math.pi * tokens / group.room))
             found.append(self.weight * (long + (short - long) * half))
         return found
