@@ -41,13 +41,14 @@ def measure(side: str, prompt: int, completion: int, group: int) -> dict[str, fl
     if trainer._share:
         narrow_head()
     model: Any = trainer.model
+    optimizer: Any = trainer.optimizer
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    trainer.optimizer.step()  # its states are there at every step but the first
-    trainer.optimizer.zero_grad()
+    optimizer.step()  # its states are there at every step but the first
+    optimizer.zero_grad()
     inputs = batch(prompt, completion, group, SHAPE["vocab_size"], torch.device("cpu"))
     trainer._compute_loss(model, inputs).backward()
-    trainer.optimizer.step()
+    optimizer.step()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"GB": (peak - before) / 1e9}
 
