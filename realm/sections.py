@@ -196,14 +196,11 @@ class PriceConfig(Section):
 
     input: float | None = Field(None, ge=0, description="Of the prompt, e.g. 0.27.")
     output: float | None = Field(None, ge=0, description="Of the answer, e.g. 1.10.")
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of both.")
-
-    def of(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
-        """What that many tokens cost; None where a price is not known."""
-        if self.input is None or self.output is None:
-            return None
-        # By their texts: 0.27 is meant, not the binary number next to it.
-        return (prompt_tokens * Decimal(str(self.input)) + completion_tokens * Decimal(str(self.output))) / 10**6
+    cached: float | None = Field(
+        None, ge=0, description="Of what of a prompt the endpoint says it read from its cache; null: as `input`."
+    )
+    batch: float = Field(0.5, ge=0, description="Times these prices is what an answer in a batch file costs.")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of all.")
 
 
 class TeacherConfig(Section):
@@ -233,16 +230,42 @@ class TeacherConfig(Section):
         "the answer's text behind it, or one of them. The final answer is read from the answer's text.",
     )
     price: PriceConfig = PriceConfig()
-    batch_size: int = Field(8, ge=1, description="Samples generated together (transformers).")
+    batch_size: int = Field(
+        8,
+        ge=1,
+        description="Samples generated together (transformers), or asked for by one request where they share a prompt, "
+        "which is then paid once (openai; one by one where the endpoint gives one at a time).",
+    )
+    batch: str | None = Field(
+        None,
+        pattern=r"^\d+[mhd]$",
+        description="Ask by batch files, which the endpoint answers within this window, e.g. 24h, for price.batch of "
+        "the price (openai); null: at once.",
+    )
+    batch_samples: int = Field(10_000, ge=1, le=50_000, description="Samples that a batch file asks for at most.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of the weights (transformers).")
     template_arguments: dict[str, Any] = Field(
         {}, description="Arguments of the model's chat template (transformers), as `model.template_arguments`."
     )
 
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+        """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
+        price = self.price
+        if price.input is None or price.output is None:
+            return None
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        per_input, per_output = Decimal(str(price.input)), Decimal(str(price.output))
+        per_cached = per_input if price.cached is None else Decimal(str(price.cached))
+        fresh = (prompt_tokens - cached_tokens) * per_input
+        cost = (fresh + cached_tokens * per_cached + completion_tokens * per_output) / 10**6
+        return cost * Decimal(str(price.batch)) if self.batch else cost
+
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:
         if self.kind in ("openai", "transformers") and not self.model:
             raise ValueError(f"a teacher of kind {self.kind} needs a `model`")
+        if self.batch and self.kind != "openai":
+            raise ValueError(f"only a teacher of kind openai is asked by `batch` files, not one of kind {self.kind}")
         return self
 
 

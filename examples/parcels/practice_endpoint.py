@@ -3,7 +3,9 @@
     python practice_endpoint.py --port 8011
 
 It knows how parcels are priced only as far as the prompt tells it: a rule that it is not shown it takes from habit,
-which is wrong, or forgets. So it plays a large model that reasons well and does not know the house's rules.
+which is wrong, or forgets. So it plays a large model that reasons well and does not know the house's rules. It gives
+several answers for one prompt (`n`), has the beginnings of prompts in a cache, and takes batch files, which have their
+answers when they are asked after for the second time.
 """
 
 from __future__ import annotations
@@ -22,6 +24,11 @@ HABIT = {"the north": 5, "the south": 6, "the islands": 9}
 BOOK = {"the north": 4, "the south": 6, "the islands": 11}
 #: How often each prompt was asked: every time it gets another sample.
 SEEN: Counter[str] = Counter()
+#: Beginnings of prompts, in steps of so many characters, that are cached.
+BEGUN: set[str] = set()
+STEP = 256
+FILES: dict[str, bytes] = {}
+BATCHES: dict[str, dict[str, Any]] = {}
 LOCK = threading.Lock()
 
 
@@ -53,37 +60,79 @@ def think(prompt: str, source: random.Random) -> str:
     return "\n".join([*steps, f"Final answer: {total}"])
 
 
+def complete(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The answer to a request, and its status."""
+    if body["model"] != "practice":
+        return {"error": {"message": f"The model {body['model']!r} does not exist"}}, 404
+    prompt, wanted = "\n".join(message["content"] for message in body["messages"]), body.get("n", 1)
+    with LOCK:
+        first = SEEN[prompt]
+        SEEN[prompt] += wanted
+        begun = [prompt[:end] for end in range(STEP, len(prompt), STEP)]
+        cached = STEP * sum(beginning in BEGUN for beginning in begun) // 4
+        BEGUN.update(begun)
+    texts = [think(prompt, random.Random(f"{number} {prompt}")) for number in range(first, first + wanted)]
+    usage: dict[str, Any] = {"prompt_tokens": len(prompt) // 4, "completion_tokens": sum(map(len, texts)) // 4}
+    usage |= {"total_tokens": sum(usage.values()), "prompt_tokens_details": {"cached_tokens": cached}}
+    choices = [
+        {"index": number, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for number, text in enumerate(texts)
+    ]
+    return {
+        "id": "practice", "object": "chat.completion", "created": 0, "model": body["model"], "choices": choices,
+        "usage": usage,
+    }, 200  # fmt: skip
+
+
+def begin(batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch of the requests in a file."""
+    rows = []
+    for line in FILES[batch["input_file_id"]].splitlines():
+        asked = json.loads(line)
+        body, status = complete(asked["body"])
+        response = {"status_code": status, "body": body}
+        rows.append({"custom_id": asked["custom_id"], "response": response, "error": None})
+    name = f"output-{len(FILES)}"
+    FILES[name] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    counts = {"total": len(rows), "completed": len(rows), "failed": 0}
+    batch |= {"id": f"batch-{len(BATCHES)}", "object": "batch", "output_file_id": name, "request_counts": counts}
+    BATCHES[batch["id"]] = batch
+    return {**batch, "status": "in_progress"}
+
+
 class Endpoint(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._reply({"object": "list", "data": [{"id": "practice", "object": "model"}]})
+        _, _, what, *name = self.path.partition("?")[0].split("/")
+        if what == "files" and name and name[0] in FILES:
+            self._send(FILES[name[0]])
+        elif what == "batches" and name and name[0] in BATCHES:
+            looked = BATCHES[name[0]].setdefault("status", "in_progress")
+            self._reply(BATCHES[name[0]] | {"status": looked})
+            BATCHES[name[0]]["status"] = "completed"
+        elif what == "batches":
+            self._reply({"object": "list", "data": list(BATCHES.values()), "has_more": False})
+        else:
+            self._reply({"object": "list", "data": [{"id": "practice", "object": "model"}]})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if body["model"] != "practice":
-            self._reply({"error": {"message": f"The model {body['model']!r} does not exist"}}, 404)
-            return
-        prompt = "\n".join(message["content"] for message in body["messages"])
-        with LOCK:
-            number = SEEN[prompt]
-            SEEN[prompt] += 1
-        text = think(prompt, random.Random(f"{number} {prompt}"))
-        usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
-        message = {"role": "assistant", "content": text}
-        self._reply(
-            {
-                "id": "practice",
-                "object": "chat.completion",
-                "created": 0,
-                "model": body["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": {**usage, "total_tokens": sum(usage.values())},
-            }
-        )
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/files"):
+            boundary = b"--" + self.headers["Content-Type"].partition("boundary=")[2].encode()
+            part = next(part for part in content.split(boundary) if b"filename=" in part)
+            name = f"file-{len(FILES)}"
+            FILES[name] = part.partition(b"\r\n\r\n")[2].rstrip()
+            self._reply({"id": name, "object": "file", "purpose": "batch"})
+        elif self.path.endswith("/batches"):
+            self._reply(begin(json.loads(content)))
+        else:
+            self._reply(*complete(json.loads(content)))
 
     def _reply(self, content: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(content).encode()
+        self._send(json.dumps(content).encode(), status)
+
+    def _send(self, data: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

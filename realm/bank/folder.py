@@ -30,7 +30,9 @@ from realm.tasks.base import Comment, Question
 #: A label and the verifier's reason for it.
 Label = tuple[int | None, str]
 #: Files of every bank besides bank.json, and those of compacted ones.
-_CONTENT = ("cots.jsonl", "questions.jsonl", "comments.jsonl", "labels.jsonl", "ledger.jsonl", "README.md")
+_CONTENT = (
+    *("cots.jsonl", "questions.jsonl", "comments.jsonl", "labels.jsonl", "ledger.jsonl", "batches.jsonl", "README.md"),
+)
 _TABLES = re.compile(r"(cots|questions)-\d+\.parquet(\.tmp)?")
 #: Lies in a folder while a bank is made there: what is in it may be written over.
 _MAKING = ".bank.making"

@@ -55,12 +55,13 @@ def collect(
     from realm.display import printable
     from realm.errors import TeacherError
     from realm.tasks.registry import load_task
-    from realm.teacher.collect import bank_info, look, make_plan, open_ledger
+    from realm.teacher.collect import bank_info, look, make_plan, open_ledger, worded_as
     from realm.teacher.ledger import Sums
     from realm.teacher.plan import survey
 
     collecting.check_again(again or (), resume)
     folder = collecting.bank_of(resolved, out)
+    resolved = worded_as(resolved, folder) if resume or show else resolved
     task = load_task(resolved)
     plan = make_plan(resolved, task, keyless=dry_run or bool(show))  # a mistake is found before anything is written
     if show:

@@ -76,14 +76,20 @@ def _owed(estimates: list[Estimate], splits: Sequence[str]) -> str:
     parts = [estimate.splits[split] for estimate in estimates for split in splits if split in estimate.splits]
     most = [part.cost()[1] for part in parts if not part.source.free]
     cost = f", at most {money(sum(filter(None, most), Decimal(0)), _currency(estimates))}" * (None not in most)
-    return f"{_number(sum(part.samples for part in parts))} requests{cost if most else ''}"
+    asked = _asked(sum(part.samples for part in parts), sum(part.requests for part in parts))
+    return f"{asked}{cost if most else ''}"
+
+
+def _asked(samples: int, requests: int) -> str:
+    """How many requests samples take, and how many samples where these are more."""
+    return f"{f'{_number(samples)} CoTs in ' if samples > requests else ''}{_number(requests)} requests"
 
 
 def print_outlook(estimates: list[Estimate], spent: Sums, budget: BudgetConfig) -> None:
     """Whether the budget allows what is owed, beside what is spent already."""
     owed = [estimate for estimate in estimates if estimate.samples]
     if budget.requests is not None:
-        requests = sum(estimate.samples for estimate in owed)
+        requests = sum(estimate.requests for estimate in owed)
         _print_limit("requests", spent.requests, requests, requests, budget.requests, _number)
     if budget.tokens is not None:
         answers = [estimate.completion for estimate in owed]
@@ -117,7 +123,7 @@ def _print_estimate(estimate: Estimate) -> None:
     source = estimate.source
     model = f" ({printable(source.settings.model)})" if source.settings.model else ""
     typer.echo(
-        f"  {printable(source.name)}{model}: {_number(estimate.samples)} requests, "
+        f"  {printable(source.name)}{model}: {_asked(estimate.samples, estimate.requests)}, "
         f"{_number(estimate.guided)} with comments of the expert"
     )
     if source.teacher.costs == "nothing" or not estimate.samples:
@@ -364,7 +370,8 @@ def _currency(estimates: list[Estimate]) -> str:
 
 
 def _used(tally: Tally) -> str:
-    return f"{_number(tally.spent.tokens)} tokens"
+    cached = f" ({_number(tally.spent.cached)} of them from the endpoint's cache)" * bool(tally.spent.cached)
+    return f"{_number(tally.spent.tokens)} tokens{cached}"
 
 
 def _cost(tally: Tally) -> str:

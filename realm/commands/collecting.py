@@ -17,7 +17,7 @@ from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.teacher import collect as collecting
-from realm.teacher.collect import Announce, bank_info, check_same, costly, make_plan
+from realm.teacher.collect import Announce, bank_info, check_same, costly, make_plan, worded_as
 from realm.teacher.engine import Watch
 from realm.teacher.lanes import Tally
 from realm.teacher.plan import Plan
@@ -60,6 +60,7 @@ def collect(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what had arrived was written.
     """
     check_again(again, resume)
+    config = worded_as(config, bank_of(config, out)) if resume else config
     task = task or load_task(config)
     plan = plan or make_plan(config, task)  # a mistake is found before anything is written
     folder, info = bank_of(config, out), bank_info(config, task, plan.guidance)

@@ -128,7 +128,7 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
         raise ConfigError(f"{file}: pairs of the kind `bound` are of trained arms.")
     _check_questions(grid, task, known)
     if spec.axis and spec.axis.by == "teacher_cost":
-        unpriced = [name for name, one in common.teachers.items() if one.share and one.price.of(1, 1) is None]
+        unpriced = [name for name, one in common.teachers.items() if one.share and one.cost(1, 1) is None]
         if unpriced:
             raise ConfigError(f"{file}: axis.by: teacher_cost needs the prices teachers.{unpriced[0]}.price.")
     for path in {common.model.path, *(cell.config.model.path for cell in grid.cells if cell.trained is None)}:

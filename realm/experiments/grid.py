@@ -259,12 +259,20 @@ def _with_banks(each: Mapping[Arm, Config], out: Path, banks: dict[Path, Config]
 
 def _wanted(config: Config) -> dict[str, Any]:
     """What decides which CoTs a bank holds."""
-    tree = config.model_dump(mode="json")
+    tree = _dump(config)
     wanted = {name: tree[name] for name in _COLLECTED}
     wanted |= {"samples": tree["bank"]["samples"], "splits": tree["collect"]["splits"]}
     wanted["seed"] = None if _costly(config) else config.run.seed
     wanted["content"] = {key: value for key, value in contents(config).items() if key.split(".")[0] in _COLLECTED}
     return wanted
+
+
+def _dump(config: Config) -> dict[str, Any]:
+    """The configuration without what came later and only says how a teacher is asked, never what."""
+    tree = config.model_dump(mode="json")
+    for teacher in tree["teachers"].values():
+        del teacher["batch"], teacher["batch_samples"], teacher["price"]["cached"], teacher["price"]["batch"]
+    return tree
 
 
 def _costly(config: Config) -> bool:
@@ -301,7 +309,7 @@ def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | 
 
 def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     """The configuration as far as it decides an outcome: without name and place, a collected bank by its hash."""
-    tree = config.model_dump(mode="json")
+    tree = _dump(config)
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
     for key in _LATER:
         section, _, last = key.rpartition(".")

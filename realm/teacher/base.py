@@ -49,8 +49,10 @@ class Reply:
         text: the CoT.
         answer: its own final answer, "" where it states none.
         problem: what is wrong with it as an answer (`realm.bank.cot.PROBLEMS`), or "".
-        prompt_tokens, completion_tokens: as the teacher counts them, None where it does not say.
+        prompt_tokens, completion_tokens: as the teacher counts them, None where it does not say. Where it counts
+            several samples of one request together, the prompt is the first one's and the rest is shared evenly.
         meta: what else is known: `finish_reason`, `model` as the server names it, …
+        cached_tokens: those of the prompt that an endpoint read from its cache.
     """
 
     text: str
@@ -59,6 +61,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    cached_tokens: int = 0
 
 
 class Failure(Exception):  # noqa: N818 - an outcome to be counted and perhaps tried again, not a mistake of anybody
@@ -105,6 +108,9 @@ class Teacher(Protocol):
         concurrent: whether calls may run side by side.
         costs: what an answer takes: nothing (and no tokens are counted), this machine's time, or money.
         parameters: JSON; everything besides the messages that decides the text, and nothing secret.
+
+    One that pays a prompt once for several samples has `together`, how many, besides; a call of at most so many then
+    holds one prompt, and one of more may hold several.
     """
 
     @property
@@ -126,8 +132,11 @@ class Teacher(Protocol):
         """What is sent for the question with these expert comments (perhaps none); JSON."""
         ...
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
-        """Answer every ask (at most `batch`), in their order. Raises `Failure` where the call gave nothing."""
+    async def ask(self, asks: Sequence[Ask]) -> Sequence[Reply | Failure | None]:
+        """Answer every ask (at most `batch`), in their order. Raises `Failure` where the call gave nothing.
+
+        A single ask may fail too, or be left out (None: nothing is charged for it, and it is asked for again).
+        """
         ...
 
     async def close(self) -> None:

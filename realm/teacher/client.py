@@ -18,7 +18,7 @@ import openai
 from realm.teacher.base import Failure
 from realm.teacher.outcomes import Answer, Scrub, one_line
 
-#: Bytes of a response beyond which nothing is read.
+#: Bytes that a response has at most, where nothing else is said.
 BODY_LIMIT = 16 << 20
 #: Seconds an idle connection is kept: less than the 5 seconds after which common servers close theirs.
 _IDLE = 4.0
@@ -42,10 +42,12 @@ class Client:
         key: "" sends no authorisation at all.
         timeout: seconds that a request may take in all, however slowly its answer drips in.
         scrub: takes the key out of texts.
+        limit: bytes of a response beyond which nothing is read.
     """
 
-    def __init__(self, base_url: str, key: str, timeout: float, scrub: Scrub) -> None:
+    def __init__(self, base_url: str, key: str, timeout: float, scrub: Scrub, limit: int = BODY_LIMIT) -> None:
         self._base_url, self._key, self._timeout, self._scrub = base_url, key, timeout, scrub
+        self._limit = limit
         omit: Any = openai.Omit()
         # Given outright, so that the environment adds no key, organisation or project of another endpoint.
         self._headers: dict[str, Any] = {"Authorization": f"Bearer {key}" if key else omit}
@@ -61,18 +63,20 @@ class Client:
             Failure: no whole response came back.
         """
         # The typed method of the client would check every key of every message, which takes longer than all the rest.
-        return await self._whole("post", "/chat/completions", body)
+        return await self.request("post", "/chat/completions", body)
 
     async def models(self) -> Answer:
         """GET /models. Raises `Failure` as `chat` does."""
-        return await self._whole("get", "/models")
+        return await self.request("get", "/models")
 
     async def close(self) -> None:
         for pool in self._pools:
             await pool.openai.close()
 
-    async def _whole(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """One request and its response, read to the end."""
+    async def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, file: bytes | None = None
+    ) -> Answer:
+        """One request and its response, read to the end. `file`: JSONL that is sent with it. Raises as `chat` does."""
         parts: list[bytes] = []
         pool = self._free()
         pool.busy += 1
@@ -80,7 +84,10 @@ class Client:
             async with asyncio.timeout(self._timeout):
                 try:
                     options: Any = {"headers": self._headers}
-                    ask = functools.partial(pool.openai.post, body=body) if method == "post" else pool.openai.get
+                    ask: Any = functools.partial(pool.openai.post, body=body) if method == "post" else pool.openai.get
+                    if file is not None:
+                        options = {"headers": {**self._headers, "Content-Type": "multipart/form-data"}}
+                        ask = functools.partial(ask, files=[("file", ("requests.jsonl", file, "application/jsonl"))])
                     response: Any = await ask(
                         path, cast_to=httpx2.Response, options=options, stream=True, stream_cls=openai.AsyncStream[Any]
                     )
@@ -99,8 +106,8 @@ class Client:
             raise self._broken(error, parts) from None
         finally:
             pool.busy -= 1
-        if len(answer.body) >= BODY_LIMIT:
-            message = f"the answer is longer than {BODY_LIMIT >> 20} MiB"
+        if len(answer.body) >= self._limit:
+            message = f"the answer is longer than {self._limit >> 20} MiB"
             raise Failure("too_large", message, kind="request", billed=True, body=self._text(parts))
         return answer
 
@@ -120,7 +127,7 @@ class Client:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE),
             trust_env=not is_local(self._base_url),  # a proxy for the outside world does not reach 127.0.0.1
             verify=self._tls,
-            event_hooks={"response": [_bound]},
+            event_hooks={"response": [self._bound]},
         )
         return openai.AsyncOpenAI(
             api_key=self._key,
@@ -131,6 +138,10 @@ class Client:
             default_headers={**self._headers, "Accept-Encoding": "identity"},
             http_client=http,
         )
+
+    async def _bound(self, response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream, self._limit)
 
     def _broken(self, error: Exception, parts: list[bytes]) -> Failure:
         """The failure behind an exception of the libraries."""
@@ -173,19 +184,14 @@ def is_local(base_url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-async def _bound(response: httpx2.Response) -> None:
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
-
-
 class _Bounded(httpx2.AsyncByteStream):
-    """The first `BODY_LIMIT` bytes of a body, error bodies included, which the openai client reads whole."""
+    """The first `limit` bytes of a body, error bodies included, which the openai client reads whole."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
+        self._stream, self._limit = stream, limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = BODY_LIMIT
+        left = self._limit
         async for part in self._stream:
             yield part[:left]
             left -= len(part)

@@ -1,12 +1,13 @@
 """Collecting CoTs into a bank: N samples of every question, guided with probability ρ, judged, kept with provenance."""
 
 import asyncio
+import copy
 import resource
 from collections import defaultdict
 from collections.abc import Callable, Container, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from realm.method.seeds import derive
 from realm.sections import GuidanceConfig, TeacherConfig
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
+from realm.teacher.batches import FILE, BatchTeacher
+from realm.teacher.endpoint import EndpointTeacher
 from realm.teacher.engine import Engine, Watch
 from realm.teacher.guidance import Guidance
 from realm.teacher.labelling import Judge, unjudged
@@ -28,7 +31,7 @@ from realm.teacher.lanes import Lane, Tally
 from realm.teacher.ledger import Ledger
 from realm.teacher.pacing import FIRST, Pace
 from realm.teacher.plan import Estimate, Plan, Source, survey
-from realm.teacher.prompts import refuse_gold
+from realm.teacher.prompts import PROMPT, QUESTION_FIRST, refuse_gold
 from realm.teacher.registry import make_guidance, make_sources
 
 #: Retries that may wait, for each request that may be under way.
@@ -66,7 +69,31 @@ def _guidance(guidance: GuidanceConfig) -> dict[str, Any]:
 
 def _settings(teacher: TeacherConfig) -> dict[str, Any]:
     # `shows` where it is not the default alone: banks from before it can be gone on with.
-    return teacher.model_dump(mode="json", exclude={"price"} | ({"shows"} if teacher.shows == "both" else set()))
+    aside = {"price", "batch", "batch_samples"} | ({"shows"} if teacher.shows == "both" else set())
+    found = teacher.model_dump(mode="json", exclude=aside)
+    # The prompt in its words, so that the bank is gone on with in them; none are those of banks that did not name it.
+    if teacher.kind != "scripted":
+        found["prompt"] = {None: PROMPT, QUESTION_FIRST: None}.get(teacher.prompt, teacher.prompt)
+    return found
+
+
+def worded_as(config: Config, path: Path) -> Config:
+    """The configuration with the prompts of the bank in a folder, for teachers that have none of their own.
+
+    What our prompt says may change; what a bank holds is not asked, and paid, again for it.
+    """
+    try:
+        there = BankFolder.open(path).info["teachers"]
+        found = {name: there[name]["prompt"] or QUESTION_FIRST for name in config.teachers if name in there}
+    except (DataError, KeyError, TypeError):
+        return config
+    teachers = {
+        name: teacher.model_copy(update={"prompt": found[name]})
+        if name in found and teacher.prompt is None and teacher.kind != "scripted"
+        else teacher
+        for name, teacher in config.teachers.items()
+    }
+    return config.model_copy(update={"teachers": teachers})
 
 
 def check_same(folder: BankFolder, info: Mapping[str, Any]) -> None:
@@ -197,7 +224,7 @@ def collect(
         ResourceError: the bank cannot be written, or another process writes to it.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what had arrived was written.
     """
-    plan = plan or make_plan(config, task)
+    plan = copy.copy(plan or make_plan(config, task))
     questions = {question.id: question for question in plan.questions}
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
@@ -206,6 +233,7 @@ def collect(
         _prepare(folder, plan, list(questions.values()))
         held = look(folder, again)
         ledger = stack.enter_context(open_ledger(folder.path, config, plan))
+        plan.sources = [_filing(source, folder.path, ledger, pause) for source in plan.sources]
         writer = stack.enter_context(folder.writer())
         estimates = survey(plan, held.ids, held.means, held.stale)
         owed = sum(estimate.samples for estimate in estimates)
@@ -279,6 +307,24 @@ def _prepare(folder: BankFolder, plan: Plan, questions: list[Question]) -> None:
     folder.add_comments(plan.guidance.comments)
     if plan.samples > int(folder.info.get("samples", 0)):
         folder.update({"samples": plan.samples})
+
+
+def _filing(source: Source, path: Path, ledger: Ledger, pause: float) -> Source:
+    """The teacher as it is asked: by batch files, where its settings say so.
+
+    Raises:
+        ConfigError: files are under way at the endpoint, and it is to be asked at once now.
+    """
+    window, batch = source.settings.batch, source.settings.batch_samples
+    if window and isinstance(source.teacher, EndpointTeacher):
+        return replace(source, teacher=BatchTeacher(source.teacher, window, batch, path / FILE, ledger.left, pause))
+    left = sum(sent.teacher == source.name for _, sent in ledger.left.values())
+    if left and (path / FILE).exists():
+        raise ConfigError(
+            f"teachers.{source.name}.batch: {left} samples are under way in batch files and paid for; go on with "
+            f"the window that was set, or remove {path / FILE} to ask and pay for them anew."
+        )
+    return source
 
 
 def _lane(config: Config, plan: Plan, source: Source, held: Held, pause: float) -> Lane:

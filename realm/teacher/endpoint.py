@@ -1,7 +1,7 @@
 """A teacher behind an OpenAI-compatible endpoint: vLLM, Ollama, a vendor's, or `transformers serve`.
 
-One request is one sample. Trying again is the collector's part: every call is one request and gives a `Reply` or
-raises a `Failure`, never an exception of the libraries underneath.
+One request is one prompt, with one sample or several. Trying again is the collector's part: every call is one request
+and gives a `Reply` or a `Failure` for each sample, never an exception of the libraries underneath.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,7 +28,7 @@ from realm.teacher.outcomes import (
     filtered,
     model_names,
     one_line,
-    read_reply,
+    read_replies,
     refusal,
     scrubber,
 )
@@ -35,9 +37,12 @@ from realm.teacher.prompts import TeacherWording
 if TYPE_CHECKING:
     from realm.teacher.client import Client
 
+_LOG = logging.getLogger(__name__)
 OPENAI_URL = "https://api.openai.com/v1"
 #: Keys of `sampling.extra` that have a setting of their own, or would change what a request gives back.
 _OWN_KEYS = ("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stream", "n")
+#: Failures that say nothing about asking for several samples at once.
+_UNTRIED = frozenset({"429", "503", "connection", "files"})
 
 
 class EndpointTeacher:
@@ -55,12 +60,14 @@ class EndpointTeacher:
         ConfigError: a `base_url` that is none, or `sampling.extra` with a key that has its own setting.
     """
 
-    batch = 1
     concurrent = True
     costs: Literal["money"] = "money"
 
     def __init__(self, name: str, settings: TeacherConfig, timeout: float, wording: TeacherWording) -> None:
         self.name = name
+        #: Samples that one request asks for; one where the endpoint turned out to give no more.
+        self.batch = settings.batch_size
+        self._several = False
         self._settings = settings
         self._timeout = timeout
         self._wording = wording
@@ -68,7 +75,7 @@ class EndpointTeacher:
         self._base_url = _base_url(name, settings.base_url)
         self._body = _body(name, settings)
         self._key = _key(name, settings.api_key_env)
-        self._scrub, self._clean = scrubber(self._key), content_scrubber(self._key)
+        self.scrub, self._clean = scrubber(self._key), content_scrubber(self._key)
         self._client: Client | None = None
         self._listed: asyncio.Task[list[str] | None] | None = None
         # Not the address: a model of the same name elsewhere is the same teacher.
@@ -79,19 +86,53 @@ class EndpointTeacher:
     def messages(self, question: Question, comments: Sequence[Comment]) -> Messages:
         return self._wording.messages(question, comments)
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
-        """One request for the one ask; see `realm.teacher.outcomes` for what becomes of each outcome."""
-        (ask,) = asks
-        answer = await self._connected().chat({"messages": ask.messages, **self._body})
+    @property
+    def together(self) -> int:
+        return self.batch
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Reply | Failure | None]:
+        """One request for the asks, which have one prompt; see `realm.teacher.outcomes` for what becomes of each."""
+        try:
+            return await self.read(await self.connected().chat(self.body(asks)), len(asks))
+        except Failure as failure:
+            if len(asks) > 1 and failure.kind == "transient" and failure.reason not in _UNTRIED:
+                self._alone(failure.message)
+            raise
+
+    def body(self, asks: Sequence[Ask]) -> dict[str, Any]:
+        """The request for asks of one prompt."""
+        return {"messages": asks[0].messages, **self._body, **({"n": len(asks)} if len(asks) > 1 else {})}
+
+    async def read(self, answer: Answer, wanted: int) -> list[Reply | Failure | None]:
+        """What came of a request for so many samples. Raises `Failure` where that is the same for all of them."""
         try:
             if 200 <= answer.status < 300:
-                return [read_reply(answer, self._scrub, self._clean, self._settings.shows)]
-            if reply := filtered(answer, self._scrub):
-                return [reply]
-            raise refusal(answer, self._scrub)
+                replies = read_replies(answer, wanted, self.scrub, self._clean, self._settings.shows)
+                if wanted > 1 and replies[1] is None:
+                    self._alone("one came")
+                elif wanted > 1:
+                    self._several = True
+                return replies
+            if reply := filtered(answer, self.scrub):
+                # Of the one prompt, so that all of them would be stopped.
+                return [reply, *[replace(reply, prompt_tokens=0)] * (wanted - 1)]
+            raise refusal(answer, self.scrub)
         except Failure as failure:
+            if wanted > 1 and not self._several and failure.kind in ("request", "denied") and not failure.billed:
+                self._alone(failure.message)
+                return [None] * wanted
             await self._advise(answer, failure)
             raise
+
+    def _alone(self, why: str) -> None:
+        """Ask for one sample a request from now on, unless several have come before."""
+        if self.batch > 1 and not self._several:
+            self.batch = 1
+            _LOG.warning(
+                "teachers.%s: the endpoint was asked for several answers at once (%s). From now on it is asked for one "
+                "at a time, each of which pays for its prompt; batch_size: 1 asks so from the start.",
+                *(self.name, why),
+            )
 
     async def _advise(self, answer: Answer, failure: Failure) -> None:
         """Name the setting that helps, and stop at once where no request will work without it."""
@@ -122,11 +163,12 @@ class EndpointTeacher:
             await self._client.close()
             self._client = None
 
-    def _connected(self) -> Client:
+    def connected(self, **limits: Any) -> Client:
+        """The connections to the endpoint; with other limits (`timeout`, `limit` of `Client`) from the first on."""
         if self._client is None:
             from realm.teacher.client import Client
 
-            self._client = Client(self._base_url, self._key, self._timeout, self._scrub)
+            self._client = Client(self._base_url, self._key, scrub=self.scrub, **{"timeout": self._timeout, **limits})
         return self._client
 
     async def _misaddressed(self, no_model: bool, said: str) -> str:
@@ -138,7 +180,7 @@ class EndpointTeacher:
             return f"{said}, although it lists the model {self._model!r}"
         if names is not None:
             near = sorted(names, key=lambda name: -difflib.SequenceMatcher(None, name[:100], self._model).ratio())
-            shown = ", ".join(self._scrub(one_line(name, 80)) for name in near[:5]) or "none at all"
+            shown = ", ".join(self.scrub(one_line(name, 80)) for name in near[:5]) or "none at all"
             return (
                 f"the endpoint has no model {self._model!r}; it lists {shown}. Mend teachers.{self.name}.model ({said})"
             )
@@ -151,7 +193,7 @@ class EndpointTeacher:
 
     async def _list_models(self) -> list[str] | None:
         try:
-            found = model_names(await self._connected().models())
+            found = model_names(await self.connected().models())
         except Failure:
             return None
         return found[:10_000] if found is not None else None

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import signal
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +26,9 @@ from realm.errors import TeacherError
 from realm.teacher.base import Failure, Reply
 from realm.teacher.labelling import Judge
 from realm.teacher.lanes import Lane, Tally, Try
-from realm.teacher.ledger import Ledger, Use
+from realm.teacher.ledger import CHARGED, Ledger, Use
 from realm.teacher.pacing import BUSY_RETRIES, PATIENCE, UNREADABLE, UNREADABLE_RETRIES
-from realm.teacher.plan import Job, Plan
+from realm.teacher.plan import Job, Plan, shared
 
 #: Answers that may wait for the disk before no further request leaves.
 BACKLOG = 4096
@@ -185,9 +186,13 @@ class Engine:
     async def _drain(self) -> None:
         """Wait for what is under way, for `patience` seconds, and give up the rest: its answers may be paid for.
 
-        What this process computes itself would hold up its end anyway, so that is waited for until it is done.
+        What this process computes itself would hold up its end anyway, so that is waited for until it is done. Batch
+        files are not waited for: the next start finds them again.
         """
-        pending = [task for task in self._under_way if not task.done()]
+        for task, lane in self._under_way.items():
+            if lane.files:
+                task.cancel()
+        pending = [task for task, lane in self._under_way.items() if not (task.done() or lane.files)]
         if pending:
             calls = f"{len(pending)} calls" if len(pending) != 1 else "one call"
             again = "Ctrl-C again" if isinstance(self._stopped, KeyboardInterrupt) else "Ctrl-C"
@@ -236,30 +241,34 @@ class Engine:
             tries = lane.take(now) if lane.free(now) else []
             if not tries:
                 continue
-            uses = [self._most(lane, tried.job) for tried in tries]
-            limit = ""
-            while uses and (limit := self._ledger.exceeded(uses)):
-                uses.pop()
-            lane.put_back(tries[len(uses) :])
-            if uses:
-                return lane, tries[: len(uses)], uses
-            if not self._ledger.held.requests:
+            uses = [
+                CHARGED if lane.files and job.key in self._ledger.left else self._most(lane, job, further)
+                for job, further in shared((tried.job for tried in tries), lane.source.together)
+            ]
+            fit = bisect_left(
+                range(1, len(uses) + 1), True, key=lambda count: bool(self._ledger.exceeded(uses[:count]))
+            )
+            lane.put_back(tries[fit:])
+            if fit:
+                return lane, tries[:fit], uses[:fit]
+            if not self._ledger.under_way:
                 # What was held for requests under way is given back: this is all that the budget allows.
-                self._tally.budget = limit
+                self._tally.budget = limit = self._ledger.exceeded(uses[:1])
                 most = self._most(lane, tries[0].job)
                 self._tally.next_most = Decimal({"tokens": most.tokens, "cost": most.cost or 0}.get(limit, 1))
             return None
         return None
 
-    def _most(self, lane: Lane, job: Job) -> Use:
+    def _most(self, lane: Lane, job: Job, further: bool = False) -> Use:
         prompt, completion = self._ledger.scaled(lane.source.name, *lane.source.bound(job.messages))
-        return Use(prompt, completion, lane.source.cost(prompt, completion))
+        prompt *= not further
+        return Use(prompt, completion, lane.source.cost(prompt, completion), requests=int(not further))
 
     def _send(self, lane: Lane, tries: list[Try], uses: list[Use]) -> None:
         requests = [(tried.job.key, use) for tried, use in zip(tries, uses, strict=True)]
-        numbers = self._ledger.send(lane.source.name, requests)
-        self._tally.requests += len(tries)
-        self._tally.retries += sum(tried.failed > 0 for tried in tries)
+        numbers = self._ledger.send(lane.source.name, requests, file=lane.files)
+        self._tally.requests += sum(use.requests for use in uses)
+        self._tally.retries += sum(use.requests for tried, use in zip(tries, uses, strict=True) if tried.failed)
         lane.sent[numbers[0]] = self._loop.time()
         task = self._helper(self._ask(lane, tries, numbers))
         self._under_way[task] = lane
@@ -276,19 +285,28 @@ class Engine:
         try:
             replies = await source.teacher.ask([self._plan.ask(source, tried.job) for tried in tries])
         except Failure as failure:
-            self._failed(lane, tries, numbers, failure)
+            self._failed(lane, tries, numbers, failure, sent)
             return
         except BaseException as error:
             # Cancelled, or a mistake of ours: nobody knows what the endpoint charges.
             reason = "stopped" if isinstance(error, asyncio.CancelledError) else "error"
-            self._ledger.failed(numbers, reason, billed=True)
+            self._ledger.failed(_over(lane, tries, numbers), reason, billed=not lane.files)
             raise
-        lane.pace.answered(self._loop.time())
-        lane.failed.clear()
         # Such a teacher's time says nothing, and would keep two of its banks from being equal.
         seconds = None if source.teacher.costs == "nothing" else round(self._loop.time() - sent, 3)
+        answered, back = any(isinstance(reply, Reply) for reply in replies), []
         for tried, number, reply in zip(tries, numbers, replies, strict=True):
-            self._arrive(lane, tried.job, number, reply, seconds)
+            if answered:
+                lane.pace.answered(self._loop.time())
+                lane.failed.clear()
+            if isinstance(reply, Reply):
+                self._arrive(lane, tried.job, number, reply, seconds)
+            elif reply is None:
+                self._ledger.failed([number], "not_given", billed=False)
+                back.append(tried)
+            else:
+                self._failed(lane, [tried], [number], reply, sent)
+        lane.put_back(back)
 
     def _arrive(self, lane: Lane, job: Job, number: int, reply: Reply, seconds: float | None) -> None:
         used = self._used(lane, number, reply)
@@ -300,15 +318,15 @@ class Engine:
         if why := lane.useless(reply.problem):
             self._end(lane, why)
 
-    def _failed(self, lane: Lane, tries: list[Try], numbers: list[int], failure: Failure) -> None:
-        now, sent, name = self._loop.time(), lane.sent[numbers[0]], lane.source.name
-        self._tally.failures[failure.reason] += len(tries)
+    def _failed(self, lane: Lane, tries: list[Try], numbers: list[int], failure: Failure, sent: float) -> None:
+        now, name = self._loop.time(), lane.source.name
+        self._tally.failures[failure.reason] += max(1, sum(self._ledger.bound(n).requests for n in numbers))
         for tried in tries:
             lane.failed.setdefault(tried.job.question.id, Counter())[failure.reason] += 1
         if failure.kind == "denied":
             failure.kind = "request" if lane.pace.started else "fatal"
         if (failure.retry_after or 0) > PATIENCE:
-            self._ledger.failed(numbers, failure.reason, billed=failure.billed)
+            self._ledger.failed(_over(lane, tries, numbers), failure.reason, billed=failure.billed)
             self._tally.closed[name] = f"asks to wait for {(failure.retry_after or 0) / 3600:.1f} h ({failure.message})"
             lane.close()
             return
@@ -321,7 +339,7 @@ class Engine:
             reply = Reply(failure.body, "", "malformed", meta={"failure": failure.reason})
             self._arrive(lane, tries[0].job, numbers[0], reply, round(now - sent, 3))
         else:
-            self._ledger.failed(numbers, failure.reason, billed=failure.billed)
+            self._ledger.failed(_over(lane, tries, numbers), failure.reason, billed=failure.billed)
         if failure.kind == "fatal" or ended:
             self._end(lane, ended + lane.blamed() if ended else failure.message)
         elif failure.kind == "request" and len(tries) > 1:
@@ -330,7 +348,8 @@ class Engine:
         elif not kept:
             for tried in tries:
                 if failure.kind == "transient" and not hopeless and self._may_again(tried, failure):
-                    until = now + lane.pace.wait(tried.failed + 1, failure)
+                    # A batch file took its time; all that failed goes into the next one.
+                    until = now + (0 if lane.files else lane.pace.wait(tried.failed + 1, failure))
                     lane.sleep(tried, until, unreadable=unreadable, busy=failure.reason == "429")
                 else:
                     self._give_up(lane, tried.job, failure)
@@ -374,9 +393,10 @@ class Engine:
         most = self._ledger.bound(number)
         prompt = most.prompt_tokens if reply.prompt_tokens is None else reply.prompt_tokens
         completion = most.completion_tokens if reply.completion_tokens is None else reply.completion_tokens
+        cached = reply.cached_tokens
         self._tally.prompt_tokens += prompt
         self._tally.completion_tokens += completion
-        return Use(prompt, completion, lane.source.cost(prompt, completion))
+        return Use(prompt, completion, lane.source.cost(prompt, completion, cached), cached)
 
     async def _label(self) -> None:
         """Judge what is written, until the end, or until a stop: the next start judges the rest."""
@@ -396,10 +416,17 @@ class Engine:
         while self._watch is not None:
             held = min((lane.pace.gate for lane in self._lanes), default=0.0) - self._loop.time()
             self._tally.held = held if held > 1 and not self._under_way else 0.0
-            self._show("" if self._stopped is None else self._tally.note)
+            notes = (getattr(lane.source.teacher, "note", "") for lane in self._lanes)
+            self._show("; ".join(filter(None, notes)) if self._stopped is None else self._tally.note)
             await asyncio.sleep(TICK)
 
     def _show(self, note: str) -> None:
         self._tally.note = note
         if self._watch is not None:
             self._watch(self._tally)
+
+
+def _over(lane: Lane, tries: list[Try], numbers: list[int]) -> list[int]:
+    """The requests of a call that failed which no batch file at the endpoint holds: that can be read later."""
+    waiting = getattr(lane.source.teacher, "waiting", ())
+    return [number for tried, number in zip(tries, numbers, strict=True) if tried.job.key not in waiting]

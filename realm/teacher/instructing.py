@@ -22,7 +22,7 @@ from realm.bank.cot import digest
 from realm.sections import TeacherConfig
 from realm.tasks.answers import final_answer
 from realm.tasks.base import Comment, Question
-from realm.teacher.prompts import END, PROMPT, TeacherWording
+from realm.teacher.prompts import END, QUESTION_FIRST, TeacherWording
 
 #: A longer question is none.
 LONGEST_QUESTION = 10_000
@@ -43,7 +43,7 @@ class Work:
 
 MEND = Work(
     "You are a careful teacher. You find out why a student went wrong, and you write exercises that mend exactly that.",
-    PROMPT,
+    QUESTION_FIRST,
     "A student got this question wrong. Compare the response with how the question is rightly solved and find the one "
     "rule or step that the student missed. Then write one new question of the same kind that cannot be answered "
     "without that rule or step. It must state everything that is needed, differ from the question above in its details "
@@ -56,7 +56,7 @@ MEND = Work(
 )
 CRITICISE = Work(
     "You are a careful teacher. You show a student where it went wrong, so that it can mend its own work.",
-    PROMPT,
+    QUESTION_FIRST,
     "A student got this question wrong. Find the first step of its response that is wrong, say what is wrong with it "
     "and which rule or step mends it, without the answer itself. Then solve the question step by step.\n"
     "Reply in exactly this form:\n"

@@ -104,6 +104,8 @@ class Lane:
         self._asleep: list[tuple[float, int, Try]] = []
         self._order = count()
         self._sleepers = max(sleepers, source.teacher.batch)
+        #: Whether it is asked by batch files: all of them at once, and whatever failed with the next one.
+        self.files = source.settings.batch is not None
         self._closed = False
         self._usable = False
         self._problems: Counter[str] = Counter()
@@ -123,7 +125,7 @@ class Lane:
     def free(self, now: float) -> bool:
         """Whether one more call may leave."""
         most = self.pace.window if self.source.teacher.concurrent else 1
-        return self.under_way < most and now >= self.pace.gate
+        return (self.files or self.under_way < most) and now >= self.pace.gate
 
     def take(self, now: float) -> list[Try]:
         """What the next call should ask for: retries that are due, then fresh samples; empty if there is nothing."""
@@ -132,7 +134,9 @@ class Lane:
             following = self._next(now)
             if following is None:
                 break
-            if following.alone and taken:
+            # A request for several samples has room for one prompt; other calls hold whatever is next.
+            apart = 1 < self.source.teacher.batch <= self.source.together
+            if taken and (following.alone or (apart and following.job.messages != taken[0].job.messages)):
                 self.put_back([following])
                 break
             taken.append(following)

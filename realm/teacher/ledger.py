@@ -23,11 +23,17 @@ from realm.sections import BudgetConfig
 
 @dataclass(frozen=True)
 class Use:
-    """What one request uses or may use. `cost`: None where the price is not known."""
+    """What one sample uses or may use. `cost`: None where the price is not known.
+
+    `cached_tokens`: those of the prompt that an endpoint had in its cache. `requests`: 0 where it is a further sample
+    of the request that the one before it is paid with, prompt and all.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal | None
+    cached_tokens: int = 0
+    requests: int = 1
 
     @property
     def tokens(self) -> int:
@@ -35,18 +41,24 @@ class Use:
 
 
 NOTHING = Use(0, 0, Decimal(0))
+#: Of what is charged already.
+CHARGED = Use(0, 0, Decimal(0), requests=0)
 
-#: What so many tokens of prompt and answer cost; None where the price is not known.
-Price = Callable[[int, int], Decimal | None]
+#: What so many tokens of prompt and answer cost, some of the prompt cached; None where the price is not known.
+Price = Callable[[int, int, int], Decimal | None]
 
 
 @dataclass(frozen=True)
-class _Sent:
-    """A request under way: the most it can use, which is `times` what was thought (of prompt, of answer)."""
+class Sent:
+    """A request under way: the most it can use, which is `times` what was thought (of prompt, of answer).
+
+    `file`: the key of a sample that is asked for by a batch file, whose answer can be had after a kill too; or "".
+    """
 
     teacher: str
     use: Use
     times: tuple[float, float]
+    file: str = ""
 
 
 @dataclass
@@ -57,10 +69,12 @@ class Sums:
     tokens: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
+    cached: int = 0
 
     def add(self, use: Use, sign: int = 1) -> None:
         """Count a request's use (its being a request is counted apart)."""
         self.tokens += sign * use.tokens
+        self.cached += sign * use.cached_tokens
         self.cost += sign * (use.cost or 0)
         self.unpriced += sign * (use.cost is None)
 
@@ -94,7 +108,9 @@ class Ledger:
         self._cost_limit = None if budget.cost is None else Decimal(str(budget.cost))
         self.spent = Sums()
         self.held = Sums()
-        self._open: dict[int, _Sent] = {}
+        self._open: dict[int, Sent] = {}
+        #: What earlier processes left under way in batch files, by key; charged as if it had been lost.
+        self.left: dict[str, tuple[int, Sent]] = {}
         self._next = 0
         self._file: Any = None
         self._read()
@@ -104,8 +120,10 @@ class Ledger:
             return
         for number, line in whole_lines(self.path):
             self._take(line, number)
-        for sent in self._open.values():
+        for number, sent in self._open.items():
             self.spent.add(sent.use)
+            if sent.file:
+                self.left[sent.file] = number, sent
         self._open.clear()
         if self._cost_limit is not None and self.spent.unpriced:
             raise ConfigError(
@@ -118,11 +136,10 @@ class Ledger:
             row = json.loads(line)
             if row["event"] == "sent":
                 prompt, completion = row.get("times", (1.0, 1.0))
-                self._open[row["n"]] = _Sent(
-                    row["teacher"], self._use(row, row["teacher"]), (float(prompt), float(completion))
-                )
+                use, file = self._use(row, row["teacher"]), str(row["key"]) if row.get("file") else ""
+                self._open[row["n"]] = Sent(row["teacher"], use, (float(prompt), float(completion)), file)
                 self._next = max(self._next, row["n"] + 1)
-                self.spent.requests += 1
+                self.spent.requests += use.requests
             elif row["event"] in ("answered", "failed"):
                 sent = self._open.pop(row["n"])
                 use = self._use(row, sent.teacher)
@@ -133,8 +150,9 @@ class Ledger:
 
     def _use(self, row: dict[str, Any], teacher: str) -> Use:
         cost, tokens = row["cost"], (int(row["prompt_tokens"]), int(row["completion_tokens"]))
+        more = int(row.get("cached_tokens", 0)), int(row.get("requests", 1))
         if cost is None:
-            return Use(*tokens, self._prices[teacher](*tokens) if teacher in self._prices else None)
+            return Use(*tokens, self._prices[teacher](*tokens, more[0]) if teacher in self._prices else None, *more)
         amount, _, currency = str(cost).partition(" ")  # "0" of what was free
         self.currency = self.currency or currency
         if currency and currency != self.currency:
@@ -142,9 +160,9 @@ class Ledger:
                 f"{self.path}: its costs are in {currency}, the prices of the teachers in {self.currency}; "
                 f"write the prices in {currency}."
             )
-        return Use(*tokens, Decimal(amount))
+        return Use(*tokens, Decimal(amount), *more)
 
-    def _compare(self, sent: _Sent, used: Use) -> None:
+    def _compare(self, sent: Sent, used: Use) -> None:
         """Keep in mind by how much a server's count passed what its request was thought to allow."""
         prompt, completion = self.times.get(sent.teacher, (1.0, 1.0))
         prompt = max(prompt, sent.times[0] * used.prompt_tokens / max(1, sent.use.prompt_tokens))
@@ -169,7 +187,7 @@ class Ledger:
         if all(limit is None for limit in allowed.values()):
             return ""
         after: dict[str, int | Decimal] = {
-            "requests": self.spent.requests + self.held.requests + len(uses),
+            "requests": self.spent.requests + self.held.requests + sum(use.requests for use in uses),
             "tokens": self.spent.tokens + self.held.tokens + sum(use.tokens for use in uses),
             "cost": self.spent.cost + self.held.cost + sum(use.cost or 0 for use in uses),
         }
@@ -188,22 +206,33 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def send(self, teacher: str, requests: Sequence[tuple[str, Use]]) -> list[int]:
-        """Note requests that are about to leave: (key of the sample, the most it can use). Gives their numbers."""
-        numbers = list(range(self._next, self._next + len(requests)))
-        self._next += len(requests)
+    def send(self, teacher: str, requests: Sequence[tuple[str, Use]], *, file: bool = False) -> list[int]:
+        """Note requests that are about to leave: (key of the sample, the most it can use). Gives their numbers.
+
+        `file`: in a batch file. What an earlier process left in one is that same request, and is not noted again.
+        """
         now = round(time.time(), 3)
         times = self.times.get(teacher, (1.0, 1.0))
-        more = {"times": list(times)} if teacher in self.times else {}
-        self._append(
-            {"n": number, "event": "sent", "key": key, "teacher": teacher, **self._columns(use), **more, "at": now}
-            for number, (key, use) in zip(numbers, requests, strict=True)
-        )
-        for number, (_, use) in zip(numbers, requests, strict=True):
-            self._open[number] = _Sent(teacher, use, times)
-            self.held.add(use)
-            self.held.requests += 1
-        return numbers
+        more: dict[str, Any] = {"times": list(times)} if teacher in self.times else {}
+        more |= {"file": True} if file else {}
+        found, rows = [], []
+        for key, use in requests:
+            if file and key in self.left:
+                number, sent = self.left.pop(key)
+                self.spent.add(sent.use, -1)
+                self.spent.requests -= sent.use.requests
+            else:
+                number, sent = self._next, Sent(teacher, use, times, key if file else "")
+                self._next += 1
+                row = {"n": number, "event": "sent", "key": key, "teacher": teacher, **self._columns(use), **more}
+                rows.append({**row, "at": now})
+            found.append((number, sent))
+        self._append(rows)
+        for number, sent in found:
+            self._open[number] = sent
+            self.held.add(sent.use)
+            self.held.requests += sent.use.requests
+        return [number for number, _ in found]
 
     def answered(self, uses: Iterable[tuple[int, Use]]) -> None:
         """Note requests whose answers are in the bank: (number, what it used)."""
@@ -228,6 +257,11 @@ class Ledger:
         """Note a sample that is not asked for again by this process, and why."""
         self._append([{"event": "gave_up", "key": key, "teacher": teacher, "reason": reason, "message": message}])
 
+    @property
+    def under_way(self) -> int:
+        """Samples that were sent and have no end yet."""
+        return len(self._open)
+
     def bound(self, number: int) -> Use:
         """The most that a request under way can use."""
         return self._open[number].use
@@ -239,22 +273,24 @@ class Ledger:
         if used.tokens > sent.use.tokens or (used.cost or 0) > (sent.use.cost or 0):
             self.held.add(sent.use, -1)
             self.held.add(used)
-            self._open[number] = replace(sent, use=used)
+            self._open[number] = replace(sent, use=replace(used, requests=sent.use.requests))
 
     def _end(self, number: int, use: Use | None) -> Use:
         """Move a request from `held` to `spent`, with what it used (None: its most)."""
         sent = self._open.pop(number)
         use = sent.use if use is None else use
         self.held.add(sent.use, -1)
-        self.held.requests -= 1
+        self.held.requests -= sent.use.requests
         self.spent.add(use)
-        self.spent.requests += 1
+        self.spent.requests += sent.use.requests
         return use
 
     def _columns(self, use: Use) -> dict[str, Any]:
         # Without a currency there was no price either: then the cost is nothing (of a free teacher) or not known.
         cost = None if use.cost is None else f"{use.cost:f} {self.currency}" if use.cost else "0"
-        return {"prompt_tokens": use.prompt_tokens, "completion_tokens": use.completion_tokens, "cost": cost}
+        row: dict[str, Any] = {"prompt_tokens": use.prompt_tokens, "completion_tokens": use.completion_tokens}
+        row |= {"cached_tokens": use.cached_tokens} if use.cached_tokens else {}
+        return row | ({} if use.requests else {"requests": 0}) | {"cost": cost}
 
     def _append(self, rows: Iterable[dict[str, Any]]) -> None:
         content = b"".join(to_bytes(_writable(row)) for row in rows)

@@ -4,11 +4,12 @@ Pure functions over status, headers and body; `realm.teacher.client` does the ta
 so nothing is taken for granted: a body of any shape gives one of the two.
 """
 
+import json
 import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -32,6 +33,9 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]+")
 _FILTERING = frozenset({400, 403, 422, 451})
 _STREAM = re.compile(r"\s*(?:data|event|id|retry)?:")
 _SANE_TOKENS = 10**9
+#: Where endpoints tell how many tokens of a prompt they had in their cache: OpenAI and most others in the details of
+#: the prompt's tokens, DeepSeek, Moonshot and LiteLLM (of Anthropic's models) beside them.
+_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
 
 Scrub = Callable[[str], str]
 
@@ -86,6 +90,35 @@ def one_line(text: str, length: int = 300) -> str:
     return found if len(found) <= length else f"{found[: length - 1]}…"
 
 
+def read_replies(
+    answer: Answer, wanted: int, scrub: Scrub, clean: Scrub, shows: Shows = "both"
+) -> list[Reply | Failure | None]:
+    """The replies in a body of status 2xx to a request for so many choices; None for each that did not come.
+
+    Each choice is read as if it had come alone. The tokens of the prompt are the first one's, those of all answers,
+    which nobody tells apart, are shared out evenly. Raises as `read_reply`, where there is no second choice.
+    """
+    parsed = parse(answer.body.decode("utf-8", "replace")) if wanted > 1 else None
+    choices = parsed.get("choices") if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict) or not isinstance(choices, list) or len(choices) < 2:
+        return [read_reply(answer, scrub, clean, shows), *[None] * (wanted - 1)]
+    choices = choices[:wanted]
+    prompt, completion = _usage(parsed.get("usage"))
+    found: list[Reply | Failure | None] = []
+    for number, choice in enumerate(choices):
+        one = replace(answer, body=json.dumps({**parsed, "choices": [choice]}).encode())
+        try:
+            reply = read_reply(one, scrub, clean, shows)
+        except Failure as failure:
+            found.append(failure)
+            continue
+        if completion is not None:
+            each, more = divmod(completion, len(choices))
+            reply = replace(reply, completion_tokens=each + (number < more))
+        found.append(replace(reply, prompt_tokens=0, cached_tokens=0) if number and prompt is not None else reply)
+    return found + [None] * (wanted - len(choices))
+
+
 def read_reply(answer: Answer, scrub: Scrub, clean: Scrub, shows: Shows = "both") -> Reply:
     """The reply in a body of status 2xx. `scrub` holds for what is no reply, `clean` for what the model wrote.
 
@@ -126,6 +159,7 @@ def _reply(parsed: dict[str, Any], said: Said, finish: str, refused: str, clean:
     prompt_tokens, completion_tokens = _usage(parsed.get("usage"))
     noted = {"finish_reason": finish, "model": _text(parsed.get("model")), "refusal": refused}
     meta: dict[str, Any] = {name: clean(one_line(value)) for name, value in noted.items() if value}
+    cached = _cached(parsed.get("usage"), prompt_tokens or 0)
     if said.reasoning:
         meta["reasoning"] = len(said.reasoning)  # characters, shown or not
     if said.run_on:
@@ -136,6 +170,7 @@ def _reply(parsed: dict[str, Any], said: Said, finish: str, refused: str, clean:
         problem=problem_of(text, found, finish, refused),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
+        cached_tokens=cached,
         meta=meta,
     )
 
@@ -297,6 +332,13 @@ def _usage(usage: Any) -> tuple[int | None, int | None]:
     if prompt is not None and total is not None and total - prompt > (completion or 0):
         completion = total - prompt
     return prompt, completion
+
+
+def _cached(usage: Any, most: int) -> int:
+    """Tokens of the prompt, `most` of them, that the endpoint had in its cache."""
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    counts = (_count(details, "cached_tokens"), *(_count(usage, name) for name in _CACHED))
+    return min(most, max(filter(None, counts), default=0))
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice, zip_longest
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from realm.bank.cot import digest
 from realm.method.seeds import rng
@@ -52,9 +52,14 @@ class Source:
         price = self.settings.price
         return "" if price.input is None and price.output is None else price.currency
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
-        """What that many tokens cost; None where a price is not known."""
-        found = self.settings.price.of(prompt_tokens, completion_tokens)
+    @property
+    def together(self) -> int:
+        """How many samples of one prompt a request gives at most, which pays for the prompt once."""
+        return int(getattr(self.teacher, "together", 1))
+
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+        """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
+        found = self.settings.cost(prompt_tokens, completion_tokens, cached_tokens)
         return Decimal(0) if found is None and self.free else found
 
     def bound(self, messages: Any) -> tuple[int, int]:
@@ -93,6 +98,24 @@ def deal(shares: Mapping[str, int], samples: int) -> list[tuple[str, int]]:
         dealt.append((chosen, given[chosen]))
         given[chosen] += 1
     return dealt
+
+
+class _Worded(Protocol):
+    @property
+    def messages(self) -> Any: ...
+
+
+_W = TypeVar("_W", bound=_Worded)
+
+
+def shared(samples: Iterable[_W], together: int) -> Iterator[tuple[_W, bool]]:
+    """Each sample with whether it is a further one of the request for the one before it, which has its prompt."""
+    before: _W | None = None
+    length = 0
+    for sample in samples:
+        further = before is not None and length < together and sample.messages == before.messages
+        before, length = sample, length + 1 if further else 1
+        yield sample, further
 
 
 @dataclass(frozen=True)
@@ -152,8 +175,11 @@ class Plan:
         params = source.teacher.parameters
         for question in self.questions:
             prompts: dict[tuple[Comment, ...], _Prompt] = {}
-            for number in range(self.quota[source.name]):
-                shown = self._draw(source, question, number)[1]
+            drawn = [(number, self._draw(source, question, number)[1]) for number in range(self.quota[source.name])]
+            if source.together > 1:  # those of one prompt stand side by side
+                order = {shown: at for at, (_, shown) in reversed(list(enumerate(drawn)))}
+                drawn.sort(key=lambda one: order[one[1]])
+            for number, shown in drawn:
                 prompt = prompts.get(shown)
                 if prompt is None:
                     messages = source.teacher.messages(question, shown)
@@ -182,6 +208,7 @@ class Estimate:
 
     source: Source
     samples: int = 0
+    requests: int = 0
     guided: int = 0
     prompt: int = 0
     prompt_most: int = 0
@@ -190,11 +217,15 @@ class Estimate:
     #: The same of each split of the questions.
     splits: dict[str, Estimate] = field(default_factory=dict)
 
-    def add(self, job: Job, split: str = "") -> None:
+    def add(self, job: Job, further: bool, split: str = "") -> None:
+        """Count a sample; `further`: of the request for the one before it."""
         if split:
-            self.splits.setdefault(split, Estimate(self.source, mean=self.mean)).add(job)
+            self.splits.setdefault(split, Estimate(self.source, mean=self.mean)).add(job, further)
         self.samples += 1
         self.guided += bool(job.comments)
+        if further:
+            return
+        self.requests += 1
         if self.source.teacher.costs != "nothing":
             self.prompt += -(-measure(job.messages)[1] // BYTES_PER_TOKEN)
         self.prompt_most += self.source.bound(job.messages)[0]
@@ -223,8 +254,8 @@ def survey(
     found = []
     for source in plan.sources:
         estimate = Estimate(source, mean=means.get(source.name))
-        for job in plan.jobs(source, present, stale):
-            estimate.add(job, job.question.split)
+        for job, further in shared(plan.jobs(source, present, stale), source.together):
+            estimate.add(job, further, job.question.split)
         found.append(estimate)
     return found
 

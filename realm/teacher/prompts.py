@@ -18,7 +18,10 @@ SYSTEM = (
     "You are a careful expert. You reason step by step, you check every step, and you commit yourself to one final "
     "answer."
 )
-PROMPT = "Question:\n{question}\n\n{comments}\n\n{instruction}"
+# What many prompts have in common stands first: endpoints read it from a cache, for less.
+PROMPT = "{instruction}\n\n{comments}\n\nQuestion:\n{question}"
+#: The order of `PROMPT` before; of banks whose `bank.json` names no prompt, and of topics, which are their own.
+QUESTION_FIRST = "Question:\n{question}\n\n{comments}\n\n{instruction}"
 WORK = "Work out the answer step by step and write down your whole reasoning."
 END = "End with one last line of exactly this form:\nFinal answer: the answer alone, without explanation"
 COMMENTS = "Rules of the domain, written by an expert; follow every one that applies:"

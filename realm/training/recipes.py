@@ -148,7 +148,7 @@ def of_teachers(prepared: Prepared, run: RunFolder) -> dict[str, Any]:
 def _cost_of(cot: CoT, config: Config) -> Decimal | None:
     """What a CoT cost; None where its tokens were not counted or its teacher has no price."""
     teacher, prompt, written = config.teachers.get(cot.teacher), cot.prompt_tokens, cot.completion_tokens
-    return None if teacher is None or prompt is None or written is None else teacher.price.of(prompt, written)
+    return None if teacher is None or prompt is None or written is None else teacher.cost(prompt, written)
 
 
 class _Runner:

@@ -35,6 +35,7 @@ def write(folder: Path, wire: Wire | None = None, count: int = 20, **guidance: o
         "model": "wire-model",
         "base_url": wire.base_url if wire else "http://127.0.0.1:9/v1",
         "api_key_env": None,
+        "batch_size": 1,
         "sampling": {"max_tokens": 100},
         "price": {"input": 1000, "output": 1000},
     }

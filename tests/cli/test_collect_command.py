@@ -59,6 +59,7 @@ def change(folder: Path, wire: Wire | None = None, **sections: Any) -> None:
                     "model": "wire-model",
                     "base_url": wire.base_url,
                     "api_key_env": "WIRE_KEY",
+                    "batch_size": 1,
                     "sampling": {"max_tokens": 100},
                     "price": {"input": 1, "output": 2},
                 }
@@ -115,6 +116,21 @@ def test_a_dry_run_needs_no_key_and_no_network_and_writes_nothing(
     assert shown.exit_code == 0, shown.output
     assert not wire.requests and not wire.gets
     assert tree(here) == before
+
+
+def test_a_prompt_that_is_paid_once_and_what_the_endpoint_had_in_its_cache_are_told(here: Path, realm: Realm) -> None:
+    with Wire(key=KEY, block=8) as wire:
+        change(here, wire=wire)
+        several = "--set", "teachers.big.batch_size=8", "--set", "guidance.probability=0"
+        result = realm("collect", "config.yaml", "--out", "bank", *several, "--set", "teachers.big.price.cached=0.25")
+        billed = wire.billed
+    assert "big (wire-model): 24 CoTs in 12 requests, 0 with comments" in result.stdout
+    assert "train: 9 questions, 18 CoTs in 9 requests, at most" in result.stdout
+    assert billed["cached"] > billed["prompt"] / 4
+    cost = Decimal(billed["prompt"] - billed["cached"] + 2 * billed["completion"]) + Decimal(billed["cached"]) / 4
+    tokens = f"{billed['prompt'] + billed['completion']:,} tokens ({billed['cached']:,} of them".replace(",", " ")
+    told = f"used in all: 12 requests, {tokens} from the endpoint's cache), {money(cost / 10**6, 'USD')}"
+    assert told in result.stdout
 
 
 def test_the_plan_tells_what_each_split_takes(here: Path, realm: Realm) -> None:

@@ -60,7 +60,9 @@ class FakeTeacher:
         batch: int = 1,
         concurrent: bool = True,
         delay: float = 0,
+        together: int = 1,
     ) -> None:
+        self.together = together
         self.name, self.batch, self.concurrent, self.delay = name, batch, concurrent, delay
         self.costs: Literal["time", "money"] = "money"
         self.parameters: Any = {"temperature": 1}

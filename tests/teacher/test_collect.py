@@ -19,10 +19,14 @@ from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
 from realm.teacher.base import Ask, Reply
-from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan
+from realm.teacher.collect import bank_info, check_same, collect, costly, make_plan, worded_as
+from realm.teacher.prompts import PROMPT, QUESTION_FIRST
 from tests.conftest import read_rows, write_rows
 from tests.holding import another_holds
+from tests.teacher.asked import endpoint_config
+from tests.teacher.asked import fill as fill_from
 from tests.teacher.fake_teacher import PRICED, FakeTeacher, Sums, gather, make_config, right, settings
+from tests.teacher.wire import Wire
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +233,30 @@ def test_other_settings_are_refused_by_name_and_harmless_ones_welcome(tmp_path: 
     comments.write_text("- Rule one.\n")
     with pytest.raises(ConfigError, match=r"another guidance\.hash"):
         check_same(folder, bank_info(make_config(f"guidance.comments={comments}"), task))
+
+
+def test_a_bank_is_gone_on_with_in_the_words_in_which_it_was_begun(tmp_path: Path) -> None:
+    """Prompts of ours once had the question first; `bank.json` named no prompt then."""
+    task = Sums(4)
+    with Wire() as wire:
+        config = endpoint_config(wire)
+        before = {"wire": config.teachers["wire"].model_copy(update={"prompt": QUESTION_FIRST})}
+        fill_from(tmp_path / "old", config.model_copy(update={"teachers": before}), task)
+        fill_from(tmp_path / "new", config, task)
+        old, new = (BankFolder.open(tmp_path / name) for name in ("old", "new"))
+        assert (old.info["teachers"]["wire"]["prompt"], new.info["teachers"]["wire"]["prompt"]) == (None, PROMPT)
+        assert {seen.body["messages"][1]["content"].startswith("Question:") for seen in wire.requests} == {True, False}
+        for folder in (old, new):
+            known = worded_as(config, folder.path)
+            check_same(folder, bank_info(known, task))
+            assert fill_from(folder.path, known, task).owed == 0
+        assert len(wire.requests) == 8
+        with pytest.raises(ConfigError, match=r"another teachers\.wire\.prompt"):
+            check_same(old, bank_info(config, task))
+    own = {"wire": config.teachers["wire"].model_copy(update={"prompt": "{question}"})}
+    mine = config.model_copy(update={"teachers": own})
+    assert worded_as(mine, old.path) == mine
+    assert worded_as(config, tmp_path / "none") == config
 
 
 def test_nothing_secret_is_in_the_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

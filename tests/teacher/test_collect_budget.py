@@ -68,6 +68,26 @@ def test_a_budget_is_never_passed(tmp_path: Path, seed: int, budget: dict[str, A
     assert (more.left, more.budget) == (0, "")
 
 
+@pytest.mark.parametrize("budget", [{"requests": 37}, {"tokens": 6000}, {"cost": 9}])
+def test_a_budget_is_not_passed_by_several_samples_of_a_prompt(tmp_path: Path, budget: dict[str, int]) -> None:
+    source = random.Random(3)
+
+    def behave(ask: Ask, number: int) -> Reply | Failure:
+        if source.random() < 0.1:
+            return Failure("timeout", "no", billed=True)
+        return Reply("I add.", ask.question.answer, "", 0, source.randrange(101))
+
+    ((limit, value),) = budget.items()
+    teacher = FakeTeacher(behave, delay=0.0005, batch=4, together=4)
+    tally = gather(
+        tmp_path / "bank", {teacher: settings(price=PRICED)}, f"collect.budget.{limit}={value}", "bank.samples=4",
+        "collect.give_up_after=1000", task=Sums(60),
+    )  # fmt: skip
+    assert tally.budget == limit and getattr(tally.spent, limit) <= value
+    assert getattr(tally.spent, limit) > value - {"requests": 1, "tokens": 474, "cost": 1}[limit]
+    assert tally.requests == tally.spent.requests == len(teacher.calls)
+
+
 def test_batches_keep_a_budget_too(tmp_path: Path) -> None:
     teacher = FakeTeacher(batch=8, concurrent=False)
     tally = gather(tmp_path / "bank", teacher, "collect.budget.requests=11", task=Sums(40))

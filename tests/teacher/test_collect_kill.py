@@ -24,14 +24,21 @@ COUNT = 240
 COLLECT = ["collect", "config.yaml", "--out", "bank", "--resume"]
 
 
-def write_config(folder: Path, wire: Wire, **collect: Any) -> None:
+def write_config(
+    folder: Path, wire: Wire, samples: int = 1, teacher: dict[str, Any] | None = None, **collect: Any
+) -> None:
     rows = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": str(n % 10)} for n in range(COUNT)]
     write_rows(folder / "rows.jsonl", rows)
     config = {
         "task": {"name": "jsonl", "path": "rows.jsonl", "verifier": "number", "test_size": 20},
-        "teachers": {"wire": {"kind": "openai", "model": "wire-model", "base_url": wire.base_url, "api_key_env": None}},
+        "teachers": {
+            "wire": {
+                **{"kind": "openai", "model": "wire-model", "base_url": wire.base_url, "api_key_env": None},
+                **(teacher or {}),
+            }
+        },
         "guidance": {"probability": 0},
-        "bank": {"samples": 1},
+        "bank": {"samples": samples},
         "routes": {"k": 1},
         "collect": {"concurrency": 8, **collect},
     }
@@ -75,7 +82,9 @@ class Collection:
 
     def _question(self, body: dict[str, Any]) -> str:
         text = str(body["messages"][-1]["content"])
-        return self._hashes.setdefault(messages_hash(body["messages"]), "q" + text.split("\n")[1].split(" ")[0])
+        return self._hashes.setdefault(
+            messages_hash(body["messages"]), "q" + text.rpartition("Question:\n")[2].split(" ")[0]
+        )
 
     def finish(self, straight: set[tuple[str, str, str, int | None]]) -> None:
         while not self.live():

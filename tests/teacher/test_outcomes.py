@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from realm.tasks.endings import name_of
 from realm.tasks.messages import Shows
 from realm.teacher.base import Failure, Reply
-from realm.teacher.outcomes import Answer, content_scrubber, read_reply, refusal, retry_after, scrubber
+from realm.teacher.outcomes import (
+    Answer,
+    content_scrubber,
+    read_replies,
+    read_reply,
+    refusal,
+    retry_after,
+    scrubber,
+)
 
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
 
@@ -31,6 +39,51 @@ def test_retry_after_in_every_form() -> None:
     for nonsense in ("", "soon", "nan", "inf", "1e999", "Mon, 99 Foo 2020"):
         assert retry_after({"retry-after": nonsense}) is None
     assert retry_after({}) is None
+
+
+def text(words: str, finish: str = "stop", **parts: Any) -> dict[str, Any]:
+    return {"message": {"content": words, **parts}, "finish_reason": finish}
+
+
+def test_each_of_several_choices_is_read_as_if_it_had_come_alone() -> None:
+    choices = [
+        text("Final answer: 4"), text("I ", "length"), text("", refusal="I cannot."), text("I", "error"),
+        {"finish_reason": "stop"}, text("Final answer: 5"), text("Final answer: one too many"),
+    ]  # fmt: skip
+    usage = {"prompt_tokens": 50, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 30}}
+    answer = Answer(200, {}, json.dumps({"choices": choices, "usage": usage, "model": "m"}).encode())
+    found = read_replies(answer, 6, str, str)
+    assert [one.problem if isinstance(one, Reply) else one and one.reason for one in found] == [
+        "", "cut", "refused", "broken_off", "shape", "",
+    ]  # fmt: skip
+    first, last = found[0], found[-1]
+    assert isinstance(first, Reply) and isinstance(last, Reply)
+    assert (first.answer, first.prompt_tokens, first.cached_tokens, first.completion_tokens) == ("4", 50, 30, 4)
+    assert (last.answer, last.prompt_tokens, last.cached_tokens, last.completion_tokens) == ("5", 0, 0, 3)
+    assert last.meta["model"] == "m"
+    assert read_replies(answer, 9, str, str)[7:] == [None, None]
+    untold = read_replies(Answer(200, {}, json.dumps({"choices": choices}).encode()), 2, str, str)
+    assert [(one.prompt_tokens, one.completion_tokens) for one in untold if isinstance(one, Reply)] == [
+        (None, None)
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 7}}, 7),  # OpenAI, vLLM, xAI, Groq, …
+        ({"prompt_cache_hit_tokens": 7, "prompt_cache_miss_tokens": 3}, 7),  # DeepSeek
+        ({"cached_tokens": 7}, 7),  # Moonshot
+        ({"prompt_tokens_details": {"cached_tokens": 0}, "cache_read_input_tokens": 7}, 7),  # LiteLLM
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, 10),  # no more than there are
+        ({"prompt_tokens_details": {"cached_tokens": True}}, 0),
+        ({"prompt_tokens_details": None, "cached_tokens": -3}, 0),
+        ({}, 0),
+    ],
+)
+def test_cached_tokens_by_every_name(usage: dict[str, Any], cached: int) -> None:
+    parsed = body(usage={"prompt_tokens": 10, "completion_tokens": 5, **usage})
+    assert read_reply(Answer(200, {}, json.dumps(parsed).encode()), str, str).cached_tokens == cached
 
 
 @pytest.mark.parametrize(

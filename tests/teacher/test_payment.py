@@ -24,6 +24,11 @@ BIG = "teachers: {big: {kind: openai, model: m%s}}\n"
             "must be in one currency, found EUR and USD",
         ),
         ("teachers: {big: {kind: openai}}", "a teacher of kind openai needs a `model`"),
+        (
+            "teachers: {big: {kind: transformers, model: m, batch: 24h}}",
+            "only a teacher of kind openai is asked by `batch`",
+        ),
+        (BIG % ", batch: soon", "teachers.big.batch: String should match pattern"),
         ("teachers: {}", "at least one with a share above 0"),
         ("teachers: {big: {modell: x}}", r"unknown key teachers.big.modell; did you mean teachers.NAME.model\?"),
         ("teacher: {kind: scripted}", r"unknown key teacher; did you mean teachers\?"),

@@ -32,15 +32,17 @@ def test_our_wording() -> None:
     assert system == {"role": "system", "content": SYSTEM}
     text = user["content"]
     assert user["role"] == "user"
-    assert text.startswith(f"Question:\nHow many?\n\n{COMMENTS}\n1. Two.\n2. b\n   c\n\n")
-    assert "step by step" in text and "The answer is one number, written in digits." in text
-    assert text.splitlines()[-1].startswith("Final answer: ")
+    # What many prompts have in common is first, so that endpoints find it in their caches.
+    assert text.endswith(f"\n\n{COMMENTS}\n1. Two.\n2. b\n   c\n\nQuestion:\nHow many?")
+    instruction = text.partition(COMMENTS)[0].strip()
+    assert "step by step" in instruction and "The answer is one number, written in digits." in instruction
+    assert instruction.splitlines()[-1].startswith("Final answer: ")
 
 
 def test_without_comments_nothing_tells_of_them() -> None:
     text = wording().messages(question("How many?"), [])[-1]["content"]
     assert COMMENTS not in text and "\n\n\n" not in text and "expert" not in text
-    assert text.startswith("Question:\nHow many?\n\nWork out")
+    assert text.startswith("Work out") and text.endswith("\n\nQuestion:\nHow many?")
 
 
 def test_the_hint_says_what_the_verifier_reads() -> None:

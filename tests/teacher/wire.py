@@ -3,14 +3,15 @@
     with Wire(script=["500", ""]) as wire: …          # in a thread of the test
     python tests/teacher/wire.py --port 0 --latency 0.05 --slots 64 --faults 0.2 --seed 1      # prints its port
 
-POST /v1/chat/completions answers with a CoT that is a function of the messages. GET /v1/models lists the models.
-GET /wire/stats gives the counts as JSON. Nothing but the standard library, one event loop, no copy of a body: several
-thousand requests a second, so that a benchmark measures the client.
+POST /v1/chat/completions answers with a CoT that is a function of the messages. GET /v1/models lists the models. Files
+and batches are taken too. GET /wire/stats gives the counts as JSON. Nothing but the standard library, one event loop,
+no copy of a body: several thousand requests a second, so that a benchmark measures the client.
 
 Faults: `429` (Retry-After in seconds), `429-date`, `429-ms`, `quota`, any other status by its number, `model` (404),
 `filter` (400), `credit` (403), `max_tokens` (400), `abort` (a finish reason), `stream`, `slow`, `half` (of a body,
 then the connection is closed), `not_json`, `empty`, `refusal`, `cut`, `html`, `shape`, `closed` (before any byte),
-`hang` (for ever), `drip` (a byte now and then, for ever), `redirect`. "" is none.
+`hang` (for ever), `drip` (a byte now and then, for ever), `redirect`; in batches `expired`, `missing` (a line),
+`failed` (the whole batch). "" is none.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FAULTS = (*("429", "429-date", "500", "503", "slow", "half", "not_json", "empty"
 ERRORS = {
     "filter": (400, "The prompt triggered our content management policy.", "content_filter"),
     "credit": (403, "Sorry, your account balance is insufficient.", "30001"),
+    "several": (400, "This model takes no more than one choice.", "invalid_request_error"),
     "max_tokens": (400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", "unsupported_parameter"),
 }
 PATIENCE = 100.0  # seconds; less than the client of that test waits
@@ -79,6 +81,9 @@ class Wire:
         key: the bearer token wanted; None takes any.
         wait: seconds that Retry-After asks for.
         overrides: parts of every successful response instead of the usual.
+        several: choices that a request gives at most; 0: a request for several is refused.
+        block: words of a prompt that are cached together where an earlier prompt began with the same; 0: no cache.
+        polls: how often a batch is asked after before it ends; below 0: there are none.
     """
 
     def __init__(
@@ -96,12 +101,24 @@ class Wire:
         key: str | None = None,
         wait: float = 0.01,
         overrides: dict[str, Any] | None = None,
+        several: int = 128,
+        block: int = 0,
+        polls: int = 1,
         port: int = 0,
     ) -> None:
         self.latency, self.slots, self.faults, self.kinds, self.seed = latency, slots, faults, tuple(kinds), seed
         self.reply, self.models, self.key, self.wait = reply, tuple(models), key, wait
         self.overrides = overrides or {}
+        self.several, self.block, self.polls = several, block, polls
         self.port = port
+        self.billed: Counter[str] = Counter()
+        #: Requests about files and batches; `lost`: the places of those whose response does not arrive.
+        self.calls: list[str] = []
+        self.lost: set[int] = set()
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self._begun: set[tuple[str, ...]] = set()
+        self._given: Counter[str] = Counter()
         self.requests: list[Seen] = []
         self.gets: list[str] = []
         self.seen: Counter[str] = Counter()
@@ -206,7 +223,41 @@ class Wire:
                 self.serve(self._queue.popleft())
 
     def completion(self, seen: Seen) -> dict[str, Any]:
-        text = self.reply(seen.body)
+        wanted = min(seen.body.get("n", 1), max(1, self.several))
+        first = self._given[seen.hash]
+        self._given[seen.hash] += wanted
+        choices, words = [], 0
+        for number in range(wanted):
+            text = self.reply({**seen.body, "index": first + number})
+            choices.append({"index": number, **self._choice(text, seen)})
+            words += len(text.split())
+        prompt = " ".join(str(part.get("content")) for part in seen.body.get("messages", [])).split()
+        cached = self._cached(prompt)
+        self.billed.update(prompt=len(prompt), cached=cached, completion=words)
+        return {
+            "id": f"chatcmpl-{seen.hash}-{seen.number}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": seen.body.get("model"),
+            "choices": choices,
+            "usage": {
+                "prompt_tokens": len(prompt),
+                "completion_tokens": words,
+                "total_tokens": len(prompt) + words,
+                **({"prompt_tokens_details": {"cached_tokens": cached}} if self.block else {}),
+            },
+        } | self.overrides
+
+    def _cached(self, prompt: list[str]) -> int:
+        """Words of a prompt that stand in whole blocks with which an earlier one began; it is in the cache then."""
+        if not self.block:
+            return 0
+        heads = [tuple(prompt[:end]) for end in range(self.block, len(prompt) + 1, self.block)]
+        found = self.block * sum(head in self._begun for head in heads)
+        self._begun.update(heads)
+        return found
+
+    def _choice(self, text: str, seen: Seen) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text}
         finish = "stop"
         if seen.fault == "empty":
@@ -217,16 +268,75 @@ class Wire:
             finish = "abort"
         elif seen.fault == "cut":
             message["content"], finish = text[: len(text) // 2], "length"
-        prompt = sum(len(str(part.get("content")).split()) for part in seen.body.get("messages", []))
-        words = len(text.split())
-        return {
-            "id": f"chatcmpl-{seen.hash}-{seen.number}",
-            "object": "chat.completion",
-            "created": 0,
-            "model": seen.body.get("model"),
-            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": words, "total_tokens": prompt + words},
-        } | self.overrides
+        return {"message": message, "finish_reason": finish}
+
+    def take(self, content: dict[str, Any]) -> Seen:
+        """Note a chat request, and the fault that it meets."""
+        name = messages_hash(content.get("messages"))
+        self.seen[name] += 1
+        seen = Seen(name, self.seen[name], "", content)
+        seen.fault = "several" if content.get("n", 1) > 1 and not self.several else self.fault(seen)
+        self.requests.append(seen)
+        return seen
+
+    # --- files and batches ---
+
+    def filed(self, method: str, path: str, body: bytes, kind: str) -> Any:
+        """What a request about files and batches gives, None where it is about something else."""
+        _, _, what, *name = path.partition("?")[0].split("/")
+        if what not in ("files", "batches") or self.polls < 0:
+            return None
+        self.calls.append(f"{method} {what}")
+        if what == "files" and name:
+            return self.files.get(name[0])
+        if what == "files":
+            boundary = kind.partition("boundary=")[2].encode()
+            part = next(part for part in body.split(b"--" + boundary) if b"filename=" in part)
+            id = f"file-{len(self.files)}"
+            self.files[id] = part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+            return {"id": id, "object": "file", "purpose": "batch"}
+        if name:
+            return self.look(name[0])
+        if method == "POST":
+            return self.begin(json.loads(body))
+        return {"object": "list", "data": list(self.batches.values())[::-1], "has_more": False}
+
+    def begin(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A batch of a file. Its requests are answered, and charged, now; it tells so after `polls` looks at it."""
+        number = len(self.batches)
+        batch = {"id": f"batch-{number}", "object": "batch", "status": "in_progress", "left": self.polls, **body}
+        output, errors, status = [], [], "completed"
+        for line in self.files[body["input_file_id"]].splitlines():
+            asked = json.loads(line)
+            seen = self.take(asked["body"])
+            row = {"custom_id": asked["custom_id"], "response": None, "error": None}
+            if seen.fault == "expired":
+                status = "expired"
+                errors.append(row | {"error": {"code": "batch_expired", "message": "not within the window"}})
+            elif seen.fault in ERRORS or seen.fault.isdigit():
+                code, message, kind = ERRORS.get(seen.fault) or (int(seen.fault), "scripted", None)
+                error = {"error": {"message": message, "code": kind}}
+                errors.append(row | {"response": {"status_code": code, "body": error}})
+            elif seen.fault == "failed":
+                status = "failed"
+            elif seen.fault != "missing":
+                output.append(row | {"response": {"status_code": 200, "body": self.completion(seen)}})
+                self.answered[seen.hash] += 1
+        batch |= {"ends": status, "errors": {"data": [{"code": "token_limit_exceeded", "message": "Too much queued"}]}}
+        for name, rows in (("output_file_id", output), ("error_file_id", errors)):
+            if rows:
+                batch[name] = f"{name}-{number}"
+                self.files[batch[name]] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        batch["request_counts"] = {"total": len(output) + len(errors), "completed": len(output), "failed": len(errors)}
+        self.batches[batch["id"]] = batch
+        return batch
+
+    def look(self, id: str) -> dict[str, Any] | None:
+        batch = self.batches.get(id)
+        if batch is not None:
+            batch["left"] -= 1
+            batch["status"] = batch["ends"] if batch["left"] < 0 else "in_progress"
+        return batch
 
 
 class _Connection(asyncio.Protocol):
@@ -274,14 +384,14 @@ class _Connection(asyncio.Protocol):
         elif path == "/v1/models":
             self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in wire.models]})
         elif path == "/v1/chat/completions" and method == "POST":
-            content = json.loads(body)
-            name = messages_hash(content.get("messages"))
-            wire.seen[name] += 1
-            seen = Seen(name, wire.seen[name], "", content)
-            seen.fault = wire.fault(seen)
-            wire.requests.append(seen)
+            seen = wire.take(json.loads(body))
             wire.headers.append(headers)
             wire.serve(lambda: self._answer(seen))
+        elif found := wire.filed(method, path, body, headers.get("content-type", "")):
+            if len(wire.calls) - 1 in wire.lost:
+                self._error(503, "overloaded", None)
+            else:
+                self._write(200, found if isinstance(found, bytes) else json.dumps(found).encode())
         else:
             self._error(404, "Not Found", None)
 

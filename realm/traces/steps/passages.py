@@ -16,13 +16,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from realm.teacher.collect import worded_as
 from realm.teacher.comments import read_comments
 from realm.teacher.guidance import Guidance
 from realm.teacher.instructing import Passage
 from realm.teacher.plan import Plan
 from realm.teacher.prompts import refuse_gold
 from realm.teacher.registry import make_sources
-from realm.traces.asking import exercises, replies
+from realm.traces.asking import FOLDER, exercises, replies
 from realm.traces.base import Given, Trace
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def passages(
     shown = [replace(passage.comment, tags=(passage.id,)) for passage in topics.values()] if open_book else []
     closed, book = Guidance((), config.guidance), Guidance(shown, always)
     # Both first: what is wrong with the teachers is found before anything is paid for.
-    authors, readers = make_sources(config, task, closed, topics=topics), make_sources(config, task, book)
+    before = worded_as(config, given.folder / FOLDER / "bank")
+    authors, readers = make_sources(config, task, closed, topics=topics), make_sources(before, task, book)
 
     asked = [passage.asked() for passage in topics.values()]
     found = replies(given, Plan(authors, closed, asked, examples, config.run.seed))
