@@ -202,6 +202,16 @@ class PriceConfig(Section):
     batch: float = Field(0.5, ge=0, description="Times these prices is what an answer in a batch file costs.")
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of all.")
 
+    def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+        """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
+        if self.input is None or self.output is None:
+            return None
+        # By their texts: 0.27 is meant, not the binary number next to it.
+        per_input, per_output = Decimal(str(self.input)), Decimal(str(self.output))
+        per_cached = per_input if self.cached is None else Decimal(str(self.cached))
+        fresh = (prompt_tokens - cached_tokens) * per_input
+        return (fresh + cached_tokens * per_cached + completion_tokens * per_output) / 10**6
+
 
 class TeacherConfig(Section):
     """One teacher. Its key below `teachers` is its name in the bank."""
@@ -249,16 +259,9 @@ class TeacherConfig(Section):
     )
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> Decimal | None:
-        """What that many tokens cost, so many of the prompt cached; None where a price is not known."""
-        price = self.price
-        if price.input is None or price.output is None:
-            return None
-        # By their texts: 0.27 is meant, not the binary number next to it.
-        per_input, per_output = Decimal(str(price.input)), Decimal(str(price.output))
-        per_cached = per_input if price.cached is None else Decimal(str(price.cached))
-        fresh = (prompt_tokens - cached_tokens) * per_input
-        cost = (fresh + cached_tokens * per_cached + completion_tokens * per_output) / 10**6
-        return cost * Decimal(str(price.batch)) if self.batch else cost
+        """What that many tokens cost as it is asked, at once or by batch files; None where a price is not known."""
+        found = self.price.of(prompt_tokens, completion_tokens, cached_tokens)
+        return found * Decimal(str(self.price.batch)) if found is not None and self.batch else found
 
     @model_validator(mode="after")
     def _named(self) -> TeacherConfig:

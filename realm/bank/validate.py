@@ -283,9 +283,8 @@ class _Look:
             self._verify(cots, question, self._pool)
 
     def _verify(self, cots: list[CoT], question: Question, pool: VerifierPool) -> None:
-        gold = question.answer
         judged = [cot for cot in cots if cot.label is not None]
-        verdicts = judge_all(pool, [(cot.answer, gold, question.question) for cot in judged])
+        verdicts = judge_all(pool, [question.claim(cot.answer) for cot in judged])
         for cot, verdict in zip(judged, verdicts, strict=True):
             if verdict.failed:
                 self._found.add("unjudged", f"{cot.id} ({verdict.reason})")
@@ -293,5 +292,5 @@ class _Look:
                 why = f" ({verdict.reason})" if verdict.reason else ""
                 self._found.add(
                     "contradiction",
-                    f"{cot.id}: label {cot.label}, answer {cot.answer[:60]!a}, gold {gold[:60]!a}{why}",
+                    f"{cot.id}: label {cot.label}, answer {cot.answer[:60]!a}, gold {question.answer[:60]!a}{why}",
                 )

@@ -133,8 +133,13 @@ def _margins(results: Results) -> list[str]:
             words = "within it" if row.p_same < LEVEL else no_worse
             of = said.setdefault(f"Against a margin of {100 * row.margin:g} points on {labels[row.measure]}", {})
             of.setdefault(words, []).append(f"{row.arm} − {row.against}")
-    each = {where: "; ".join(f"{words}: {', '.join(of)}" for words, of in one.items()) for where, one in said.items()}
+    each = {where: "; ".join(f"{words}: {_several(of)}" for words, of in one.items()) for where, one in said.items()}
     return [f"{where} (p < {LEVEL} after correction): {words}." for where, words in each.items()]
+
+
+def _several(names: Sequence[str]) -> str:
+    """All of them where they are few, else how many; the table has them."""
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names)} differences"
 
 
 def _true_sums(results: Results) -> list[str]:

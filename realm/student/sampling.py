@@ -82,7 +82,8 @@ def recording(pick: Pick, kept: torch.Tensor) -> Pick:
 def stopping(pick: Pick, token: int, temperature: float) -> Pick:
     """The same choice, after the log-probability of one token was divided by a temperature.
 
-    So its probability p becomes p^(1/temperature) against the rest of 1 - p: higher, and it comes earlier.
+    So its probability p becomes p^(1/temperature) against the others, which keep theirs: above 1 it comes earlier,
+    below 1 later.
     """
 
     def picked(scores: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:

@@ -141,7 +141,7 @@ def test_the_next_command_runs_once_the_teacher_is_named() -> None:
     path.write_text(filled(Started(path, path, load_task(load_config(path)), {}, 0, 0)))
     done = realm("collect", "shop/shop.yaml", "--dry-run")
     assert done.exit_code == 0, done.output
-    assert "big (deepseek-chat): 320 requests" in done.stdout
+    assert "big (deepseek-chat): 320 CoTs in 80 requests" in done.stdout
     assert load_config(path).guidance.comments == "shop/rules.md"
 
 

@@ -189,6 +189,7 @@ def test_margins_are_told_where_the_file_has_some() -> None:
         "worse by that: mid − low; not shown to be no worse: high − low."
     ) in finding(pairs=pairs)
     assert "margin" not in finding()
+    assert "no worse by that: 6 differences;" in finding(pairs=[*pairs, *pairs[1:2] * 5])
 
 
 def test_margins_are_tested_over_the_pairs_of_their_measure() -> None:

@@ -296,6 +296,10 @@ def test_arms_of_fewer_questions_share_the_bank_of_those_with_more(write_spec: W
     assert paths == dict.fromkeys(("base", *sizes), shared) | {"less": other}
     assert [grid.of(arm)[0].config.task.max_train for arm in arms] == [20, 40, 60, 30]
     assert len({cell.trained for cell in grid.cells}) == 5 and all(grid.of(arm)[0].evaluation is None for arm in sizes)
+    assert [bank.task.max_train for bank in grid_of(write_spec(arms=arms, pairs=[]), tmp_path).banks.values()] == [
+        None,
+        30,
+    ]
     whole = grid_of(write_spec(arms={"all": {}}, pairs=[], base={"task.max_train": 60}), tmp_path)
     assert [str(folder) for folder in whole.banks] == [shared]
     assert digest(whole.of("all")[0].trained) == digest(grid.of("most")[0].trained)

@@ -318,8 +318,8 @@ def test_results_hold_what_readers_rely_on(write_spec: WriteSpec, started: Start
     assert list(found) == [
         "name", "title", "question", "kind", "command", "fast", "seconds", "seeds", "threads", "machine",
         "versions", "budget", "equal_budget", "arms", "measures", "headline", "also", "cells", "gaps",
-        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "kinds", "judging", "confidence",
-        "memory", "cost", "curves", "training", "shown", "banks", "finding",
+        "gap_pairs", "pairs", "sums", "sum_pairs", "operators", "unlearned", "axis", "spreads", "kinds", "judging",
+        "confidence", "memory", "cost", "curves", "training", "shown", "banks", "finding",
     ]  # fmt: skip
     assert (found["name"], found["seeds"], found["headline"]) == ("mine", [0, 1], "test/without")
     assert (found["kind"], found["threads"]) == ("train", 1)
@@ -415,8 +415,9 @@ def test_settings_of_one_model_are_told_by_how_far_they_move_it(write_spec: Writ
         "polite": {"group": "wording", "set": {"prompt.system": "Please."}},
         "other": {"group": "wording", "set": {"model.path": "elsewhere"}},
     }
-    (Path("elsewhere")).mkdir()
-    (Path("elsewhere") / "config.json").write_text("{}")
+    Path("elsewhere").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (Path("elsewhere") / name).write_text("{}")
     file = write_spec(kind="models", arms=arms, pairs=[], base={"routes.k": 0}, measures=[["test", "without"]])
     found = run(file, seeds=1)
     rows = {row["group"]: row for row in found["spreads"]}
