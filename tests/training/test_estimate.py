@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import tiny_families
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.student.load import load
@@ -146,6 +147,11 @@ def test_what_hardly_fits_is_refused(tmp_path: Path, medium: Path, monkeypatch: 
     refuse_what_hardly_fits(plain, model, lengths, Memory(1000, "GPU"))
 
 
+@pytest.mark.parametrize(("family", "shares"), [("qwen3", True), ("gpt2", False)])
+def test_whether_prompts_are_shared_is_the_models(family: str, shares: bool) -> None:
+    assert sizes(tiny_families.build(family)).shares == shares
+
+
 def test_the_cold_start_counts(tmp_path: Path, medium: Path) -> None:
     lengths = Lengths(1000, 800.0, 200)
 
@@ -173,7 +179,7 @@ def test_without_rl_nothing_is_sampled(tmp_path: Path, medium: Path) -> None:
     assert (found.update, found.optimizer) == (cold.update, cold.optimizer)
     lines = describe(config, model, lengths, Memory(None, "GPU"))
     assert [line.split()[0] for line in lines] == ["model", "fixed", "update", "peak", "tokens"]
-    assert "448,000 over 7 steps" in lines[-1]
+    assert "448,000 over 7 steps" in lines[-1] and "each read once" not in lines[3]
 
 
 def test_pairs_are_two_rows_each_and_keep_no_reference(tmp_path: Path, medium: Path) -> None:

@@ -124,8 +124,8 @@ def test_sft(tmp_path: Path, wide: Path, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-def test_what_is_expected_of_completions(wide: Path) -> None:
-    """What `to_base`, a mentor and others ask for; the same as of all at once."""
+def test_what_is_expected_of_completions(monkeypatch: pytest.MonkeyPatch, wide: Path) -> None:
+    """What `to_base`, a mentor and others ask for; the same as of all at once, be it that a model gives all."""
     model, tokenizer = load(wide)
     rows = [(row.prompt * 6, row.completion) for row in taught(VOCABULARY)]
     voice = Voice(model, tokenizer, batch_size=8, spent=Spent())
@@ -134,6 +134,8 @@ def test_what_is_expected_of_completions(wide: Path) -> None:
     for (prompt, completion), scores in zip(rows, found, strict=True):
         wanted = model(input_ids=torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
         torch.testing.assert_close(scores, wanted, atol=1e-5, rtol=1e-5)
+    monkeypatch.setattr("realm.student.log_probs.known", lambda _: {"use_cache"})
+    torch.testing.assert_close(list(voice.scores(rows)), found, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("narrow")
