@@ -12,10 +12,11 @@ import torch
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from realm.student.ways import known
+from realm.student.head import by_parts, states_and_head, vocabulary
 from realm.traces.base import Soft, Target, Tokenized
 from realm.traces.weights import weights_of
 from realm.training.adapters import below_adapters
+from realm.training.group import sharded
 
 
 def training_rows(
@@ -123,24 +124,29 @@ class Weighted(SFTTrainer):
         if not len(places):
             return model(labels=labels, **given)
         del given["fused_lm_head"]
-        keeps = "logits_to_keep" in known(below_adapters(self.accelerator.unwrap_model(model)))
-        outputs = model(**given, **({"logits_to_keep": places} if keeps else {}))
-        logits = outputs.logits if keeps else outputs.logits[:, places]
-        scores = logits.float().log_softmax(-1)  # (B, places, V)
-        ids, probabilities = ids[:, places], probabilities[:, places]
-        found = scores.gather(-1, ids.clamp(min=0))
-        others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
-        rest = (1 - probabilities.sum(-1)).clamp(min=0)
+        causal = below_adapters(self.accelerator.unwrap_model(model))
+        outputs, states, head = states_and_head(model, causal, places, whole=sharded(), **given)
 
-        def spread(values: torch.Tensor) -> torch.Tensor:
-            whole = values.new_zeros(learned.shape)
-            whole[:, places] = values
-            return whole * learned
+        def of_places(
+            states: torch.Tensor, ids: torch.Tensor, probabilities: torch.Tensor, labels: torch.Tensor
+        ) -> torch.Tensor:
+            scores = head(states).float().log_softmax(-1)
+            found = scores.gather(-1, ids.clamp(min=0))
+            others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
+            rest = (1 - probabilities.sum(-1)).clamp(min=0)
+            expected = (probabilities * found).sum(-1) + rest * others
+            return torch.stack([expected, -(scores.exp() * scores).sum(-1), scores.argmax(-1) == labels], -1)
 
+        parts = (one[:, places] for one in (ids, probabilities, labels[:, 1:]))
+        with self.accelerator.autocast():  # the model's own wrapper, below adapters, is none of the head's
+            found = by_parts(of_places, vocabulary(causal), states, *parts)
+        whole = found.new_zeros((*learned.shape, 3))
+        whole[:, places] = found
+        log_probs, entropy, top = (whole * learned[..., None]).unbind(-1)
         return FusedCausalLMOutput(
-            log_probs=spread((probabilities * found).sum(-1) + rest * others),
-            entropy=spread(-(scores.exp() * scores).sum(-1)),
-            is_top1=spread(scores.argmax(-1) == labels[:, 1:][:, places]),
+            log_probs=log_probs,
+            entropy=entropy,
+            is_top1=top > 0,
             label_mask=learned,
             aux_loss=getattr(outputs, "aux_loss", None),
         )
