@@ -34,17 +34,19 @@ def _not_unscored(record: logging.LogRecord) -> bool:
 
 
 def narrow_head() -> None:
-    """Have TRL's head take fewer tokens of the vocabulary at a time than 32 768, in the whole process.
+    """Have TRL's head take fewer tokens of the vocabulary at a time than 32 768, in the whole process, on a CPU.
 
-    A CPU has eight tensors of that width times up to 4096 places, and is slower with them. Sets a private constant.
+    There it has eight tensors of that width times up to 4096 places, and is slower with them; an accelerator has one,
+    and is faster with few large tiles. Sets a private constant.
     """
-    trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
+    if not torch.accelerator.is_available():
+        trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
 
 
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
-    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. Has a narrow head.
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. See `narrow_head`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -176,7 +176,8 @@ class Weighted(SFTTrainer):
             return torch.stack([expected, -(scores.exp() * scores).sum(-1), scores.argmax(-1) == labels], -1)
 
         parts = (one[:, places] for one in (ids, probabilities, labels))
-        found = by_parts(of_places, vocabulary(causal), states, *parts)
+        with self.accelerator.autocast():  # the model's own wrapper, below adapters, is none of the head's
+            found = by_parts(of_places, vocabulary(causal), states, *parts)
         whole = found.new_zeros((*learned.shape, 3))
         whole[:, places] = found
         log_probs, entropy, top = (whole * learned[..., None]).unbind(-1)

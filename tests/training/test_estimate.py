@@ -274,7 +274,7 @@ print(estimate(config, outline(config), lengths).peak, found.peak)
 
 @pytest.mark.slow
 def test_the_peak_of_a_run_of_20_m_parameters(tmp_path: Path, medium: Path, student: Path) -> None:
-    """On TRL's own path, for which the estimate is made, the process grows by what was estimated, within a quarter (it
+    """On TRL's own path the process grows by what was estimated, within a quarter (it
     holds libraries and freed blocks besides)."""
     estimated, measured = map(int, launch(PROBE, tmp_path, medium, student).split()[-2:])
     assert measured == pytest.approx(estimated, rel=0.25), f"estimated {size(estimated)}, measured {size(measured)}"

@@ -16,16 +16,18 @@ from trl.trainer import utils as trl_utils
 
 from benchmarks import tiny_families
 from realm.bank.store import Bank
+from realm.evaluation.evaluate import evaluate_model
+from realm.rows.base import Place
 from realm.student import head as heads
-from realm.student.generate import generate
 from realm.student.head import by_parts, states_and_head, vocabulary
 from realm.student.load import load
 from realm.traces.base import Soft, Spent, Voice
 from realm.training import settings
+from realm.training.adapters import below_adapters
 from realm.training.companion import CompanionTrainer
 from realm.training.grpo import RouteTrainer
 from realm.training.pairs import make_pairs_trainer
-from tests.tiny import TinyTask, tiny_config, tiny_model, tiny_tokenizer, tiny_trainer
+from tests.tiny import TinyTask, pool, tiny_config, tiny_model, tiny_tokenizer, tiny_trainer
 from tests.training.dictated import completions
 from tests.training.test_internalize import gradients
 from tests.training.test_pairs import all_pairs, configure, rows_of
@@ -62,7 +64,8 @@ def within_tiles() -> Iterator[None]:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles that are small beside what a tiny model has; TRL's width is put back behind the test."""
-    monkeypatch.setattr(trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 32768)
+    width = TOKENS if torch.accelerator.is_available() else 32768  # which is for `narrow_head` to change
+    monkeypatch.setattr(trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", width)
     monkeypatch.setattr(chunked_logprob, "TOKEN_CHUNK_SIZE", PLACES)
     monkeypatch.setattr(settings, "TOKEN_CHUNK_SIZE", PLACES)
     for module in (heads, settings):
@@ -146,14 +149,16 @@ def test_pairs(tmp_path: Path, wide: Path, task: TinyTask, bank: Bank, loss: str
 
 
 @pytest.mark.usefixtures("narrow")
-def test_evaluation(wide: Path) -> None:
-    """Of a prompt the last place is scored alone."""
+@pytest.mark.parametrize("samples", [1, 2])
+def test_evaluation(tmp_path: Path, wide: Path, task: TinyTask, bank: Bank, samples: int) -> None:
+    """With the likelihood of every answer; of a prompt the last place is scored alone."""
+    settings = {"batch_size": 4, "samples": samples, "confidence": "likelihood", "max_completion_length": 16}
+    config = tiny_config(tmp_path, wide).changed({f"evaluation.{name}": value for name, value in settings.items()})
     model, tokenizer = load(wide)
-    prompts = [row.prompt * 3 for row in taught(len(tokenizer))]
-    more: Any = {"max_new_tokens": 4, "batch_size": 16, "samples": 2, "temperature": 1.0, "likelihood": True}
-    with within_tiles():
-        found = generate(model, tokenizer, prompts, **more)
-    assert all(one.log_prob is not None for row in found for one in row)
+    more: Any = {"with_routes": True, "split": "test", "seed": 3, "where": Place(stage="rl", step=0)}
+    with pool() as judges, within_tiles():
+        _, rows = evaluate_model(model, tokenizer, task.rows("test"), bank.routes, task, judges, config, **more)
+    assert max(one.tokens for row in rows for one in row.completions) == 16
 
 
 # Exactness
@@ -189,6 +194,20 @@ def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch, family: str) -> No
     torch.testing.assert_close(found, loss, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(others, gradients, atol=1e-5, rtol=1e-4)
     assert vars(model.base_model).get("forward") == forward
+
+
+@pytest.mark.parametrize("lora", [0, 2])
+def test_mixed_precision_is_that_of_the_head(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path, lora: int
+) -> None:
+    """It is called outside of what wraps a model for that, around its adapters."""
+    monkeypatch.setattr(heads, "TILE", 99)
+    trainer = trainer_of(student, tmp_path, soft(30), lora={"r": lora}, bf16=True)
+    seen = set()
+    head = below_adapters(trainer.model).get_output_embeddings()
+    head.register_forward_hook(lambda _, __, scores: seen.add(scores.dtype))
+    trainer.train()
+    assert seen == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("lora", [0, 2])

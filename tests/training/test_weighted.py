@@ -70,9 +70,9 @@ def soft(model: Any, rows: Sequence[Tokenized], most: int) -> list[Soft]:
 def trainer_of(
     student: Path, folder: Path, targets: Sequence[Target], *, rows: Sequence[Tokenized] = (), **sft: Any
 ) -> ColdStartTrainer:
-    lora = sft.pop("lora", {})
+    lora, rl = sft.pop("lora", {}), {"bf16": sft.pop("bf16", False)}
     sft = {"steps": 1, "batch_size": 8, "micro_batch_size": 8, "learning_rate": 1e-3, **sft}
-    config = tiny_config(folder, student, recipe="sft", sft=sft, lora=lora)
+    config = tiny_config(folder, student, recipe="sft", sft=sft, lora=lora, rl=rl)
     model, tokenizer = load(student)
     made, kept = training_rows(list(rows) or taught(), targets)
     return make_sft_trainer(
