@@ -39,7 +39,7 @@ def accuracy_table(found: Experiment) -> Table | None:
     """Every arm on every measure: mean, interval, and each seed's own."""
     rows = {arm: [_outcome(found.cells.get((arm, one.name))) for one in found.measures] for arm in found.arms}
     columns = [one.label for one in found.measures]
-    if found.results.axis is not None and found.results.axis.by:  # what it cost stands beside it
+    if columns and found.results.axis is not None and found.results.axis.by:  # what it cost stands beside it
         rows = {arm: [amount(found.axis[arm]) if arm in found.axis else "", *cells] for arm, cells in rows.items()}
         columns = [found.axis_label, *columns]
     return _table(found, columns, rows)

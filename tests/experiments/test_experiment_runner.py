@@ -391,6 +391,7 @@ def test_what_the_teacher_wrote_may_be_the_axis(write_spec: WriteSpec, started: 
     page = (Path("x") / "mine" / "mine.md").read_text()
     assert "|  | teacher tokens | test, without routes |" in page
     assert "| some | 250 | **" in page and "| base |  | **" in page
+    assert page.count("|  | teacher tokens |") == 1  # no table of true sums, which were not asked for
     # Each group is a line of its own, and has its own best.
     arms["many"]["group"] = "all"
     text = run(write_spec(arms=arms, axis=axis, pairs=[], base={"task.max_train": 50}), seeds=1)["finding"]
