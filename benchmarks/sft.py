@@ -124,7 +124,7 @@ def profiled(trainer: ColdStartTrainer) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bank", type=Path, help="of the desk; without it one is collected")
-    parser.add_argument("--steps", type=int, default=8, help="micro-batches of 32 examples")
+    parser.add_argument("--steps", type=int, default=8, help="micro-batches, of 32 examples each")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", action="store_true", help="where the time of the padded step goes")
     options = parser.parse_args()

@@ -143,7 +143,7 @@ class Weighted(SFTTrainer):
         scale = min(float(total), 1.0) or 1.0
 
         def weighted(**given: Any) -> FusedCausalLMOutput:
-            found = self._soft(model, *targets, **given) if targets else model(**given)
+            found: Any = self._soft(model, *targets, **given) if targets else model(**given)
             found.log_probs = found.log_probs * (weights / scale)
             return found
 

@@ -14,7 +14,7 @@ import torch
 from benchmarks import tiny_families
 from realm.student.load import load
 from realm.traces.base import Soft, Target
-from realm.training import unpadded
+from realm.training import unpadded, weighted
 from realm.training.unpadded import of_like_length
 from tests.training.test_weighted import LENGTHS, random_weights, taught, trainer_of
 
@@ -165,10 +165,14 @@ def test_a_whole_training_ends_at_the_same_weights(student: Path, tmp_path: Path
         assert (ends[0][name] - ends[1][name]).abs().max() <= 0.02 * moved, name
 
 
-def test_experts_that_are_balanced_stay_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Their auxiliary loss is one of every token of the micro-batch; that is said."""
-    student = tiny_families.save("qwen3_moe", tmp_path / "student")
+@pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize(("family", "reason"), [("qwen3_moe", "auxiliary loss"), ("qwen3", "sharded")])
+def test_what_needs_all_rows_at_once_is_told(
+    family: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancing loss is one of every token of the micro-batch; processes that share weights forward alike."""
+    student = tiny_families.save(family, tmp_path / "student")
+    monkeypatch.setattr(weighted, "sharded", lambda: family == "qwen3")
     with caplog.at_level(logging.WARNING, "realm.training.weighted"):
         *_, shapes = looked_at(student, tmp_path, "length", "labels")
-    balanced = any("auxiliary loss" in record.getMessage() for record in caplog.records)
-    assert balanced and len(shapes) == 1
+    assert reason in caplog.text and len(shapes) == 1
