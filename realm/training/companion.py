@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from realm.errors import ConfigError
 from realm.method.outside import called
@@ -16,7 +17,7 @@ from realm.traces.doors import a_number, blamed, given_back, several, told, wher
 from realm.training.checkpoints import Remembering
 from realm.training.companions.base import Companion, Ids, Row, Seen
 from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.shared_prefix import causal_model
+from realm.training.shared_prefix import causal_model, take_apart, two_passes
 
 
 def as_tensors(
@@ -147,8 +148,8 @@ class CompanionTrainer(FrugalGRPOTrainer):
             if companion.soft:
                 with self.accelerator.autocast():
                     with torch.no_grad():
-                        expected, _ = _states(bare, shown, shown_mask, start, counted.shape[1])
-                    states, head = _states(bare, ids, mask, part["prompt_ids"].shape[1], counted.shape[1])
+                        expected, _ = self._states(bare, shown, shown_mask, start, counted.shape[1])
+                    states, head = self._states(bare, ids, mask, part["prompt_ids"].shape[1], counted.shape[1])
                     found = divergence(bare, head, self.temperature, states, expected)
                 return own_mean(found, counted), found.new_zeros(2)
             with torch.no_grad():
@@ -163,6 +164,26 @@ class CompanionTrainer(FrugalGRPOTrainer):
         if entropies is not None:
             seen = torch.stack([(entropies.detach() * part["mask"]).sum(), part["mask"].sum()]).float()
         return -own_mean(factor * log_probs, counted), seen
+
+    def _states(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, start: int, width: int
+    ) -> tuple[torch.Tensor, Head]:
+        """The states (B, width, ·) that expect the tokens from `start` on, and the head that reads them."""
+        causal, keep = causal_model(model), ids.shape[1] - start
+        batch = take_apart(ids, mask, keep)
+        fit = self._share and batch.pays and self._refusal(model) is None
+        if fit and self._agrees(model, batch, ids, mask, keep):
+            places = torch.arange(min(width, batch.inputs.shape[1]), device=ids.device)
+            with two_passes(causal, batch):
+                _, states, head = states_and_head(model, causal, places, input_ids=batch.inputs, use_cache=False)
+            return pad(states, (0, 0, 0, width - len(places))), head
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        options: dict[str, Any] = {"position_ids": positions} if "position_ids" in known(causal) else {}
+        places = torch.arange(start - 1, start - 1 + width, device=ids.device)
+        _, states, head = states_and_head(
+            model, causal, places, input_ids=ids, attention_mask=mask, use_cache=False, **options
+        )
+        return states, head
 
 
 def _at(companion: Companion) -> str:
@@ -212,18 +233,6 @@ def _factor(
         what = f"a tensor {tuple(found.shape)}" if isinstance(found, torch.Tensor) else told(found)
         raise ConfigError(f"{at}: expected a factor (rows, tokens) = {(rows, width)}, found {what}.")
     return found
-
-
-def _states(model: Any, ids: torch.Tensor, mask: torch.Tensor, start: int, width: int) -> tuple[torch.Tensor, Head]:
-    """The states (B, width, ·) that expect the tokens from `start` on, and the head that reads them."""
-    causal = causal_model(model)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    options: dict[str, Any] = {"position_ids": positions} if "position_ids" in known(causal) else {}
-    places = torch.arange(start - 1, start - 1 + width, device=ids.device)
-    _, states, head = states_and_head(
-        model, causal, places, input_ids=ids, attention_mask=mask, use_cache=False, **options
-    )
-    return states, head
 
 
 def _common(part: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -169,12 +169,12 @@ def shared_outputs(model: Callable[..., Any], bare: nn.Module, batch: SharedBatc
         model: to be called, with its wrappers. TRL's `add_fused_lm_head` has given the model in it a head.
         bare: the same model without distributed wrappers.
     """
-    with _two_passes(causal_model(bare), batch):
+    with two_passes(causal_model(bare), batch):
         return model(input_ids=batch.inputs, shift_labels=batch.labels, fused_lm_head=True)
 
 
 @contextmanager
-def _two_passes(model: Any, batch: SharedBatch) -> Iterator[None]:
+def two_passes(model: Any, batch: SharedBatch) -> Iterator[None]:
     """Within, the backbone of `model` forwards the prompts of the batch before its completions."""
     backbone = model.base_model
     forward = backbone.forward
