@@ -564,11 +564,6 @@ class RLSettings(Section):
     shared_prefix: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
         "auto", description="auto: a prompt is read once for its whole group wherever that pays; off: TRL's own path."
     )
-    speculation: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
-        "off",
-        description="auto: where a batch is small, also in evaluation, one forward checks guesses of several tokens; "
-        "what is sampled is the same but for rounding (models in float32 alone). off: one at a time.",
-    )
     vllm: Annotated[Literal["off", "colocate", "server"], BeforeValidator(lambda v: "off" if v is False else v)] = (
         Field(
             "off",

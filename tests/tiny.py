@@ -276,10 +276,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def figures(run: Path, file: str) -> list[dict[str, Any]]:
-    """The rows of a run's file without what depends on a clock or on guesses; none where there is no file."""
+    """The rows of a run's file without what a clock adds; none where there is no file."""
     found = read_jsonl(run / file) if (run / file).exists() else []
-    timed = {"seconds", "rollout_forwards", "tokens_per_forward"}
-    return [{key: value for key, value in row.items() if key not in timed} for row in found]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
 
 
 def assert_same(run: Path, straight: Path) -> None:

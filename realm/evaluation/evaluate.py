@@ -108,7 +108,6 @@ def evaluate_model(
         temperature=settings.temperature if settings.samples > 1 else None,
         seed=derive(seed, "evaluation"),
         likelihood=settings.confidence == "likelihood",
-        ahead=config.training.rl.speculation == "auto",
         stop=stop_of(config, tokenizer),
         progress=progress,
     )

@@ -59,7 +59,6 @@ _LATER = (
     "training.rl.epsilon_high",
     "training.rl.top_entropy_quantile",
     "training.rl.mask_truncated",
-    "training.rl.speculation",
     "evaluation.stop_temperature",
     "evaluation.confidence",
     "evaluation.precision",

@@ -109,11 +109,6 @@ class RlStep(Step):
     """Share of completions cut at `training.rl.max_completion_length`."""
     tokens_saved: Number | None = None
     """Share of the tokens that plain GRPO would have put through the model, and this did not."""
-    rollout_forwards: Number | None = field(default=None, metadata=RARE)
-    """Forwards that the completions took after their prompts, under `training.rl.speculation` auto. These two depend on
-    what was said before, which a resumed run no longer knows; what is said does not."""
-    tokens_per_forward: Number | None = field(default=None, metadata=RARE)
-    """Tokens that a forward has brought a completion, mean; 1 one token at a time."""
     clip_ratio: Share | None = None
     """Share of tokens whose update was clipped."""
     shaped: Reward | None = field(default=None, metadata=RARE)

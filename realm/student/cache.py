@@ -8,18 +8,12 @@ what decoding after a long prompt costs. Here
 
 and the softmax is taken over both, so that the result is that of the plain cache up to rounding. In shapes: N rows, U
 distinct prompts of L tokens, T tokens decoded so far, H heads of keys, D their size.
-
-A forward takes one token of every row, behind its others; or, where `SharedCache.place` says so, any number of tokens
-of each, at any of its columns: M tokens, which the model sees as M rows of one. A column that is written again holds
-what came last, and nothing sees the columns behind its own, so that a token that was tried in vain need not be taken
-back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,58 +41,41 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
         old = self.get_seq_length()
         new = old + key_states.shape[-2]
-        stored_keys, stored_values = self._room_for(key_states, value_states, len(key_states), new)
+        if self._store is None or self._store[0].shape[-2] < new:
+            self._store = (self._roomy(key_states, self.keys, new), self._roomy(value_states, self.values, new))
+        stored_keys, stored_values = self._store
         stored_keys[..., old:new, :] = key_states
         stored_values[..., old:new, :] = value_states
         self.keys, self.values = stored_keys[..., :new, :], stored_values[..., :new, :]
         return self.keys, self.values
 
-    def _room_for(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, rows: int, length: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The store, with what it held and room for so many tokens."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        if self._store is None or self._store[0].shape[-2] < length:
-            kept = zip((key_states, value_states), (self.keys, self.values), strict=True)
-            keys, values = (self._roomy(states, old, rows, length) for states, old in kept)
-            self._store = keys, values
-        return self._store
-
-    def _roomy(self, states: torch.Tensor, kept: torch.Tensor | None, rows: int, length: int) -> torch.Tensor:
-        store = states.new_zeros(rows, states.shape[1], length + self._room, states.shape[-1])
+    def _roomy(self, states: torch.Tensor, kept: torch.Tensor | None, length: int) -> torch.Tensor:
+        store = states.new_empty(*states.shape[:-2], length + self._room, states.shape[-1])
         if kept is not None and kept.numel():
             store[..., : kept.shape[-2], :] = kept
         return store
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        if self._store is not None:
-            length = self.get_seq_length()
-            keys, values = (stored.index_select(0, beam_idx) for stored in self._store)
-            self._store, self.keys, self.values = (keys, values), keys[..., :length, :], values[..., :length, :]
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
+        self._store = None
 
 
 class _OwnLayer(GrowingLayer):
     """Keys and values of the rows' own tokens, and those of the prompts, which `_attend` finds on the keys it gets."""
 
-    def __init__(self, layer: DynamicLayer, shared: _Shared) -> None:
+    def __init__(self, layer: DynamicLayer, places: _Places) -> None:
         super().__init__()
         assert layer.keys is not None and layer.values is not None, "a layer that no prompt went through"
-        self.prompt_keys, self.prompt_values, self.shared = layer.keys, layer.values, shared
+        self.prompt_keys, self.prompt_values, self.places = layer.keys, layer.values, places
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        spots = self.shared.spots
-        if spots is None:
-            keys, values = super().update(key_states, value_states, *args, **kwargs)
-        else:
-            store = self._room_for(key_states, value_states, self.shared.rows, spots.width)
-            for stored, states in zip(store, (key_states, value_states), strict=True):
-                stored[spots.rows, :, spots.columns] = states[:, :, 0]
-            keys, values = self.keys, self.values = tuple(stored[:, :, : spots.width] for stored in store)
+        keys, values = super().update(key_states, value_states, *args, **kwargs)
         # On a view that nothing keeps: a layer that its own keys refer to would outlive the rollout.
         keys = keys.view_as(keys)
         keys.realm_layer = self  # type: ignore[attr-defined]
@@ -106,56 +83,35 @@ class _OwnLayer(GrowingLayer):
 
 
 class _Places:
-    """Which of several groups each row belongs to, and how the rows of a group are laid side by side.
+    """Which prompt each row belongs to, and how the rows of a prompt are laid side by side.
 
     Args:
-        owner: (N,) the group of each row; rows of a group are neighbours.
-        groups: how many there are (U).
+        owner: (N,) the prompt of each row; rows of a prompt are neighbours.
+        mask: (U, L) 1 where a prompt has a token, 0 where it is padded.
     """
 
-    def __init__(self, owner: torch.Tensor, groups: int) -> None:
-        self.owner, self.groups = owner, groups
-        counts = torch.bincount(owner, minlength=groups)
-        self.most = int(counts.max())
+    def __init__(self, owner: torch.Tensor, mask: torch.Tensor) -> None:
+        self.owner = owner
+        self.hidden = None if bool(mask.all()) else (mask == 0)[:, None, None, :]
+        counts = torch.bincount(owner, minlength=len(mask))
+        self.prompts, self.most = len(mask), int(counts.max())
         starts = counts.cumsum(0) - counts
         self.flat = owner * self.most + torch.arange(len(owner), device=owner.device) - starts[owner]
-        self.full = len(owner) == groups * self.most
+        self.full = len(owner) == self.prompts * self.most
 
     def gather(self, states: torch.Tensor) -> torch.Tensor:
-        """(N, H, R, X) -> (U, H, most · R, X): the rows of every group side by side, zeros where it has fewer."""
+        """(N, H, R, X) -> (U, H, most · R, X): the rows of every prompt side by side, zeros where it has fewer."""
         heads, each, size = states.shape[1:]
         if not self.full:
-            spread = states.new_zeros(self.groups * self.most, heads, each, size)
+            spread = states.new_zeros(self.prompts * self.most, heads, each, size)
             spread[self.flat] = states
             states = spread
-        return states.view(self.groups, self.most, heads, each, size).transpose(1, 2).flatten(2, 3)
+        return states.view(self.prompts, self.most, heads, each, size).transpose(1, 2).flatten(2, 3)
 
     def scatter(self, states: torch.Tensor) -> torch.Tensor:
         """The way back: (U, H, most · R, X) -> (N, H, R, X)."""
         rows = states.unflatten(2, (self.most, -1)).transpose(1, 2).flatten(0, 1)
-        return rows if self.full else rows.index_select(0, self.flat)
-
-
-class _Spots:
-    """Where the tokens of a forward stand: in which row, (M,), and at which of its columns, (M,); M tokens, those of a
-    row side by side; `rows` of them in all."""
-
-    def __init__(self, owner: torch.Tensor, columns: torch.Tensor, rows: int) -> None:
-        self.rows, self.columns, self.width = owner, columns, int(columns.max()) + 1
-        self.places = _Places(owner, rows)
-        behind = torch.arange(self.width, device=columns.device) > columns[:, None]
-        self.hidden = behind[:, None, None, :] if bool(behind.any()) else None
-
-
-@dataclass
-class _Shared:
-    """What the layers of a cache have in common: how many rows they hold, the prompts of what goes through them, which
-    tokens of the prompts are padding, (U, 1, 1, L), and where in its row each token stands; None: behind the others."""
-
-    rows: int
-    places: _Places
-    hidden: torch.Tensor | None
-    spots: _Spots | None = None
+        return rows if self.full else rows[self.flat]
 
 
 class SharedCache(DynamicCache):
@@ -169,37 +125,23 @@ class SharedCache(DynamicCache):
 
     def __init__(self, read: DynamicCache, owner: torch.Tensor, mask: torch.Tensor) -> None:
         super().__init__()
-        self._owner, self._mask = owner, mask
-        self._shared = _Shared(len(owner), _Places(owner, len(mask)), self._hidden())
-        self._own = [_OwnLayer(layer, self._shared) for layer in read.layers if isinstance(layer, DynamicLayer)]
+        self._mask = mask
+        places = _Places(owner, mask)
+        self._own = [_OwnLayer(layer, places) for layer in read.layers if isinstance(layer, DynamicLayer)]
         self.layers = list(self._own)
-
-    def _hidden(self) -> torch.Tensor | None:
-        return None if bool(self._mask.all()) else (self._mask == 0)[:, None, None, :]
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Keep these rows; a prompt without any leaves too."""
         super().reorder_cache(beam_idx)  # type: ignore[arg-type]
-        owner = self._owner[beam_idx]
+        owner = self._own[0].places.owner[beam_idx]
         left = owner.unique()
         if len(left) < len(self._mask):
             owner, self._mask = torch.searchsorted(left, owner), self._mask[left]
             for layer in self._own:
                 layer.prompt_keys, layer.prompt_values = layer.prompt_keys[left], layer.prompt_values[left]
-        self._owner, shared = owner, self._shared
-        shared.rows, shared.places, shared.hidden = len(owner), _Places(owner, len(self._mask)), self._hidden()
-
-    @property
-    def rows(self) -> int:
-        """How many there are (N)."""
-        return self._shared.rows
-
-    def place(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
-        """Say of the M tokens of the next forward in which rows they stand, (M,) ascending, and at which of a row's own
-        columns, (M,); it has a token at each one before."""
-        shared = self._shared
-        shared.spots = _Spots(rows, columns, shared.rows)
-        shared.places = _Places(self._owner[rows], len(self._mask))
+        places = _Places(owner, self._mask)
+        for layer in self._own:
+            layer.places = places
 
 
 def _attend(
@@ -212,33 +154,24 @@ def _attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token a row, (N or M, heads, 1, D) -> (…, 1, heads, D), as transformers calls it."""
+    """Attention of one new token a row, (N, heads, 1, D) -> (N, 1, heads, D), as transformers calls it."""
     layer = getattr(key, "realm_layer", None)
     unknown = [name for name in _FOREIGN if kwargs.get(name) is not None]
     if layer is None or dropout or unknown or attention_mask is not None or query.shape[2] != 1:
         what = ", ".join(unknown) or "keys changed after the cache, dropout, or a mask of its own"
         raise WayError(f"the model's attention has what shared prompts do not know ({what})")
-    shared, held = layer.shared, key.shape[1]
-    places, spots = shared.places, shared.spots
+    places, held = layer.places, key.shape[1]
     # The query heads that share a head of keys, side by side; scaled first, which float16 may need.
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     folded = (query * scale).unflatten(1, (held, -1)).squeeze(3)
     of_prompt = places.gather(folded) @ layer.prompt_keys.transpose(-1, -2)
-    if shared.hidden is not None:
-        of_prompt.masked_fill_(shared.hidden, float("-inf"))
-    of_own = _by_rows(spots, folded, key.transpose(-1, -2))
-    if spots is not None and spots.hidden is not None:
-        of_own.masked_fill_(spots.hidden, float("-inf"))
-    scores = torch.cat([places.scatter(of_prompt), of_own], -1)
+    if places.hidden is not None:
+        of_prompt = of_prompt.masked_fill(places.hidden, float("-inf"))
+    scores = torch.cat([places.scatter(of_prompt), folded @ key.transpose(-1, -2)], -1)
     weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
     prompt, own = weights.split([of_prompt.shape[-1], key.shape[2]], -1)
-    mixed = places.scatter(places.gather(prompt) @ layer.prompt_values) + _by_rows(spots, own, value)
+    mixed = places.scatter(places.gather(prompt) @ layer.prompt_values) + own @ value
     return mixed.flatten(1, 2)[:, None], None
-
-
-def _by_rows(spots: _Spots | None, states: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """The product of what each token has with what its row has."""
-    return states @ others if spots is None else spots.places.scatter(spots.places.gather(states) @ others)
 
 
 AttentionInterface.register(_NAME, _attend)

@@ -15,10 +15,8 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer
 
 from realm.errors import ModelError
-from realm.student.ahead import exact, look_ahead
 from realm.student.cache import GrowingLayer, SharedCache, attending, shareable
-from realm.student.guesses import guesses_of
-from realm.student.sampling import Choice, Pick
+from realm.student.sampling import Pick
 from realm.student.ways import (
     Looks,
     Way,
@@ -50,7 +48,6 @@ class _Order:
     ends: set[int]
     max_new_tokens: int
     pick: Pick
-    ahead: bool
 
     def owners(self) -> list[int]:
         """The prompt of each completion."""
@@ -68,7 +65,6 @@ def decode(
     ends: set[int],
     max_new_tokens: int,
     pick: Pick,
-    ahead: bool = False,
 ) -> list[list[int]]:
     """Token ids of `repeats[i]` completions for each prompt i (end token included), those of a prompt side by side.
 
@@ -79,20 +75,15 @@ def decode(
         pad: an id to fill up shorter prompts with.
         ends: ids that end a completion.
         max_new_tokens: at least 1.
-        ahead: several tokens are had of one forward where the model and `pick`, a `Choice`, allow for it: see
-            `realm.student.ahead`.
 
     Raises:
         ModelError: the model fails in every way.
     """
-    ahead = ahead and isinstance(pick, Choice) and exact(model, pick)
-    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick, ahead)
+    order = _Order(model, prompts, repeats, pad, ends, max_new_tokens, pick)
     reason: WayError | None = None
     with without_router_logits(model.config):
         for way in ways(model):
-            # Prompts that nobody shares are sooner read by the model's own attention.
-            alone = all(count == 1 for count in repeats)
-            if way == "shared" and alone and not (ahead and guesses_of(model).pay(2 * len(repeats))):
+            if way == "shared" and all(count == 1 for count in repeats):
                 continue
             try:
                 found = _BY_WAY[way](order)
@@ -154,9 +145,8 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
 
     scores = logits(batch, positions)
     positions = positions[:, -1:]
-    owners = order.owners()
-    if (order.ahead and way == "shared") or any(count != 1 for count in order.repeats):
-        owner = torch.tensor(owners, device=device)
+    if any(count != 1 for count in order.repeats):
+        owner = torch.tensor(order.owners(), device=device)
         with trying():
             if way == "shared":
                 cache = SharedCache(cache, owner, mask)
@@ -165,28 +155,11 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
                 cache.reorder_cache(owner)
         scores, mask, positions = scores[owner], mask[owner], positions[owner]
         situation |= {"several completions a prompt"}
-    looks = Looks(model, way)
-    guesses = guesses_of(model) if order.ahead and isinstance(cache, SharedCache) else None
+    owners = order.owners()
     found: list[list[int]] = [[] for _ in owners]
     rows = torch.arange(len(found))
+    looks = Looks(model, way)
     for step in range(order.max_new_tokens):
-        if guesses is not None and guesses.pay(len(rows)):
-            look_ahead(
-                model,
-                guesses,
-                [prompts[i] for i in owners],
-                found,
-                rows.tolist(),
-                order.pick,  # type: ignore[arg-type]
-                cache,
-                scores,
-                logits,
-                looks,
-                situation,
-                ends=order.ends,
-                max_new_tokens=order.max_new_tokens,
-            )
-            break
         chosen = order.pick(scores, rows, step)
         tokens = chosen.tolist()
         for row, token in zip(rows.tolist(), tokens, strict=True):
@@ -204,8 +177,6 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
         positions = positions + 1
         mask = torch.cat([mask, mask.new_ones(len(going), 1)], 1)
         scores = logits(chosen[:, None], positions)
-        if guesses is not None:
-            guesses.spent(len(rows), len(rows))
         now = situation if simple else situation | {f"{2 ** mask.shape[1].bit_length()} tokens"}
         if looks.wanted(now):
             # From the row with most padding to the longest, which windows and sparse attention cut.

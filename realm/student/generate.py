@@ -17,7 +17,7 @@ from realm.config import Config
 from realm.errors import ConfigError, ModelError, ResourceError
 from realm.method.seeds import derive
 from realm.student.decode import decode
-from realm.student.sampling import NotFiniteError, Pick, Sampling, recording, stopping
+from realm.student.sampling import NotFiniteError, Sampling, recording, stopping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -87,7 +87,6 @@ def generate(
     temperature: float | None = None,
     seed: int = 0,
     likelihood: bool = False,
-    ahead: bool = False,
     stop: tuple[int, float] | None = None,
     progress: Progress | None = None,
 ) -> list[list[Generation]]:
@@ -101,7 +100,6 @@ def generate(
         temperature: of sampling; None is greedy.
         seed: of sampling; completion j of prompt i depends on (seed, i, j).
         likelihood: tell the log-probability that the model itself gives to each completion.
-        ahead: see `decode`; without influence on what is said.
         stop: a token and its own temperature, see `stop_of`.
 
     Raises:
@@ -120,7 +118,7 @@ def generate(
         for start in range(0, len(order), width):
             chosen = order[start : start + width]
             seeds = [derive(seed, "generate", i, j) for i in chosen for j in range(samples)]
-            pick: Pick = Sampling(temperature).pick(seeds, max_new_tokens)
+            pick = Sampling(temperature).pick(seeds, max_new_tokens)
             pick = stopping(pick, *stop) if stop is not None else pick
             kept = torch.zeros(len(seeds), max_new_tokens) if likelihood else None
             tokens = decode(
@@ -131,7 +129,6 @@ def generate(
                 ends=ends,
                 max_new_tokens=max_new_tokens,
                 pick=pick if kept is None else recording(pick, kept),
-                ahead=ahead,
             )
             for row, found in enumerate(tokens):
                 ended = bool(found) and found[-1] in ends

@@ -13,10 +13,9 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from realm.student.guesses import Guesses, guesses_of
 from realm.student.ways import is_memory
 from realm.training.rollout import foreign_settings, roll_out
-from realm.training.shared_prefix import SharedBatch, causal_model, shared_outputs, take_apart, unfit, virtual_tokens
+from realm.training.shared_prefix import SharedBatch, shared_outputs, take_apart, unfit, virtual_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +85,10 @@ class FrugalGRPOTrainer(GRPOTrainer):
 
     Args:
         share: False: nothing of the above.
-        ahead: completions are sampled several tokens at a time (`realm.student.ahead`), the same ones.
     """
 
-    def __init__(self, *args: Any, share: bool = True, ahead: bool = False, **kwargs: Any) -> None:
-        self._share, self._ahead = share, ahead
+    def __init__(self, *args: Any, share: bool = True, **kwargs: Any) -> None:
+        self._share = share
         self._update: _Update | None = None
         self._refused: dict[_Key, str] = {}
         # With it: whether the batch that was looked at had gaps to be masked, which covers one without.
@@ -329,9 +327,6 @@ class FrugalGRPOTrainer(GRPOTrainer):
             ) as model,
             self.accelerator.autocast(),
         ):
-            guesses = guesses_of(causal_model(model)) if self._ahead else None
-            if guesses is not None:
-                guesses.reset()
             completions = roll_out(
                 model,
                 prompt_ids,
@@ -339,20 +334,8 @@ class FrugalGRPOTrainer(GRPOTrainer):
                 seed=self.args.seed,
                 step=self.state.global_step,
                 first_row=self.accelerator.process_index * len(prompt_ids),
-                ahead=self._ahead,
             )
-            if guesses is not None:
-                self._count_forwards(guesses)
         return completions, None
-
-    def _count_forwards(self, guesses: Guesses) -> None:
-        """Log what forwards have brought on all processes."""
-        counts = torch.tensor([guesses.tokens, guesses.turns, guesses.forwards], device=self.accelerator.device)
-        tokens, turns, forwards = self.accelerator.reduce(counts, reduction="sum").tolist()
-        if turns:
-            metrics = self._metrics["train" if self.model.training else "eval"]  # type: ignore[union-attr]
-            metrics["tokens_per_forward"].append(tokens / turns)
-            metrics["rollout_forwards"].append(forwards / self.accelerator.num_processes)
 
     def _foreign(self, images: Any, multimodal_fields: dict[str, Any]) -> str | None:
         """Why completions are sampled by TRL's path; empty where that is somebody's explicit choice."""

@@ -309,7 +309,6 @@ def make_grpo_trainer(
         renderer=renderer,
         feedback=feedback,
         share=config.training.rl.shared_prefix == "auto",
-        ahead=config.training.rl.speculation == "auto",
         model=model,
         processing_class=tokenizer,
         reward_funcs=reward,

@@ -65,7 +65,6 @@ def roll_out(
     seed: int,
     step: int,
     first_row: int = 0,
-    ahead: bool = False,
 ) -> list[list[int]]:
     """One completion (token ids, its end token included) for each prompt; equal neighbours are read as one prompt.
 
@@ -79,7 +78,6 @@ def roll_out(
             `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
         first_row: number of the first prompt in the whole batch.
-        ahead: see `decode`.
 
     Raises:
         NotFiniteError: a probability is no number; the weights are spoilt.
@@ -100,7 +98,6 @@ def roll_out(
             ends=set(ends),
             max_new_tokens=config.max_new_tokens,
             pick=sampling(config).pick(seeds, config.max_new_tokens),
-            ahead=ahead,
         )
     finally:
         model.train(training)

@@ -109,7 +109,7 @@ def test_a_prompt_is_held_once_and_leaves_with_its_last_row(monkeypatch: pytest.
 
     def spy(module: Any, query: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
         layer = key.realm_layer
-        assert len(layer.shared.places.owner) == len(query) == len(key)
+        assert len(layer.places.owner) == len(query) == len(key)
         held.append((len(layer.prompt_keys), len(query)))
         return attend(module, query, key, *args, **kwargs)
 
