@@ -31,14 +31,9 @@ from realm.display import printable
 from realm.files import write_atomic
 from realm.pages.table import Table
 from realm.run import machine, versions
-from realm.sections import RLSettings
 
 HERE = Path(__file__).resolve().parent
-SUITE = (
-    "training/test_shared_prefix.py",
-    "invariants/test_shared_equals_plain.py",
-    "invariants/test_ahead_equals_plain.py",
-)
+SUITE = ("training/test_shared_prefix.py", "invariants/test_shared_equals_plain.py")
 #: Columns of the rows of exact.py.
 DISTANCES = ("TRL", "update", "rollout", "bound", "TRL's gradient", "gradient", "its bound")
 
@@ -55,7 +50,6 @@ class Part:
 
 def parts_of(device: str, small: bool, folder: Path) -> list[Part]:
     """What is run, in this order; the shares are seconds of 7.5 minutes on an H200, as estimated."""
-    looks_ahead = "speculation" in RLSettings.model_fields
 
     def script(name: str, share: float, *options: str, file: str = "") -> Part:
         command = [sys.executable, str(HERE / f"{file or name}.py"), *options, "--out", str(folder / name)]
@@ -67,22 +61,17 @@ def parts_of(device: str, small: bool, folder: Path) -> list[Part]:
         return ["--device", device, *(word for name, values in named for word in (name, *values.split()))]
 
     repeats = ["--repeats", "1" if small else "2"]
-    suite = [str(path) for name in SUITE if (path := HERE.parent / "tests" / name).is_file()]
+    suite = [str(HERE.parent / "tests" / name) for name in SUITE]
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--junitxml={folder / 'suite.xml'}", *suite]
-    few = ["-k", "qwen3-pairs or bfloat16 and qwen3 or default or ahead"] if small else []
-    run = ["--desk", "4" if small else "24", "--keep", str(folder / "desk")]
-    parts = [
+    few = ["-k", "qwen3-pairs or bfloat16 and qwen3 or default"] if small else []
+    return [
         script("exact", 50, *sizes("400", 64, 4)),
         Part("suite", 80, [sys.executable, *tests, *few], folder / "suite.xml"),
         script("update", 55, *sizes("800 1600", 200, 8), *repeats),
         script("rollout", 65, *sizes("800 1600", 100, 8), *repeats),
         script("step", 55, *sizes("800", 100, 8), *repeats),
-        script("run", 100, *run, *(["--speculation"] if looks_ahead else []), file="step"),
+        script("run", 100, "--desk", "4" if small else "24", file="step"),
     ]
-    if looks_ahead and (HERE / "ahead.py").is_file():
-        steps = ["--steps", "1" if small else "2", "--repeats", "1"]
-        parts.append(script("ahead", 45, str(folder / "desk" / "ours"), *steps))
-    return parts
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -153,14 +142,15 @@ def markdown(result: dict[str, Any]) -> str:
                 figures = [f"{row[key]:.1e}" for key in DISTANCES]
                 exact.append((None, f"{row['type']}, {place}", [*figures, "yes" if row["holds"] else "**no**"]))
             elif "ratio" in row:
-                keys = (*(("s", "ahead s") if "ahead s" in row else ("trl s", "ours s")), "ratio", "bound")
-                cells = ["–" if row.get(key) is None else f"{row[key]:.2f}" for key in keys]
+                cells = [
+                    f"{row[key]:.2f}" if row[key] is not None else "–" for key in ("trl s", "ours s", "ratio", "bound")
+                ]
                 times.append((None, f"{name}: {place}", cells))
         ended.append((None, name, [found["status"], f"{found['seconds']:.0f} of {found['limit']:.0f}", says]))
     tables = (
         (("part", "ended", "seconds", "says"), ended),
         (("log-probabilities", *DISTANCES, "holds"), exact),
-        (("seconds", "TRL; a token a forward", "realm", "ratio", "bound"), times),
+        (("seconds", "TRL", "realm", "ratio", "bound"), times),
     )
     head = f"{result['machine']}; torch {result['versions'].get('torch')}; `{result['command']}`"
     texts = ["\n".join(Table(columns, [("", rows)]).to_markdown()) for columns, rows in tables if rows]
