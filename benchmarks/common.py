@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
 
 from realm.config import Config
 from realm.run import machine, versions
-from realm.training.estimate import Lengths, Outline, estimate
+from realm.training.estimate import Lengths, estimate, sizes
 from realm.training.fit import size
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.memory import memory
@@ -70,13 +70,14 @@ def bound(prompt: int, completion: int, group: int) -> float:
     return group * (prompt + completion) / (prompt + group * completion)
 
 
-def make_trainer(device: str, completion: int, group: int) -> FrugalGRPOTrainer:
+def make_trainer(device: str, completion: int, group: int, model: PreTrainedModel | None = None) -> FrugalGRPOTrainer:
     """A trainer with one group a step, a model with random weights, and rewards that differ within the group."""
     torch.manual_seed(0)
-    size = SIZES[device]
-    config = Qwen3Config(**size, max_position_embeddings=8192, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0)
-    model = Qwen3ForCausalLM(config).to(torch.bfloat16 if device == "cuda" else torch.float32)
-    words = {f"w{i}": i for i in range(size["vocab_size"])}  # type: ignore[call-overload]
+    more: dict[str, Any] = {"max_position_embeddings": 8192, "eos_token_id": 1, "pad_token_id": 0}
+    if model is None:
+        made = Qwen3ForCausalLM(Qwen3Config(**SIZES[device], tie_word_embeddings=True, **more))
+        model = made.to(torch.bfloat16 if device == "cuda" else torch.float32)
+    words = {f"w{i}": i for i in range(model.config.vocab_size)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     settings = GRPOConfig(
@@ -134,22 +135,9 @@ def too_large(device: str, prompt: int, completion: int, group: int) -> str | No
     dtype = "bfloat16" if device == "cuda" else "float32"
     # Of a recipe without a cold start, whose micro-batches would count.
     config = Config.model_validate({"model": {"dtype": dtype}, "training": {"recipe": "grpo", "rl": rl}})
-    shape = SIZES[device]
     with torch.device("meta"):
-        model = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True))
-    count = sum(parameter.numel() for parameter in model.parameters())
-    outline = Outline(
-        parameters=count,
-        trained=count,
-        weights=count * (2 if device == "cuda" else 4),
-        trained_bytes=count * (2 if device == "cuda" else 4),
-        layers=shape["num_hidden_layers"],
-        hidden=shape["hidden_size"],
-        queries=shape["num_attention_heads"] * shape["head_dim"],
-        keys=shape["num_key_value_heads"] * shape["head_dim"],
-        inner=shape["intermediate_size"],
-    )
-    needed = estimate(config, outline, Lengths(prompt, prompt, completion)).peak
+        model = Qwen3ForCausalLM(Qwen3Config(**SIZES[device], tie_word_embeddings=True)).to(getattr(torch, dtype))
+    needed = estimate(config, sizes(model), Lengths(prompt, prompt, completion)).peak
     limit = memory(config).limit
     if limit is None or needed <= limit:
         return None

@@ -1,12 +1,13 @@
 """The whole optimizer step (rollout, reward, forward, backward, AdamW), and a run of the desk from p = 1 to p = 0.
 
     OMP_NUM_THREADS=1 python benchmarks/step.py [--quick] [--device cuda] [--prompt 800] [--completion 100] [--group 8]
-    OMP_NUM_THREADS=1 python benchmarks/step.py --desk 40
+    OMP_NUM_THREADS=1 python benchmarks/step.py --desk 40 [--speculation] [--keep DIR]
 
 Without `--desk`: one group a step; P = 800 is a question with k = 4 routes at the start of the fade. With it: `realm
 train` with the desk's settings (realm-zero, k = 4, G = 8, 12 questions a step) for so many steps, once with
 training.rl.shared_prefix off and once with auto, each as a process of its own. Its seconds are those of metrics.jsonl,
-without evaluation; the completions of the two runs are not the same, for TRL draws them otherwise.
+without evaluation; the completions of the two runs are not the same, for TRL draws them otherwise. `--speculation` has
+a third run, with training.rl.speculation auto besides; `--keep` leaves the runs and their bank in a folder.
 """
 
 from __future__ import annotations
@@ -52,27 +53,31 @@ def steps(options: argparse.Namespace) -> None:
     table("one optimizer step", rows, STEP_COLUMNS)
 
 
-def desk_run(folder: Path, bank: Path, steps: int, share: str) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl of one run."""
+def desk_run(folder: Path, bank: Path, steps: int, name: str, rl: dict[str, str]) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl of one run; `rl` are settings of training.rl."""
     settings = {
-        "run.dir": folder, "run.name": f"shared-{share}", "bank.path": bank, "training.recipe": "realm-zero",
-        "training.rl.steps": steps, "training.rl.shared_prefix": share, "training.eval_questions": 0,
-        "training.save_every": steps,
+        "run.dir": folder, "run.name": name, "bank.path": bank, "training.recipe": "realm-zero",
+        "training.rl.steps": steps, "training.eval_questions": 0, "training.save_every": steps,
+        "task.max_test": 40,  # of what is not timed
+        **{f"training.rl.{key}": value for key, value in rl.items()},
     }  # fmt: skip
     overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     subprocess.run([sys.executable, "-m", "realm", "train", *overrides], check=True, stdout=subprocess.DEVNULL)
-    metrics = folder / f"shared-{share}" / "metrics.jsonl"
+    metrics = folder / name / "metrics.jsonl"
     return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
 
 
 def desk(options: argparse.Namespace) -> None:
     """A whole run of the desk on both paths."""
+    ways = {"trl": {"shared_prefix": "off"}, "ours": {"shared_prefix": "auto"}}
+    if options.speculation:
+        ways["ours, ahead"] = {**ways["ours"], "speculation": "auto"}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(options.keep or name)
         bank = folder / "bank"
         command = [sys.executable, "-m", "realm", "collect", "--out", str(bank)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        found = {share: desk_run(folder, bank, options.desk, share) for share in ("off", "auto")}
+        found = {way: desk_run(folder, bank, options.desk, way.replace(", ", "-"), rl) for way, rl in ways.items()}
     rows = []
     quarter = options.desk // 4
     parts = {
@@ -80,24 +85,25 @@ def desk(options: argparse.Namespace) -> None:
         "first quarter": (0, quarter),
         "last quarter": (options.desk - quarter, options.desk),
     }
-    for part, (start, end) in parts.items():
-        spent = {
-            share: lines[end - 1]["seconds"] - (lines[start - 1]["seconds"] if start else 0)
-            for share, lines in found.items()
-        }
-        lines = [line["tokens_saved"] for line in found["auto"][start:end]]
-        saved = sum(lines) / len(lines)
-        rows.append(
-            {
-                "steps": part,
-                "trl s": spent["off"],
-                "ours s": spent["auto"],
-                "ratio": spent["off"] / spent["auto"],
-                # Of the update alone: how many times as many tokens TRL forwards.
-                "bound": 1 / (1 - saved),
-                "saved": saved,
-            }
-        )
+    for way in [*ways][1:]:
+        for part, (start, end) in parts.items():
+            trl, ours = (
+                lines[end - 1]["seconds"] - (lines[start - 1]["seconds"] if start else 0)
+                for lines in (found["trl"], found[way])
+            )
+            shares = [line["tokens_saved"] for line in found[way][start:end]]
+            saved = sum(shares) / len(shares)
+            rows.append(
+                {
+                    "steps": part if way == "ours" else f"{part}, ahead",
+                    "trl s": trl,
+                    "ours s": ours,
+                    "ratio": trl / ours,
+                    # Of the update alone: how many times as many tokens TRL forwards.
+                    "bound": 1 / (1 - saved),
+                    "saved": saved,
+                }
+            )
     save(options.out or "desk", rows)
     table(f"a run of the desk, {options.desk} steps from p = 1 to p = 0", rows, DESK_COLUMNS)
 
@@ -105,6 +111,8 @@ def desk(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--desk", type=int, metavar="STEPS", help="a whole run of the desk instead, at least 4 steps")
+    parser.add_argument("--speculation", action="store_true", help="of --desk: one run more, that looks ahead")
+    parser.add_argument("--keep", metavar="DIR", help="of --desk: where bank and runs are left")
     options = parser.parse_args()
     if options.desk:
         desk(options)

@@ -64,8 +64,10 @@ NUMBER = 3
 
 class Yes:
     name = "others_recipes:yes"
+    warm = False
     def __call__(self, answer, gold, question=""):
-        return answer == "yes"
+        warm, self.warm = self.warm, True
+        return warm and answer == "yes"
     def key(self, answer):
         return answer
 
@@ -141,14 +143,17 @@ def test_without_a_kind_it_has_to_be_called(package: Path) -> None:
         find("verifiers", "others_recipes:NUMBER")
 
 
-def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path) -> None:
-    rows = (json.dumps({"question": f"{n}?", "answer": "yes"}) + "\n" for n in range(400))
+@pytest.mark.parametrize("by", ["others_recipes:yes", "{default: exact, odd: 'others_recipes:yes'}"])
+def test_a_task_and_a_verifier_of_another_package(package: Path, tmp_path: Path, by: str) -> None:
+    """What it does first is no answer: that is for what takes long the first time."""
+    rows = (json.dumps({"question": f"{n}?", "answer": "yes", "kind": "odd"}) + "\n" for n in range(400))
     (tmp_path / "rows.jsonl").write_text("".join(rows))
-    here = [f"task.path={tmp_path / 'rows.jsonl'}", "task.verifier=others_recipes:yes", "routes.k=4"]
+    here = [f"task.path={tmp_path / 'rows.jsonl'}", f"task.verifier={by}", "routes.k=4"]
     task = load_task(load_config(None, ["task.name=others_recipes:questions", *here]))
     assert task.rows("train")
     with VerifierPool(task.verifier.name) as pool:
-        assert [verdict.correct for verdict in pool.verify([("yes", "no"), ("no", "no")])] == [True, False]
+        claims = [("yes", "no", "?", "odd"), ("no", "no", "?", "odd")]
+        assert [verdict.correct for verdict in pool.verify(claims)] == [True, False]
     with pytest.raises(
         ConfigError, match=r"^task\.name: expected desk, desk-hard, gsm8k, .* \(did you mean jsonl\?\), found 'josnl'"
     ):

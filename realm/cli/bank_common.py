@@ -56,7 +56,6 @@ def settings_of(command: str, config: Path | None, overrides: list[str] | None) 
 
 def verifier_pool(name: str, settings: Config, workers: int = 2) -> VerifierPool:
     """The verifier of that name with the configured choices and limit."""
-    from realm.tasks.verify import choices_of
     from realm.tasks.workers import VerifierPool
 
-    return VerifierPool(name, choices_of(name, settings.task.choices), settings.task.verifier_timeout, workers)
+    return VerifierPool(name, settings.task.choices, settings.task.verifier_timeout, workers)

@@ -34,7 +34,7 @@ from realm.student.scoring import read
 from realm.tasks.base import Question, Task, normal
 from realm.tasks.jsonl import JsonlTask
 from realm.tasks.registry import load_task
-from realm.tasks.verify import VERIFIERS
+from realm.tasks.verify import VERIFIERS, names
 from realm.tasks.workers import VerifierPool, verify_once
 
 #: Sampled answers by which the confidence is told, unless another number is asked for.
@@ -131,11 +131,11 @@ class Student:
         self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)
         self.surface = told or surface(self.config, load_task(self.config), self._tokenizer)
         self._settings, self._sure = self.config.evaluation, dict[bool, Confidence]()
-        if run and not (config or base):
+        if run and folder.resolve() in (run, run / "model") and not (config or base):  # not of a checkpoint
             self._settings, self._sure = _sure(run, self._settings)
         self._known: tuple[Task, Bank | None, dict[str, Question]] | None = None
         name = self.surface.verifier
-        if name not in VERIFIERS and name != self.config.task.verifier_name:
+        if name != self.config.task.verifier_name and not set(names(name).values()) <= VERIFIERS.keys():
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
@@ -250,7 +250,7 @@ def _sure(run: Path, settings: EvaluationConfig) -> tuple[EvaluationConfig, dict
     """
     beside = run.with_name(f"{run.name}-evaluation")
     for folder in (run, beside):
-        rows = (row for row in read_rows(folder, Evaluation, []) if row.stage == "final")
+        rows = read_rows(folder, Evaluation, [])
         found = {row.routes > 0: one for row in rows if (one := row.confidence) and one.chosen_on}
         meta = read_row(folder, Meta, [])
         if found and meta and (folder == run or Path(meta.evaluated or "").resolve() == run / "model"):

@@ -218,8 +218,8 @@ def threshold(questions: Sequence[Rated], wanted: float) -> float | None:
     """The lowest confidence from which on the share of right answers is at least `wanted`; None where there is none."""
     answers = _Answers.of(questions)
     found = answers.figures(np.ones((1, len(answers.level))))
-    levels = answers.level[answers.starts]
-    enough = (1 - found.wrong[0, 1:] / found.covered[0, 1:] >= wanted) & (levels >= 0)
+    levels, covered = answers.level[answers.starts], found.covered[0, 1:]
+    enough = ((covered - found.wrong[0, 1:]) / covered >= wanted) & (levels >= 0)
     return float(levels[enough][-1]) if enough.any() else None
 
 

@@ -16,7 +16,7 @@ Told = dict[Key, tuple[Confidence, dict[str, Rated]]]
 
 def told_by(folder: Path) -> Told:
     """What a finished evaluation told of confidence; empty where that was not asked for."""
-    rows = (row for row in read_rows(folder, Evaluation) if row.stage == "final")
+    rows = read_rows(folder, Evaluation)
     found: Told = {(row.split, row.routes > 0): (row.confidence, {}) for row in rows if row.confidence is not None}
     for row in read_rows(folder, Prediction) if found else ():
         if row.stage == "final" and (here := found.get((row.split, row.routes > 0))):

@@ -53,6 +53,7 @@ _COLLECTED = ("task", "teachers", "guidance")
 _LATER = (
     "training.average",
     "training.best",
+    "training.sft.padding",
     "training.rl.shapes",
     "training.rl.companions",
     "training.rl.epsilon_high",

@@ -28,14 +28,16 @@ def log_probs(
     width = max(map(len, whole))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in whole], device=model.device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in whole], device=model.device)
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in known(model) else {}
+    takes, start = known(model), min(len(prompt) for prompt, _ in rows) - 1
+    extra = {"use_cache": False, "logits_to_keep": width - start}
+    options: dict[str, Any] = {name: value for name, value in extra.items() if name in takes}
     training = model.training
     model.eval()
     try:
-        logits = model(input_ids=ids, attention_mask=mask, **options).logits
+        logits = model(input_ids=ids, attention_mask=mask, **options).logits[:, start - width :]
     finally:
         model.train(training)
     return [
-        logits[number, len(prompt) - 1 : len(prompt) - 1 + len(completion)].float().log_softmax(-1)
+        logits[number, len(prompt) - 1 - start :][: len(completion)].float().log_softmax(-1)
         for number, (prompt, completion) in enumerate(rows)
     ]

@@ -11,7 +11,6 @@ from realm.tasks.base import Task
 from realm.tasks.gsm8k import load_gsm8k
 from realm.tasks.hints import hinted_wording
 from realm.tasks.jsonl import load_jsonl
-from realm.tasks.verify import names
 
 #: The desk stands on this room, and is therefore named.
 _DESK = "realm.desk.task:DeskTask"
@@ -43,7 +42,7 @@ def load_task(config: Config) -> Task:
     settings = config.task
     make: Callable[[TaskConfig, int], Task] = take("tasks", settings.name)
     task = make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
-    trust(list(names(task.verifier.name).values()))  # the processes that judge find it by this name
+    trust(task.verifier.name)  # the processes that judge find it by this name
     return task
 
 

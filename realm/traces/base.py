@@ -203,13 +203,16 @@ class Voice:
 
     def scores(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[torch.Tensor]:
         """For each row of (prompt, completion) ids the (completion, V) log-probabilities of the token at each place."""
+        from realm.student.head import TILE, vocabulary
         from realm.student.log_probs import log_probs
 
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         tell = telling("completions scored")
-        for start in range(0, len(rows), self.batch_size):
+        scores = max((len(prompt) + len(completion) for prompt, completion in rows), default=0) * vocabulary(self.model)
+        size = min(self.batch_size, max(1, TILE // max(1, scores)))
+        for start in range(0, len(rows), size):
             tell(start, len(rows))
-            part = rows[start : start + self.batch_size]
+            part = rows[start : start + size]
             began = time.monotonic()
             with _on_accelerator(self.model):
                 found = log_probs(self.model, part, int(pad))

@@ -7,15 +7,17 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from realm.errors import ConfigError
 from realm.method.outside import called
+from realm.student.head import Head, by_parts, states_and_head, vocabulary
 from realm.student.ways import known
 from realm.traces.doors import a_number, blamed, given_back, several, told, where
 from realm.training.checkpoints import Remembering
 from realm.training.companions.base import Companion, Ids, Row, Seen
 from realm.training.frugal import FrugalGRPOTrainer
-from realm.training.shared_prefix import causal_model
+from realm.training.shared_prefix import causal_model, take_apart, two_passes
 
 
 def as_tensors(
@@ -142,15 +144,17 @@ class CompanionTrainer(FrugalGRPOTrainer):
         if "teacher_ids" in part:
             shown = torch.cat([part["teacher_prompt_ids"], part["teacher_ids"]], 1)
             shown_mask = torch.cat([part["teacher_prompt_mask"], part["teacher_mask"]], 1)
-            with torch.no_grad():
-                teacher = _predictions(bare, shown, shown_mask, part["teacher_ids"].shape[1], self.temperature)
-            counted = _common(part)
+            start, counted = part["teacher_prompt_ids"].shape[1], _common(part)
             if companion.soft:
                 with self.accelerator.autocast():
-                    student = _predictions(bare, ids, mask, width, self.temperature)
-                return divergence(student, teacher, counted), teacher.new_zeros(2)
-            wanted = part["ids"][:, : counted.shape[1], None]
-            teacher = teacher[:, : counted.shape[1]].gather(-1, wanted)[..., 0]
+                    with torch.no_grad():
+                        expected, _ = self._states(bare, shown, shown_mask, start, counted.shape[1])
+                    states, head = self._states(bare, ids, mask, part["prompt_ids"].shape[1], counted.shape[1])
+                    found = divergence(bare, head, self.temperature, states, expected)
+                return own_mean(found, counted), found.new_zeros(2)
+            with torch.no_grad():
+                teacher, _, _ = self._get_per_token_logps_and_entropies(bare, shown, shown_mask, shown.shape[1] - start)
+            teacher = teacher[:, : counted.shape[1]]
         log_probs, entropies, _ = self._get_per_token_logps_and_entropies(
             bare, ids, mask, width, compute_entropy=companion.watches
         )
@@ -160,6 +164,26 @@ class CompanionTrainer(FrugalGRPOTrainer):
         if entropies is not None:
             seen = torch.stack([(entropies.detach() * part["mask"]).sum(), part["mask"].sum()]).float()
         return -own_mean(factor * log_probs, counted), seen
+
+    def _states(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, start: int, width: int
+    ) -> tuple[torch.Tensor, Head]:
+        """The states (B, width, ·) that expect the tokens from `start` on, and the head that reads them."""
+        causal, keep = causal_model(model), ids.shape[1] - start
+        batch = take_apart(ids, mask, keep)
+        fit = self._share and batch.pays and self._refusal(model) is None
+        if fit and self._agrees(model, batch, ids, mask, keep):
+            places = torch.arange(min(width, batch.inputs.shape[1]), device=ids.device)
+            with two_passes(causal, batch):
+                _, states, head = states_and_head(model, causal, places, input_ids=batch.inputs, use_cache=False)
+            return pad(states, (0, 0, 0, width - len(places))), head
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        options: dict[str, Any] = {"position_ids": positions} if "position_ids" in known(causal) else {}
+        places = torch.arange(start - 1, start - 1 + width, device=ids.device)
+        _, states, head = states_and_head(
+            model, causal, places, input_ids=ids, attention_mask=mask, use_cache=False, **options
+        )
+        return states, head
 
 
 def _at(companion: Companion) -> str:
@@ -211,17 +235,6 @@ def _factor(
     return found
 
 
-def _predictions(model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float) -> torch.Tensor:
-    """(B, keep, V) log-probabilities of every token for the last `keep` places, at the temperature of sampling."""
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    takes = known(causal_model(model))
-    extra = {"position_ids": positions, "logits_to_keep": keep + 1}
-    options = {name: value for name, value in extra.items() if name in takes}
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **options).logits[:, -keep - 1 :]
-    found: torch.Tensor = (logits[:, :-1].float() / temperature).log_softmax(-1)
-    return found
-
-
 def _common(part: dict[str, torch.Tensor]) -> torch.Tensor:
     """(B, min(C, C')) 1 where a row's completion still reads as its teacher's, token by token; then 0."""
     width = min(part["ids"].shape[1], part["teacher_ids"].shape[1])
@@ -234,8 +247,17 @@ def own_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(B,) mean over the tokens of KL(teacher ‖ student); both (B, ≥ C, V) log-probabilities, mask (B, C)."""
-    width = mask.shape[1]
-    student, teacher = student[:, :width], teacher[:, :width]
-    return own_mean((teacher.exp() * (teacher - student)).sum(-1), mask)
+def divergence(
+    model: Any, head: Head, temperature: float, student: torch.Tensor, teacher: torch.Tensor
+) -> torch.Tensor:
+    """(B, C) KL(teacher ‖ student) at each place, of states (B, C, ·) that a model's head reads, at a temperature."""
+
+    def scores(states: torch.Tensor) -> torch.Tensor:
+        return (head(states).float() / temperature).log_softmax(-1)
+
+    def apart(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = scores(teacher)
+        return (wanted.exp() * (wanted - scores(student))).sum(-1)
+
+    return by_parts(apart, vocabulary(causal_model(model)), student, teacher)

@@ -10,16 +10,20 @@ from math import ceil
 from statistics import fmean
 from typing import Any
 
-from realm.config import Config, of_stage
+from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
+
+from realm.config import Config
 from realm.errors import ModelError
 from realm.method.schedule import ALWAYS
 from realm.recipes import plan
+from realm.student.head import TILE
 from realm.student.load import load_outline
 from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.training.adapters import with_adapters
 from realm.training.group import sharded
 from realm.training.settings import hushed
+from realm.training.shared_prefix import MARGIN, unfit
 
 #: Questions whose prompts are rendered to learn how long prompts are.
 SAMPLE = 64
@@ -28,15 +32,16 @@ SAMPLE = 64
 _KEPT = {"hidden": 6.5, "queries": 6.0, "keys": 3.0, "inner": 4.0}
 #: Bytes of a kept number under bf16 autocast: the wide ones are halved, norms and sums stay in float32.
 _MIXED = 3.4
-#: Bytes for each logit where a loss builds them all, as TRL's of ORPO does: measured at 14 to 20.
-_LOGIT = 16
+#: Tensors of the size of a tile that TRL's head has at once on a CPU, in float32.
+_TILES = 8
 #: Bytes of optimizer states for each byte of a trained parameter; 8-bit states take one byte for a number each.
 _STATES = {"adamw_torch_fused": 2.0, "adamw_torch": 2.0, "adafactor": 0.1}
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The size of a model in numbers. `weights` and `trained_bytes` are bytes, everything else counts or widths."""
+    """The size of a model in numbers. `weights` and `trained_bytes` are bytes, everything else counts or widths; and
+    whether prompts can be shared in it."""
 
     parameters: int
     trained: int
@@ -48,6 +53,7 @@ class Outline:
     keys: int
     inner: int
     vocabulary: int = 0
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,12 @@ def outline(config: Config) -> Outline:
     text = model.config.get_text_config()
     if not hasattr(text, "hidden_size") or not hasattr(text, "num_hidden_layers"):
         raise ModelError(f"{config.model.path}: its config.json does not tell hidden_size and num_hidden_layers.")
+    return sizes(model)
+
+
+def sizes(model: Any) -> Outline:
+    """The size of a model, which tells its layers and their width."""
+    text = model.config.get_text_config()
     heads = getattr(text, "num_attention_heads", 1)
     width = getattr(text, "head_dim", None) or text.hidden_size // heads
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -111,6 +123,7 @@ def outline(config: Config) -> Outline:
         keys=(getattr(text, "num_key_value_heads", None) or heads) * width,
         inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         vocabulary=getattr(text, "vocab_size", 0),
+        shares=unfit(model) is None,
     )
 
 
@@ -128,17 +141,19 @@ def prompt_lengths(config: Config, renderer: Renderer) -> Lengths:
     )
 
 
-def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool = False) -> Estimate:
+def sharing(config: Config, model: Outline) -> bool:
+    """Whether RL reads prompts once for their groups, when it samples and, but under checkpointing, in the update."""
+    return model.shares and config.training.rl.shared_prefix == "auto" and not sharded()
+
+
+def estimate(config: Config, model: Outline, lengths: Lengths) -> Estimate:
     """What each process needs for a step of RL or, where the recipe has SFT or pairs and they need more, of theirs.
 
-    Without RL nothing is sampled, and tokens are those of a step of the last stage. What companions
-    forward is not counted. Pairs keep no reference model: what it thinks is read before.
+    Without RL nothing is sampled, and tokens are those of a step of the last stage. Every completion is as long as it
+    may be and has an advantage. What companions forward is not counted. Pairs keep no reference model: what it thinks
+    is read before.
 
     The distribution is read from the environment of the process, as `accelerate launch` leaves it.
-
-    Args:
-        shared: prompts are read once for their groups wherever the settings allow it, whatever the model allows: the
-            least that the run may need. Otherwise TRL's own path. SFT and pairs share none.
     """
     rl, sft, pairs = config.training.rl, config.training.sft, config.training.pairs
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -152,16 +167,12 @@ def estimate(config: Config, model: Outline, lengths: Lengths, *, shared: bool =
     kind = figured(config)
     trains_by_rl = kind == "rl"
     reference = model.weights if trains_by_rl and rl.beta > 0 and not config.training.lora.r else 0
-    shared = shared and rl.shared_prefix == "auto" and not sharded()
-    sharing = shared and not rl.gradient_checkpointing
-    width = lengths.longest + lengths.completion
+    shared = sharing(config, model)
     found = []
     for stage in plan(config):
         by_pairs, by_rl = stage.kind == "pairs", stage.kind == "rl"
         rows = rl.micro_batch_size if by_rl else 2 * pairs.micro_batch_size if by_pairs else sft.micro_batch_size
-        logits = by_pairs and of_stage(config, stage).training.pairs.loss == "orpo"
-        more = _LOGIT * rows * width * model.vocabulary if logits else 0
-        found.append((_update(config, model, lengths, rows, sharing and by_rl) + more, rows))
+        found.append((_update(config, model, lengths, rows, shared and by_rl), rows))
     update, rows = max(found)
     batch = rl.batch_size if trains_by_rl else 2 * pairs.batch_size if kind == "pairs" else sft.batch_size
     return Estimate(
@@ -195,15 +206,19 @@ def _update(config: Config, model: Outline, lengths: Lengths, rows: int, shared:
     # Going back, one layer's gradients are there too. Under checkpointing every layer keeps its input, and one at a
     # time is computed again.
     kept = model.layers * model.hidden + 2 * layer if rl.gradient_checkpointing else (model.layers + 1) * layer
-    tokens, copies, mask = rows * length, 0, rows * length * length
-    if shared:
-        tokens = ceil(rows / rl.num_generations) * lengths.longest + rows * lengths.completion
-        # Keys and values of the prompt beside those of each completion, in every layer.
-        copies = 2 * model.layers * model.keys * rows * length
-        mask = rows * lengths.completion * length
+    tokens, asking = rows * length, length
+    once = ceil(rows / rl.num_generations) * lengths.longest + rows * lengths.completion
+    copies = 0
+    if shared and not rl.gradient_checkpointing and tokens > MARGIN * once:
+        tokens, asking = once, lengths.completion
+        # Keys and values of the prompt for each completion, and for each head that asks for them.
+        copies = 2 * model.layers * model.queries * rows * lengths.longest
+    # Each layer has the mask as numbers of its own.
+    mask = (1 if rl.gradient_checkpointing else model.layers) * rows * asking * length
+    head = _TILES * min(rows * asking, TOKEN_CHUNK_SIZE) * min(model.vocabulary, TILE // TOKEN_CHUNK_SIZE) * 4
     # Autocast keeps each weight in bf16 for the step.
     cast = 2 * model.parameters if rl.bf16 and config.model.dtype == "float32" else 0
-    return int((tokens * kept + copies) * size + mask + cast)
+    return int((tokens * kept + copies + mask) * size + head + cast)
 
 
 def _rollout(config: Config, model: Outline, rows: int, lengths: Lengths, shared: bool) -> int:

@@ -10,7 +10,7 @@ import os
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.recipes import plan
-from realm.training.estimate import Lengths, Outline, estimate, figured
+from realm.training.estimate import Lengths, Outline, estimate, figured, sharing
 from realm.training.memory import Memory
 
 #: How many times the memory an estimated peak must be to refuse a run: estimates err by less.
@@ -53,12 +53,12 @@ def refuse_what_cannot_fit(config: Config, model: Outline, there: Memory) -> Non
 
 
 def refuse_what_hardly_fits(config: Config, model: Outline, lengths: Lengths, there: Memory) -> None:
-    """Stop a run whose estimated peak is far above the memory, even if every prompt is read once for its group.
+    """Stop a run whose estimated peak is far above the memory.
 
     Raises:
         ResourceError: says how much is needed, and what needs less.
     """
-    needed = estimate(config, model, lengths, shared=True).peak
+    needed = estimate(config, model, lengths).peak
     _refuse(config, "a step is estimated to need", needed, there, CLEARLY, f"{LESS_IN_A_STEP} {LESS_FIXED}")
 
 
@@ -93,7 +93,7 @@ def describe(config: Config, model: Outline, lengths: Lengths, there: Memory) ->
         f"update   {size(found.update)} for {found.rows} x ({lengths.longest} + {lengths.completion}) tokens",
         *([f"rollout  {rollout}"] if kind == "rl" else []),
         f"peak     about {size(found.peak)}{limit}{' for each process' if processes > 1 else ''}, estimated for the "
-        "longest prompts, none of them shared",
+        f"longest prompts{', each read once for its group' if kind == 'rl' and sharing(config, model) else ''}",
         f"tokens   at most {found.tokens_per_step:,} a step (prompts have {lengths.mean:.0f} on average), "
         f"{found.tokens_per_step * steps:,} over {steps} steps",
     ]

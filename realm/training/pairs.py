@@ -27,6 +27,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference, KTOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from realm.config import Config
 from realm.errors import ConfigError
@@ -34,7 +35,7 @@ from realm.recipes.stage import Stage
 from realm.traces.base import Given, LaterError
 from realm.traces.pairs import Rows, make_rows
 from realm.traces.pipeline import mine, mined
-from realm.training.adapters import lora_config
+from realm.training.adapters import below_adapters, lora_config
 from realm.training.experts import Kept
 from realm.training.failures import Finite
 from realm.training.group import sharded
@@ -90,7 +91,27 @@ class OwnKTOTrainer(PairsTrainer, KTOTrainer):
 
 
 class OwnORPOTrainer(PairsTrainer, ORPOTrainer):
-    """ORPOTrainer on rows of token ids."""
+    """ORPOTrainer on rows of token ids, with the head of the two others.
+
+    Overrides the public `concatenated_forward`, which makes the logits of every place.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        add_fused_lm_head(below_adapters(self.model), outputs=("log_probs", "mean_logits"))
+
+    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> Any:
+        both = self.concatenated_inputs(batch, padding_value=self.padding_value, device=self.accelerator.device)
+        ids, mask = both["concatenated_input_ids"], both["concatenated_attention_mask"]
+        options = {"output_router_logits": True} if self.aux_loss_enabled else {}
+        labels = ids.masked_fill(mask == 0, -100)
+        found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **options)
+        counted, chosen = both["concatenated_labels"][:, 1:] != -100, len(batch["chosen_labels"])
+        means = (found.log_probs * counted).sum(1) / counted.sum(1)
+        nll = -found.log_probs[:chosen].sum() / found.label_mask[:chosen].sum()
+        logits = found.mean_logits
+        aux = (found.aux_loss,) if self.aux_loss_enabled else ()
+        return means[:chosen], means[chosen:], logits[:chosen], logits[chosen:], nll, *aux
 
 
 def _masked(batch: dict[str, Any], rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, Any]:

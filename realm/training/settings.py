@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.utils import logging as transformers_logging
+from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
+from trl.trainer import utils as trl_utils
 
 from realm.config import Config
 from realm.errors import ConfigError
 from realm.method.seeds import derive
 from realm.sections import PairsSettings, SFTSettings
+from realm.student.head import TILE
 
 
 def _not_unscored(record: logging.LogRecord) -> bool:
@@ -30,11 +33,25 @@ def _not_unscored(record: logging.LogRecord) -> bool:
     return "All reward functions returned None" not in str(record.msg)
 
 
+def narrow_head() -> None:
+    """Have TRL's head take fewer tokens of the vocabulary at a time than 32 768, in the whole process, on a CPU.
+
+    There it has eight tensors of that width times up to 4096 places, and is slower with them; an accelerator has one,
+    and is faster with few large tiles. Sets a private constant.
+    """
+    if not torch.accelerator.is_available():
+        trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
+
+
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
-    Overrides TRL's private `_send_telemetry` and its public `create_model_card`.
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. See `narrow_head`.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        narrow_head()
+        super().__init__(*args, **kwargs)
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""

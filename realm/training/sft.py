@@ -85,6 +85,7 @@ def make_sft_trainer(
     """
     steps = len(rows) // config.training.sft.batch_size
     arguments: dict[str, Any] = {"processing_class": tokenizer, "callbacks": callbacks, "targets": targets}
+    arguments["by_length"] = config.training.sft.padding == "length"
     trainer = ColdStartTrainer(
         model=model,
         args=sft_settings(config, output=output, seed=seed, steps=steps),

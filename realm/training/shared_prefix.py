@@ -26,6 +26,8 @@ from torch import nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from realm.student.head import exchanged
+
 #: The shared forward is taken where the plain one would forward this many times as many tokens: below, what is saved
 #: does not pay for going through the layers twice.
 MARGIN = 1.2
@@ -167,16 +169,15 @@ def shared_outputs(model: Callable[..., Any], bare: nn.Module, batch: SharedBatc
         model: to be called, with its wrappers. TRL's `add_fused_lm_head` has given the model in it a head.
         bare: the same model without distributed wrappers.
     """
-    with _two_passes(causal_model(bare), batch):
+    with two_passes(causal_model(bare), batch):
         return model(input_ids=batch.inputs, shift_labels=batch.labels, fused_lm_head=True)
 
 
 @contextmanager
-def _two_passes(model: Any, batch: SharedBatch) -> Iterator[None]:
+def two_passes(model: Any, batch: SharedBatch) -> Iterator[None]:
     """Within, the backbone of `model` forwards the prompts of the batch before its completions."""
     backbone = model.base_model
     forward = backbone.forward
-    replaced = "forward" in vars(backbone)
 
     def two_passes(*, input_ids: torch.Tensor, **options: Any) -> Any:
         for name in ("attention_mask", "position_ids", "past_key_values", "inputs_embeds", "use_cache"):
@@ -195,14 +196,8 @@ def _two_passes(model: Any, batch: SharedBatch) -> Iterator[None]:
             **options,
         )
 
-    backbone.forward = two_passes
-    try:
+    with exchanged(backbone, two_passes):
         yield
-    finally:
-        if replaced:
-            backbone.forward = forward
-        else:
-            del backbone.forward
 
 
 def _repeat(states: torch.Tensor, batch: SharedBatch) -> torch.Tensor:

@@ -4,6 +4,7 @@ The loss of an optimizer step is the sum of its tokens' weighted losses over the
 split into micro-batches and over processes. Where all weights are 0 or 1 the labels say so, and SFTTrainer is as ever.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,14 @@ import torch
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from realm.student.ways import known
+from realm.student.head import by_parts, states_and_head, vocabulary
 from realm.traces.base import Soft, Target, Tokenized
 from realm.traces.weights import weights_of
 from realm.training.adapters import below_adapters
+from realm.training.group import sharded
+from realm.training.unpadded import unpadded
+
+_LOG = logging.getLogger(__name__)
 
 
 def training_rows(
@@ -70,19 +75,35 @@ def _filled(rows: Sequence[Sequence[float]], width: int, filling: float) -> list
 
 
 class Weighted(SFTTrainer):
-    """SFTTrainer for the rows of `training_rows`; without targets it is left as it is.
+    """SFTTrainer for the rows of `training_rows`; without targets, and not by length, it is left as it is.
 
     Overrides `compute_loss`, whose model gives weighted log-probabilities, and transformers' private
     `_get_num_items_in_batch`, which counts what is learned of an optimizer step over all processes: its weights here.
+
+    Args:
+        by_length: forward rows of like length together, see `unpadded`, where the model allows it.
     """
 
-    def __init__(self, *args: Any, targets: Sequence[Target] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, targets: Sequence[Target] = (), by_length: bool = False, **kwargs: Any) -> None:
         if targets:
             kwargs["args"].remove_unused_columns = False
         super().__init__(*args, **kwargs)
         if targets:
             self.data_collator: Any = Collator(self.data_collator.pad_token_id, targets=targets)
             self.loss_is_scaled_for_ga: Any = True  # whether or not the model's own loss would be
+        reason = self._against() if by_length else None
+        if reason:
+            _LOG.warning("Rows are as long as the longest of their micro-batch: %s.", reason)
+        self._by_length = by_length and not reason
+
+    def _against(self) -> str | None:
+        """Why the rows of a micro-batch go through the layers together, as half a sentence; None: they need not."""
+        if sharded():
+            return "the model is sharded (FSDP, ZeRO-3)"
+        if self.aux_loss_enabled:
+            return "the auxiliary loss of a mixture of experts is one of every token"
+        causal: Any = below_adapters(self.model)
+        return "its layers cannot be told from its head" if causal.base_model is causal else None
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples or "weights" not in batch_samples[0]:
@@ -93,54 +114,77 @@ class Weighted(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if "weights" not in inputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
-        weights = inputs.pop("weights")[:, 1:]
-        targets = [inputs.pop(name)[:, 1:] for name in ("ids", "probabilities") if name in inputs]
-        total = weights.sum() if num_items_in_batch is None else num_items_in_batch
+        counted = [inputs.pop(name)[:, 1:] for name in ("weights", "ids", "probabilities") if name in inputs]
+        if not self._by_length:
+            return self._weighted(model, inputs, counted, return_outputs, num_items_in_batch)
+        labels = inputs.pop("labels")[:, 1:]
+        learned = labels != -100
+        inputs["shift_labels"] = labels[learned][None]
+        counted = [one[learned][None] for one in counted]
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        with unpadded(below_adapters(self.accelerator.unwrap_model(model)), lengths, learned):
+            return self._weighted(model, inputs, counted, return_outputs, num_items_in_batch)
+
+    def _weighted(
+        self, model: Any, inputs: dict[str, Any], counted: Sequence[torch.Tensor], return_outputs: bool, total: Any
+    ) -> Any:
+        """The loss.
+
+        Args:
+            counted: weights (B, L - 1), ids and probabilities (B, L - 1, K), as far as there are any.
+            total: what the sum of the losses is divided by; None: the weights of this batch.
+        """
+        if not counted:
+            return super().compute_loss(model, inputs, return_outputs, total)
+        weights, *targets = counted
+        total = weights.sum() if total is None else total
         # SFTTrainer divides by 1 at least, as it counts tokens.
         scale = min(float(total), 1.0) or 1.0
 
         def weighted(**given: Any) -> FusedCausalLMOutput:
-            found = self._soft(model, *targets, **given) if targets else model(**given)
+            found: Any = self._soft(model, *targets, **given) if targets else model(**given)
             found.log_probs = found.log_probs * (weights / scale)
             return found
 
         return super().compute_loss(weighted, inputs, return_outputs, total / scale)
 
-    def _soft(
-        self, model: Any, ids: torch.Tensor, probabilities: torch.Tensor, *, labels: torch.Tensor, **given: Any
-    ) -> FusedCausalLMOutput:
+    def _soft(self, model: Any, ids: torch.Tensor, probabilities: torch.Tensor, **given: Any) -> FusedCausalLMOutput:
         """What the fused head gives, with minus the cross-entropy of each target as its log-probability.
 
         The logits are made at the places alone that some row learns. What a target leaves of 1 is that of all other
         tokens together, so that the loss is least where the model's distribution is the one that the target was cut
         from.
         """
-        learned = labels[:, 1:] != -100
+        labels = given["shift_labels"] if "shift_labels" in given else given["labels"][:, 1:]
+        learned = labels != -100
         places = learned.any(0).nonzero().flatten()
         if not len(places):
-            return model(labels=labels, **given)
-        del given["fused_lm_head"]
-        keeps = "logits_to_keep" in known(below_adapters(self.accelerator.unwrap_model(model)))
-        outputs = model(**given, **({"logits_to_keep": places} if keeps else {}))
-        logits = outputs.logits if keeps else outputs.logits[:, places]
-        scores = logits.float().log_softmax(-1)  # (B, places, V)
-        ids, probabilities = ids[:, places], probabilities[:, places]
-        found = scores.gather(-1, ids.clamp(min=0))
-        others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
-        rest = (1 - probabilities.sum(-1)).clamp(min=0)
+            return model(**given)
+        given = {name: one for name, one in given.items() if name not in ("labels", "shift_labels", "fused_lm_head")}
+        causal = below_adapters(self.accelerator.unwrap_model(model))
+        outputs, states, head = states_and_head(model, causal, places, whole=sharded(), **given)
 
-        def spread(values: torch.Tensor) -> torch.Tensor:
-            whole = values.new_zeros(learned.shape)
-            whole[:, places] = values
-            return whole * learned
+        def of_places(
+            states: torch.Tensor, ids: torch.Tensor, probabilities: torch.Tensor, labels: torch.Tensor
+        ) -> torch.Tensor:
+            scores = head(states).float().log_softmax(-1)
+            found = scores.gather(-1, ids.clamp(min=0))
+            others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
+            rest = (1 - probabilities.sum(-1)).clamp(min=0)
+            expected = (probabilities * found).sum(-1) + rest * others
+            return torch.stack([expected, -(scores.exp() * scores).sum(-1), scores.argmax(-1) == labels], -1)
 
+        parts = (one[:, places] for one in (ids, probabilities, labels))
+        with self.accelerator.autocast():  # the model's own wrapper, below adapters, is none of the head's
+            found = by_parts(of_places, vocabulary(causal), states, *parts)
+        whole = found.new_zeros((*learned.shape, 3))
+        whole[:, places] = found
+        log_probs, entropy, top = (whole * learned[..., None]).unbind(-1)
         return FusedCausalLMOutput(
-            log_probs=spread((probabilities * found).sum(-1) + rest * others),
-            entropy=spread(-(scores.exp() * scores).sum(-1)),
-            is_top1=spread(scores.argmax(-1) == labels[:, 1:][:, places]),
+            log_probs=log_probs,
+            entropy=entropy,
+            is_top1=top > 0,
             label_mask=learned,
             aux_loss=getattr(outputs, "aux_loss", None),
         )

@@ -51,9 +51,10 @@ def test_plain_columns_are_judged() -> None:
 
 
 def test_a_label_that_is_there_stays_where_nobody_judges() -> None:
-    rows = Dataset.from_list([{"question": "1+1?", "gold": "2", "text": "x", "answer": "3", "label": 1}])
-    assert [cot.label for cot in Bank.from_dataset(rows)] == [1]
-    assert [cot.label for cot in Bank.from_dataset(rows, "number")] == [0]
+    row = {"question": "1+1?", "gold": "2", "text": "x", "answer": "2.0", "label": 0, "kind": "sum"}
+    rows = Dataset.from_list([row])
+    assert [cot.label for cot in Bank.from_dataset(rows)] == [0]
+    assert [cot.label for cot in Bank.from_dataset(rows, '{"default": "exact", "sum": "number"}')] == [1]
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,7 @@ def test_a_labelling_leaves_what_the_bank_was_collected_with(tmp_path: Path, poo
     folder = bank(tmp_path / "bank", MIXED)
     folder.update(info)
     label_bank(folder, pool, everything=True)
+    label_bank(folder, pool, choices=["1"])  # which are nothing to it
     assert BankFolder.open(folder.path).info == {**info, "format": 2}
 
 

@@ -17,7 +17,7 @@ from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
 from realm.commands.configuring import config_of
 from realm.commands.evaluating import evaluate
-from realm.config import Config
+from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import read_jsonl, to_line
 from realm.rows.evaluation import Confidence, Estimate
@@ -137,12 +137,12 @@ def sure(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def with_threshold(run: Path, level: float | None) -> Path:
-    """The run, its threshold another one."""
+def with_threshold(run: Path, level: float | None, *passes: int) -> Path:
+    """The run, its threshold another one, in all passes or those with so many routes; in others there is none."""
     path = run.with_name("run-evaluation") / "evaluations.jsonl"
     rows = read_jsonl(path)
     for row in rows:
-        row["confidence"]["threshold"] = level
+        row["confidence"]["threshold"] = level if row["routes"] in (passes or (0, 4)) else None
     path.write_text("".join(map(to_line, rows)))
     return run
 
@@ -152,7 +152,7 @@ def test_it_tells_whether_an_answer_may_be_trusted(sure: Path, routes: int) -> N
     rows = [row for row in predictions(sure.with_name("run-evaluation"), routes) if row["split"] == "test"]
     levels = {row["question"]: row["completions"][0].get("confidence") for row in rows}
     rated = sorted(level for level in levels.values() if level is not None)
-    student = Student(with_threshold(sure, (rated[0] + rated[-1]) / 2))
+    student = Student(with_threshold(sure, (rated[0] + rated[-1]) / 2, routes) / "model")
     for question, level in levels.items():
         found = student.ask(question, routes=routes > 0, samples=0).trust
         assert found is not None
@@ -174,24 +174,37 @@ def test_whether_to_trust_is_told_on_the_command_line(trained: Path, sure: Path)
         and f"by the mean likelihood of an answer's tokens, below 1.0000, {from_on}" in high
     )
     assert "not trusted: with no confidence 75 % of the answers were right" in told(None)
+    assert json.loads(told(None, "--json"))["trust"]["trusted"] is False
     found = json.loads(told(1.0, "--json"))["trust"]
     assert found["trusted"] is False and 0 < found["confidence"] < found["threshold"] == 1.0
     # Nothing is said of the base, by another prompt, of another model, and where nothing was evaluated so.
-    assert "not told" in told(0.5, "--base") and "trust" not in told(0.5, "--config", str(sure))
+    assert "trust" not in cli("ask", shutil.copytree(sure / "model", sure / "step-1"), question, "--samples", 0).stdout
+    assert told(0.5, "--base").count("not told") == 3, "nor any confidence, of no sample"
+    assert "trust" not in told(0.5, "--config", str(sure))
     assert "trust" not in cli("ask", trained, question, "--samples", 0).stdout
     assert "trust" not in json.loads(cli("ask", trained, question, "--samples", 0, "--json").stdout)
-    meta = sure.with_name("run-evaluation") / "meta.json"
-    kept = meta.read_text()
-    for other in (kept.replace(f"{sure}/model", f"{trained}/model"), ""):
-        meta.write_text(other)
+    beside, own = sure.with_name("run-evaluation"), sure / "evaluations.jsonl"
+    meta, settings, finals = (path.read_text() for path in (beside / "meta.json", beside / "config.yaml", own))
+    for name, kept, other in (
+        ("meta.json", meta, meta.replace(f"{sure}/model", f"{trained}/model")),
+        ("meta.json", meta, ""),
+        ("config.yaml", settings, dump_config(realm.load_config(beside).changed({"evaluation.samples": 2}))),
+    ):
+        (beside / name).write_text(other)
         assert "trust" not in told(0.5)
-    meta.write_text(kept)
+        (beside / name).write_text(kept)
+    # That of the run itself comes first, where it has chosen a threshold.
+    shutil.copy(with_threshold(sure, 0.0001).with_name(beside.name) / own.name, own)
+    assert "trust trusted" in told(1.0)
+    own.write_text(own.read_text().replace('"chosen_on": "validation"', '"chosen_on": null'))
+    assert "trust not trusted" in told(1.0)
+    own.write_text(finals)
 
 
 def test_votes_and_what_is_stated_are_held_against_the_threshold(
     trained: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts, more = ["<answer> 8 </answer> confidence: 0.6"], ["8", "08", "8", "3"]
+    texts, more = ["<answer> 8 </answer> confidence: 0.6"], ["3", "8", "8.", "8"]
     any_ = Estimate(value=0.5, low=0.5, high=0.5)
     likely = Confidence(
         by="votes", n=1, missing=0, ece=None, brier=None, auroc=None, aurc=any_, aurc_best=0.5, curve=(), wanted=0.9,
@@ -210,15 +223,15 @@ def test_votes_and_what_is_stated_are_held_against_the_threshold(
         monkeypatch.setattr("realm.commands.asking._sure", lambda *_: found)
         return Student(trained).ask("3 plus 4", **how).trust
 
+    found = trust("stated", 1)
+    assert (found.confidence, found.trusted) == (0.6, True)
     found = trust("votes", 4)
-    assert (found.confidence, found.trusted) == (0.5, True)
+    assert (found.confidence, found.trusted) == (0.5, True), "8. is the same, but another vote"
     assert trust("votes", 4, samples=3) is None, "so many were not the evaluation's"
     more[0] = more[1] = "3"
     found = trust("votes", 4)
     assert (found.confidence, found.trusted) == (None, False), "most say otherwise"
     assert "most of its samples have another" in cli("ask", trained, "3 plus 4").stdout.replace("\n", " ")
-    found = trust("stated", 1)
-    assert (found.confidence, found.trusted) == (0.6, True)
     assert trust("stated", 2) is None, "of sampled answers"
     texts[0] = "<answer> 8 </answer>"
     assert not trust("stated", 1).trusted and "no confidence (it states none)" in cli("ask", trained, "3 plus 4").stdout
@@ -229,8 +242,15 @@ def test_votes_and_what_is_stated_are_held_against_the_threshold(
 def test_no_card_names_code_to_be_run(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained / "model", tmp_path / "copy")
     card = copy / "README.md"
-    card.write_text(card.read_text().replace("  verifier: exact", "  verifier: antigravity:nothing"))
-    assert Student(copy).ask("3 plus 4").answer
+    text, other = card.read_text(), '{"default": "number", "odd": "antigravity:nothing"}'
+    for name, by in (
+        ("antigravity:nothing", "exact"),
+        (other, "exact"),
+        (other.replace("antigravity:nothing", "exact"), None),
+    ):
+        card.write_text(text.replace("  verifier: exact", f"  verifier: '{name}'"))
+        found = Student(copy)
+        assert found.ask("3 plus 4", samples=0).answer and found._pool.verifier.name == (by or name)
 
 
 def test_a_plug_in_that_selects_routes_is_not_wanted_where_none_are_shown(

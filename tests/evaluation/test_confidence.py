@@ -101,6 +101,8 @@ def test_a_threshold_is_chosen_on_one_split_and_told_on_another() -> None:
     chosen: list[Rated] = [[(0.9, True)]] * 8 + [[(0.7, True)]] * 8 + [[(0.7, False)]] * 2 + [[(0.3, False)]] * 6
     assert threshold(chosen, 0.85) == 0.7
     assert threshold(chosen, 0.95) == 0.9
+    often: list[Rated] = [[(0.9, True)]] * 93 + [[(0.9, False)]] * 7
+    assert threshold(often, 0.93) == 0.9, "as often as wanted is enough"
     assert threshold([[(0.9, False)], [(None, True)]], 0.5) is None
     other = found([[(0.8, True)]] * 6 + [[(0.8, False)]] * 2 + [[(0.6, True)]] * 2, 0.7).trusted
     assert other is not None and other.right is not None
@@ -148,9 +150,10 @@ def test_several_runs_are_means_over_them_and_all_that_they_trust() -> None:
     assert alone.right.low == pytest.approx(0.2924, abs=1e-4)  # of three questions
     assert pooled([one, other], "likelihood", 200, 0, [None, None]).trusted is None
     # Runs that differ are drawn too: of equal ones the questions alone are left to chance.
-    equal, apart = (pooled([one * 20, run * 20], "x", 200, 0, [0.0, 0.0]).trusted for run in (one, [[(0.9, True)]] * 4))
-    assert equal is not None and equal.right is not None and apart is not None and apart.right is not None
-    assert apart.right.high - apart.right.low > 2 * (equal.right.high - equal.right.low)
+    equal, apart = (pooled([one * 20, run * 20], "x", 200, 0, [0.0, 0.0]) for run in (one, [[(0.9, True)]] * 4))
+    assert equal.trusted is not None and apart.trusted is not None
+    for few, many in ((equal.brier, apart.brier), (equal.trusted.right, apart.trusted.right)):
+        assert few is not None and many is not None and many.high - many.low > 2 * (few.high - few.low)
 
 
 @pytest.mark.parametrize(("runs", "times", "most"), [(1, 300, 0.99), (3, 100, 1.0)])
@@ -226,9 +229,12 @@ def test_an_evaluation_tells_when_to_trust_it_and_is_otherwise_as_without(studen
     without, with_routes, chosen, _ = (row.confidence for row in rows)
     assert without is not None and with_routes is not None and chosen is not None
     assert without.chosen_on == "validation" and without.threshold == chosen.threshold and chosen.trusted is None
-    predictions = [row for row in read_rows(tmp_path / "sure", Prediction) if row.split == "test" and not row.routes]
-    rated = [[(item.confidence, item.correct) for item in row.completions] for row in predictions]
-    again = measure(rated, "likelihood", 100, 3, without.threshold)
+    answers: dict[tuple[str, bool], list[Rated]] = {}
+    for row in read_rows(tmp_path / "sure", Prediction):
+        each = [(item.confidence, item.correct) for item in row.completions]
+        answers.setdefault((row.split, row.routes > 0), []).append(each)
+    again = measure(answers["test", False], "likelihood", 100, 3, without.threshold)
+    assert with_routes.threshold == threshold(answers["validation", True], 0.5)
     assert (again.ece, again.curve, again.trusted) == (without.ece, without.curve, without.trusted)
     assert "AUROC" in told(without) and "right on validation" in told(without) + told(chosen)
     assert "confidence" not in (tmp_path / "plain" / "predictions.jsonl").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -87,3 +88,10 @@ def test_one_seed_has_the_figures_of_its_own_evaluation(tmp_path: Path) -> None:
         own, told = (record(row) for row in (cell[key][0], one))
         assert {**own, "curve": []} == told
     assert list(found) == list(cell) and found["validation", False].trusted is None
+    turned = {key: (told, dict(reversed(rated.items()))) for key, (told, rated) in cell.items()}
+    both, same = (over_seeds([cell, other], list(cell), 100, 4) for other in (turned, cell))
+    assert both == same, "whatever the order of the answers"
+    lost = {key: (replace(told, threshold=None, trusted=None), rated) for key, (told, rated) in cell.items()}
+    half, whole = (over_seeds([cell, other], [("test", False)], 100, 4)["test", False] for other in (lost, cell))
+    assert half.threshold == whole.threshold and half.trusted is not None and whole.trusted is not None
+    assert half.trusted.coverage.value == whole.trusted.coverage.value / 2, "a seed that found none answers nothing"

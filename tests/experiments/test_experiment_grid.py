@@ -77,6 +77,7 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     ("section", "changes"),
     [
         ("training.rl", {"shapes": ["mgpo"]}),
+        ("training.sft", {"padding": "length"}),
         ("evaluation", {"confidence": "likelihood"}),
         ("training", {"average": {"checkpoints": 1, "base": 0.5}}),
     ],

@@ -101,3 +101,14 @@ def test_settings_of_one_model_differ_in_how_it_is_asked_alone(tmp_path: Path) -
     assert {cell.config.model.path for cell in grid.cells} == {"here"} and not grid.banks
     asked = [(cell.config.evaluation.model_dump_json(), cell.config.prompt.system) for cell in grid.cells]
     assert len({*asked}) == len(grid.cells) == 8
+
+
+def test_cells_keep_the_names_under_which_they_were_run(tmp_path: Path) -> None:
+    names = {
+        cell.trained.name
+        for name in ("data-size", "gap")
+        for cell in make_grid(load(packaged()[name]), packaged()[name], tmp_path, seeds=1).cells
+        if cell.trained and cell.arm in ("q50", "brief")
+    }
+    # A new key of the configuration that is not among `_LATER` changes them, and all experiments would be run anew.
+    assert names == {"q50-seed0-f9c64ecb", "brief-seed0-4c4f1248"}

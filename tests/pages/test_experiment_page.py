@@ -156,9 +156,10 @@ def test_when_to_trust_the_arms_stands_in_a_section_of_its_own(tmp_path: Path) -
     trusted = {"threshold": 0.75, "coverage": {"value": 0.4, **ends}, "right": {"value": 0.9, **ends}}
     told = {"by": "stated", "n": 9, "missing": 0, "auroc": None, "aurc_best": 0.0625, "curve": [], "wanted": 0.9}
     told |= {"chosen_on": "validation", "threshold": 0.75, "trusted": trusted, **figures}
-    rows = [{"arm": arm, "measure": measure, "confidence": told} for measure in (results["headline"], "new<b>")]
+    measures = ((results["headline"], {**told, "trusted": None}), ("new<b>", told))
+    rows = [{"arm": arm, "measure": measure, "confidence": one} for measure, one in measures]
     shown = section(page_of({**results, "confidence": rows}, tmp_path), "trust")
-    assert shown.count(f"{arm} 0.250 0.125 to 0.500 0.250") == 2 and "new<b>" in shown
+    assert shown.count(f"{arm} 0.250 0.125 to 0.500 0.250") == 2 and "0.062 0.7500 – – new<b>" in shown
     assert shown.endswith("– 0.250 0.125 to 0.500 0.062 0.7500 40.0 % 12.5–50.0 90.0 % 12.5–50.0")
     assert 'id="trust"' not in page_of(results, tmp_path)
 

@@ -203,11 +203,12 @@ def test_a_lower_stop_temperature_makes_thinking_longer(
     assert lengths[0] > lengths[1] > lengths[2] and thinking(None, **many) == lengths[1]
     assert generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e6))[0][0].ids[0] == token
     assert token not in generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e-3))[0][0].ids
-    likely = generate(model, tokenizer, PROMPTS[:1], **how, stop=(token, 1e6), likelihood=True)[0][0].log_prob
-    assert likely is not None and likely < 0, "the likelihood is the model's own all the same"
+    never = min({*range(20)} - {*first.ids})
+    same = generate(model, tokenizer, PROMPTS[:1], **how, stop=(never, 0.5), likelihood=True)[0][0]
+    assert same == first, "the likelihood is the model's own all the same"
 
 
-def test_where_the_closing_tag_is_no_token_it_is_refused() -> None:
+def test_where_the_closing_tag_is_no_token_it_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     def asked(temperature: float | None, words: Any, tag: str = "think") -> Any:
         changes = {"evaluation.stop_temperature": temperature, "prompt.think_tag": tag}
         return stop_of(Config().changed(changes), word_tokenizer(words, special=2))
@@ -220,6 +221,10 @@ def test_where_the_closing_tag_is_no_token_it_is_refused() -> None:
         ConfigError, match=r"evaluation\.stop_temperature: expected a tokenizer with </why> as one token"
     ):
         asked(0.5, words, "why")
+    with pytest.raises(ConfigError, match=r"stop_temperature: .* greater than 0"):
+        asked(0.0, words)
+    with pytest.raises(ConfigError, match="with </think> as one token"):
+        stop_of(Config().changed({"evaluation.stop_temperature": 0.5}), tokenizer)  # of characters
 
 
 def test_spoilt_weights_are_told_and_not_sampled_from(tokenizer: PreTrainedTokenizerFast, new_model: Build) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from realm.analysis.stats import statistics
 from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.bank.labelling import label_bank
+from realm.bank.validate import validate
 from realm.cli.bank_common import verifier_pool
 from realm.cli.show import annotate
 from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.method.routes import Route
+from realm.pages.card import surface
 from realm.plugins import named
 from realm.student.judging import classes, copied
 from realm.student.scoring import Asked, Judge
@@ -61,8 +64,10 @@ def loaded(file: Path, by: Any = BY) -> Task:
 
 def test_each_kind_is_judged_by_its_own(file: Path) -> None:
     found = config(file)
-    name = load_task(found).verifier.name
+    by = load_task(found).verifier
+    name = by.name
     assert json.loads(name) == BY and name == found.task.verifier_name
+    assert by("3", "3") and not by("3.0", "3") and by.key("3.0") == "3.0", "no kind is told"
     claims = [
         SUM.claim("18.0"), SUM.claim("eighteen"),
         VOTE.claim("**No.**"), VOTE.claim("yes"),
@@ -102,19 +107,21 @@ def test_rewards_copies_and_classes_follow_the_kind() -> None:
 
 
 def test_labels_and_figures_of_a_bank_follow_the_kind(tmp_path: Path) -> None:
-    folder = BankFolder.create(tmp_path / "bank", {}, [SUM, OTHER])
+    folder = BankFolder.create(tmp_path / "bank", {}, [SUM, OTHER, replace(VOTE, id="bad", answer="V")])
     with folder.lock(), folder.writer() as writer:
         cots = [
             CoT(one.id, "t", answer, None, id=f"{one.id}{answer}")
             for one in (SUM, OTHER)
             for answer in ("18.0", "3.0", "3")
         ]
-        writer.write(cots)
+        writer.write([*cots, CoT("bad", "t", "eighteen", None, id="bad")])
     with VerifierPool(NAME, CHOICES) as pool:
-        label_bank(folder, pool, choices=CHOICES)
+        outcomes = label_bank(folder, pool, choices=CHOICES)["outcomes"]
+        assert outcomes == {"right": 2, "wrong": 4, "unreadable gold": 1}, "as a text V is a gold"
         assert {cot.id: cot.label for cot in folder.scan()} == {
-            "qsum18.0": 1, "qsum3.0": 0, "qsum3": 0, "q18.0": 0, "q3.0": 0, "q3": 1,
+            "qsum18.0": 1, "qsum3.0": 0, "qsum3": 0, "q18.0": 0, "q3.0": 0, "q3": 1, "bad": None,
         }  # fmt: skip
+        assert "contradiction" not in {one.kind for one in validate(folder, pool=pool)}
         with pytest.raises(ConfigError, match=r"others of .* would be mixed"):
             label_bank(folder, pool, choices=["yes", "never"])
     assert BankFolder.open(folder.path).info["verifier"] == NAME
@@ -152,6 +159,12 @@ def test_what_cannot_work_is_told(file: Path, tmp_path: Path, by: Any, message: 
     assert getattr(found.value, "__module__", "") == "realm.errors" and "\n" not in str(found.value)
 
 
+def test_a_kind_may_be_of_the_held_out_questions_alone(file: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text("".join(json.dumps({"question": f"say {one}", "answer": one}) + "\n" for one in "abcde"))
+    assert {one.kind for one in load_task(config(plain, test_path=str(file))).rows("test")} == {"sum", "vote", ""}
+
+
 def test_plugins_among_them_are_known(file: Path) -> None:
     by = {"default": "exact", "sum": "my_parts:near"}
     named_here = [(key, one) for key, point, one in named(config(file, by).model_dump()) if point == "verifiers"]
@@ -162,13 +175,14 @@ def test_choices_are_needed_and_said(file: Path) -> None:
     with pytest.raises(ValueError, match="at least two entries for the verifier `choice`"):
         config(file, choices=[])
     task = loaded(file)
+    assert surface(config(file), task).choices == CHOICES, "what its card says"
     assert task.labels == ("yes", "no") and "number" not in task.wording.question, "one of them takes any form"
-    assert answer_hint('{"a": "number", "default": "choice"}', CHOICES) == (
+    assert answer_hint('{"a": "number", "b": "number", "default": "choice"}', CHOICES) == (
         "The answer is one number, written in digits, or one of: yes, no."
     )
 
 
-@pytest.mark.parametrize("name", ["{", '{"sum": "number"}', '{"default": 1}', "{" * 100_000, '{"default": "{}"}'])
+@pytest.mark.parametrize("name", ["{", '{"sum": "number"}', '{"default": 1}', '{"a":' * 100_000, '{"default": "{}"}'])
 def test_a_name_that_files_hold_may_be_anything(name: str) -> None:
     with pytest.raises(ConfigError, match=r"task\.verifier"):
         verifier(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -19,6 +20,8 @@ from transformers import (
 )
 from trl.trainer.utils import add_fused_lm_head
 
+#: Another one where benchmarks/gpu.py runs tests of exactness.
+DEVICE = os.environ.get("REALM_TEST_DEVICE", "cpu")
 VOCABULARY = 61
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -50,7 +53,7 @@ def decoder(family: str, seed: int = 0, temperature: float = 0.7, **settings: An
     sizes = {name: value for name, value in SIZES.items() if family != "smollm3" or name != "head_dim"}
     model: PreTrainedModel = model_class(config_class(**{**sizes, **settings})).train()
     add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy"))
-    return model
+    return model.to(DEVICE)
 
 
 def micro_batch(
@@ -74,4 +77,4 @@ def micro_batch(
     pairs = list(zip(rows, ends, strict=True))
     ids = [[0] * (width - len(p)) + p + c[:end] + [0] * (completion - end) for (p, c), end in pairs]
     mask = [[0] * (width - len(p)) + [1] * (len(p) + end) + [0] * (completion - end) for (p, _), end in pairs]
-    return torch.tensor(ids), torch.tensor(mask)
+    return torch.tensor(ids, device=DEVICE), torch.tensor(mask, device=DEVICE)

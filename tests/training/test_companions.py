@@ -208,6 +208,26 @@ def test_the_student_is_graded_by_the_one_that_reads_routes(tmp_path: Path, stud
     assert_by_hand(trainer, found, loss)
 
 
+def test_what_is_graded_shares_its_prompts(tmp_path: Path, student: Path) -> None:
+    """The same gradient, and fewer tokens through the layers, of the teacher's long prompts as of the student's."""
+    trainer, batch = made(tmp_path, student, completions(), {"sdft": {"k": 2}})
+    model: Any = trainer.model
+    seen: list[int] = []
+    hook = model.base_model.layers[0].register_forward_pre_hook(lambda _, given: seen.append(given[0][..., 0].numel()))
+    companions, found = trainer.companions, {}
+    for share in (True, True, False):  # the first one looks whether both ways agree
+        trainer._share, trainer.companions, before = share, companions, len(seen)
+        found[share] = beside(trainer, batch), seen[before:]
+    hook.remove()
+    for name, one in found[True][0].items():
+        torch.testing.assert_close(one, found[False][0][name], atol=2e-6, rtol=1e-4)
+    assert max(one.abs().max() for one in found[True][0].values()) > 1e-3
+    whole = [batch[f"0/{of}prompt_ids"].numel() + batch[f"0/{of}ids"].numel() for of in ("teacher_", "")]
+    assert found[False][1][1:3] == whole
+    teacher, alone = (sum(found[True][1][at : at + 2]) for at in (2, 4))  # each in two passes, behind GRPO's
+    assert teacher < 0.6 * whole[0] and alone < 0.8 * whole[1]
+
+
 def test_prompts_with_routes_and_questions_without_any_are_left_out(tmp_path: Path) -> None:
     config, task = tiny_config(tmp_path, Path("unused")), TinyTask()
     question = task.rows("train")[0]

@@ -216,11 +216,11 @@ def test_the_other_loss_by_hand(make: Make, temperature: float) -> None:
     """Over the tokens that both completions share: all but the scores and the end."""
     trainer = make(1.0, "distill", temperature=temperature)
     batch = generated(trainer)
-    both = gradients(trainer, batch)
-    trainer.companions = []
-    plain = gradients(trainer, batch)
-    model = trainer.model
+    model, total = trainer.model, 0.0
     assert isinstance(model, torch.nn.Module)
+    both, beside = gradients(trainer, batch), trainer._compute_loss(model, batch)
+    trainer.companions = []
+    plain, without = gradients(trainer, batch), trainer._compute_loss(model, batch)
     rows = moves(trainer, batch)
     assert any(row is not None for row in rows)
     model.zero_grad()
@@ -234,6 +234,8 @@ def test_the_other_loss_by_hand(make: Make, temperature: float) -> None:
         shown = predictions(model, prompt, completion, temperature)[:shared].detach()
         loss = torch.nn.functional.kl_div(alone, shown, log_target=True, reduction="none").sum(-1).mean()
         (loss / len(rows)).backward()
+        total += loss.item() / len(rows)
+    assert (beside - without).item() == pytest.approx(total, rel=1e-3, abs=1e-6)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(both[name] - plain[name], parameter.grad, atol=2e-5, rtol=2e-3)

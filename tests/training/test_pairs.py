@@ -149,6 +149,17 @@ def test_nothing_is_sent_carded_printed_or_loaded_again(
     assert not list(tmp_path.rglob("README.md"))
 
 
+@pytest.mark.parametrize("lora", [0, 4])
+def test_seam_what_orpo_reads_is_what_its_own_forward_reads(make: Make, lora: int) -> None:
+    trainer: Any = make(lora, loss="orpo", learned="answer")
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    found = trainer.concatenated_forward(trainer.model, batch)
+    wanted = ORPOTrainer.concatenated_forward(trainer, trainer.model, batch)
+    for place in (0, 1, 4):  # of chosen and rejected completions; of what is taught
+        torch.testing.assert_close(found[place], wanted[place], rtol=1e-4, atol=1e-5)
+    assert found[0].shape == found[2].shape[:1] and found[2].shape == wanted[2].shape[:2]
+
+
 # The losses ----------------------------------------------------------------------------------------------------------
 
 

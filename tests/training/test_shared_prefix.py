@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from realm.training.shared_prefix import causal_model, shared_outputs, take_apart, unfit
-from tests.training.decoders import FAMILIES, SIZES, decoder, micro_batch
+from tests.training.decoders import DEVICE, FAMILIES, SIZES, decoder, micro_batch
 
 Scores = tuple[torch.Tensor, torch.Tensor]
 
@@ -51,7 +51,7 @@ def shared(model: Any, ids: torch.Tensor, mask: torch.Tensor, completion: int) -
 def gradients(model: Any, scores: Scores) -> dict[str, torch.Tensor]:
     """Of a loss in which every log-probability and every entropy has a weight of its own."""
     model.zero_grad()
-    weights = torch.randn(scores[0].shape, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(scores[0].shape, generator=torch.Generator().manual_seed(1)).to(DEVICE)
     ((scores[0] * weights).sum() + (scores[1] * weights.flip(0)).sum()).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
@@ -156,7 +156,7 @@ def test_no_logits_are_kept() -> None:
 def test_autocast() -> None:
     model = decoder("qwen3", temperature=1.0)
     ids, mask = micro_batch([40, 25], 4, 12)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
         wanted, found = plain(model, ids, mask, 12), shared(model, ids, mask, 12)
     assert float((wanted[0] - found[0]).detach().abs().mean()) < 0.03
     before, after = gradients(model, wanted), gradients(model, found)
@@ -176,13 +176,14 @@ def test_lora(family: str) -> None:
 def test_softcapping_and_logit_scale_of_the_head() -> None:
     """Read from the configuration by TRL's head, which both paths share."""
     model = decoder("llama")
-    outputs = model(input_ids=torch.tensor([[2, 3]]), labels=torch.tensor([[2, 3]]), fused_lm_head=True)
+    ids = torch.tensor([[2, 3]], device=DEVICE)
+    outputs = model(input_ids=ids, labels=ids, fused_lm_head=True)
     LlamaConfig.final_logit_softcapping, LlamaConfig.logit_scale = 3.0, 0.5
     try:
         model = decoder("llama")
     finally:
         del LlamaConfig.final_logit_softcapping, LlamaConfig.logit_scale
-    capped = model(input_ids=torch.tensor([[2, 3]]), labels=torch.tensor([[2, 3]]), fused_lm_head=True)
+    capped = model(input_ids=ids, labels=ids, fused_lm_head=True)
     assert not torch.allclose(outputs.log_probs, capped.log_probs)
     assert_same(model, *micro_batch([23, 7], 4, 9), 9)
 

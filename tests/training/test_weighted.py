@@ -70,9 +70,9 @@ def soft(model: Any, rows: Sequence[Tokenized], most: int) -> list[Soft]:
 def trainer_of(
     student: Path, folder: Path, targets: Sequence[Target], *, rows: Sequence[Tokenized] = (), **sft: Any
 ) -> ColdStartTrainer:
-    lora = sft.pop("lora", {})
+    lora, rl = sft.pop("lora", {}), {"bf16": sft.pop("bf16", False)}
     sft = {"steps": 1, "batch_size": 8, "micro_batch_size": 8, "learning_rate": 1e-3, **sft}
-    config = tiny_config(folder, student, recipe="sft", sft=sft, lora=lora)
+    config = tiny_config(folder, student, recipe="sft", sft=sft, lora=lora, rl=rl)
     model, tokenizer = load(student)
     made, kept = training_rows(list(rows) or taught(), targets)
     return make_sft_trainer(
@@ -80,12 +80,16 @@ def trainer_of(
     )
 
 
-def one_step(*arguments: Any, **more: Any) -> tuple[float, float]:
-    """Loss and norm of the gradient of one optimizer step."""
+def logged(*arguments: Any, **more: Any) -> list[float]:
+    """Loss and norm of the gradient of one optimizer step, and the entropy and accuracy of its tokens."""
     trainer = trainer_of(*arguments, **more)
     trainer.train()
-    entry = trainer.state.log_history[0]
-    return entry["loss"], entry["grad_norm"]
+    return [trainer.state.log_history[0][name] for name in ("loss", "grad_norm", "entropy", "mean_token_accuracy")]
+
+
+def one_step(*arguments: Any, **more: Any) -> tuple[float, float]:
+    loss, norm, *_ = logged(*arguments, **more)
+    return loss, norm
 
 
 def expected(model: Any, rows: Sequence[Tokenized], targets: Sequence[Sequence[float]]) -> float:
@@ -160,8 +164,8 @@ def test_soft_targets_of_one_token_are_hard_ones(family: str, tmp_path: Path) ->
     for number in (0, 1, 4):
         targets[number] = Soft([[token] for token in rows[number].completion], [[1.0]] * LENGTHS[number], found[number])
     more: Any = {"rows": rows, "micro_batch_size": 4, "lora": {"r": 2} if family == "adapters" else {}}
-    hard = one_step(student, tmp_path, found, **more)
-    assert one_step(student, tmp_path, targets, **more) == pytest.approx(hard, rel=1e-4)
+    hard = logged(student, tmp_path, found, **more)
+    assert logged(student, tmp_path, targets, **more) == pytest.approx(hard, rel=1e-4)
 
 
 def backbone_gradient(trainer: ColdStartTrainer) -> torch.Tensor:
