@@ -298,8 +298,11 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}.")
         tree = loaded or {}
-        if trusted and not folder and not path.with_name("meta.json").exists():  # a run's file may be anybody's
+        of_run = path.with_name("meta.json").exists()
+        if trusted and not folder and not of_run:  # a run's file may be anybody's
             trust(tree)
+        if of_run and isinstance(prompt := tree.setdefault("prompt", {}), dict):
+            prompt.setdefault("examples", "none")  # a run of before there were any goes on without
     trust([_value(text) for text in overrides])
     before = _recipe(tree)
     for assignment in overrides:

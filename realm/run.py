@@ -101,10 +101,10 @@ def position(row: Place) -> tuple[int, int, int]:
 
 def _free(config: Config) -> list[str]:
     """What may differ on resume: less where several checkpoints decide the model, and questions that choose of them."""
-    training = config.training
+    training, left = config.training, ["prompt.examples"] if config.prompt.examples == "auto" else []  # see `as_begun`
     if not training.best and training.average.checkpoints == 1:
-        return [*FREE_ON_RESUME]
-    free = [key for key in FREE_ON_RESUME if key not in (*_SPACING, "evaluation")]
+        return [*FREE_ON_RESUME, *left]
+    free = [key for key in FREE_ON_RESUME if key not in (*_SPACING, "evaluation")] + left
     asking = ("also", "max_completion_length") if training.best else ()
     return free + [f"evaluation.{key}" for key in type(config.evaluation).model_fields if key not in asking]
 
@@ -320,6 +320,14 @@ class RunFolder:
         if keys := _differences(load_config(self.path / "config.yaml"), config, _free(config)):
             raise ConfigError(self._otherwise(keys, config))
         return True
+
+    def as_begun(self, config: Config) -> Config:
+        """The configuration with the examples of the run that is to be gone on with, where they are left to us."""
+        file = self.path / "config.yaml"
+        if config.prompt.examples != "auto" or not file.is_file():
+            return config
+        begun = load_config(file).prompt.examples
+        return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": begun})})
 
     def _otherwise(self, keys: Sequence[str], config: Config) -> str:
         """What to do where a run was to be gone on with in another way than it began."""

@@ -402,6 +402,12 @@ class PromptConfig(Section):
     answer_tag: str = Field("answer", description="Name of the tag around the answer.")
     scores_tag: str = Field("scores", description="Name of the tag around the routes' scores.")
     system: str | None = Field(None, description="System message instead of the task's own wording.")
+    examples: Literal["auto", "none"] | list[dict[Literal["question", "think", "answer"], str]] = Field(
+        "auto",
+        description="Questions answered in the asked form, as turns before the real one: [{question: …, think: …, "
+        "answer: …}, …]; auto: the task's own, or three easy ones, unless the student's tokenizer knows <answer> as "
+        "one token (such a student was made for the form, as the packaged one is) or `execute` is set; none.",
+    )
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
     execute: bool = Field(
         False, description="Where the thinking is a program, it is run and its result is the answer: a tool in use."
@@ -414,6 +420,9 @@ class PromptConfig(Section):
     @model_validator(mode="after")
     def _distinct(self) -> PromptConfig:
         self.tags()
+        given = [] if isinstance(self.examples, str) else self.examples
+        if any(len(one) < 3 or not all(map(str.strip, one.values())) for one in given):
+            raise ValueError("examples: expected a text each for question, think and answer")
         return self
 
 

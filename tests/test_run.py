@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from realm.config import Config, load_config
 from realm.errors import ConfigError, DataError, ResourceError
@@ -159,6 +160,26 @@ def test_resume_refuses_another_configuration(config: Config) -> None:
     with pytest.raises(ConfigError, match=r"another routes\.k, training\.rl\.steps"):
         RunFolder.create(config, resume=True)
     assert load_config(run.path / "config.yaml") != config
+
+
+def test_a_run_goes_on_with_the_example_that_it_began_with(config: Config) -> None:
+    given = [{"question": "1 + 1?", "think": "1 + 1 = 2", "answer": "2"}]
+    run = RunFolder.create(config.changed({"prompt.examples": given}))
+    assert config.prompt.examples == "auto" and run.check_resume(config)
+    assert run.as_begun(config).prompt.examples == given
+    file = run.path / "config.yaml"
+    before = yaml.safe_load(file.read_text())
+    del before["prompt"]["examples"]
+    for early in (before, {key: value for key, value in before.items() if key != "prompt"}):
+        file.write_text(yaml.safe_dump(early))  # of before there were any
+        assert load_config(run.path).prompt.examples == load_config(file).prompt.examples == "none"
+        assert run.check_resume(config) and run.as_begun(config).prompt.examples == "none"
+    other = config.changed({"prompt.examples": given})
+    assert run.as_begun(other) == other
+    with pytest.raises(ConfigError, match=r"begun with another prompt\.examples"):
+        run.check_resume(other)
+    (run.path / "meta.json").unlink()
+    assert load_config(file).prompt.examples == "auto", "a file of the user's own"
 
 
 def test_what_an_evaluation_rests_on_is_noted(config: Config, tmp_path: Path) -> None:

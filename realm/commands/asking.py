@@ -126,8 +126,10 @@ class Student:
         if self._alone and base:
             raise ConfigError(f"{folder}: its base is not known; --base is for a run.")
         self.config = config or (config_of(run) if run else _config(told))
-        self.surface = told or surface(self.config, load_task(self.config))
         self.path = self.config.model.path if base else str(model)
+        found = Path(self.path) if Path(self.path).is_dir() else self.path
+        self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)
+        self.surface = told or surface(self.config, load_task(self.config), self._tokenizer)
         self._settings, self._sure = self.config.evaluation, dict[bool, Confidence]()
         if run and folder.resolve() in (run, run / "model") and not (config or base):  # not of a checkpoint
             self._settings, self._sure = _sure(run, self._settings)
@@ -138,8 +140,6 @@ class Student:
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
         self._length = completion_limit(self.config)
-        found = Path(self.path) if Path(self.path).is_dir() else self.path
-        self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)
         self._limit = prompt_limit(self._model, self.config, self._length)
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
 

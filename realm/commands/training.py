@@ -20,7 +20,6 @@ from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
 from realm.stopping import stoppable
-from realm.student.prompts import make_wording
 from realm.tasks.base import questions_hash
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
@@ -54,6 +53,8 @@ def made_ready(
         resume: it goes on with its own copy of an imported bank.
         announce: is told what was prepared, before what hardly fits is refused.
     """
+    if resume:
+        config = RunFolder(config.run_path).as_begun(config)
     task = load_task(config)
     evaluation_questions(config, task)  # what is wrong with it is told before the work
     other_task(config)
@@ -103,7 +104,8 @@ def train(
             with _noted(place), training(place.path.name) as progress:
                 recipes.train(prepared, run=place, pool=pool, resume=there, progress=progress)
             return None
-        prompt = template_hash(make_wording(config, prepared.task), config.prompt.tags())
+        config = prepared.config
+        prompt = template_hash(prepared.renderer.wording, prepared.renderer.tags)
         run = RunFolder.create(
             config,
             template_hash=prompt,

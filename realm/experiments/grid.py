@@ -31,7 +31,7 @@ from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
 from realm.experiments.spec import UNTRAINED, Spec
 from realm.recipes import plan
-from realm.sections import DESKS
+from realm.sections import DESKS, PACKAGED_BASE
 
 FAST_NOTE = "A fast run: so few steps and questions show that everything works; the figures mean little."
 #: The most steps and questions of a fast run.
@@ -64,6 +64,7 @@ _LATER = (
     "evaluation.precision",
     "evaluation.precision_on",
     "evaluation.edits",
+    "prompt.examples",
 )
 #: Name of an arm; None is what all have in common.
 Arm = str | None
@@ -300,6 +301,7 @@ def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | 
     if model is not None:
         tree["model"]["path"] = model
         del tree["content"]["model.path"]
+        tree["prompt"].pop("examples", None)  # those of the training
     # What only collects and trains decides no evaluation of a given model.
     tree["content"] = {
         key: value for key, value in tree["content"].items() if key.split(".")[0] not in ("teachers", "training")
@@ -316,6 +318,8 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
         section, _, last = key.rpartition(".")
         if config.get(key) == type(config.get(section)).model_fields[last].default:
             del functools.reduce(operator.getitem, section.split("."), tree)[last]
+    if config.model.path != PACKAGED_BASE:  # whose prompts alone are those of before there were examples
+        tree["prompt"]["examples"] = config.prompt.examples
     tree["training"]["rl"]["internalize"] = {"weight": 0.0, "by": "sft"}  # stood here before it was a companion
     path = Path(config.bank.path or "")
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]

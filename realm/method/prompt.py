@@ -40,6 +40,38 @@ class Tags:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A question with an answer in the asked form, shown before the question as an earlier turn of the conversation.
+
+    It shows the form: what it is about should be none of the task's own questions.
+    """
+
+    question: str
+    think: str
+    answer: str
+
+
+#: What a student that does not know the form is shown, where a task words no examples of its own.
+EXAMPLES = (
+    Example(
+        "A box holds 3 rows of 4 apples. 2 apples are bad. How many apples are good?",
+        "3 rows of 4 apples are 3 * 4 = 12 apples. 12 - 2 = 10 of them are good.",
+        "10",
+    ),
+    Example(
+        "Tom is taller than Ann. Ann is taller than Ben. Who is the tallest?",
+        "Ann is taller than Ben, and Tom is taller than Ann. So Tom is the tallest.",
+        "Tom",
+    ),
+    Example(
+        "A pen costs 2 and a book costs 9. Sue buys 3 pens and 1 book. How much does she pay?",
+        "3 pens cost 3 * 2 = 6. With the book that is 6 + 9 = 15.",
+        "15",
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Wording:
     """The templates of a prompt. A placeholder that is not listed stays as it is written.
 
@@ -49,6 +81,7 @@ class Wording:
     a route's own text cannot forge. {route_answer} is the route's own final answer; the text's own last line that
     states it, `Final answer: …`, is not shown beside it.
     Every template may hold {k} (routes shown) and the tag names {think}, {answer}, {scores}.
+    `examples` are shown before the question, without routes.
     """
 
     system: str
@@ -63,6 +96,7 @@ class Wording:
         "<{think}> your step-by-step reasoning </{think}>\n"
         "<{answer}> your final answer only, without explanation </{answer}>"
     )
+    examples: tuple[Example, ...] = ()
 
 
 DEFAULT_WORDING = Wording(
@@ -166,7 +200,10 @@ def _route_values(number: int, route: Route, wording: Wording, tags: Tags) -> di
 
 
 def messages(question: str, routes: Sequence[Route], wording: Wording, tags: Tags) -> list[Message]:
-    """The conversation that asks the question and shows the routes: a system message (if worded) and a user message."""
+    """The conversation that asks the question and shows the routes: a system message (if worded) and a user message.
+
+    Examples stand between the two: the user message that asks one, and its answer.
+    """
     values = {"k": str(len(routes)), "think": tags.think, "answer": tags.answer, "scores": tags.scores}
     frame = wording.question
     if routes:
@@ -180,8 +217,11 @@ def messages(question: str, routes: Sequence[Route], wording: Wording, tags: Tag
         frame = re.sub(r"\{routes\}\s*", "", frame)
         values["instruction"] = _fill(wording.without_routes, values)
     values["question"] = escape(question.strip(), tags)
-    user = {"role": "user", "content": _fill(frame, values).strip()}
-    return [{"role": "system", "content": _fill(wording.system, values)}, user] if wording.system else [user]
+    found = [{"role": "system", "content": _fill(wording.system, values)}] if wording.system else []
+    for shown in wording.examples:
+        found += messages(shown.question, (), dataclasses.replace(wording, system="", examples=()), tags)
+        found.append({"role": "assistant", "content": target(shown.think, shown.answer, None, tags)})
+    return [*found, {"role": "user", "content": _fill(frame, values).strip()}]
 
 
 def plain(messages: Sequence[Message]) -> str:
@@ -228,5 +268,6 @@ def fit(
 
 def template_hash(wording: Wording, tags: Tags) -> str:
     """16 hexadecimal digits that change whenever the wording or the tags do."""
-    content = json.dumps([dataclasses.asdict(wording), dataclasses.asdict(tags)], sort_keys=True)
+    worded = {key: value for key, value in dataclasses.asdict(wording).items() if value != ()}
+    content = json.dumps([worded, dataclasses.asdict(tags)], sort_keys=True)
     return hashlib.sha256(content.encode("ascii")).hexdigest()[:16]

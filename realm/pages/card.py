@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData, metadata_load
@@ -28,11 +28,14 @@ from realm.rows.evaluation import Evaluation
 from realm.rows.run import BankStats, Meta
 from realm.run_rows import read_row, read_rows
 from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section
-from realm.student.load import is_hub_name, resolve
-from realm.student.prompts import make_wording
+from realm.student.load import is_hub_name, load_tokenizer, resolve
+from realm.student.prompts import make_wording, presented, settled
 from realm.tasks.base import Task
 from realm.tasks.hub import HUB
 from realm.tasks.verify import choices_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: File of the card, and the key of its front matter below which the prompt is.
 CARD, KEY = "README.md", "realm"
@@ -68,9 +71,11 @@ class Surface(Section):
         return Wording(self.system, self.user, route="", with_routes="", without_routes="")
 
 
-def surface(config: Config, task: Task) -> Surface:
+def surface(config: Config, task: Task, tokenizer: "PreTrainedTokenizerBase") -> Surface:
     """The surface of a run's student."""
-    *system, user = messages(_QUESTION, (), make_wording(config, task), config.prompt.tags())
+    config = settled(config, task, tokenizer)
+    wording = replace(make_wording(config, task, tokenizer), examples=())
+    *system, user = messages(_QUESTION, (), wording, config.prompt.tags())
     return Surface(
         task=task.name,
         system=system[0]["content"] if system else "",
@@ -93,6 +98,8 @@ def read_surface(folder: Path) -> Surface | None:
     head = _head(path)
     if KEY not in head:
         return None
+    if isinstance(head[KEY], dict) and isinstance(prompt := head[KEY].setdefault("prompt", {}), dict):
+        prompt.setdefault("examples", "none")  # a card of before there were any
     try:
         return Surface.model_validate(head[KEY])
     except ValidationError as error:
@@ -147,7 +154,9 @@ def write_card(run: Path, config: Config, task: Task, folder: Path | None = None
 
 def card(run: Path, config: Config, task: Task) -> str:
     """The text of the card."""
-    asked, template, stages = surface(config, task), _template(run / "model"), plan(config)
+    tokenizer, template, stages = load_tokenizer(run / "model"), _template(run / "model"), plan(config)
+    asked = surface(config, task, tokenizer)
+    sent = messages(_QUESTION, (), make_wording(config, task, tokenizer), config.prompt.tags())
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
     stats, meta = read_row(run, BankStats), read_row(run, Meta)
     base, licence = config.model.path, license_of(config.model.path)
@@ -184,6 +193,7 @@ def card(run: Path, config: Config, task: Task) -> str:
         config=config,
         task=task,
         asked=asked,
+        sent=presented(tokenizer, sent),
         template=template,
         version=f" {meta.versions.get('realm-slm', '')}".partition(" (")[0].rstrip() if meta else "",
         base=base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name,

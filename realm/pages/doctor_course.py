@@ -7,7 +7,7 @@ from statistics import fmean, pvariance
 
 from realm.bank.unreadable import quoted
 from realm.pages.data import Result
-from realm.pages.doctor_case import MIN_ROWS, Case, Finding
+from realm.pages.doctor_case import MIN_ROWS, Case, Finding, Trend
 from realm.rows.training import Sampled
 from realm.run_rows import read_rows
 
@@ -34,8 +34,8 @@ def nothing_read(case: Case) -> Finding | None:
         f"{max(read):.0%} of the answers could not be read, and in {fmean(equal):.0%} of the groups all rewards were "
         f"equal: RL has taught nothing.{f' The student writes, e.g., {quoted(wrote)}.' if wrote.strip() else ''}",
         f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')}), or show an "
-        f"example of it in prompt.system; a stronger model.path may know it already.{room if cut >= 0.05 else ''}",
-        ("training.recipe", "training.sft.steps", "prompt.system", "training.rl.max_completion_length", "model.path"),
+        f"example of it (prompt.examples); a stronger model.path may know it already.{room if cut >= 0.05 else ''}",
+        ("training.recipe", "training.sft.steps", "prompt.examples", "training.rl.max_completion_length", "model.path"),
         {"unread": max(read), "zero_spread_groups": fmean(equal), "truncated": cut},
     )
 
@@ -129,19 +129,23 @@ def truncated(case: Case) -> Finding | None:
 
 def parse_failures(case: Case) -> Finding | None:
     """Completions whose parts cannot be read, by the reasons of the parser."""
-    found = case.trend("parse_failures")
+    found, cut, where = case.trend("parse_failures"), case.trend("truncated"), "completions towards the end"
+    rows = [row.parse for row in case.rl[-max(3, len(case.rl) // 4) :]]
+    if found is None and (row := _worst_parsed(case)):  # too short a course, or none: what the last evaluation says
+        found, cut = (Trend(share or 0.0, share or 0.0, 0.0) for share in (row.parse_failures, row.truncated))
+        rows = [{reason: count / (row.n * row.samples) for reason, count in row.reasons.items()}]
+        where = f"answers in the evaluation on {row.split}"
     if found is None or found.late < 0.1:
         return None
-    rows = [row.parse for row in case.rl[-max(3, len(case.rl) // 4) :]]
     means = {
         reason: fmean(row.get(reason, 0.0) for row in rows) for reason in {reason for row in rows for reason in row}
     }
     top = sorted(((reason, part) for reason, part in means.items() if part > 0), key=lambda one: (-one[1], one[0]))[:3]
     named = ", ".join(f"{reason} {part:.0%}" for reason, part in top) or "no reason is noted"
-    cut = case.trend("truncated")
-    settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe")
-    advice = f"Raise {case.told('reward.format')}, or teach the surface first: " + (
-        "more training.sft.steps." if case.run.stage_steps("sft") else "training.recipe realm-r1."
+    settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe", "prompt.examples")
+    advice = (
+        f"Raise {case.told('reward.format')}, show an example of the form (prompt.examples), or teach it first: "
+        f"{'more training.sft.steps' if case.run.stage_steps('sft') else 'training.recipe realm-r1'}."
     )
     if cut is not None and cut.late >= 0.05 and any(reason.endswith(("unclosed", "missing")) for reason, _ in top):
         advice = (
@@ -154,11 +158,16 @@ def parse_failures(case: Case) -> Finding | None:
     return Finding(
         "parse_failures",
         "harmful" if found.late >= 0.3 else "hint",
-        f"{found.late:.0%} of the completions towards the end could not be read in full: {named}.",
+        f"{found.late:.0%} of the {where} could not be read in full: {named}.",
         advice,
         settings,
         {"early": found.early, "late": found.late, **dict(top)},
     )
+
+
+def _worst_parsed(case: Case) -> Result | None:
+    rows = [row for row in case.run.evaluations if row.stage == "final" and row.before is None]
+    return max(rows, key=lambda row: row.parse_failures or 0.0, default=None)
 
 
 def _spread(row: Result) -> float:

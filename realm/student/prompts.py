@@ -9,6 +9,7 @@ import inspect
 import re
 import string
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,17 @@ import jinja2
 
 from realm.config import Config
 from realm.errors import ConfigError, ModelError
-from realm.method.prompt import Message, PromptTooLongError, Tags, Wording, fit, plain
+from realm.method.prompt import (
+    DEFAULT_WORDING,
+    EXAMPLES,
+    Example,
+    Message,
+    PromptTooLongError,
+    Tags,
+    Wording,
+    fit,
+    plain,
+)
 from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, draw
 from realm.method.schedule import ALWAYS, SCHEDULES, Schedule
 from realm.plugins import outside, take
@@ -32,12 +43,66 @@ STEP = -1
 _ARGUMENTS = "realm_template_arguments"
 
 
-def make_wording(config: Config, task: Task) -> Wording:
-    """The task's wording, with the system message of the configuration and its wish not to have routes judged."""
-    wording = task.wording
+def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Wording:
+    """The task's wording, with what the configuration has of its own: system message, examples, no judging."""
+    wording = dataclasses.replace(task.wording, examples=_examples(config, task.wording, tokenizer))
+    if wording.examples and "{answer}" not in wording.without_routes:  # worded for a student that knows the form
+        names = ("with_routes", "without_routes", "synthesize")
+        wording = dataclasses.replace(wording, **{name: getattr(DEFAULT_WORDING, name) for name in names})
     if config.prompt.system is not None:
         wording = dataclasses.replace(wording, system=config.prompt.system)
     return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
+
+
+def _examples(config: Config, wording: Wording, tokenizer: PreTrainedTokenizerBase) -> tuple[Example, ...]:
+    """The examples of `prompt.examples`.
+
+    A student whose tokenizer has the answer's tag as one token was made for the form: it needs none.
+    """
+    given, tag = config.prompt.examples, f"<{Tags.answer}>"
+    if not isinstance(given, str):
+        return tuple(Example(one["question"], one["think"], one["answer"]) for one in given)
+    if given == "none" or config.prompt.execute:
+        return ()
+    ids = tokenizer(tag, add_special_tokens=False)["input_ids"]
+    return () if len(ids) == 1 and str(tokenizer.decode(ids)).strip() == tag else wording.examples or EXAMPLES
+
+
+def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Config:
+    """The configuration that says itself which examples the student is shown, wherever it is read again."""
+    examples = [dataclasses.asdict(one) for one in make_wording(config, task, tokenizer).examples] or "none"
+    return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": examples})})
+
+
+def presented(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[Message]:
+    """The conversation in the roles that the chat template has; what a role is missing for goes into a user message.
+
+    Templates may refuse or leave out system messages, and many leave out the thinking of earlier answers, which
+    examples are to show: the first way counts that the template writes in full.
+    """
+    if len(messages) == 1 or not tokenizer.chat_template:
+        return messages
+    for way in (list[Message], _without_system, _as_one):
+        probe = [
+            {**one, "content": f"{one['role']} {one['content'] * (one['role'] == 'assistant')}"} for one in messages
+        ]
+        with suppress(ModelError):
+            text = prompt_text(tokenizer, way(probe))
+            if all(one["content"].strip() in text for one in probe):
+                return way(messages)
+    return messages
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """A system message at the head of the first user message."""
+    if messages[0]["role"] != "system":
+        return list(messages)
+    return [_as_one(messages[:2])[0], *messages[2:]]
+
+
+def _as_one(messages: Sequence[Message]) -> list[Message]:
+    """All of it in one user message."""
+    return [{"role": "user", "content": "\n\n".join(one["content"] for one in messages)}]
 
 
 def make_selection(config: Config, schedule: Schedule | None = None) -> Selection:
@@ -204,11 +269,11 @@ def fit_prompt(
     ids: list[int] = []
 
     def count(conversation: list[Message]) -> int:
-        ids[:] = encode(tokenizer, conversation)
+        ids[:] = encode(tokenizer, presented(tokenizer, conversation))
         return len(ids)
 
     messages, kept, dropped = fit(harmless(question.question), shown, wording, tags, count, limit)
-    return messages, tuple(routes[: len(kept)]), dropped, ids
+    return presented(tokenizer, messages), tuple(routes[: len(kept)]), dropped, ids
 
 
 @dataclass(frozen=True)
@@ -265,7 +330,7 @@ def evaluation_prompts(
     Raises:
         ModelError: a question does not fit even without routes; the message names it.
     """
-    wording, tags = make_wording(config, task), config.prompt.tags()
+    wording, tags = make_wording(config, task, tokenizer), config.prompt.tags()
     prompts = []
     for question in questions:
         # Where none are shown, how they are selected may be a plug-in that is not at hand.

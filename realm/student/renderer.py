@@ -13,7 +13,7 @@ from realm.method.prompt import Message, messages, plain
 from realm.method.routes import NOTHING, Draw, Route, draw
 from realm.method.schedule import Schedule, is_probe
 from realm.plugins import outside
-from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, plain_text, prompt_text
+from realm.student.prompts import Prompt, make_prompt, make_selection, make_wording, plain_text, presented, prompt_text
 from realm.tasks.base import Question, Task
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Renderer:
         self.selection = selection if k is None else replace(selection, k=k)
         self.seed = config.run.seed if seed is None else seed
         self.tags = config.prompt.tags()
-        self.wording = make_wording(config, task)
+        self.wording = make_wording(config, task, tokenizer)
         self.questions: Mapping[str, Question] = {question.id: question for question in task.rows("train")}
         self.context = context
         self.limit = context - config.training.rl.max_completion_length
@@ -109,7 +109,8 @@ class Renderer:
     @functools.cached_property
     def opens_thinking(self) -> bool:
         """Whether every prompt ends with the opening tag of the thinking, as templates of reasoning models write it."""
-        prompt = prompt_text(self.tokenizer, messages("?", (), self.wording, self.tags))
+        asked = presented(self.tokenizer, messages("?", (), self.wording, self.tags))
+        prompt = prompt_text(self.tokenizer, asked)
         return prompt.rstrip().endswith(f"<{self.tags.think}>")
 
     def check(self) -> None:

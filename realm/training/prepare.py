@@ -32,7 +32,7 @@ from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
 from realm.student.generate import stop_of
 from realm.student.load import context_length, load, prompt_limit
-from realm.student.prompts import evaluation_prompts
+from realm.student.prompts import evaluation_prompts, settled
 from realm.student.renderer import Renderer
 from realm.tasks.base import Task
 from realm.traces.base import Given, LaterError
@@ -129,6 +129,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
+    config = settled(config, task, tokenizer)
     stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     context = context_length(model, config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -50,8 +51,11 @@ from realm.training.settings import hushed, untouched_randomness
 from realm.training.settled import settle
 from realm.training.stages import Job, find_kind
 
+_LOG = logging.getLogger(__name__)
 #: Wrong CoTs whose errors are analysed for the report: enough for a verdict, in a few seconds.
 PATTERNS_LIMIT = 2_000
+#: Share of answers beyond which the student is said not to know the form.
+_UNPARSED = 0.9
 #: Folder of a run with what its steps made, where that is more than a function of the bank.
 TRACES = "traces"
 
@@ -313,6 +317,25 @@ class _Runner:
         if self.config.training.eval_questions and len(done) < len(self._ways()):
             self.run_folder.keep(Evaluation, lambda row: row.stage != "base")
             self._evaluate(model, tokenizer, Place(stage="base", step=0))
+            self._tell_unparsed()
+
+    def _tell_unparsed(self) -> None:
+        """Say so at once where RL begins with a student that it can hardly pay for anything."""
+        rows = [row for row in self.run_folder.read(Evaluation) if row.stage == "base"]
+        worst = max(rows, key=lambda row: row.parse_failures or 0.0, default=None)
+        if self.prepared.stages[0].kind != "rl" or not worst or (worst.parse_failures or 0.0) < _UNPARSED:
+            return
+        _LOG.warning(
+            "%.0f %% of the untrained student's answers%s cannot be parsed (most of all: %s), and %.0f %% are cut: RL "
+            "will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), show it "
+            "(prompt.examples%s), or let answers end (training.rl.max_completion_length, now %d).",
+            100 * (worst.parse_failures or 0.0),
+            " to prompts with routes" if worst.routes else "",
+            max(worst.reasons, key=lambda reason: worst.reasons[reason], default="no reason is noted"),
+            100 * (worst.truncated or 0.0),
+            ", now none" if self.config.prompt.examples == "none" else "; another one than now",
+            self.config.training.rl.max_completion_length,
+        )
 
     def _ways(self) -> tuple[bool, ...]:
         """Evaluations without routes and, where the bank has any for the questions asked, with them."""

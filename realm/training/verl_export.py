@@ -15,7 +15,7 @@ import json
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,12 +25,15 @@ from realm.bank.store import Bank
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import writing
-from realm.method.prompt import Wording, messages
+from realm.method.prompt import Example, Wording, messages
 from realm.recipes import plan
 from realm.student.load import context_length, load_outline, load_tokenizer
-from realm.student.prompts import make_schedule, make_wording, template_arguments
+from realm.student.prompts import make_schedule, make_wording, presented, settled, template_arguments
 from realm.tasks.base import Comment, Question, Task, encodable
 from realm.tasks.verify import ByKind, Verifier, verifier
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: Key of the file's metadata.
 KEY = b"realm"
@@ -103,8 +106,10 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
     _refuse_feedback(config, k)
     if isinstance(task.verifier, ByKind):
         raise ConfigError("task.verifier: verl's reward is not told the kind of a question; name one for all of them.")
-    if not load_tokenizer(config.model.path, config.model).chat_template:
+    tokenizer = load_tokenizer(config.model.path, config.model)
+    if not tokenizer.chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
+    config = settled(config, task, tokenizer)
     context = context_length(load_outline(config.model.path), config)
     files = []
     with writing(out):
@@ -115,14 +120,16 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
                 raise DataError("there is no training question to export; check task.path.")
             exported = Exported(
                 dump_config(config),
-                make_wording(config, task),
+                make_wording(config, task, tokenizer),
                 task.verifier.name,
                 k,
                 context,
                 split,
                 task.name,
             )
-            rows = [_row(config, exported, number, question, bank) for number, question in enumerate(questions)]
+            rows = [
+                _row(config, exported, tokenizer, number, question, bank) for number, question in enumerate(questions)
+            ]
             files.append(out / f"{split}.parquet")
             _write(files[-1], rows, exported)
         files.append(out / "verl.yaml")
@@ -143,12 +150,19 @@ def _refuse_feedback(config: Config, k: int) -> None:
             )
 
 
-def _row(config: Config, exported: Exported, number: int, question: Question, bank: Bank | None) -> dict[str, Any]:
+def _row(
+    config: Config,
+    exported: Exported,
+    tokenizer: PreTrainedTokenizerBase,
+    number: int,
+    question: Question,
+    bank: Bank | None,
+) -> dict[str, Any]:
     routes = bank.routes(question.id) if bank is not None and exported.k else []
     row = {
         # What verl's own dataset reads; the prompt is the one without routes.
         "data_source": f"realm/{exported.task}",
-        "prompt": messages(question.question, (), exported.wording, config.prompt.tags()),
+        "prompt": presented(tokenizer, messages(question.question, (), exported.wording, config.prompt.tags())),
         "ability": exported.task,
         "reward_model": {"style": "rule", "ground_truth": question.answer},
         "extra_info": {"index": number, "split": exported.split, "question_id": question.id},
@@ -190,7 +204,9 @@ def read_exported(path: str | Path) -> Exported:
     """
     try:
         found = json.loads((pq.read_schema(path).metadata or {})[KEY])
-        return Exported(**{**found, "wording": Wording(**found["wording"])})
+        examples = tuple(Example(**one) for one in found["wording"].pop("examples", ()))
+        wording = Wording(**found["wording"], examples=examples)
+        return Exported(**{**found, "wording": wording})
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected a file that `realm export verl` wrote ({error!r}).") from error
 

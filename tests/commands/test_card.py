@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from realm.commands.asking import Student
 from realm.commands.training import train
 from realm.config import Config
 from realm.errors import DataError
@@ -23,7 +24,7 @@ from realm.run_rows import read_rows
 from realm.student.generate import generate
 from realm.student.load import load
 from realm.student.prompts import encode
-from tests.tiny import LENGTH, TinyTask, save_student
+from tests.tiny import CHAT_TEMPLATE, LENGTH, TinyTask, save_student, tiny_tokenizer
 
 
 def ran(code: str, folder: Path) -> str:
@@ -56,6 +57,41 @@ def test_a_program_without_a_chat_template_and_with_a_system_message(
     text = card(run, config.changed({"prompt.system": "odd"}), TinyTask())
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert ran(code.replace("Your question.", "3 plus 4"), folder) == said
+
+
+def test_a_program_with_an_example_and_a_template_without_system_messages(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    tokenizer = tiny_tokenizer()
+    refuse = "{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}<|"
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("<|", refuse, 1)
+    tokenizer.save_pretrained(run / "model")
+    given = [{"question": "1 plus 1", "think": "is even", "answer": "0"}]
+    task = TinyTask()
+    task.wording = replace(task.wording, without_routes="<{answer}>")
+    text = card(run, config.changed({"prompt.system": "odd", "prompt.examples": given}), task)
+    assert "There is no system message." in text and "An answer shown as an example:" in text
+    shown = "<think> is even </think> <answer> 0 </answer>"
+    sent = [("user", "odd\n\n1 plus 1 <answer>"), ("assistant", shown), ("user", "3 plus 4 <answer>")]
+    said = own(run / "model", [{"role": role, "content": content} for role, content in sent])
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert ran(code.replace("Your question.", "3 plus 4"), run / "model") == said
+    (run / "model" / "README.md").write_text(text)
+    asked = Student(run / "model").ask("3 plus 4", samples=0)
+    told = read_surface(run / "model")
+    assert told is not None and told.prompt.examples == given and told.system == "odd"
+    assert len(asked.messages) == 1, "in a run, its configuration tells"
+    alone = shutil.copytree(run / "model", tmp_path / "alone")
+    assert [(one["role"], one["content"]) for one in Student(alone).ask("3 plus 4", samples=0).messages] == sent
+
+
+def test_a_card_of_before_there_were_examples_shows_none(trained: Path, tmp_path: Path) -> None:
+    card_of = (trained / "model" / "README.md").read_text()
+    assert card_of.count("    examples: none\n") == 1
+    (tmp_path / "README.md").write_text(card_of.replace("    examples: none\n", ""))
+    told = read_surface(tmp_path)
+    assert told is not None and told.prompt.examples == "none"
 
 
 def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
@@ -151,12 +187,12 @@ def test_no_text_ends_the_head_or_a_block(trained: Path, config: Config) -> None
 def test_the_messages_of_the_card_are_those_of_the_run(config: Config, wording: Wording, question: str) -> None:
     task = TinyTask()
     task.wording = wording
-    found = surface(config, task).wording()
+    found = surface(config, task, tiny_tokenizer()).wording()
     assert messages(question, (), found, Tags()) == messages(question, (), wording, Tags())
 
 
 def test_a_surface_is_read_back(trained: Path, config: Config, tmp_path: Path) -> None:
-    assert read_surface(trained / "model") == surface(config, TinyTask())
+    assert read_surface(trained / "model") == surface(config, TinyTask(), tiny_tokenizer())
     assert read_surface(tmp_path) is None
     (tmp_path / "README.md").write_text("---\nrealm: {user: no place for one}\n---\n")
     with pytest.raises(DataError, match=r"README.md: realm.user: .*\{question\}"):

@@ -57,6 +57,7 @@ def test_real_questions_and_routes_through_the_whole_path(
     monkeypatch.chdir(tmp_path)
     settings = {
         "model.context": CONTEXT,
+        "prompt.examples": "none",
         "task.max_test": 6,
         "training.sft.steps": 2,
         "training.sft.batch_size": 4,

@@ -12,7 +12,7 @@ import pytest
 
 from realm.config import Config, load_config
 from realm.errors import ConfigError
-from realm.experiments.grid import Cell, Grid, _tree, base_config, make_grid
+from realm.experiments.grid import Cell, Grid, _evaluation_hash, _tree, base_config, make_grid
 from realm.experiments.spec import load
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
@@ -89,6 +89,14 @@ def test_keys_that_came_later_count_once_they_are_set(section: str, changes: dic
         before, after = before[part], after[part]
     assert not changes.keys() & before.keys()
     assert after == {**before, **changes}
+
+
+def test_the_example_counts_where_it_is_shown() -> None:
+    """Cells of the packaged student have the prompts, and the names, that they had before there was one."""
+    packaged, other = Config(), Config().changed({"model.path": "models/other"})
+    assert "examples" not in _tree(packaged, {})["prompt"] and _tree(other, {})["prompt"]["examples"] == "auto"
+    trained = [_evaluation_hash(config, {}, model="trained") for config in (packaged, other)]
+    assert trained[0] == trained[1], "of a student that was trained, its training says all of it"
 
 
 def test_internalize_stands_where_it_stood_as_cells_were_first_named() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from realm.method.completion import parse
 from realm.method.prompt import (
     DEFAULT_WORDING,
+    EXAMPLES,
     Message,
     PromptTooLongError,
     Tags,
@@ -52,6 +53,19 @@ def test_messages_with_routes() -> None:
 
 def test_messages_without_routes_leave_no_gap() -> None:
     assert messages("2+2?", [], SHORT, TAGS)[1]["content"] == "Q: 2+2?\nSolve in <answer>."
+
+
+def test_examples_are_earlier_turns_in_the_same_frame() -> None:
+    shown = dataclasses.replace(SHORT, examples=EXAMPLES)
+    system, *turns, asked = messages("2+2?", [route("two and two", "4")], shown, TAGS)
+    assert [system, asked] == messages("2+2?", [route("two and two", "4")], SHORT, TAGS)
+    assert len(turns) == 2 * len(EXAMPLES)
+    for example, question, answered in zip(EXAMPLES, turns[::2], turns[1::2], strict=True):
+        assert question == {"role": "user", "content": f"Q: {example.question}\nSolve in <answer>."}, "without routes"
+        assert answered["role"] == "assistant"
+        read = parse(answered["content"], 0, TAGS)
+        assert (read.format_ok, read.think, read.answer) == (True, example.think, example.answer)
+    assert template_hash(shown, TAGS) != template_hash(SHORT, TAGS)
 
 
 def test_no_system_message_where_none_is_worded() -> None:

@@ -121,7 +121,7 @@ def test_a_run_whose_answers_nobody_could_read_is_told_so_first(tmp_path: Path, 
     assert first.says.startswith(
         "100% of the answers could not be read, and in 100% of the groups all rewards were equal"
     )
-    for setting in ("training.recipe realm-r1", "prompt.system", "training.rl.max_completion_length"):
+    for setting in ("training.recipe realm-r1", "prompt.examples", "training.rl.max_completion_length"):
         assert setting in first.advice
 
 
@@ -175,7 +175,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "failed": (_failed, "out of memory", ""),
     "unfinished": (_interrupted, "RL step 60 of 60", "training.save_every"),
     "not_a_number": (_nan, "RL step 41", "training.rl.learning_rate"),
-    "nothing_read": (_plant(accuracy=0.0, zero_spread_groups=1.0, parse_failures=1.0), "100%", "prompt.system"),
+    "nothing_read": (_plant(accuracy=0.0, zero_spread_groups=1.0, parse_failures=1.0), "100%", "prompt.examples"),
     "never_right": (_plant(accuracy=0.0, zero_spread_groups=1.0), "60 rows", "task.verifier"),
     "truncated": (_plant(truncated=0.25), "25%", "training.rl.max_completion_length"),
     "parse_failures": (
@@ -335,6 +335,27 @@ def test_a_run_of_few_steps_is_not_judged_by_its_course(tmp_path: Path) -> None:
     (diagnosis,) = diagnose(read_report(run.write(tmp_path / "run")))
     assert diagnosis.findings == []
     assert "5 rows of RL are too few" in diagnosis.notes[0]
+
+
+def test_a_student_that_cannot_be_parsed_is_told_of_where_there_was_no_rl(tmp_path: Path) -> None:
+    run = Healthy()
+    run.rows = []
+    folder = run.write(tmp_path / "run")
+    rows = read_rows(folder / "evaluations.jsonl")
+
+    def told(share: float) -> list[Finding]:
+        more = {"parse_failures": share, "truncated": share / 3, "samples": 2, "reasons": {"answer_missing": 320}}
+        jsonl(folder / "evaluations.jsonl", [{**row, **(more if row["split"] == "test" else {})} for row in rows])
+        return diagnose(read_report(folder), None)[0].findings
+
+    assert told(0.09) == []
+    (found,) = told(0.6)
+    wanted = "60% of the answers in the evaluation on test could not be read in full: answer_missing 40%."
+    assert (found.says, found.weight) == (wanted, "harmful")
+    assert {"prompt.examples", "training.recipe", "training.rl.max_completion_length"} <= {*found.settings}
+    assert (
+        found.advice.startswith("First let completions end") and "example of the form (prompt.examples)" in found.advice
+    )
 
 
 @pytest.mark.parametrize("status", ["running", "done"])

@@ -16,17 +16,21 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import realm.desk
 from realm.config import Config
 from realm.errors import ModelError
-from realm.method.prompt import DEFAULT_WORDING, Tags, Wording
+from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording
 from realm.method.routes import Route
 from realm.student.prompts import (
     as_plain_text,
     encode,
     evaluation_prompts,
     make_wording,
+    presented,
     prompt_text,
+    settled,
 )
 from realm.tasks.base import Question
+from tests.tiny import tiny_tokenizer, word_tokenizer
 
+NONE = Config.model_validate({"prompt": {"examples": "none"}})
 QUESTIONS = [Question(f"q{i}", f"What is {i} + 1?", str(i + 1)) for i in range(8)]
 TASK: Any = SimpleNamespace(
     wording=Wording("", "{question} {routes} {instruction}", "<route {number}> {route} </route>", "Judge.", "Answer.")
@@ -38,7 +42,7 @@ def bank(question_id: str) -> list[Route]:
 
 
 def prompts(tokenizer: PreTrainedTokenizerFast, limit: int = 500, seed: int = 0, **routes: Any) -> list[Any]:
-    config = Config()
+    config = NONE.model_copy(deep=True)
     for name, value in routes.items():
         setattr(config.routes, name, value)
     return evaluation_prompts(QUESTIONS, bank, TASK, config, tokenizer, limit, seed)
@@ -54,7 +58,7 @@ def test_always_all_k_routes_whatever_the_fade(tokenizer: PreTrainedTokenizerFas
 
 def test_routes_depend_on_seed_and_question_alone(tokenizer: PreTrainedTokenizerFast) -> None:
     first = {prompt.question.id: prompt.routes for prompt in prompts(tokenizer)}
-    config = Config()
+    config = NONE.model_copy(deep=True)
     config.fade.schedule = "constant"
     config.fade.p_start = 0.1
     for question in reversed(QUESTIONS):
@@ -64,11 +68,11 @@ def test_routes_depend_on_seed_and_question_alone(tokenizer: PreTrainedTokenizer
 
 
 def test_no_routes(tokenizer: PreTrainedTokenizerFast) -> None:
-    without = evaluation_prompts(QUESTIONS, None, TASK, Config(), tokenizer, 500, 0)
+    without = evaluation_prompts(QUESTIONS, None, TASK, NONE, tokenizer, 500, 0)
     assert [prompt.messages for prompt in without] == [
         [{"role": "user", "content": f"{question.question} Answer."}] for question in QUESTIONS
     ]
-    empty = evaluation_prompts(QUESTIONS, lambda _: [], TASK, Config(), tokenizer, 500, 0)
+    empty = evaluation_prompts(QUESTIONS, lambda _: [], TASK, NONE, tokenizer, 500, 0)
     assert [prompt.messages for prompt in empty] == [prompt.messages for prompt in without]
 
 
@@ -114,14 +118,119 @@ def test_a_template_that_refuses_says_what_to_do(tokenizer: PreTrainedTokenizerF
         encode(strict, [{"role": "system", "content": ""}])
 
 
-def test_surface_of_the_configuration() -> None:
-    config = Config()
+def test_surface_of_the_configuration(tokenizer: PreTrainedTokenizerFast) -> None:
+    config = NONE.model_copy(deep=True)
     task: Any = SimpleNamespace(wording=DEFAULT_WORDING)
-    assert make_wording(config, task) == DEFAULT_WORDING
+    assert make_wording(config, task, tokenizer) == DEFAULT_WORDING
     config.prompt.system, config.prompt.think_tag = "Own words.", "reason"
-    assert make_wording(config, task).system == "Own words."
-    assert make_wording(config, task).question == DEFAULT_WORDING.question
+    assert make_wording(config, task, tokenizer).system == "Own words."
+    assert make_wording(config, task, tokenizer).question == DEFAULT_WORDING.question
     assert config.prompt.tags() == Tags(think="reason")
+
+
+def test_a_student_that_does_not_know_the_form_is_shown_examples(tokenizer: PreTrainedTokenizerFast) -> None:
+    own = (Example("Two and two?", "2 + 2 = 4", "4"),)
+    task: Any = SimpleNamespace(wording=DEFAULT_WORDING)
+    worded: Any = SimpleNamespace(wording=dataclasses.replace(DEFAULT_WORDING, examples=own))
+
+    def shown(task: Any = task, tokenizer: Any = tokenizer, **prompt: Any) -> tuple[Example, ...]:
+        config = Config.model_validate({"prompt": prompt})
+        found = make_wording(config, task, tokenizer).examples
+        again = settled(config, task, tokenizer)
+        assert make_wording(again, task, tiny_tokenizer()).examples == found, "written down, it no longer depends"
+        assert again.model_dump() == Config.model_validate(again.model_dump()).model_dump()
+        return found
+
+    assert shown() == EXAMPLES and shown(worded) == own
+    assert shown(tokenizer=tiny_tokenizer()) == () == shown(worded, tiny_tokenizer()), "made for the form"
+    unknown = word_tokenizer(["<|pad|>", "<|end|>", "2"], special=2)
+    assert shown(tokenizer=unknown) == EXAMPLES, "one token, of whatever it does not know"
+    assert shown(execute=True) == (), "where programs are wanted"
+    assert shown(examples="none") == () == shown(worded, examples="none") == shown(examples=[])
+    given = [dataclasses.asdict(one) for one in own]
+    assert shown(examples=given) == own == shown(tokenizer=tiny_tokenizer(), examples=given)
+
+
+def test_who_is_shown_examples_is_told_the_form(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The desk's wording does not name it: its own student knows."""
+    shown, known = (make_wording(Config(), TASK, one) for one in (tokenizer, tiny_tokenizer()))
+    assert (shown.question, shown.without_routes) == (TASK.wording.question, DEFAULT_WORDING.without_routes)
+    assert shown.with_routes == DEFAULT_WORDING.with_routes and known == TASK.wording
+    own: Any = SimpleNamespace(wording=dataclasses.replace(TASK.wording, without_routes="Into <{answer}>."))
+    assert make_wording(Config(), own, tokenizer).without_routes == "Into <{answer}>."
+
+
+def test_the_tokens_of_examples_count(tokenizer: PreTrainedTokenizerFast) -> None:
+    def asked(config: Config, limit: int = 4000) -> Any:
+        return evaluation_prompts(QUESTIONS[:1], bank, TASK, config, tokenizer, limit, 0)[0]
+
+    plain, shown = asked(NONE), asked(Config())
+    assert shown.ids == encode(tokenizer, shown.messages) and len(shown.messages) == 1 + 2 * len(EXAMPLES)
+    assert len(shown.ids) - len(plain.ids) > sum(len(one.question + one.think) for one in EXAMPLES)
+    assert shown.dropped == 0 < asked(Config(), len(shown.ids) - 1).dropped
+    with pytest.raises(ModelError, match="its prompt needs"):
+        asked(Config(), len(plain.ids))
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        "off",
+        {"question": "?"},
+        [{"question": "?", "answer": "4"}],
+        [dict.fromkeys(("question", "think", "answer"), " ")],
+    ],
+)
+def test_half_an_example_is_none(examples: Any) -> None:
+    with pytest.raises(ValueError, match="examples"):
+        Config.model_validate({"prompt": {"examples": examples}})
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+TURNS = [
+    {"role": "user", "content": "2 + 2?"},
+    {"role": "assistant", "content": "<think> 2 + 2 = 4 </think> <answer> 4 </answer>"},
+    {"role": "user", "content": "1 + 1?"},
+]
+FOLDED = [{"role": "user", "content": "Be brief.\n\n2 + 2?"}, *TURNS[1:]]
+JOINED = [{"role": "user", "content": f"Be brief.\n\n2 + 2?\n\n{TURNS[1]['content']}\n\n1 + 1?"}]
+START = "{% for m in messages %}"
+REFUSES = START + "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+END = "<|{{ m.role }}|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+THOUGHTLESS = END.replace("m.content", "m.content if m.role == 'user' else m.content.split('</think>')[-1]")
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        (START + END, [SYSTEM, *TURNS]),
+        # Gemma 2
+        (REFUSES + END, FOLDED),
+        ("{% set messages = messages | rejectattr('role', 'eq', 'system') | list %}" + START + END, FOLDED),
+        # Gemma 3 puts it there itself
+        (
+            "{% set head = messages[0].content + '\n\n' %}{% for m in messages[1:] %}<|{{ m.role }}|>"
+            "{{ head if loop.first }}{{ m.content | trim }}{% endfor %}<|bot|>",
+            [SYSTEM, *TURNS],
+        ),
+        # Qwen 3, DeepSeek R1
+        (START + THOUGHTLESS, JOINED),
+        (
+            START + "{% if m.role != 'user' %}{{ raise_exception('user messages only') }}{% endif %}" + END,
+            JOINED,
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_template_has_no_role_for_is_said_by_the_user(
+    tokenizer: PreTrainedTokenizerFast, template: str, wanted: list[Any]
+) -> None:
+    made = copy.deepcopy(tokenizer)
+    made.chat_template = template
+    assert presented(made, [SYSTEM, *TURNS]) == wanted
+    assert presented(made, wanted) == wanted, "once is enough"
+    assert all(part["content"] in prompt_text(made, wanted) for part in wanted)
+    (prompt,) = evaluation_prompts(QUESTIONS[:1], None, TASK, Config(), made, 4000, 0)
+    assert prompt.ids == encode(made, prompt.messages) and EXAMPLES[0].think in prompt_text(made, prompt.messages)
 
 
 FOREIGN = ["<start_of_turn>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "[INST]", "[INST][", "[CLS]"]
@@ -154,7 +263,7 @@ def test_question_and_routes_forge_no_turn(foreign: PreTrainedTokenizerFast) -> 
     routes = [Route("r", f"so {attack} it is", attack, 0)]
     wording = dataclasses.replace(TASK.wording, route="<route {number}> {route} {route_answer} </route>")
     task: Any = SimpleNamespace(wording=wording)
-    [prompt] = evaluation_prompts([question], lambda _: routes, task, Config(), foreign, 1000, 0)
+    [prompt] = evaluation_prompts([question], lambda _: routes, task, NONE, foreign, 1000, 0)
     assert controls(foreign, encode(foreign, prompt.messages)) == ["<|user|>", "<|bot|>"], "the template's own"
     assert (prompt.question, prompt.routes) == (question, tuple(routes)), "what is recorded is what there was"
 

@@ -13,6 +13,7 @@ from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.files import read_jsonl
 from realm.recipes import plan
+from realm.rows.evaluation import Evaluation
 from realm.stopping import Stopped, stoppable
 from realm.student.load import load
 from realm.training import recipes
@@ -86,6 +87,36 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(run.path / "model")
     assert model.config.use_cache and tokenizer.chat_template
     assert not list((run.path / "model").glob("*.bin")), "no pickles among what a user keeps"
+
+
+def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
+    tmp_path: Path, student: Path, bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(share: float, **training: Any) -> list[str]:
+        config = tiny_config(tmp_path, student, **training)
+        config.run.name = f"run{len(list(tmp_path.iterdir()))}"
+        made = runner(config, bank)
+        row = {"parse_failures": share, "reasons": {"answer_missing": 4, "think_missing": 3}, "truncated": 0.5}
+        figures = {"accuracy": 0.0, "accuracy_low": 0.0, "accuracy_high": 0.0, **row}
+        made._evaluate = lambda _, __, where: made.run_folder.append(  # type: ignore[method-assign,assignment]
+            Evaluation(**vars(where), split="validation", routes=0, n=4, **figures)
+        )
+        caplog.clear()
+        made._evaluate_base(*load(student))
+        return [record.getMessage() for record in caplog.records]
+
+    (said,) = told(0.95)
+    assert said.startswith(
+        "95 % of the untrained student's answers cannot be parsed (most of all: answer_missing), and"
+    )
+    for part in (
+        "50 % are cut",
+        "training.recipe realm-r1",
+        "prompt.examples, now none",
+        "max_completion_length, now 24",
+    ):
+        assert part in said
+    assert told(0.8) == [] == told(0.95, recipe="realm-r1"), "what is taught first"
 
 
 def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,17 @@ def test_rows_carry_question_routes_and_labels(exported: tuple[Config, Path]) ->
     assert read_exported(folder / "train.parquet").k == 4
 
 
-@pytest.mark.parametrize("iterations", [1, 2])
-def test_prompts_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plugin: Any, iterations: int) -> None:
+@pytest.mark.parametrize(
+    ("iterations", "examples"), [(1, "none"), (2, [{"question": "3 plus 4", "think": "is odd", "answer": "1"}])]
+)
+def test_prompts_are_those_of_our_own_trainer(
+    tmp_path: Path, student: Path, plugin: Any, iterations: int, examples: Any
+) -> None:
     """Item by item over the whole stage: the question, the routes of its step, the labels in their order."""
     config = tiny_config(tmp_path, student, rl={"num_iterations": iterations})
+    config.prompt.examples = examples
     task = TinyTask()
+    task.wording = replace(task.wording, without_routes="<{answer}>")
     bank = tiny_bank(task)
     export_verl(config, task, bank, tmp_path / "verl", k=4)
     _, tokenizer = load(student)
@@ -125,7 +132,7 @@ def test_prompts_are_those_of_our_own_trainer(tmp_path: Path, student: Path, plu
     for number, question_id in enumerate(asked):
         step = number // 4 * iterations
         wanted, row = renderer.render(question_id, step, step / 6), found[number]
-        assert row["raw_prompt"] == wanted.messages
+        assert row["raw_prompt"] == wanted.messages and len(wanted.messages) == (1 if examples == "none" else 3)
         assert row["extra_info"]["labels"] == [route.label for route in wanted.routes]
         assert row["extra_info"]["question"] == renderer.questions[question_id].question
         assert (row["extra_info"]["question_id"], row["extra_info"]["p"]) == (question_id, wanted.p)
