@@ -93,6 +93,13 @@ def make_renderer(
     return Renderer(config, task, bank, tokenizer, context, k=stage.k, seed=seed)
 
 
+def _cold(config: Config, stages: Sequence[Stage]) -> Config:
+    """Without examples where they are left to us and a teacher's CoTs show the form first: prompts are then shorter."""
+    first = stages[0]
+    taught = first.kind == "sft" and [*(first.traces or config.training.sft.traces)][:1] == ["bank"]
+    return config.changed({"prompt.examples": "none"}) if taught and config.prompt.examples == "auto" else config
+
+
 @torch.random.fork_rng(devices=[])
 def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     """Find out before anything is written or paid for whether the run can start, and make what it starts with.
@@ -129,7 +136,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
-    config = settled(config, task, tokenizer)
+    config = settled(_cold(config, stages), task, tokenizer)
     stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
     context = context_length(model, config)

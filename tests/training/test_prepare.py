@@ -1,6 +1,8 @@
 """What a run starts with is made once, and the checks leave no trace in it."""
 
+import dataclasses
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ from transformers import Trainer
 
 from realm.bank.store import Bank
 from realm.errors import ConfigError
+from realm.method.prompt import Example
 from realm.once import Once
 from realm.recipes import RECIPES, plan
 from realm.recipes.stage import Recipe, Stage
 from realm.student.load import load
 from realm.training.prepare import _check_stages, prepare
 from realm.training.recipes import train
-from tests.tiny import TinyTask, go, pool, tiny_config
+from tests.tiny import WORDS, TinyTask, go, pool, tiny_config, word_tokenizer
 
 
 @pytest.mark.parametrize("lora", [0, 4])
@@ -66,6 +69,28 @@ def test_the_prepared_model_is_as_loaded(tmp_path: Path, student: Path, bank: Ba
     for (name, mine), (other, theirs) in zip(model.named_parameters(), fresh.named_parameters(), strict=True):
         assert name == other and torch.equal(mine, theirs) and mine.requires_grad == theirs.requires_grad
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shown"), [("realm-zero", True), ("redistill-reader", True), ("realm-r1", False), ("sft", False)]
+)
+def test_a_bank_that_is_taught_first_shows_the_form_itself(
+    tmp_path: Path, student: Path, bank: Bank, recipe: str, shown: bool
+) -> None:
+    shutil.copytree(student, tmp_path / "foreign")
+    word_tokenizer([word.replace("<answer>", "<reply>") for word in WORDS], special=4).save_pretrained(
+        tmp_path / "foreign"
+    )
+    example = Example("3 plus 4", "is odd", "1")
+    task = TinyTask()
+    task.wording = dataclasses.replace(task.wording, examples=(example,))
+    config = tiny_config(tmp_path, tmp_path / "foreign", recipe=recipe)
+    found = prepare(config, task, bank)
+    wanted = [dataclasses.asdict(example)] if shown else "none"
+    assert found.config.prompt.examples == wanted
+    assert [*found.renderer.wording.examples] == ([example] if shown else [])
+    given = config.changed({"prompt.examples": [dataclasses.asdict(example)]})
+    assert prepare(given, task, bank).config.prompt.examples == [dataclasses.asdict(example)], "as it is asked for"
 
 
 def test_a_stop_temperature_that_the_tokenizer_has_no_token_for_is_told_first(tmp_path: Path, student: Path) -> None:
