@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from realm.config import Config
     from realm.errors import UserError
     from realm.method.completion import Completion, parse
-    from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
+    from realm.method.prompt import DEFAULT_WORDING, Example, Tags, Wording, messages
     from realm.method.reward import Reward, Weights, reward, scoring
     from realm.method.routes import Route, Selection, draw, select
     from realm.method.schedule import Schedule, fade
@@ -40,7 +40,7 @@ _HOMES = {
     "realm.config": ("Config",),
     "realm.errors": ("UserError",),
     "realm.method.completion": ("Completion", "parse"),
-    "realm.method.prompt": ("DEFAULT_WORDING", "Tags", "Wording", "messages"),
+    "realm.method.prompt": ("DEFAULT_WORDING", "Example", "Tags", "Wording", "messages"),
     "realm.method.reward": ("Reward", "Weights", "reward", "scoring"),
     "realm.method.routes": ("Route", "Selection", "draw", "select"),
     "realm.method.schedule": ("Schedule", "fade"),
@@ -55,6 +55,7 @@ __all__ = [
     "CoT",
     "Completion",
     "Config",
+    "Example",
     "ReaLMTrainer",
     "Reward",
     "RewardFunction",
