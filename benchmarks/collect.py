@@ -6,7 +6,9 @@ The server (tests/teacher/wire.py, a process of its own) answers `--slots` reque
 seconds, as an endpoint with an LLM behind it does. What it can give is measured in the same run by a bare load
 generator: as many sockets as slots, each sends the same request again and again and reads the answer's bytes. The
 client's time is that of a whole `collect`: planning, asking, the ledger, one fsync for each group of answers, judging,
-and folding the labels into the bank. `ceiling` is the same against a server without latency.
+and folding the labels into the bank. `ceiling` is the same against a server without latency. `together` holds eight
+samples of a question in one request (`teachers.NAME.batch_size`, the default) against one a request, for a server that
+writes the answers of a request one after the other: what is left of the throughput where nothing is gained by it.
 
 Writes benchmarks/results/collect.json and prints the table.
 """
@@ -49,12 +51,12 @@ def endpoint(slots: int, latency: float) -> Iterator[int]:
             process.terminate()
 
 
-def make_config(folder: Path, port: int, samples: int, concurrency: int) -> Config:
-    """A task of that many questions of ordinary length, one sample each."""
+def make_config(folder: Path, port: int, samples: int, concurrency: int, each: int = 1, together: int = 1) -> Config:
+    """A task of so many questions of ordinary length that `each` of them has so many samples, asked for together."""
     path = folder / "rows.jsonl"
     story = "A shop sells pens at three prices and gives a discount on every tenth. " * 5
     with path.open("w", encoding="utf-8") as file:
-        for number in range(samples):
+        for number in range(samples // each):
             row = {"id": f"q{number}", "question": f"{story}What is {number} + 1?", "answer": str(number % 10)}
             file.write(json.dumps(row) + "\n")
     teacher = {
@@ -63,13 +65,14 @@ def make_config(folder: Path, port: int, samples: int, concurrency: int) -> Conf
         "base_url": f"http://127.0.0.1:{port}/v1",
         "api_key_env": None,
         "price": {"input": 1, "output": 2},
+        "batch_size": together,
     }
     return load_config(
         None,
         [
             "task.name=jsonl", f"task.path={path}", "task.verifier=number", "task.test_size=1",
-            "teachers.scripted-clerk.share=0", f"teachers.wire={json.dumps(teacher)}", "bank.samples=1", "routes.k=1",
-            "guidance.probability=0", f"collect.concurrency={concurrency}",
+            "teachers.scripted-clerk.share=0", f"teachers.wire={json.dumps(teacher)}", f"bank.samples={each}",
+            "routes.k=1", "guidance.probability=0", f"collect.concurrency={concurrency}",
         ],
     )  # fmt: skip
 
@@ -82,7 +85,7 @@ def client(config: Config, folder: Path) -> float:
     with VerifierPool(task.verifier.name) as pool:
         tally = collect(config, task, bank, pool)
     seconds = time.perf_counter() - started
-    assert tally.done == tally.owed == tally.requests
+    assert tally.done == tally.owed >= tally.requests
     return tally.done / seconds
 
 
@@ -136,6 +139,23 @@ def measure(name: str, samples: int, slots: int, latency: float, repeats: int) -
     }  # fmt: skip
 
 
+def together(samples: int, slots: int, latency: float, repeats: int) -> dict[str, Any]:
+    """As `measure`, of one sample a request and of eight."""
+    found: dict[int, list[float]] = {1: [], 8: []}
+    with tempfile.TemporaryDirectory() as root, endpoint(slots, latency) as port:
+        for number in range(repeats):
+            for size, each in found.items():
+                folder = Path(root) / f"{size}-{number}"
+                folder.mkdir()
+                config = make_config(folder, port, samples, slots, 8, size)
+                each.append(round(client(config, folder / "bank"), 1))
+    shares = [round(eight / one, 3) for one, eight in zip(*found.values(), strict=True)]
+    return {
+        "name": "together", "samples": samples, "slots": slots, "latency": latency, "repeats": repeats,
+        "server": found[1], "client": found[8], "share": shares, "median_share": statistics.median(shares),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Throughput of `realm collect` against what the endpoint can give.")
     parser.add_argument("--samples", type=int, default=2560)
@@ -146,6 +166,7 @@ def main() -> None:
     rows = [
         measure("endpoint", arguments.samples, arguments.slots, arguments.latency, arguments.repeats),
         measure("ceiling", arguments.samples, arguments.slots, 0.0, arguments.repeats),
+        together(arguments.samples, arguments.slots, arguments.latency, arguments.repeats),
     ]
     result = {"machine": machine(), "versions": versions(), "rows": rows}
     RESULTS.mkdir(parents=True, exist_ok=True)

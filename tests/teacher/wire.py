@@ -70,7 +70,7 @@ class Wire:
     """The server. A context manager that runs it in a thread of its own.
 
     Args:
-        latency: seconds from a request to its answer, spent in one of `slots`.
+        latency: seconds that each answer of a request takes, one after the other, in one of `slots`.
         slots: requests served at the same time; the others wait. None: all.
         together: the first so many requests are served when all of them are there, or after `PATIENCE` seconds, and
             without latency.
@@ -129,7 +129,7 @@ class Wire:
         self._busy = 0
         self._held: list[Callable[[], None]] = []
         self._together = together
-        self._queue: deque[Callable[[], None]] = deque()
+        self._queue: deque[tuple[Callable[[], None], int]] = deque()
 
     # --- running ---
 
@@ -187,17 +187,17 @@ class Wire:
                 return source.choice(self.kinds)
         return ""
 
-    def serve(self, work: Callable[[], None]) -> None:
-        """Do the work after the latency, in a slot."""
+    def serve(self, work: Callable[[], None], answers: int = 1) -> None:
+        """Do the work after the latency of so many answers, in a slot."""
         if self.slots is not None and self._busy >= self.slots:
-            self._queue.append(work)
+            self._queue.append((work, answers))
             return
         self._busy += 1
         self.most_at_once = max(self.most_at_once, self._busy)
         if self._together:
             self._hold(work)
         elif self.latency:
-            self.loop.call_later(self.latency, self._served, work)
+            self.loop.call_later(self.latency * answers, self._served, work)
         else:
             self._served(work)
 
@@ -220,7 +220,7 @@ class Wire:
             work()
         finally:
             if self._queue:
-                self.serve(self._queue.popleft())
+                self.serve(*self._queue.popleft())
 
     def completion(self, seen: Seen) -> dict[str, Any]:
         wanted = min(seen.body.get("n", 1), max(1, self.several))
@@ -386,7 +386,7 @@ class _Connection(asyncio.Protocol):
         elif path == "/v1/chat/completions" and method == "POST":
             seen = wire.take(json.loads(body))
             wire.headers.append(headers)
-            wire.serve(lambda: self._answer(seen))
+            wire.serve(lambda: self._answer(seen), seen.body.get("n", 1))
         elif found := wire.filed(method, path, body, headers.get("content-type", "")):
             if len(wire.calls) - 1 in wire.lost:
                 self._error(503, "overloaded", None)
