@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from realm.config import Config
 from tests.conftest import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +37,10 @@ def test_the_snippets_are_those_of_the_example() -> None:
     example = ROOT / "examples" / "parcels"
     for kind, name in (("csv", "questions.csv"), ("markdown", "rules.md"), ("yaml", "parcels.yaml")):
         for block in re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            assert block in (example / name).read_text(encoding="utf-8")
+            if block.startswith("prompt:"):  # what a user may add
+                assert Config.model_validate(yaml.safe_load(block)).prompt.examples
+            else:
+                assert block in (example / name).read_text(encoding="utf-8")
 
 
 def test_the_gold_answers_follow_the_rules(tmp_path: Path) -> None:
