@@ -179,10 +179,12 @@ def test_the_tokens_of_examples_count(tokenizer: PreTrainedTokenizerFast) -> Non
         {"question": "?"},
         [{"question": "?", "answer": "4"}],
         [dict.fromkeys(("question", "think", "answer"), " ")],
+        [dict.fromkeys(("question", "think", "answer"), 10)],
+        [dict.fromkeys(("question", "think", "answer", "note"), "?")],
     ],
 )
 def test_half_an_example_is_none(examples: Any) -> None:
-    with pytest.raises(ValueError, match="examples"):
+    with pytest.raises(ValueError, match=r"1 validation error(?s:.*)examples(?s:.*)expected auto, none, or a list of"):
         Config.model_validate({"prompt": {"examples": examples}})
 
 
