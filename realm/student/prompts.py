@@ -45,8 +45,11 @@ _ARGUMENTS = "realm_template_arguments"
 
 def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Wording:
     """The task's wording, with what the configuration has of its own: system message, examples, no judging."""
-    wording = dataclasses.replace(task.wording, examples=_examples(config, task.wording, tokenizer))
-    if wording.examples and "{answer}" not in wording.without_routes:  # worded for a student that knows the form
+    harmless = plain_text(tokenizer)
+    shown = [Example(*map(harmless, dataclasses.astuple(one))) for one in _examples(config, task.wording, tokenizer)]
+    wording = dataclasses.replace(task.wording, examples=tuple(shown))
+    told = f"{wording.system} {wording.question} {wording.without_routes}".replace("{answer}", config.prompt.answer_tag)
+    if shown and f"<{config.prompt.answer_tag}>" not in told:  # worded for a student that knows the form
         names = ("with_routes", "without_routes", "synthesize")
         wording = dataclasses.replace(wording, **{name: getattr(DEFAULT_WORDING, name) for name in names})
     if config.prompt.system is not None:
@@ -70,7 +73,7 @@ def _examples(config: Config, wording: Wording, tokenizer: PreTrainedTokenizerBa
 
 def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Config:
     """The configuration that says itself which examples the student is shown, wherever it is read again."""
-    examples = [dataclasses.asdict(one) for one in make_wording(config, task, tokenizer).examples] or "none"
+    examples = [dataclasses.asdict(one) for one in _examples(config, task.wording, tokenizer)] or "none"
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": examples})})
 
 
@@ -83,8 +86,9 @@ def presented(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> li
     if len(messages) == 1 or not tokenizer.chat_template:
         return messages
     for way in (list[Message], _without_system, _as_one):
-        probe = [
-            {**one, "content": f"{one['role']} {one['content'] * (one['role'] == 'assistant')}"} for one in messages
+        probe = [  # numbered, as no template's own words are
+            {**one, "content": f"«{place}» {one['content'] * (one['role'] == 'assistant')}"}
+            for place, one in enumerate(messages)
         ]
         with suppress(ModelError):
             text = prompt_text(tokenizer, way(probe))
@@ -308,7 +312,8 @@ def make_prompt(
         raise ModelError(
             f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, and the context "
             f"leaves {error.limit} beside a completion; use a model with a longer context, allow fewer completion "
-            "tokens (training.rl.max_completion_length, evaluation.max_completion_length), or leave the question out."
+            "tokens (training.rl.max_completion_length, evaluation.max_completion_length), "
+            f"{'show no examples (prompt.examples none), ' * bool(wording.examples)}or leave the question out."
         ) from error
 
 
