@@ -406,8 +406,8 @@ class PromptConfig(Section):
         "auto",
         description="Questions answered in the asked form, as turns before the real one: [{question: …, think: …, "
         "answer: …}, …]; auto: the task's own, or three easy ones, unless the student's tokenizer knows <answer> as "
-        "one token (such a student was made for the form, as the packaged one is), `execute` is set, or training "
-        "begins with SFT on a bank; none.",
+        "one token (such a student was made for the form, as the packaged one is), `execute` is set, training begins "
+        "with SFT on a bank, or they would take more than half of the room of a prompt; none.",
     )
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
     execute: bool = Field(

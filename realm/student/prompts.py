@@ -26,6 +26,7 @@ from realm.method.prompt import (
     Tags,
     Wording,
     fit,
+    messages,
     plain,
 )
 from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, draw
@@ -43,8 +44,12 @@ STEP = -1
 _ARGUMENTS = "realm_template_arguments"
 
 
-def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Wording:
-    """The task's wording, with what the configuration has of its own: system message, examples, no judging."""
+def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Wording:
+    """The task's wording, with what the configuration has of its own: system message, examples, no judging.
+
+    Args:
+        limit: tokens that a prompt may have: examples that nobody asked for take half of them at most.
+    """
     harmless = plain_text(tokenizer)
     shown = [Example(*map(harmless, dataclasses.astuple(one))) for one in _examples(config, task.wording, tokenizer)]
     wording = dataclasses.replace(task.wording, examples=tuple(shown))
@@ -54,6 +59,10 @@ def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase)
         wording = dataclasses.replace(wording, **{name: getattr(DEFAULT_WORDING, name) for name in names})
     if config.prompt.system is not None:
         wording = dataclasses.replace(wording, system=config.prompt.system)
+    if shown and limit is not None and config.prompt.examples == "auto":
+        asked = presented(tokenizer, messages("?", (), wording, config.prompt.tags()))
+        if 2 * len(encode(tokenizer, asked)) > limit:
+            return make_wording(config.changed({"prompt.examples": "none"}), task, tokenizer)
     return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
 
 
@@ -71,9 +80,10 @@ def _examples(config: Config, wording: Wording, tokenizer: PreTrainedTokenizerBa
     return () if len(ids) == 1 and str(tokenizer.decode(ids)).strip() == tag else wording.examples or EXAMPLES
 
 
-def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Config:
+def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Config:
     """The configuration that says itself which examples the student is shown, wherever it is read again."""
-    examples = [dataclasses.asdict(one) for one in _examples(config, task.wording, tokenizer)] or "none"
+    shown = make_wording(config, task, tokenizer, limit).examples and _examples(config, task.wording, tokenizer)
+    examples = [dataclasses.asdict(one) for one in shown] or "none"
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": examples})})
 
 
@@ -335,7 +345,7 @@ def evaluation_prompts(
     Raises:
         ModelError: a question does not fit even without routes; the message names it.
     """
-    wording, tags = make_wording(config, task, tokenizer), config.prompt.tags()
+    wording, tags = make_wording(config, task, tokenizer, limit), config.prompt.tags()
     prompts = []
     for question in questions:
         # Where none are shown, how they are selected may be a plug-in that is not at hand.

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import realm.desk
 from realm.config import Config
 from realm.errors import ModelError
-from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording
+from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording, messages
 from realm.method.routes import Route
 from realm.student.prompts import (
     as_plain_text,
@@ -151,6 +151,20 @@ def test_a_student_that_does_not_know_the_form_is_shown_examples(tokenizer: PreT
     assert shown(examples=given) == own == shown(tokenizer=tiny_tokenizer(), examples=given)
 
 
+def test_examples_that_nobody_asked_for_take_half_of_a_prompt_at_most(tokenizer: PreTrainedTokenizerFast) -> None:
+    task: Any = SimpleNamespace(wording=DEFAULT_WORDING)
+    asked = messages("?", (), make_wording(Config(), task, tokenizer), Tags())
+    room = 2 * len(encode(tokenizer, asked))
+    for limit, shown in ((room, EXAMPLES), (room - 1, ())):
+        assert make_wording(Config(), task, tokenizer, limit).examples == shown
+        settings = settled(Config(), task, tokenizer, limit)
+        assert make_wording(settings, task, tokenizer).examples == shown
+        prompts = evaluation_prompts([Question("q", "?", "1")], None, task, Config(), tokenizer, limit, 0)
+        assert len(prompts[0].messages) == 2 + 2 * len(shown)
+    given = Config.model_validate({"prompt": {"examples": [dataclasses.asdict(one) for one in EXAMPLES]}})
+    assert make_wording(given, task, tokenizer, room - 1).examples == EXAMPLES, "as they were asked for"
+
+
 def test_who_is_shown_examples_is_told_the_form(tokenizer: PreTrainedTokenizerFast) -> None:
     """The desk's wording does not name it: its own student knows."""
     shown, known = (make_wording(Config(), TASK, one) for one in (tokenizer, tiny_tokenizer()))
@@ -170,12 +184,13 @@ def test_the_tokens_of_examples_count(tokenizer: PreTrainedTokenizerFast) -> Non
     def asked(config: Config, limit: int = 4000) -> Any:
         return evaluation_prompts(QUESTIONS[:1], bank, TASK, config, tokenizer, limit, 0)[0]
 
-    plain, shown = asked(NONE), asked(Config())
+    given = Config.model_validate({"prompt": {"examples": [dataclasses.asdict(one) for one in EXAMPLES]}})
+    plain, shown = asked(NONE), asked(given)
     assert shown.ids == encode(tokenizer, shown.messages) and len(shown.messages) == 1 + 2 * len(EXAMPLES)
     assert len(shown.ids) - len(plain.ids) > sum(len(one.question + one.think) for one in EXAMPLES)
-    assert shown.dropped == 0 < asked(Config(), len(shown.ids) - 1).dropped
+    assert shown.dropped == 0 < asked(given, len(shown.ids) - 1).dropped
     with pytest.raises(ModelError, match=r"its prompt needs .* show no examples \(prompt\.examples none\), or leave"):
-        asked(Config(), len(plain.ids))
+        asked(given, len(plain.ids))
     with pytest.raises(ModelError, match=r"max_completion_length\), or leave"):
         asked(NONE, 9)
 
