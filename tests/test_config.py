@@ -171,6 +171,8 @@ def test_what_an_example_says_are_the_words_that_stand_there(tmp_path: Path) -> 
         ConfigError, match=r"prompt\.examples: expected auto, none, or a list .*'think': \[1\], 'answer': '2'"
     ):
         load_config(tmp_path / "config.yaml")
+    (found,) = read_yaml("prompt: {examples: [&x {question: 1, think: *x}]}")["prompt"]["examples"]
+    assert found["question"] == "1" and found["think"]["question"] == 1, "one that holds itself is read no deeper"
 
 
 @pytest.mark.parametrize(
