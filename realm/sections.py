@@ -406,8 +406,8 @@ class PromptConfig(Section):
         "auto",
         description="Questions answered in the asked form, as turns before the real one: [{question: …, think: …, "
         "answer: …}, …]; auto: the task's own, or three easy ones, unless the student's tokenizer knows <answer> as "
-        "one token (such a student was made for the form, as the packaged one is), `execute` is set, or training "
-        "begins with SFT on a bank; none.",
+        "one token (such a student was made for the form, as the packaged one is), `execute` is set, training begins "
+        "with SFT on a bank, or they would take more than half of the room of a prompt; none.",
     )
     judge: bool = Field(True, description="Ask for a score of every route; false: for the answer alone.")
     execute: bool = Field(
@@ -421,10 +421,20 @@ class PromptConfig(Section):
     @model_validator(mode="after")
     def _distinct(self) -> PromptConfig:
         self.tags()
-        given = [] if isinstance(self.examples, str) else self.examples
-        if any(len(one) < 3 or not all(map(str.strip, one.values())) for one in given):
-            raise ValueError("examples: expected a text each for question, think and answer")
         return self
+
+    @field_validator("examples", mode="before")
+    @classmethod
+    def _answered(cls, given: Any) -> Any:
+        """In one sentence what pydantic would say in one for each of the two types."""
+
+        def whole(one: Any) -> bool:
+            texts = one.values() if isinstance(one, dict) and one.keys() == {"question", "think", "answer"} else [""]
+            return all(isinstance(text, str) and text.strip() for text in texts)
+
+        if given not in ("auto", "none") and not (isinstance(given, list) and all(map(whole, given))):
+            raise ValueError("expected auto, none, or a list of {question: text, think: text, answer: text}")
+        return given
 
 
 class EvaluationConfig(Section):

@@ -1,7 +1,7 @@
-"""YAML as its author wrote it: the entries of `choices` are texts, whatever YAML would make of them.
+"""YAML as its author wrote it: `choices` and what is in `examples` are texts, whatever YAML would make of them.
 
 YAML 1.1 reads a bare `yes`, `no`, `on` or `off` as a boolean, `null` as nothing and `1.50` or `010` as another number.
-Answers that a verifier allows are none of these. Everything else is YAML as ever.
+Answers that a verifier allows, or an example shows, are none of these. Everything else is YAML as ever.
 """
 
 from pathlib import Path
@@ -11,15 +11,15 @@ import yaml
 
 from realm.errors import ConfigError
 
-#: The list whose entries are texts, in the section it stands in.
-_TEXTS = ("task", "choices")
+#: The list of texts, or of mappings to texts, of a section.
+_TEXTS = {"task": "choices", "prompt": "examples"}
 _TEXT = "tag:yaml.org,2002:str"
 
 
 def read_yaml(text: str, key: str = "") -> Any:
     """What the text holds. `key`: dotted name of what it is the value of, where it is a part of a configuration.
 
-    The entries of a list named `task.choices`, in one key or in two and at any depth, are the words that stand there.
+    What stands in lists named `task.choices` or `prompt.examples`, in one key or in two and at any depth, are words.
     Raises `yaml.YAMLError` for what is no YAML.
     """
     loader = yaml.SafeLoader(text)
@@ -45,17 +45,25 @@ def read_yaml_file(path: Path, what: str) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, bool]]) -> yaml.Node:
+def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, str]]) -> yaml.Node:
     """The node with such lists replaced by lists of texts."""
     here = path[-2:]
-    if here == _TEXTS and isinstance(node, yaml.SequenceNode):
-        entries = [yaml.ScalarNode(_TEXT, one.value) if isinstance(one, yaml.ScalarNode) else one for one in node.value]
+    if here[1:] == (_TEXTS.get(here[0]),) and isinstance(node, yaml.SequenceNode):
+        entries = [_text(one) for one in node.value]
         return yaml.SequenceNode(node.tag, entries, node.start_mark, node.end_mark)
-    place = (id(node), path[-1:] == _TEXTS[:1])
+    place = (id(node), path[-1] if path[-1] in _TEXTS else "")
     if isinstance(node, yaml.MappingNode) and place not in seen:
         seen.add(place)  # a mapping may hold itself
         node.value = [(name, _as_written(value, (*here, *_names(name)), seen)) for name, value in node.value]
     return node
+
+
+def _text(node: yaml.Node) -> yaml.Node:
+    """A scalar as text, or a mapping to such."""
+    if isinstance(node, yaml.MappingNode):
+        entries = [(name, _text(one) if isinstance(one, yaml.ScalarNode) else one) for name, one in node.value]
+        return yaml.MappingNode(node.tag, entries, node.start_mark, node.end_mark)
+    return yaml.ScalarNode(_TEXT, node.value) if isinstance(node, yaml.ScalarNode) else node
 
 
 def _names(key: yaml.Node) -> tuple[str, ...]:

@@ -159,6 +159,20 @@ def test_choices_are_the_words_that_stand_there(tmp_path: Path, text: str, choic
         assert load_config(None, [override]).task.choices == choices
 
 
+def test_what_an_example_says_are_the_words_that_stand_there(tmp_path: Path) -> None:
+    text = "[{question: 010, think: 1.50, answer: yes}, {question: a, think: b, answer: 2050}]"
+    said = [["010", "1.50", "yes"], ["a", "b", "2050"]]
+    (tmp_path / "config.yaml").write_text(f"prompt: {{judge: no, examples: {text}}}")
+    config = load_config(tmp_path / "config.yaml")
+    assert [list(one.values()) for one in config.prompt.examples] == said and config.prompt.judge is False  # type: ignore[union-attr]
+    assert load_config(None, [f"prompt.examples={text}"]).prompt.examples == config.prompt.examples
+    (tmp_path / "config.yaml").write_text("prompt: {examples: [{question: a, think: [1], answer: &x 2, more: *x}]}")
+    with pytest.raises(
+        ConfigError, match=r"prompt\.examples: expected auto, none, or a list .*'think': \[1\], 'answer': '2'"
+    ):
+        load_config(tmp_path / "config.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "choices"),
     [

@@ -37,6 +37,13 @@ def test_every_link_leads_to_a_file() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+def test_what_the_pages_show_as_yaml_is_yaml() -> None:
+    """Such as a configuration, which is pasted into a file as it stands."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    shown = [re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S) for page in pages]
+    assert sum(map(len, shown)) > 10 and all(isinstance(yaml.safe_load(one), dict) for found in shown for one in found)
+
+
 def test_every_key_has_a_meaning() -> None:
     page = (ROOT / "docs" / "reference" / "config.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `\w+` \|.*\|\s*\|$", page, re.MULTILINE) == []

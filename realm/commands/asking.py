@@ -129,7 +129,9 @@ class Student:
         self.path = self.config.model.path if base else str(model)
         found = Path(self.path) if Path(self.path).is_dir() else self.path
         self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)
-        self.surface = told or surface(self.config, load_task(self.config), self._tokenizer)
+        self._length = completion_limit(self.config)
+        self._limit = prompt_limit(self._model, self.config, self._length)
+        self.surface = told or surface(self.config, load_task(self.config), self._tokenizer, self._limit)
         self._settings, self._sure = self.config.evaluation, dict[bool, Confidence]()
         if run and folder.resolve() in (run, run / "model") and not (config or base):  # not of a checkpoint
             self._settings, self._sure = _sure(run, self._settings)
@@ -139,8 +141,6 @@ class Student:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
-        self._length = completion_limit(self.config)
-        self._limit = prompt_limit(self._model, self.config, self._length)
         self._model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
 
     def ask(self, question: str, *, routes: bool = False, samples: int | None = None) -> Answer:

@@ -72,9 +72,9 @@ class Surface(Section):
         return Wording(self.system, self.user, route="", with_routes="", without_routes="")
 
 
-def surface(config: Config, task: Task, tokenizer: "PreTrainedTokenizerBase") -> Surface:
+def surface(config: Config, task: Task, tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> Surface:
     """The surface of a run's student."""
-    config = settled(config, task, tokenizer)
+    config = settled(config, task, tokenizer, limit)
     wording = replace(make_wording(config, task, tokenizer), examples=())
     *system, user = messages(_QUESTION, (), wording, config.prompt.tags())
     return Surface(

@@ -26,6 +26,7 @@ from realm.method.prompt import (
     Tags,
     Wording,
     fit,
+    messages,
     plain,
 )
 from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, draw
@@ -43,14 +44,25 @@ STEP = -1
 _ARGUMENTS = "realm_template_arguments"
 
 
-def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Wording:
-    """The task's wording, with what the configuration has of its own: system message, examples, no judging."""
-    wording = dataclasses.replace(task.wording, examples=_examples(config, task.wording, tokenizer))
-    if wording.examples and "{answer}" not in wording.without_routes:  # worded for a student that knows the form
+def make_wording(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Wording:
+    """The task's wording, with what the configuration has of its own: system message, examples, no judging.
+
+    Args:
+        limit: tokens that a prompt may have: examples that nobody asked for take half of them at most.
+    """
+    harmless = plain_text(tokenizer)
+    shown = [Example(*map(harmless, dataclasses.astuple(one))) for one in _examples(config, task.wording, tokenizer)]
+    wording = dataclasses.replace(task.wording, examples=tuple(shown))
+    told = f"{wording.system} {wording.question} {wording.without_routes}".replace("{answer}", config.prompt.answer_tag)
+    if shown and f"<{config.prompt.answer_tag}>" not in told:  # worded for a student that knows the form
         names = ("with_routes", "without_routes", "synthesize")
         wording = dataclasses.replace(wording, **{name: getattr(DEFAULT_WORDING, name) for name in names})
     if config.prompt.system is not None:
         wording = dataclasses.replace(wording, system=config.prompt.system)
+    if shown and limit is not None and config.prompt.examples == "auto":
+        asked = presented(tokenizer, messages("?", (), wording, config.prompt.tags()))
+        if 2 * len(encode(tokenizer, asked)) > limit:
+            return make_wording(config.changed({"prompt.examples": "none"}), task, tokenizer)
     return wording if config.prompt.judge else dataclasses.replace(wording, with_routes=wording.synthesize)
 
 
@@ -68,9 +80,10 @@ def _examples(config: Config, wording: Wording, tokenizer: PreTrainedTokenizerBa
     return () if len(ids) == 1 and str(tokenizer.decode(ids)).strip() == tag else wording.examples or EXAMPLES
 
 
-def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase) -> Config:
+def settled(config: Config, task: Task, tokenizer: PreTrainedTokenizerBase, limit: int | None = None) -> Config:
     """The configuration that says itself which examples the student is shown, wherever it is read again."""
-    examples = [dataclasses.asdict(one) for one in make_wording(config, task, tokenizer).examples] or "none"
+    shown = make_wording(config, task, tokenizer, limit).examples and _examples(config, task.wording, tokenizer)
+    examples = [dataclasses.asdict(one) for one in shown] or "none"
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": examples})})
 
 
@@ -83,8 +96,9 @@ def presented(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> li
     if len(messages) == 1 or not tokenizer.chat_template:
         return messages
     for way in (list[Message], _without_system, _as_one):
-        probe = [
-            {**one, "content": f"{one['role']} {one['content'] * (one['role'] == 'assistant')}"} for one in messages
+        probe = [  # numbered, as no template's own words are
+            {**one, "content": f"«{place}» {one['content'] * (one['role'] == 'assistant')}"}
+            for place, one in enumerate(messages)
         ]
         with suppress(ModelError):
             text = prompt_text(tokenizer, way(probe))
@@ -308,7 +322,8 @@ def make_prompt(
         raise ModelError(
             f"question {question.id}: its prompt needs {error.tokens} tokens even without routes, and the context "
             f"leaves {error.limit} beside a completion; use a model with a longer context, allow fewer completion "
-            "tokens (training.rl.max_completion_length, evaluation.max_completion_length), or leave the question out."
+            "tokens (training.rl.max_completion_length, evaluation.max_completion_length), "
+            f"{'show no examples (prompt.examples none), ' * bool(wording.examples)}or leave the question out."
         ) from error
 
 
@@ -330,7 +345,7 @@ def evaluation_prompts(
     Raises:
         ModelError: a question does not fit even without routes; the message names it.
     """
-    wording, tags = make_wording(config, task, tokenizer), config.prompt.tags()
+    wording, tags = make_wording(config, task, tokenizer, limit), config.prompt.tags()
     prompts = []
     for question in questions:
         # Where none are shown, how they are selected may be a plug-in that is not at hand.

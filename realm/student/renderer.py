@@ -53,10 +53,10 @@ class Renderer:
         self.selection = selection if k is None else replace(selection, k=k)
         self.seed = config.run.seed if seed is None else seed
         self.tags = config.prompt.tags()
-        self.wording = make_wording(config, task, tokenizer)
         self.questions: Mapping[str, Question] = {question.id: question for question in task.rows("train")}
         self.context = context
         self.limit = context - config.training.rl.max_completion_length
+        self.wording = make_wording(config, task, tokenizer, self.limit)
         self.tokenizer = tokenizer
         self._bank = bank
         self._probe = config.fade.probe

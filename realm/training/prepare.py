@@ -136,9 +136,9 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         if reason is None:
             raise
         raise reason from error
-    config = settled(_cold(config, stages), task, tokenizer)
     stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
+    config = settled(_cold(config, stages), task, tokenizer, limit)
     context = context_length(model, config)
     renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
     renderers[stages[0]].check()

@@ -109,8 +109,8 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
     tokenizer = load_tokenizer(config.model.path, config.model)
     if not tokenizer.chat_template:
         raise ModelError(f"{config.model.path}: verl needs a tokenizer with a chat template, and this one has none.")
-    config = settled(config, task, tokenizer)
     context = context_length(load_outline(config.model.path), config)
+    config = settled(config, task, tokenizer, context - config.training.rl.max_completion_length)
     files = []
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

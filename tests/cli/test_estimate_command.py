@@ -15,7 +15,7 @@ def test_estimate_prints_and_stops(work: Path, realm: Realm) -> None:
     words = [line.split()[0] for line in result.stderr.splitlines() if line]
     assert words == ["model", "fixed", "update", "rollout", "peak", "tokens", "time", "memory"]
     assert "RAM" in result.stderr or "GPU" in result.stderr
-    assert "estimated for the longest prompts, none of them shared" in result.stderr
+    assert "estimated for the longest prompts, each read once for its group" in result.stderr
     assert "measured in them, on 4 of a step's 4 completions and the prompts that came: the least" in result.stderr
     assert tree(work) == before, "nothing is left behind"
 

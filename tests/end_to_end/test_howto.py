@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from realm.config import load_config
 from tests.conftest import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,12 +31,16 @@ def free_port() -> int:
         return port
 
 
-def test_the_snippets_are_those_of_the_example() -> None:
+def test_the_snippets_are_those_of_the_example(tmp_path: Path) -> None:
     text = HOWTO.read_text(encoding="utf-8")
     example = ROOT / "examples" / "parcels"
     for kind, name in (("csv", "questions.csv"), ("markdown", "rules.md"), ("yaml", "parcels.yaml")):
         for block in re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            assert block in (example / name).read_text(encoding="utf-8")
+            if block.startswith("prompt:"):  # what a user may add
+                (tmp_path / "own.yaml").write_text(block, encoding="utf-8")
+                assert isinstance(load_config(tmp_path / "own.yaml").prompt.examples, list)
+            else:
+                assert block in (example / name).read_text(encoding="utf-8")
 
 
 def test_the_gold_answers_follow_the_rules(tmp_path: Path) -> None:

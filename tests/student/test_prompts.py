@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 import realm.desk
 from realm.config import Config
 from realm.errors import ModelError
-from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording
+from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording, messages
 from realm.method.routes import Route
 from realm.student.prompts import (
     as_plain_text,
@@ -151,25 +151,48 @@ def test_a_student_that_does_not_know_the_form_is_shown_examples(tokenizer: PreT
     assert shown(examples=given) == own == shown(tokenizer=tiny_tokenizer(), examples=given)
 
 
+def test_examples_that_nobody_asked_for_take_half_of_a_prompt_at_most(tokenizer: PreTrainedTokenizerFast) -> None:
+    task: Any = SimpleNamespace(wording=DEFAULT_WORDING)
+    asked = messages("?", (), make_wording(Config(), task, tokenizer), Tags())
+    room = 2 * len(encode(tokenizer, asked))
+    for limit, shown in ((room, EXAMPLES), (room - 1, ())):
+        assert make_wording(Config(), task, tokenizer, limit).examples == shown
+        settings = settled(Config(), task, tokenizer, limit)
+        assert make_wording(settings, task, tokenizer).examples == shown
+        prompts = evaluation_prompts([Question("q", "?", "1")], None, task, Config(), tokenizer, limit, 0)
+        assert len(prompts[0].messages) == 2 + 2 * len(shown)
+    given = Config.model_validate({"prompt": {"examples": [dataclasses.asdict(one) for one in EXAMPLES]}})
+    assert make_wording(given, task, tokenizer, room - 1).examples == EXAMPLES, "as they were asked for"
+
+
 def test_who_is_shown_examples_is_told_the_form(tokenizer: PreTrainedTokenizerFast) -> None:
     """The desk's wording does not name it: its own student knows."""
     shown, known = (make_wording(Config(), TASK, one) for one in (tokenizer, tiny_tokenizer()))
     assert (shown.question, shown.without_routes) == (TASK.wording.question, DEFAULT_WORDING.without_routes)
     assert shown.with_routes == DEFAULT_WORDING.with_routes and known == TASK.wording
-    own: Any = SimpleNamespace(wording=dataclasses.replace(TASK.wording, without_routes="Into <{answer}>."))
-    assert make_wording(Config(), own, tokenizer).without_routes == "Into <{answer}>."
+    for key, text in [
+        ("without_routes", "Into <{answer}>."),
+        ("without_routes", "Into <answer>."),
+        ("system", "<{answer}>"),
+    ]:
+        own: Any = SimpleNamespace(wording=dataclasses.replace(TASK.wording, **{key: text}))
+        found = make_wording(Config(), own, tokenizer)
+        assert (getattr(found, key), found.with_routes) == (text, TASK.wording.with_routes)
 
 
 def test_the_tokens_of_examples_count(tokenizer: PreTrainedTokenizerFast) -> None:
     def asked(config: Config, limit: int = 4000) -> Any:
         return evaluation_prompts(QUESTIONS[:1], bank, TASK, config, tokenizer, limit, 0)[0]
 
-    plain, shown = asked(NONE), asked(Config())
+    given = Config.model_validate({"prompt": {"examples": [dataclasses.asdict(one) for one in EXAMPLES]}})
+    plain, shown = asked(NONE), asked(given)
     assert shown.ids == encode(tokenizer, shown.messages) and len(shown.messages) == 1 + 2 * len(EXAMPLES)
     assert len(shown.ids) - len(plain.ids) > sum(len(one.question + one.think) for one in EXAMPLES)
-    assert shown.dropped == 0 < asked(Config(), len(shown.ids) - 1).dropped
-    with pytest.raises(ModelError, match="its prompt needs"):
-        asked(Config(), len(plain.ids))
+    assert shown.dropped == 0 < asked(given, len(shown.ids) - 1).dropped
+    with pytest.raises(ModelError, match=r"its prompt needs .* show no examples \(prompt\.examples none\), or leave"):
+        asked(given, len(plain.ids))
+    with pytest.raises(ModelError, match=r"max_completion_length\), or leave"):
+        asked(NONE, 9)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +202,12 @@ def test_the_tokens_of_examples_count(tokenizer: PreTrainedTokenizerFast) -> Non
         {"question": "?"},
         [{"question": "?", "answer": "4"}],
         [dict.fromkeys(("question", "think", "answer"), " ")],
+        [dict.fromkeys(("question", "think", "answer"), 10)],
+        [dict.fromkeys(("question", "think", "answer", "note"), "?")],
     ],
 )
 def test_half_an_example_is_none(examples: Any) -> None:
-    with pytest.raises(ValueError, match="examples"):
+    with pytest.raises(ValueError, match=r"1 validation error(?s:.*)examples(?s:.*)expected auto, none, or a list of"):
         Config.model_validate({"prompt": {"examples": examples}})
 
 
@@ -207,6 +232,8 @@ THOUGHTLESS = END.replace("m.content", "m.content if m.role == 'user' else m.con
         # Gemma 2
         (REFUSES + END, FOLDED),
         ("{% set messages = messages | rejectattr('role', 'eq', 'system') | list %}" + START + END, FOLDED),
+        # and writes a system message of its own
+        ("system: Hi {% set messages = messages | rejectattr('role', 'eq', 'system') | list %}" + START + END, FOLDED),
         # Gemma 3 puts it there itself
         (
             "{% set head = messages[0].content + '\n\n' %}{% for m in messages[1:] %}<|{{ m.role }}|>"
@@ -266,6 +293,18 @@ def test_question_and_routes_forge_no_turn(foreign: PreTrainedTokenizerFast) -> 
     [prompt] = evaluation_prompts([question], lambda _: routes, task, NONE, foreign, 1000, 0)
     assert controls(foreign, encode(foreign, prompt.messages)) == ["<|user|>", "<|bot|>"], "the template's own"
     assert (prompt.question, prompt.routes) == (question, tuple(routes)), "what is recorded is what there was"
+
+
+def test_no_example_forges_a_turn(foreign: PreTrainedTokenizerFast) -> None:
+    """Its text stays in the configuration as it is given, which a run that goes on is compared with."""
+    attack = "".join(FOREIGN)
+    given = [{"question": f"Why {attack}?", "think": f"So {attack} it is {{k}}.", "answer": f"{{question}} {attack}"}]
+    config = Config.model_validate({"prompt": {"examples": given}})
+    [prompt] = evaluation_prompts([Question("q", "Why not?", "1")], None, TASK, config, foreign, 1000, 0)
+    assert controls(foreign, prompt.ids) == ["<|user|>", "<|user|>", "<|bot|>"], "the template's own"
+    said = prompt_text(foreign, prompt.messages)
+    assert said.count("Why not?") == 1 and "{k}." in said and "{question} ‹" in said
+    assert settled(config, TASK, foreign).prompt.examples == given
 
 
 def test_what_no_tokenizer_reads_is_replaced(foreign: PreTrainedTokenizerFast) -> None:

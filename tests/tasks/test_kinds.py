@@ -29,6 +29,7 @@ from realm.tasks.hints import answer_hint
 from realm.tasks.registry import load_task
 from realm.tasks.verify import verifier
 from realm.tasks.workers import VerifierPool
+from tests.tiny import tiny_tokenizer
 
 BY = {"default": "exact", "sum": "number", "vote": "choice"}
 NAME = json.dumps(BY)
@@ -175,7 +176,7 @@ def test_choices_are_needed_and_said(file: Path) -> None:
     with pytest.raises(ValueError, match="at least two entries for the verifier `choice`"):
         config(file, choices=[])
     task = loaded(file)
-    assert surface(config(file), task).choices == CHOICES, "what its card says"
+    assert surface(config(file), task, tiny_tokenizer()).choices == CHOICES, "what its card says"
     assert task.labels == ("yes", "no") and "number" not in task.wording.question, "one of them takes any form"
     assert answer_hint('{"a": "number", "b": "number", "default": "choice"}', CHOICES) == (
         "The answer is one number, written in digits, or one of: yes, no."
