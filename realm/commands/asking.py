@@ -25,6 +25,7 @@ from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
 from realm.rows.evaluation import Confidence, Evaluation
 from realm.rows.run import Meta
+from realm.run import RunFolder
 from realm.run_rows import read_row, read_rows
 from realm.sections import EvaluationConfig
 from realm.student.generate import Generation, generate, stop_of
@@ -126,6 +127,8 @@ class Student:
         if self._alone and base:
             raise ConfigError(f"{folder}: its base is not known; --base is for a run.")
         self.config = config or (config_of(run) if run else _config(told))
+        if run:
+            self.config = RunFolder(run).as_begun(self.config)
         self.path = self.config.model.path if base else str(model)
         found = Path(self.path) if Path(self.path).is_dir() else self.path
         self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)

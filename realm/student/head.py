@@ -40,6 +40,22 @@ def exchanged(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
             del module.forward
 
 
+@torch.no_grad()
+@torch.random.fork_rng()
+def goes_through_backbone(causal: PreTrainedModel) -> bool:
+    """Whether the model calls its backbone: some (OPT) call what is in it, past the backbone's own forward."""
+    seen: list[bool] = []
+    forward = causal.base_model.forward
+
+    def noted(*args: Any, **given: Any) -> Any:
+        seen.append(True)
+        return forward(*args, **given)
+
+    with exchanged(causal.base_model, noted):
+        causal(input_ids=torch.zeros((1, 1), dtype=torch.long, device=causal.device))
+    return bool(seen)
+
+
 def vocabulary(model: PreTrainedModel) -> int:
     """Tokens that the head of a model scores; 0 where its configuration does not tell."""
     return int(getattr(model.config.get_text_config(), "vocab_size", 0))

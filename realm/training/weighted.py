@@ -13,7 +13,7 @@ import torch
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from realm.student.head import by_parts, states_and_head, vocabulary
+from realm.student.head import by_parts, goes_through_backbone, states_and_head, vocabulary
 from realm.traces.base import Soft, Target, Tokenized
 from realm.traces.weights import weights_of
 from realm.training.adapters import below_adapters
@@ -91,19 +91,21 @@ class Weighted(SFTTrainer):
         if targets:
             self.data_collator: Any = Collator(self.data_collator.pad_token_id, targets=targets)
             self.loss_is_scaled_for_ga: Any = True  # whether or not the model's own loss would be
-        reason = self._against() if by_length else None
+        reason = self._against(soft=any(isinstance(one, Soft) for one in targets)) if by_length else None
         if reason:
             _LOG.warning("Rows are as long as the longest of their micro-batch: %s.", reason)
         self._by_length = by_length and not reason
 
-    def _against(self) -> str | None:
+    def _against(self, soft: bool) -> str | None:
         """Why the rows of a micro-batch go through the layers together, as half a sentence; None: they need not."""
         if sharded():
             return "the model is sharded (FSDP, ZeRO-3)"
         if self.aux_loss_enabled:
             return "the auxiliary loss of a mixture of experts is one of every token"
         causal: Any = below_adapters(self.model)
-        return "its layers cannot be told from its head" if causal.base_model is causal else None
+        if causal.base_model is causal or (soft and not goes_through_backbone(causal)):
+            return "its layers cannot be told from its head"
+        return None
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         if not batch_samples or "weights" not in batch_samples[0]:

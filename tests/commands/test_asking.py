@@ -17,10 +17,11 @@ from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
 from realm.commands.configuring import config_of
 from realm.commands.evaluating import evaluate
-from realm.config import Config, dump_config
+from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import read_jsonl, to_line
 from realm.rows.evaluation import Confidence, Estimate
+from realm.run import RunFolder
 from realm.student.generate import Generation
 from tests.tiny import WORDS, TinyTask
 
@@ -32,6 +33,20 @@ def cli(*arguments: object, stdin: str = "") -> Result:
 @pytest.fixture(scope="module")
 def student(trained: Path) -> Student:
     return Student(trained)
+
+
+def test_a_model_is_shown_the_examples_that_its_run_showed(config: Config, trained: Path, tmp_path: Path) -> None:
+    """Whatever configuration asks it, unless that words its own."""
+    shown, other = ([{"question": "1 plus 1", "think": "is even", "answer": one}] for one in "01")
+    run = RunFolder.create(config.changed({"run.dir": str(tmp_path), "prompt.examples": shown}))
+    model = shutil.copytree(trained / "model", run.path / "model")
+    assert config.prompt.examples == "auto"
+    for name, asking, wanted in (("auto", config, shown), ("own", config.changed({"prompt.examples": other}), other)):
+        evaluate(asking, model, out=tmp_path / name)
+        assert load_config(tmp_path / name).prompt.examples == wanted
+        assert Student(model, asking).config.prompt.examples == wanted
+    evaluate(config, config.model.path, out=tmp_path / "base")
+    assert load_config(tmp_path / "base").prompt.examples == "auto"
 
 
 def predictions(run: Path, routes: int) -> list[dict[str, Any]]:

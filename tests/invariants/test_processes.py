@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from realm.run import RunFolder
+from realm.training import unpadded
 from realm.training.grpo import RouteTrainer
 from tests.launched import TWO, launch
 from tests.tiny import figures, go, tiny_config, weights
@@ -90,15 +91,24 @@ def test_two_processes_learn_what_one_learns(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weigh", ["light_reasoner", "critical"])
-def test_two_processes_weigh_as_one_does(tmp_path: Path, student: Path, weigh: str) -> None:
-    """One of them asks the student for all, and a step's weights are summed over both."""
+@pytest.mark.parametrize(
+    ("weigh", "padding"), [("light_reasoner", "batch"), ("critical", "batch"), ("light_reasoner", "length")]
+)
+def test_two_processes_weigh_as_one_does(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch, weigh: str, padding: str
+) -> None:
+    """One of them asks the student for all, and a step's weights are summed over both.
+
+    Also where each forwards its own rows by their length, in as many passes as these ask for.
+    """
+    monkeypatch.setattr(unpadded, "PASS", 1)
     options = {"light_reasoner": {"divergence": 0.01}, "critical": {"elsewhere": 0.1}}[weigh]
-    sft = {"weigh": {weigh: options}, "micro_batch_size": 4}
+    sft = {"weigh": {weigh: options}, "micro_batch_size": 4, "padding": padding}
     one = go(tiny_config(tmp_path / "one", student, recipe="distill", sft=sft))
     program = PROGRAM.replace(
         'recipe="realm-r1", **MICRO', f'recipe="distill", sft={ {**sft, "micro_batch_size": 2}!r}'
     )
+    program = program.replace("config =", "from realm.training import unpadded; unpadded.PASS = 1\nconfig =")
     two = two_processes(program, tmp_path, student)
     for alone, shared in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         assert (shared["loss"], shared["grad_norm"]) == pytest.approx((alone["loss"], alone["grad_norm"]), rel=1e-4)
