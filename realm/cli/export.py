@@ -1,7 +1,7 @@
-"""`realm export`: a run as files of other trainers, its model as a folder to publish."""
+"""`realm export`: a run as files of other trainers, its model as a folder to publish, or for llama.cpp and Ollama."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -96,3 +96,24 @@ def hub(
         typer.echo(str(file))
     if push is not None:
         typer.echo(f"pushed: {sharing.push(folder, files, push, public=public)}")
+
+
+@app.command(epilog="Example: realm export gguf runs/desk --out gguf/desk")
+def gguf(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; it is made.")] = Path("gguf"),
+    dtype: Annotated[
+        Literal["f32", "f16", "bf16"],
+        typer.Option("--dtype", help="Type of the weights: f32 holds what was trained, the others round it."),
+    ] = "f16",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the model for llama.cpp and Ollama: a GGUF file, a Modelfile with the prompt of its training, and a card.
+
+    For Llama, Qwen2 and Qwen3 with a byte-level vocabulary; other models are refused. Needs the package gguf
+    (`pip install 'realm-slm[gguf]'`).
+    """
+    from realm.commands.gguf_export import export_gguf
+
+    for file in export_gguf(run, out, dtype=dtype, overwrite=overwrite, tell=lambda text: typer.echo(text, err=True)):
+        typer.echo(str(file))

@@ -40,6 +40,7 @@ from realm.pages.card import CARD, LICENSE_ID, UNKNOWN, code
 from realm.student.load import load, loading, refuse_settings
 from realm.text import grouped
 
+PACKAGE_MISSING = "needs the package gguf: pip install 'realm-slm[gguf]'"
 _HUB = re.compile(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/?")
 #: Texts by which llama.cpp names how a byte-level vocabulary is split: as that of GPT-2, or digit by digit before that.
 _AS_GPT2 = {"gpt-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
@@ -90,12 +91,21 @@ def import_gguf(
     return {"model": str(folder), **facts}
 
 
+def read_back(file: Path) -> tuple[Any, Any]:
+    """The configuration and the tokenizer that `import_gguf` would make of a file; raises as it does."""
+    said, tensors = _read(file)
+    with tempfile.TemporaryDirectory() as alone, _translated(file, Path(alone)):
+        (Path(alone) / "model.gguf").symlink_to(file.resolve())
+        tokenizer = _tokenizer(alone, file, said)
+        return _settings(alone, file, said, tensors, tokenizer)[0], tokenizer
+
+
 def _read(file: Path) -> tuple[dict[str, Any], list[Any]]:
     """The metadata of a file by their keys, and its tensors."""
     try:
         from gguf import GGUFReader
     except ImportError as error:
-        raise ConfigError("reading GGUF needs the package gguf: pip install 'realm-slm[gguf]'") from error
+        raise ConfigError(f"reading GGUF {PACKAGE_MISSING}") from error
     try:
         with file.open("rb") as start:
             magic = start.read(4)
@@ -137,6 +147,7 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
     stated, size = json.loads(read.backend_tokenizer.to_str()), len(said["tokenizer.ggml.tokens"])
     # A class that transformers borrows for the reading (GPT-2's) brings a token of its own.
     stated["added_tokens"] = [token for token in stated["added_tokens"] if token["id"] < size]
+    _whole(stated, said)
     core, split = Tokenizer.from_str(json.dumps(stated)), str(said.get("tokenizer.ggml.pre", ""))
     # transformers splits as GPT-2 does where it does not know better.
     if isinstance(core.pre_tokenizer, pre_tokenizers.ByteLevel) and split not in _AS_GPT2:
@@ -151,16 +162,35 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=read.chat_template, **read.special_tokens_map)
 
 
-def _model(
-    alone: str, file: Path, said: Mapping[str, Any], tensors: list[Any], tokenizer: Any, dtype: torch.dtype
-) -> Any:
-    """The model of a file, its weights in `dtype`, as a model that was never quantized."""
+def _whole(stated: Any, said: Mapping[str, Any]) -> None:
+    """Tokens that are read whole, wherever they are spelled out, and have a space in them: transformers splits them."""
+    tokens, kinds = said["tokenizer.ggml.tokens"], said.get("tokenizer.ggml.token_type", ())
+    if stated["model"]["type"] != "BPE" or stated["model"].get("byte_fallback"):
+        return
+    words = {number: word for word, number in stated["model"]["vocab"].items()}
+    for number, (token, kind) in enumerate(zip(tokens, kinds, strict=False)):
+        if kind in (3, 4) and number in words and words[number] != token:  # control tokens, and those of users
+            words[number] = token
+            stated["added_tokens"].append(
+                dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+                | {"id": number, "content": token, "special": kind == 3}
+            )
+    stated["model"]["vocab"] = {word: number for number, word in words.items()}
+    stated["added_tokens"].sort(key=lambda token: token["id"])
+
+
+def _settings(
+    alone: str, file: Path, said: Mapping[str, Any], tensors: list[Any], tokenizer: Any
+) -> tuple[Any, list[Any]]:
+    """The configuration of a file's model, and its tensors without those that the configuration stands for."""
     with loading(alone, "model"):
         settings: Any = AutoConfig.from_pretrained(alone, gguf_file="model.gguf", trust_remote_code=False)
     refuse_settings(file, settings)
     vars(settings).pop("_model_name_or_path", None)  # general.name, whatever it says
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):  # a class's own defaults, where the file says none
         setattr(settings, name, getattr(tokenizer, name))
+    if settings.model_type == "qwen3" and (head := said.get("qwen3.attention.key_length")):
+        settings.head_dim = head  # left out, and then that of the family's own models
     frequencies = next((tensor for tensor in tensors if tensor.name == "rope_freqs.weight"), None)
     if frequencies is not None and _stretch_as_llama3(settings, torch.tensor(frequencies.data)):
         tensors = [tensor for tensor in tensors if tensor is not frequencies]
@@ -171,6 +201,14 @@ def _model(
             f"{file}: its positions are stretched ({stretched}), which transformers {transformers.__version__} leaves "
             f"out of this file; the model would misread long texts. {_ELSE}"
         )
+    return settings, tensors
+
+
+def _model(
+    alone: str, file: Path, said: Mapping[str, Any], tensors: list[Any], tokenizer: Any, dtype: torch.dtype
+) -> Any:
+    """The model of a file, its weights in `dtype`, as a model that was never quantized."""
+    settings, tensors = _settings(alone, file, said, tensors, tokenizer)
     with loading(alone, "model"), torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(settings, dtype=dtype, trust_remote_code=False)
     # Each value of the file has one place in the model: nothing is left out, nothing is drawn at random.

@@ -38,15 +38,7 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
     Raises:
         UserError: it is no run with a model, there is a model in the folder, or the disk refuses.
     """
-    if run_above(run) != run.resolve():
-        raise ConfigError(f"{run}: expected the folder of a training run (config.yaml, meta.json and model/ in it).")
-    model = run / "model"
-    if not model.is_dir():
-        raise ConfigError(f"{run}: the run has no model yet; go on with it: realm train {run} --resume")
-    find(model)
-    place, own = folder.resolve(), (run.resolve(), model.resolve())
-    if place in own or own[1] in place.parents:
-        raise ConfigError(f"{folder}: is the run itself, or of its model; choose another folder.")
+    model = model_of(run, folder)
     for file in model.glob("*.safetensors"):
         if file.is_symlink():
             raise ConfigError(f"{file}: is a link, which is not followed; put the file itself there.")
@@ -68,6 +60,20 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
         config = config_of(run.resolve())
         found.append(write_card(run, config, load_task(config), folder))
     return found
+
+
+def model_of(run: Path, folder: Path) -> Path:
+    """The directory of a run's model; raises `UserError` for what is none, and a `folder` that is of the run itself."""
+    if run_above(run) != run.resolve():
+        raise ConfigError(f"{run}: expected the folder of a training run (config.yaml, meta.json and model/ in it).")
+    model = run / "model"
+    if not model.is_dir():
+        raise ConfigError(f"{run}: the run has no model yet; go on with it: realm train {run} --resume")
+    find(model)
+    place, own = folder.resolve(), (run.resolve(), model.resolve())
+    if place in own or own[1] in place.parents:
+        raise ConfigError(f"{folder}: is the run itself, or of its model; choose another folder.")
+    return model
 
 
 def _shared(file: Path) -> bool:

@@ -4,6 +4,7 @@ Names in it are of files and banks that others wrote: they stand in code spans, 
 YAML as scalars. No question, no path and no setting of an endpoint is in it, so that it can be published as it is.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from realm.display import printable, printable_lines
 from realm.errors import DataError
 from realm.evaluation.evaluate import completion_limit
 from realm.files import write_atomic
-from realm.method.prompt import Wording, messages, target
+from realm.method.prompt import Wording, messages, plain, target
 from realm.pages.table import Table, TableRow, Value
 from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
@@ -152,8 +153,8 @@ def write_card(run: Path, config: Config, task: Task, folder: Path | None = None
     return path
 
 
-def card(run: Path, config: Config, task: Task) -> str:
-    """The text of the card."""
+def card(run: Path, config: Config, task: Task, file: str = "") -> str:
+    """The text of the card; of a folder that holds `file`, the model in GGUF, where that is given."""
     tokenizer, template, stages = load_tokenizer(run / "model"), _template(run / "model"), plan(config)
     asked = surface(config, task, tokenizer)
     sent = messages(_QUESTION, (), make_wording(config, task, tokenizer), config.prompt.tags())
@@ -165,7 +166,7 @@ def card(run: Path, config: Config, task: Task) -> str:
         datasets=sorted({found[1] for found in read if found and not Path(found[1]).exists()}) or None,
         base_model=base if is_hub_name(base) else None,
         license=licence if LICENSE_ID.fullmatch(licence) else None,
-        library_name="transformers",
+        library_name="gguf" if file else "transformers",
         pipeline_tag="text-generation",
         tags=["realm", "reasoning", *sorted({stage.kind for stage in stages})],
         model_name=printable(config.run.name, 80),
@@ -184,6 +185,11 @@ def card(run: Path, config: Config, task: Task) -> str:
         ],
     )
     data[KEY] = asked.model_dump()
+    shown = presented(tokenizer, sent)
+    request: dict[str, Any] = {"messages": shown} if template else {"prompt": plain(shown)}
+    request |= {"temperature": 0, "max_tokens": asked.max_tokens}
+    if asked.model.template_arguments:
+        request["chat_template_kwargs"] = asked.model.template_arguments
     learned = stats is not None and any(needs_bank(config, stage) for stage in stages)
     # What is filled in is escaped by `code`, `block` and `literal`: a card is Markdown, not HTML.
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
@@ -193,7 +199,9 @@ def card(run: Path, config: Config, task: Task) -> str:
         config=config,
         task=task,
         asked=asked,
-        sent=presented(tokenizer, sent),
+        sent=shown,
+        file=file,
+        request=json.dumps(request, indent=1),
         template=template,
         version=f" {meta.versions.get('realm-slm', '')}".partition(" (")[0].rstrip() if meta else "",
         base=base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name,
