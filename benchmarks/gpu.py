@@ -63,7 +63,7 @@ def parts_of(device: str, small: bool, folder: Path) -> list[Part]:
     repeats = ["--repeats", "1" if small else "2"]
     suite = [str(HERE.parent / "tests" / name) for name in SUITE]
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--junitxml={folder / 'suite.xml'}", *suite]
-    few = ["-k", "qwen3-pairs or bfloat16 and qwen3 or default"] if small else []
+    few = ["-k", "qwen3-pairs"] if small else []
     return [
         script("exact", 50, *sizes("400", 64, 4)),
         Part("suite", 80, [sys.executable, *tests, *few], folder / "suite.xml"),
