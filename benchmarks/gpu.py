@@ -1,6 +1,6 @@
 """The engine on one GPU in under eight minutes: exactness, speed against TRL's path, and a run of the packaged base.
 
-    bash benchmarks/gpu.sh [--minutes 7.5] [--json FILE] [--device cpu --small]
+    bash benchmarks/gpu.sh [--minutes 7.5] [--json FILE] [--without PART ...] [--device cpu --small]
 
 Each part is a process with a share of the minutes as its limit; one that fails or takes longer is recorded as such with
 the rows that it had, and the next goes on. Everything goes to one JSON (benchmarks/results/gpu_cuda.json), written anew
@@ -63,7 +63,7 @@ def parts_of(device: str, small: bool, folder: Path) -> list[Part]:
     repeats = ["--repeats", "1" if small else "2"]
     suite = [str(HERE.parent / "tests" / name) for name in SUITE]
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--junitxml={folder / 'suite.xml'}", *suite]
-    few = ["-k", "qwen3-pairs"] if small else []
+    few = ["-k", "pairs-qwen3"] if small else []
     return [
         script("exact", 50, *sizes("400", 64, 4)),
         Part("suite", 80, [sys.executable, *tests, *few], folder / "suite.xml"),
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--small", action="store_true", help="small sizes, to try the parts")
     parser.add_argument("--minutes", type=float, default=7.5, help="for all parts together")
+    parser.add_argument("--without", nargs="+", default=[], metavar="PART", help="parts that are left out")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/gpu_DEVICE.json")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -175,7 +176,8 @@ def main() -> None:
               "parts": {}}  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        done = conduct_all(parts_of(options.device, options.small, folder), options.minutes, folder, result, file)
+        parts = [part for part in parts_of(options.device, options.small, folder) if part.name not in options.without]
+        done = conduct_all(parts, options.minutes, folder, result, file)
     print(markdown(result))
     print(f"\n{file}", file=sys.stderr)
     sys.exit(not done)

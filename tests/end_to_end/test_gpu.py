@@ -80,15 +80,15 @@ def test_the_wheels_are_pinned_and_the_parts_are_there(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_part_at_small_sizes(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
-    options = ["--device", "cpu", "--small", "--minutes", "30", "--json", str(file)]
+    options = ["--device", "cpu", "--small", "--minutes", "30", "--json", str(file), "--without", "run"]
     environment = {**os.environ, "PYTHON": sys.executable}
     ended = subprocess.run(
         ["bash", ROOT / "benchmarks/gpu.sh", *options], env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     parts = json.loads(file.read_text())["parts"]
-    assert list(parts)[:6] == ["exact", "suite", "update", "rollout", "step", "run"]
+    assert list(parts) == ["exact", "suite", "update", "rollout", "step"]  # a run of the desk takes a minute
     assert all(part["status"] == "done" and part["rows"] for part in parts.values())
     assert [row["type"] for row in parts["exact"]["rows"] if row["holds"]] == ["float32", "bfloat16"]
-    assert all(parts[name]["rows"][0]["ratio"] > 0 for name in ("update", "rollout", "step", "run"))
+    assert all(parts[name]["rows"][0]["ratio"] > 0 for name in ("update", "rollout", "step"))
     assert "| exact | done |" in ended.stdout and "| update: P 60, C 8, G 4 |" in ended.stdout

@@ -93,4 +93,4 @@ def test_a_model_without_a_chat_template_is_asked_for_a_completion(url: str, mod
 
 def test_the_page_says_what_the_desk_is_asked(answer: realm.Answer) -> None:
     assert [message["content"] for message in answer.messages] == [f"{QUESTION} Answer."]
-    assert PAGE.count(QUESTION) == 3
+    assert PAGE.count(QUESTION) == 4
