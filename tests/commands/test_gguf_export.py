@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -349,12 +349,5 @@ def test_a_vocabulary_of_words_and_a_family_that_is_none_of_them(trained: Path, 
 
 
 def test_without_the_package(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "gguf":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "gguf", None)
     assert "pip install 'realm-slm[gguf]'" in refused(small, "--out", tmp_path / "out")
