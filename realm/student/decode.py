@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Rows that are looked at where the past is more than keys and values of every token.
 _ROWS = 8
+#: Tokens that prompts must begin with in common to have them read once: as many as a pass of its own costs.
+_COMMON = 64
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,18 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
     if way == "shared" and not ("position_ids" in takes and shareable(model, cache)):
         raise _UnfitError
     device = model.device
-    longest = max(len(prompt) for prompt in prompts)
-    batch = torch.tensor([[order.pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    situation = frozenset({"padded prompts"} if any(len(prompt) < longest for prompt in prompts) else ())
     # A past that is more than keys and values of every token may be right for some tokens, and wrong beyond a window.
     simple = all(type(layer) is GrowingLayer for layer in cache.layers)
+    common = _in_common(prompts) if simple and "position_ids" in takes else 0
+    longest = max(len(prompt) for prompt in prompts)
+    gaps = [longest - len(prompt) for prompt in prompts]
+    rests = [[order.pad] * gap + list(prompt[common:]) for gap, prompt in zip(gaps, prompts, strict=True)]
+    batch = torch.tensor(rests, device=device)
+    mask = torch.ones(len(prompts), longest, dtype=torch.long, device=device)
+    for row, gap in enumerate(gaps):
+        mask[row, common : common + gap] = 0
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    situation = frozenset({"padded prompts"} if any(gaps) else ())
     fixed: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     def logits(inputs: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -143,7 +150,12 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
             last: torch.Tensor = found.logits[:, -1]
         return last
 
-    scores = logits(batch, positions)
+    if common:
+        with trying():
+            start = torch.tensor([prompts[0][:common]], device=device)
+            model(input_ids=start, past_key_values=cache, use_cache=True, **fixed)
+            cache.reorder_cache(torch.zeros(len(prompts), dtype=torch.long, device=device))
+    scores = logits(batch, positions[:, common:])
     positions = positions[:, -1:]
     if any(count != 1 for count in order.repeats):
         owner = torch.tensor(order.owners(), device=device)
@@ -189,6 +201,13 @@ def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
     with trying():
         looks.compare()
     return found
+
+
+def _in_common(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, without anyone's last; 0 where they are too few for a pass of their own."""
+    most = min(map(len, prompts)) - 1
+    alike = next((place for place in range(most) if len({prompt[place] for prompt in prompts}) > 1), most)
+    return alike if len(prompts) > 1 and alike >= _COMMON else 0
 
 
 class _Picker(LogitsProcessor):

@@ -103,6 +103,32 @@ def test_bfloat16_differs_by_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert_close(scores, repeated(model, monkeypatch, given=tokens)[1], atol=0.15, rtol=0.05)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("repeats", [REPEATS, [1, 1, 1, 1]], ids=str)
+def test_what_prompts_have_in_common_is_read_once(
+    family: str, repeats: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(family, max_position_embeddings=128)
+    prompts = [[2 + place % 31 for place in range(64)] + prompt for prompt in PROMPTS]
+    read: list[tuple[int, ...]] = []
+    seen = model.get_input_embeddings().register_forward_hook(lambda _, inputs, __: read.append(tuple(inputs[0].shape)))
+    tokens, scores = decoded(model, prompts, repeats)
+    seen.remove()
+    assert read[:2] == [(1, 64), (4, max(map(len, PROMPTS)))]
+    monkeypatch.setattr("realm.student.decode._COMMON", 65)
+    assert_close(scores, decoded(model, prompts, repeats, tokens)[1])
+
+
+@pytest.mark.parametrize("prompt", [[*range(2, 40), *range(2, 40)], [3]], ids=["equal prompts", "one token each"])
+def test_prompts_that_end_within_what_they_have_in_common(prompt: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last token of each is left to be read with the others: its scores choose the first token."""
+    model = model_of(max_position_embeddings=128)
+    prompts = [prompt, prompt[:70], [*prompt, 5]]
+    tokens, scores = decoded(model, prompts, [1, 2, 1])
+    monkeypatch.setattr("realm.student.decode._COMMON", 10_000)
+    assert_close(scores, decoded(model, prompts, [1, 2, 1], tokens)[1])
+
+
 def test_a_prompt_is_held_once_and_leaves_with_its_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[tuple[int, int]] = []
     attend = cache._attend
