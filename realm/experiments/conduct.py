@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError
+from realm.exchange.importing import open_bank
 from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose
@@ -24,6 +24,7 @@ from realm.rows.base import record
 from realm.rows.experiment import Results
 from realm.tasks.base import Task
 from realm.tasks.registry import load_task
+from realm.tasks.workers import VerifierPool
 
 #: Where the pages of the project's own experiments are.
 PROJECT_DOCS = Path("docs/results")
@@ -150,7 +151,8 @@ def _check_routes(spec: Spec, file: Path, common: Config, task: Task) -> None:
     else:
         from realm.evaluation.evaluate import has_routes  # which needs torch
 
-        bank = Bank.open(common.bank.path)
+        with VerifierPool(task.verifier.name, common.task.choices, common.task.verifier_timeout) as pool:
+            bank = open_bank(common, task, pool)
         missing = [split for split in splits if not has_routes(bank, task.rows(split), common)]
     if missing:
         raise ConfigError(

@@ -18,14 +18,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from realm.bank.store import Bank
 from realm.desk.task import DeskTask
 from realm.errors import ConfigError, DataError, ResourceError, UserError
+from realm.exchange.importing import import_cots
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.results import RESAMPLES
 from realm.run import versions
 from realm.stopping import Stopped
 from realm.tasks.base import Question
+from realm.tasks.workers import VerifierPool
 from tests.conftest import read_rows
 from tests.holding import another_holds
 
@@ -214,11 +215,19 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(write_spe
     assert not Path("x").exists()
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
 def test_routes_that_a_bank_of_ones_own_lacks_are_told_before_anything_is_trained(
-    write_spec: WriteSpec, started: Started
+    write_spec: WriteSpec, started: Started, kind: str
 ) -> None:
-    Bank().save(Path("bank"))
-    file = write_spec(base={"bank.path": "bank"}, headline=["test", "with"])
+    one = DeskTask(max_train=4, max_test=8).rows("train")[0]
+    cots = [{"text": "It is so.", "answer": one.answer}]
+    row = {"id": one.id, "question": one.question, "answer": one.answer, "cots": cots}
+    Path("bank.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    if kind == "folder":
+        with VerifierPool("desk") as pool:
+            import_cots("bank.jsonl", pool)[0].save(Path("bank"))
+    path = "bank" if kind == "folder" else "bank.jsonl"
+    file = write_spec(base={"bank.path": path}, headline=["test", "with"])
     with pytest.raises(ConfigError, match=r"mine\.yaml: test/with is asked for"):
         conduct(order(file), Console(quiet=True))
     assert started() == []
