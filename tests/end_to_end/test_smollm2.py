@@ -1,4 +1,4 @@
-"""examples/smollm2: its settings load, its script types commands that there are, and run again it does nothing twice."""
+"""examples/smollm2: its settings load, its script types commands that there are and, run again, does nothing twice."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def test_the_script_runs_and_runs_again(tmp_path: Path) -> None:
     again = run()
     assert metrics == (run_folder / "metrics.jsonl").read_bytes()
     assert "0 are owed" in again and "the untrained student" not in again
-    assert first[first.index("== after and before") :].splitlines()[1:] == (
-        again[again.index("== after and before") :].splitlines()[1:]
+    assert (
+        first[first.index("== after and before") :].splitlines()[1:]
+        == (again[again.index("== after and before") :].splitlines()[1:])
     )
