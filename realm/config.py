@@ -279,6 +279,20 @@ def _set(tree: dict[str, Any], assignment: str) -> None:
     node[last] = value
 
 
+#: What a run has that was begun before the key was there, where that is not its default.
+_BEFORE = {"prompt.examples": "none", "training.sft.padding": "batch"}
+
+
+def _fill(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key where it is not set; what is no section is left to the validation."""
+    *parents, last = key.split(".")
+    node: Any = tree
+    for parent in parents:
+        node = node.setdefault(parent, {}) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.setdefault(last, value)
+
+
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, trusted: bool = True) -> Config:
     """Read a YAML file, that of a run's folder, or the defaults, apply `KEY=VALUE` overrides and validate.
 
@@ -301,8 +315,9 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *
         of_run = path.with_name("meta.json").exists()
         if trusted and not folder and not of_run:  # a run's file may be anybody's
             trust(tree)
-        if of_run and isinstance(prompt := tree.setdefault("prompt", {}), dict):
-            prompt.setdefault("examples", "none")  # a run of before there were any goes on without
+        if of_run:
+            for key, value in _BEFORE.items():
+                _fill(tree, key, value)
     trust([_value(text) for text in overrides])
     before = _recipe(tree)
     for assignment in overrides:

@@ -485,9 +485,9 @@ class SFTSettings(Section):
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     padding: Literal["batch", "length"] = Field(
-        "batch",
-        description="batch: all examples of a forward as long as its longest; length: those of like length together, "
-        "and the head for what is learned alone, which is the same loss in less time (sums are rounded otherwise).",
+        "length",
+        description="length: examples of like length are forwarded together, and the head reads what is learned alone; "
+        "batch: all of a forward as long as its longest, the same loss in more time (sums are rounded otherwise).",
     )
     learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
     traces: list[Annotated[Any, plugin("steps")]] = Field(

@@ -182,6 +182,19 @@ def test_a_run_goes_on_with_the_example_that_it_began_with(config: Config) -> No
     assert load_config(file).prompt.examples == "auto", "a file of the user's own"
 
 
+def test_a_run_of_before_pads_as_it_did(config: Config) -> None:
+    run = RunFolder.create(config.changed({"training.sft.padding": "batch"}))
+    file = run.path / "config.yaml"
+    before = yaml.safe_load(file.read_text())
+    del before["training"]["sft"]["padding"]
+    file.write_text(yaml.safe_dump(before))
+    assert load_config(run.path).training.sft.padding == "batch" and run.check_resume(load_config(run.path))
+    with pytest.raises(ConfigError, match=r"begun with another training\.sft\.padding"):
+        run.check_resume(config.changed({"training.sft.padding": "length"}))
+    (run.path / "meta.json").unlink()
+    assert load_config(file).training.sft.padding == "length", "a file of the user's own"
+
+
 def test_what_an_evaluation_rests_on_is_noted(config: Config, tmp_path: Path) -> None:
     config.model.path = "models/mine"
     run = RunFolder(tmp_path)

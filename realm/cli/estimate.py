@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from realm.display import printable
 from realm.processes import main_process
 
 if TYPE_CHECKING:
     from realm.tasks.workers import VerifierPool
-    from realm.training.prepare import Prepared
+    from realm.training.prepare import Prepared, Sketch
 
 
-def show_estimate(prepared: Prepared) -> None:
+def show_estimate(prepared: Prepared | Sketch) -> None:
     """Print the estimate on stderr, once."""
     if not main_process():
         return
@@ -25,6 +26,12 @@ def show_estimate(prepared: Prepared) -> None:
         return
     for line in describe(prepared.config, prepared.outline, prepared.lengths, prepared.memory):
         typer.echo(line, err=True)
+
+
+def say_unmeasured(path: str) -> None:
+    """Print that no step was measured, as the weights are not here."""
+    if main_process():
+        typer.echo(printable(f"time     not measured: the weights of {path} are not on this machine"), err=True)
 
 
 def show_probe(prepared: Prepared, pool: VerifierPool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realm.cli.common import ARGUMENTS, ConfigFile, Model, Overrides, Overwrite, Resume, place_run, resolve
-from realm.cli.estimate import show_estimate, show_probe
+from realm.cli.estimate import say_unmeasured, show_estimate, show_probe
 from realm.cli.live import progress_bar
 from realm.processes import main_process
 
@@ -80,6 +80,10 @@ def train(
         from realm.cli.results import print_results
         from realm.commands import training
 
+        if only_estimate and (found := training.sketched(resolved, resume=there)):
+            show_estimate(found)
+            say_unmeasured(resolved.model.path)
+            return
         if only_estimate:
             with training.made_ready(resolved, resume=there, announce=show_estimate) as (prepared, pool):
                 show_probe(prepared, pool)

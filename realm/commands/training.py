@@ -24,9 +24,10 @@ from realm.tasks.base import questions_hash
 from realm.tasks.registry import load_task
 from realm.tasks.workers import VerifierPool
 from realm.training import recipes
+from realm.training.estimate import weights_here
 from realm.training.fit import refuse_what_hardly_fits
 from realm.training.group import wait_for_all
-from realm.training.prepare import Prepared, prepare
+from realm.training.prepare import Prepared, Sketch, prepare, sketch
 from realm.training.recorder import Progress
 
 Announce = Callable[[Prepared], None]
@@ -65,6 +66,17 @@ def made_ready(
         if prepared.outline is not None:
             refuse_what_hardly_fits(config, prepared.outline, prepared.lengths, prepared.memory)
         yield prepared, pool
+
+
+def sketched(config: Config, *, resume: bool = False) -> Sketch | None:
+    """What a run will need whose student's weights are not on this machine; None where they are, see `made_ready`."""
+    if weights_here(config.model.path):
+        return None
+    if resume:
+        config = RunFolder(config.run_path).as_begun(config)
+    task = load_task(config)
+    with VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
+        return sketch(config, task, open_run_bank(config, task, pool, resume=resume))
 
 
 def train(

@@ -1,4 +1,4 @@
-"""The finding of an experiment: one paragraph, composed from its figures by rule, that claims nothing beyond them.
+"""The finding of an experiment, composed from its figures by rule, that claims nothing beyond them.
 
 A difference counts as shown where its p-value, corrected over the pairs of its measure, is below `LEVEL`.
 """
@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, median_low
 
-from realm.experiments.comparison import Compared, holm
+from realm.experiments.axis import LEVEL, axes, best_arm
 from realm.experiments.grid import FAST_NOTE
 from realm.experiments.results import Outcomes, cell_of
 from realm.experiments.spec import UNTRAINED
-from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Scale, Shown, Took
-from realm.text import amount, between, grouped, hundredths, points
+from realm.rows.experiment import Accuracy, BankFacts, Course, Gap, GapPair, Pair, Results, Shown, Took
+from realm.text import between, grouped, hundredths, points
 
-LEVEL = 0.05
 #: Difference between the share of wrong routes asked for and that shown from which on the finding speaks of it.
 _OFF = 0.03
 #: Differences are named one by one and with intervals up to so many; of more that are not shown, the largest `_NAMED`.
 _FEW, _NAMED = 5, 3
+#: Things besides the headline of which the finding speaks in one paragraph; more are a list.
+_TOPICS = 5
 #: Routes dropped per prompt from which on the finding speaks of it.
 _DROPPED = 0.01
 
@@ -26,31 +27,8 @@ Pairs = Sequence[Pair | GapPair]
 NOWHERE: Mapping[str, str] = {}
 
 
-def best_arm(found: Outcomes, arms: Sequence[str] | None = None) -> str:
-    """The best trained arm of the headline measure, or the best of these."""
-    return max(arms or _trained(found), key=lambda arm: sum(sum(run.values()) for run in found.of(arm, found.headline)))
-
-
-def _trained(found: Outcomes) -> list[str]:
-    return [arm for arm in found.arms if arm != UNTRAINED]
-
-
-def against_best(found: Outcomes, best: str, arms: Sequence[str] | None = None) -> dict[str, tuple[Compared, float]]:
-    """The difference of every other trained arm (of `arms`) from the best one in the headline, with corrected p.
-
-    Corrected over all pairs of arms: the best one is chosen from the same figures, and might have been any other.
-    """
-    pairs = [  # the best arm's pairs are arm − best
-        (one, other) if other == best else (other, one) for one, other in combinations(arms or _trained(found), 2)
-    ]
-    tests = [found.compare(*pair, found.headline) for pair in pairs]
-    corrected = holm([test.p for test in tests])
-    rows = zip(pairs, tests, corrected, strict=True)
-    return {arm: (test, p) for (arm, against), test, p in rows if against == best}
-
-
 def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> str:
-    """The paragraph.
+    """One paragraph; where it would speak of many things, a paragraph on the headline and a list of the others.
 
     Args:
         results: all of them but the finding.
@@ -59,27 +37,26 @@ def compose(results: Results, found: Outcomes, *, tell: str | None = None) -> st
     """
     models = results.kind == "models"
     best = best_arm(found, found.arms if models else None)
-    parts = [FAST_NOTE] if results.fast else []
+    head = [FAST_NOTE] if results.fast else []
     spreads = _spreads(results)
     if not spreads or any("model.path" in arm.set_ for arm in results.arms):
-        parts.append(_best(results, best))
-    parts += spreads
-    parts += _differences(results)
-    parts += _margins(results)
-    parts += _true_sums(results)
+        head.append(_best(results, best))
+    head += [*spreads, *_differences(results)]
+    topics = [*_others(results), *_margins(results), *_true_sums(results)]
     if results.axis:
-        parts += _axes(results, results.axis, found)
+        topics += axes(results, results.axis, found)
     if tell == "curves":
-        parts += _falls(results.training)
-    if results.banks:
-        parts += _bound(results, results.banks)
-    parts += _gap(results, best, found)
+        topics += _falls(results.training)
+    topics += [" ".join(_bound(results, results.banks))] if results.banks else []
+    topics += _gap(results, best, found)
     if results.equal_budget is not None:
-        parts += _budgets(results, results.equal_budget)
-    parts += _really(results, results.shown)
-    parts += _dropped(results.shown)
-    parts.append("Intervals are over questions." if models else _seeds(results.seeds))
-    return " ".join(parts)
+        topics += _budgets(results, results.equal_budget)
+    topics += _really(results, results.shown)
+    topics += _dropped(results.shown)
+    topics.append("Intervals are over questions." if models else _seeds(results.seeds))
+    if len(topics) <= _TOPICS:
+        return " ".join([*head, *topics])
+    return "\n".join([" ".join(head), "", *(f"- {one}" for one in topics)])
 
 
 def _percent(row: Accuracy) -> str:
@@ -108,19 +85,19 @@ def _untrained(results: Results) -> str:
 
 
 def _differences(results: Results) -> list[str]:
-    """Which of the differences asked for are shown, and which are not: in the headline, or where alone they are asked.
-
-    Then those of the other measures that the finding is to tell.
-    """
+    """Which of the differences asked for are shown, and which not: in the headline, or where alone they are asked."""
     headline, labels = results.headline, {row.name: row.label for row in results.measures}
     mine = [row for row in results.pairs if row.measure == headline]
     usual = {(row.arm, row.against) for row in mine}
     elsewhere = [row for row in results.pairs if (row.arm, row.against) not in usual]
-    parts = _told([*mine, *elsewhere], {name: f" ({label})" for name, label in labels.items() if name != headline})
-    for measure in results.also:
-        told = _told([row for row in results.pairs if row.measure == measure])
-        parts += [f"On {labels[measure]}:", *told] if told else []
-    return parts
+    return _told([*mine, *elsewhere], {name: f" ({label})" for name, label in labels.items() if name != headline})
+
+
+def _others(results: Results) -> list[str]:
+    """The same of each of the other measures that the finding is to tell."""
+    labels = {row.name: row.label for row in results.measures}
+    each = {measure: _briefly([row for row in results.pairs if row.measure == measure]) for measure in results.also}
+    return [f"On {labels[measure]}: {' '.join(told)}" for measure, told in each.items() if told]
 
 
 def _margins(results: Results) -> list[str]:
@@ -152,8 +129,8 @@ def _true_sums(results: Results) -> list[str]:
         has = "has the largest share," if len(trained) > 1 else "has"
         each = [f"{row.arm} {has} {_percent(row)}" for row in sorted(trained, key=lambda row: -row.mean)[:1]]
         each += [f"{_untrained(results)} has {_percent(rows[UNTRAINED])}"] if UNTRAINED in rows else []
-        parts.append(f"True sums, of those stated on {label}: {'; '.join(each)}.")
-        parts += _told([row for row in results.sum_pairs if row.measure == measure])
+        told = _briefly([row for row in results.sum_pairs if row.measure == measure])
+        parts.append(" ".join([f"True sums, of those stated on {label}: {'; '.join(each)}.", *told]))
     return parts
 
 
@@ -172,6 +149,16 @@ def _told(rows: Pairs, where: Mapping[str, str] = NOWHERE) -> list[str]:
         words = "Not shown" if sure else "No difference is shown" if len(rows) > 1 else "The difference is not shown"
         parts.append(f"{words} (p ≥ {LEVEL} after correction): {_largest(unsure, where)}.")
     return parts
+
+
+def _briefly(rows: Sequence[Pair]) -> list[str]:
+    """The same where it is no headline: of many rows those that are shown, without intervals, which the table has."""
+    sure = [row for row in rows if row.p_corrected < LEVEL]
+    if len(rows) <= _FEW or not sure:
+        return _told(rows)
+    each = ", ".join(f"{row.arm} − {row.against} {points(row.difference)}" for row in sure)
+    verb = "is" if len(sure) == 1 else "are"
+    return [f"Of {len(rows)} differences {len(sure)} {verb} shown (p < {LEVEL} after correction): {each} points."]
 
 
 def _largest(rows: Pairs, where: Mapping[str, str]) -> str:
@@ -212,55 +199,6 @@ def _spreads(results: Results) -> list[str]:
     if rows:
         parts.append("The best of them, picked by these very questions, claims more than other questions would show.")
     return parts
-
-
-def _axes(results: Results, axis: Scale, found: Outcomes) -> list[str]:
-    """What is to be said of the axis, of each group of arms by itself."""
-    groups: dict[str, list[str]] = {}
-    for arm in results.arms:
-        if arm.name in axis.values:
-            groups.setdefault(arm.group, []).append(arm.name)
-    parts = []
-    for name, arms in groups.items():
-        best = best_arm(found, arms)
-        scale = Scale(
-            label=f"{axis.label} ({name})" if len(groups) > 1 else axis.label,
-            values={arm: axis.values[arm] for arm in arms},
-            by=axis.by,
-        )
-        parts.append(_axis(scale, best, against_best(found, best, arms)))
-    return parts
-
-
-def _axis(axis: Scale, best: str, others: Mapping[str, tuple[Compared, float]]) -> str:
-    """Over which part of the axis nothing is shown to be lost, and where accuracy is below the best."""
-    values = {arm: _place(axis, arm) for arm in axis.values}
-    below = {arm for arm, (test, p) in others.items() if p < LEVEL and test.difference < 0}
-    order = sorted(values, key=lambda arm: axis.values[arm])
-    kept = [arm for arm in order if arm not in below]
-    numbers = [values[arm] for arm in kept]
-    start = f"Along {axis.label}, the best is at {values[best]}"
-    if not below:
-        return f"{start}, and no other value is shown to be worse."
-    whole = kept == order[order.index(kept[0]) : order.index(kept[-1]) + 1]
-    where = f"from {numbers[0]} to {numbers[-1]}" if whole and len(kept) > 2 else " and ".join(numbers)
-    left = f"the values {where} cannot be told from it" if len(kept) > 1 else "every other value is shown to be worse"
-    tests = [(values[arm], others[arm][0]) for arm in order if arm in below]
-    worse = "; ".join(
-        f"{value} by {hundredths(-test.difference)} points ({between(-test.high, -test.low)})" for value, test in tests
-    )
-    how = f"p < {LEVEL}, corrected over all pairs"
-    if len(kept) > 1:
-        return f"{start}; {left}, and below it ({how}) are {worse}."
-    return f"{start}; {left} ({how}): {worse}."
-
-
-def _place(axis: Scale, arm: str) -> str:
-    """Where an arm lies; a measured place, which is no round number, beside its name."""
-    value = axis.values[arm]
-    if axis.by is None:
-        return f"{value:g}"
-    return f"{arm} ({amount(value)})"
 
 
 def _bound(results: Results, facts: Sequence[BankFacts]) -> list[str]:

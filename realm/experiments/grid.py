@@ -49,7 +49,8 @@ FAST = {
 DESK = Path(__file__).parent.parent / "desk" / "desk.yaml"
 #: What decides which CoTs a bank holds.
 _COLLECTED = ("task", "teachers", "guidance")
-#: Keys that came later: at their defaults they do not count, so that cells keep the names that they had before.
+#: Keys that came later: at their defaults (or at the value of before, in `_WAS`) they do not count, so that cells keep
+#: the names that they had before.
 _LATER = (
     "training.average",
     "training.best",
@@ -66,6 +67,7 @@ _LATER = (
     "evaluation.edits",
     "prompt.examples",
 )
+_WAS = {"training.sft.padding": "batch"}
 #: Name of an arm; None is what all have in common.
 Arm = str | None
 #: Hexadecimal digits of a hash in a folder's name.
@@ -316,7 +318,7 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     del tree["run"]["name"], tree["run"]["dir"], tree["run"]["report_to"], tree["evaluation"]["bootstrap"]
     for key in _LATER:
         section, _, last = key.rpartition(".")
-        if config.get(key) == type(config.get(section)).model_fields[last].default:
+        if config.get(key) == _WAS.get(key, type(config.get(section)).model_fields[last].default):
             del functools.reduce(operator.getitem, section.split("."), tree)[last]
     if config.model.path != PACKAGED_BASE:  # whose prompts alone are those of before there were examples
         tree["prompt"]["examples"] = config.prompt.examples

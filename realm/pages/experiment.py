@@ -127,10 +127,10 @@ _CONTENTS = (
 )
 
 
-def _first_sentence(text: str) -> tuple[str, str]:
-    """What is set in large type, and the rest."""
+def _first_sentence(text: str) -> tuple[str, list[str]]:
+    """What is set in large type, and the paragraphs of the rest, a list's points among them."""
     first, stop, rest = text.partition(". ")
-    return first + stop.strip(), rest
+    return first + stop.strip(), [line.removeprefix("- ") for line in rest.split("\n") if line.strip()]
 
 
 def _subtitle(found: Experiment) -> str:

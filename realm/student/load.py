@@ -67,8 +67,11 @@ def is_hub_name(path: str) -> bool:
     return "/" in path and _HUB_NAME.fullmatch(path) is not None and not Path(path).exists()
 
 
-def find(path: str | Path) -> str:
+def find(path: str | Path, *, weights: bool = True) -> str:
     """As `resolve`, and a directory is seen to hold a model's files.
+
+    Args:
+        weights: they are needed.
 
     Raises:
         ModelError: no such directory, or it has no config.json or no weights.
@@ -85,7 +88,7 @@ def find(path: str | Path) -> str:
             nested = folder / "model"
             hint = f" Did you mean {nested}?" if (nested / "config.json").is_file() else ""
             raise ModelError(f"{path}: not a model directory, it has no config.json.{hint}")
-        if not any(folder.glob("*.safetensors")):
+        if weights and not any(folder.glob("*.safetensors")):
             raise ModelError(f"{path}: the model directory has no weights (*.safetensors); save or convert them there.")
     return name
 
@@ -227,7 +230,7 @@ def load_outline(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
     Raises:
         ModelError: no such directory, no or broken config.json.
     """
-    name = find(path)
+    name = find(path, weights=False)
     with loading(path, "model"), torch.device("meta"):
         settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(

@@ -7,9 +7,12 @@ step is estimated for a decoder of the Llama kind. `realm.training.fit` makes wo
 import os
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
 
 from realm.config import Config
@@ -17,7 +20,7 @@ from realm.errors import ModelError
 from realm.method.schedule import ALWAYS
 from realm.recipes import plan
 from realm.student.head import TILE
-from realm.student.load import load_outline
+from realm.student.load import load_outline, resolve
 from realm.student.prompts import encode
 from realm.student.renderer import Renderer
 from realm.training.adapters import with_adapters
@@ -89,6 +92,20 @@ class Estimate:
     @property
     def peak(self) -> int:
         return self.fixed + max(self.update, self.rollout)
+
+
+def weights_here(path: str | Path) -> bool:
+    """Whether the weights of a model are on this machine: in its directory, or as the Hub's cache keeps them.
+
+    Raises:
+        ModelError: there is no such directory.
+    """
+    name = resolve(path)
+    if Path(name).is_dir():
+        return any(Path(name).glob("*.safetensors"))
+    return any(
+        isinstance(try_to_load_from_cache(name, file), str) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
+    )
 
 
 def outline(config: Config) -> Outline:

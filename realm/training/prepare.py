@@ -31,7 +31,7 @@ from realm.recipes import plan
 from realm.recipes.stage import Stage
 from realm.rows.base import STAGES
 from realm.student.generate import stop_of
-from realm.student.load import context_length, load, prompt_limit
+from realm.student.load import context_length, load, load_outline, load_tokenizer, prompt_limit
 from realm.student.prompts import evaluation_prompts, settled
 from realm.student.renderer import Renderer
 from realm.tasks.base import Task
@@ -83,6 +83,16 @@ class Prepared:
     lengths: Lengths
     memory: Memory
     resident: int
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is known of a run without the weights of its student; attributes as of `Prepared`."""
+
+    config: Config
+    outline: Outline | None
+    lengths: Lengths
+    memory: Memory
 
 
 def make_renderer(
@@ -188,6 +198,27 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         there,
         resident,
     )
+
+
+def sketch(config: Config, task: Task, bank: Bank | None) -> Sketch:
+    """What a run will need, of a student whose configuration and tokenizer alone are there.
+
+    Nothing is refused for want of memory: the run may be meant for another machine.
+
+    Raises:
+        UserError: see `prepare`, as far as it is found out without weights.
+    """
+    _check_settings(config)
+    stages = tuple(plan(config))
+    _check_stages(config, stages)
+    _check_routes(config, stages, task, bank)
+    size, model = outline(config), load_outline(config.model.path)
+    tokenizer = load_tokenizer(config.model.path, config.model)
+    limit = prompt_limit(model, config, config.training.rl.max_completion_length)
+    config = settled(_cold(config, stages), task, tokenizer, limit)
+    most = max(stages, key=lambda stage: stage.k)
+    renderer = make_renderer(config, task, bank, tokenizer, context_length(model, config), most)
+    return Sketch(config, size, prompt_lengths(config, renderer), memory(config))
 
 
 def _without_weights(model: PreTrainedModel) -> PreTrainedModel:

@@ -93,7 +93,7 @@ class Weighted(SFTTrainer):
             self.loss_is_scaled_for_ga: Any = True  # whether or not the model's own loss would be
         reason = self._against(soft=any(isinstance(one, Soft) for one in targets)) if by_length else None
         if reason:
-            _LOG.warning("Rows are as long as the longest of their micro-batch: %s.", reason)
+            _LOG.info("Rows are as long as the longest of their micro-batch: %s.", reason)
         self._by_length = by_length and not reason
 
     def _against(self, soft: bool) -> str | None:

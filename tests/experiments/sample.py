@@ -34,7 +34,7 @@ class Invented:
         return runs
 
     def compare(self, arm: str, against: str, key: Key) -> Compared:
-        return paired(self.of(arm, key), self.of(against, key), 200, 0)
+        return paired(self.of(arm, key), self.of(against, key), self.resamples, 0)
 
 
 def pair(arm: str, against: str, measure: str, difference: float, p: float) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from realm.experiments.findings import against_best, compose
+from realm.experiments.axis import against_best, axes
+from realm.experiments.findings import compose
 from realm.experiments.results import Outcomes, _pairs
 from realm.experiments.spec import Spec
 from realm.rows.base import record
@@ -81,7 +82,7 @@ HOW = "(p < 0.05, corrected over all pairs)"
             0.6,
             0.61,
             0.2,
-            f"0.5; the values 0 and 0.5 cannot be told from it, and below it {HOW} are 1 by 39.2 points (27.6 to 50.7)",
+            f"0.5; 0 cannot be told from it, and below it {HOW} are 1 by 39.2 points (27.6 to 50.7)",
         ),
         (0.61, 0.61, 0.62, "1, and no other value is shown to be worse."),
         (0.2, 0.9, 0.3, f"0.5; every other value is shown to be worse {HOW}: 0 by"),
@@ -89,7 +90,7 @@ HOW = "(p < 0.05, corrected over all pairs)"
             0.6,
             0.2,
             0.61,
-            f"1; the values 0 and 1 cannot be told from it, and below it {HOW} are 0.5 by 39.2 points (27.6 to 50.7).",
+            f"1; 0 cannot be told from it, and below it {HOW} are 0.5 by 39.2 points (27.6 to 50.7).",
         ),
     ],
 )
@@ -292,10 +293,46 @@ def test_a_model_that_is_asked_as_before_may_be_the_best_of_models() -> None:
 def test_measured_places_on_an_axis_are_told_with_their_arms_and_group_by_group() -> None:
     values = {"low": 0.25, "mid": 1234.5, "high": 1e7}
     axis = {"label": "cost", "by": "teacher_cost", "values": values}
-    assert "Along cost, the best is at mid (1,234); the values low (0.25) and mid (1,234) cannot be told" in finding(
-        axis=axis
-    )
+    assert "Along cost, the best is at mid (1,234); low (0.25) cannot be told" in finding(axis=axis)
     arms = [{"name": name, "group": "few" if name == "high" else "many"} for name in SKILL]
     text = finding(axis=axis, arms=arms)
     assert "Along cost (many), the best is at mid (1,234), and no other value is shown to be worse." in text
-    assert "Along cost (few), the best is at high (10,000,000), and no other" in text
+    assert "Along cost (few), the best is at high (10,000,000), the only value." in text
+
+
+def test_what_is_best_is_not_held_against_itself() -> None:
+    def told(**skill: float) -> str:
+        axis = {"label": "dose", "by": None, "values": {arm: number for number, arm in enumerate(skill, 1)}}
+        made = results(axis=axis, arms=[{"name": arm} for arm in skill])
+        assert made.axis is not None
+        found = Invented(skill)
+        found.resamples = 500  # of fewer no p would be below the level, corrected over six pairs
+        [text] = axes(made, made.axis, cast(Outcomes, found))
+        return text
+
+    first = "Along dose, the best is at 3; "
+    text = told(a=0.2, b=0.6, c=0.61, d=0.6)
+    assert text.startswith(f"{first}no value from 2 to 4 is shown to be worse, and below it {HOW} are 1 by ")
+    assert told(a=0.6, b=0.2, c=0.61, d=0.6).startswith(f"{first}1 and 4 cannot be told from it, and below it")
+
+
+def test_what_would_be_long_is_a_list() -> None:
+    """A point for each measure and each group, without the intervals that the table has."""
+    many = [pair("mid", other, "test/with", 0.1, p) for other, p in zip("abcdef", [0.01] * 2 + [0.5] * 4, strict=True)]
+    assert "\n" not in finding(also=["test/with"], pairs=many)
+    arms = [{"name": name, "group": name} for name in SKILL]
+    text = finding(also=["test/with"], pairs=many, sums=record(results())["cells"], sum_pairs=many, arms=arms)
+    head, empty, *points = text.split("\n")
+    assert head.startswith("On test, without routes, mid has") and not empty and len(points) > 5
+    assert all(point.startswith("- ") for point in points) and "Along dose (mid)" in text
+    brief = "Of 6 differences 2 are shown (p < 0.05 after correction): mid − a +10.0, mid − b +10.0 points."
+    assert f"- On test, with routes: {brief}" in points
+    assert [
+        point.endswith(brief) for point in points if "True sums, of those stated on test, with routes:" in point
+    ] == [True]
+    arms = [{"name": name, "group": "" if name == "base" else "few" if name == "low" else "many"} for name in SKILL]
+    text = finding(arms=arms, found=Invented({"base": 0.1, "low": 0.6, "mid": 0.9, "high": 0.3}))
+    assert (
+        f"Along dose (many), the best is at 0.5; every other value is shown to be worse {HOW}: 1 by 54.8 points. "
+        in text
+    )

@@ -77,7 +77,6 @@ def test_other_settings_are_another_cell(write_spec: WriteSpec, tmp_path: Path, 
     ("section", "changes"),
     [
         ("training.rl", {"shapes": ["mgpo"]}),
-        ("training.sft", {"padding": "length"}),
         ("evaluation", {"confidence": "likelihood"}),
         ("training", {"average": {"checkpoints": 1, "base": 0.5}}),
     ],
@@ -89,6 +88,12 @@ def test_keys_that_came_later_count_once_they_are_set(section: str, changes: dic
         before, after = before[part], after[part]
     assert not changes.keys() & before.keys()
     assert after == {**before, **changes}
+
+
+def test_a_default_that_changed_leaves_the_names_of_before() -> None:
+    before, now = Config().changed({"training.sft.padding": "batch"}), Config()
+    assert "padding" not in _tree(before, {})["training"]["sft"]
+    assert _tree(now, {})["training"]["sft"]["padding"] == "length"
 
 
 def test_the_example_counts_where_it_is_shown() -> None:

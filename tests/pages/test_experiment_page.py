@@ -222,6 +222,8 @@ def test_the_first_sentence_of_the_finding_is_its_headline(tmp_path: Path) -> No
     page = page_of({**fake_experiment.results(), "finding": finding}, tmp_path)
     assert '<p class="verdict">On test mid has 90.6 % (85.5 to 95.5).</p>' in page
     assert '<p class="more">No difference is shown. The rest.</p>' in page
+    page = page_of({**fake_experiment.results(), "finding": f"{finding}\n\n- One.\n- Another. More."}, tmp_path)
+    assert '<p class="more">One.</p>\n<p class="more">Another. More.</p>' in page
 
 
 def test_gap_and_gain_of_every_bank_are_drawn(tmp_path: Path) -> None:
