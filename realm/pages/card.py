@@ -106,7 +106,7 @@ def read_surface(folder: Path) -> Surface | None:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         where = ".".join(map(str, (KEY, *found["loc"])))
-        raise DataError(f"{path}: {where}: {found['msg']}; mend it, or name a configuration with --config.") from error
+        raise DataError(f"{path}: {where}: {found['msg']}; mend that section or remove it.") from error
 
 
 def _head(path: Path) -> dict[str, Any]:
