@@ -20,12 +20,17 @@ def read_yaml(text: str, key: str = "") -> Any:
     """What the text holds. `key`: dotted name of what it is the value of, where it is a part of a configuration.
 
     What stands in lists named `task.choices` or `prompt.examples`, in one key or in two and at any depth, are words.
-    Raises `yaml.YAMLError` for what is no YAML.
+    Raises `yaml.YAMLError` for what is no YAML, holds itself, or is nested too deeply.
     """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        return None if node is None else loader.construct_document(_as_written(node, tuple(key.split(".")), set()))
+        if node is None:
+            return None
+        _refuse_endless(node, set(), set())
+        return loader.construct_document(_as_written(node, tuple(key.split(".")), set()))
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deeply") from error
     finally:
         loader.dispose()
 
@@ -45,6 +50,25 @@ def read_yaml_file(path: Path, what: str) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
+def _refuse_endless(node: yaml.Node, around: set[int], done: set[int]) -> None:
+    """Raise `yaml.MarkedYAMLError` for a node that an alias puts into itself: it would unfold without end.
+
+    Args:
+        around: the nodes that it is in.
+        done: those that have been looked at.
+    """
+    if id(node) in around:
+        raise yaml.MarkedYAMLError(problem="a value that holds itself", problem_mark=node.start_mark)
+    if id(node) in done or not isinstance(node, yaml.CollectionNode):
+        return
+    around.add(id(node))
+    for one in node.value:
+        for part in one if isinstance(one, tuple) else (one,):
+            _refuse_endless(part, around, done)
+    around.remove(id(node))
+    done.add(id(node))
+
+
 def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, str]]) -> yaml.Node:
     """The node with such lists replaced by lists of texts."""
     here = path[-2:]
@@ -53,7 +77,7 @@ def _as_written(node: yaml.Node, path: tuple[str, ...], seen: set[tuple[int, str
         return yaml.SequenceNode(node.tag, entries, node.start_mark, node.end_mark)
     place = (id(node), path[-1] if path[-1] in _TEXTS else "")
     if isinstance(node, yaml.MappingNode) and place not in seen:
-        seen.add(place)  # a mapping may hold itself
+        seen.add(place)  # a mapping may stand in many places
         node.value = [(name, _as_written(value, (*here, *_names(name)), seen)) for name, value in node.value]
     return node
 

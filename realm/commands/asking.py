@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from realm.bank.store import Bank
-from realm.commands.configuring import config_of, load_config, run_above
+from realm.commands.configuring import as_taught, config_of, load_config, run_above
 from realm.config import Config
 from realm.display import printable
 from realm.errors import ConfigError, DataError
@@ -25,7 +25,6 @@ from realm.method.seeds import derive
 from realm.pages.card import Surface, read_surface, surface
 from realm.rows.evaluation import Confidence, Evaluation
 from realm.rows.run import Meta
-from realm.run import RunFolder
 from realm.run_rows import read_row, read_rows
 from realm.sections import EvaluationConfig
 from realm.student.generate import Generation, generate, stop_of
@@ -126,9 +125,7 @@ class Student:
             )
         if self._alone and base:
             raise ConfigError(f"{folder}: its base is not known; --base is for a run.")
-        self.config = config or (config_of(run) if run else _config(told))
-        if run:
-            self.config = RunFolder(run).as_begun(self.config)
+        self.config = as_taught(config or (config_of(run) if run else _config(told)), model)
         self.path = self.config.model.path if base else str(model)
         found = Path(self.path) if Path(self.path).is_dir() else self.path
         self._model, self._tokenizer = load(found, self.config.model.dtype, self.config.model)

@@ -37,6 +37,24 @@ def run_above(path: Path) -> Path | None:
     return None
 
 
+def as_taught(config: Config, model: Path) -> Config:
+    """The configuration with the examples that a model was shown in training, where it leaves them to us.
+
+    Told by the run that the model lies in, else by its card; as it is where neither tells.
+
+    Raises `DataError` for a card that cannot be read.
+    """
+    if run := run_above(model):
+        return RunFolder(run).as_begun(config)
+    if config.prompt.examples != "auto":
+        return config
+    from realm.pages.card import read_surface  # takes a second
+
+    told = read_surface(model)
+    shown = config.prompt.examples if told is None else told.prompt.examples
+    return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": shown})})
+
+
 def model_of(one: str | Path) -> str | Path:
     """The model of a run, or the model that is named."""
     return Path(one) / "model" if (Path(one) / "meta.json").is_file() else str(one)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from realm.commands.configuring import run_above
+from realm.commands.configuring import as_taught
 from realm.commands.showing import Showing, silent
 from realm.config import Config
 from realm.errors import ResourceError
@@ -49,8 +49,8 @@ def evaluate(
     config = config.model_copy(deep=True)
     base = config.model.path
     student = config.model.path = str(model or base)
-    if Path(student).is_dir() and (run := run_above(Path(student))):
-        config = RunFolder(run).as_begun(config)  # shown what it was trained with, unless another is asked for
+    if Path(student).is_dir():
+        config = as_taught(config, Path(student))
     folder = Path(out or config.run_path.with_name(f"{config.run.name}-evaluation"))
     fresh(folder / "evaluations.jsonl", overwrite)
     results = RunFolder(folder)

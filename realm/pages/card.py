@@ -22,7 +22,7 @@ from realm.display import printable, printable_lines
 from realm.errors import DataError
 from realm.evaluation.evaluate import completion_limit
 from realm.files import write_atomic
-from realm.method.prompt import Wording, messages, plain, target
+from realm.method.prompt import Message, Tags, Wording, messages, plain, target
 from realm.pages.table import Table, TableRow, Value
 from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
@@ -89,6 +89,15 @@ def surface(config: Config, task: Task, tokenizer: "PreTrainedTokenizerBase", li
     )
 
 
+def _with_place(wording: Wording, tags: Tags) -> tuple[str, list[Message]]:
+    """The conversation without routes with a place for the question, and what stands there: `{question}`, or another
+    name where a text of the conversation, such as an example, has that itself."""
+    place, texts = _QUESTION, "\n".join(one["content"] for one in messages("", (), wording, tags))
+    while place in texts:
+        place = f"{{the {place[1:]}"
+    return place, messages(place, (), wording, tags)
+
+
 def read_surface(folder: Path) -> Surface | None:
     """What the card in a model directory says; None where there is none, or it says nothing of it.
 
@@ -106,7 +115,7 @@ def read_surface(folder: Path) -> Surface | None:
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         where = ".".join(map(str, (KEY, *found["loc"])))
-        raise DataError(f"{path}: {where}: {found['msg']}; mend it, or name a configuration with --config.") from error
+        raise DataError(f"{path}: {where}: {found['msg']}; mend that section or remove it.") from error
 
 
 def _head(path: Path) -> dict[str, Any]:
@@ -157,7 +166,7 @@ def card(run: Path, config: Config, task: Task, file: str = "") -> str:
     """The text of the card; of a folder that holds `file`, the model in GGUF, where that is given."""
     tokenizer, template, stages = load_tokenizer(run / "model"), _template(run / "model"), plan(config)
     asked = surface(config, task, tokenizer)
-    sent = messages(_QUESTION, (), make_wording(config, task, tokenizer), config.prompt.tags())
+    place, sent = _with_place(make_wording(config, task, tokenizer), config.prompt.tags())
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]
     stats, meta = read_row(run, BankStats), read_row(run, Meta)
     base, licence = config.model.path, license_of(config.model.path)
@@ -200,6 +209,7 @@ def card(run: Path, config: Config, task: Task, file: str = "") -> str:
         task=task,
         asked=asked,
         sent=shown,
+        place=place,
         file=file,
         request=json.dumps(request, indent=1),
         template=template,

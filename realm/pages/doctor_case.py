@@ -103,6 +103,12 @@ class Case:
         recipe = known(self.run.config.training.recipe) if self.run.config is not None else None
         return (recipe is None or recipe.shows_routes) and self.value("routes.k", 1) > 0
 
+    @property
+    def shows_examples(self) -> bool:
+        """Whether prompts show answered questions: a run that is left to choose writes down which."""
+        examples = self.run.setting("prompt.examples")
+        return isinstance(examples, list) and bool(examples)
+
     @cached_property
     def bank(self) -> BankStats:
         """What the run learned from."""

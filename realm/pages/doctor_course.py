@@ -28,14 +28,18 @@ def nothing_read(case: Case) -> Finding | None:
     length = case.told("training.rl.max_completion_length")
     room = f" {cut:.0%} of the completions were cut: give them room first, {length}."
     sft = "more of it" if case.run.stage_steps("sft") else "training.recipe realm-r1"
+    cold = f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')})"
+    if case.shows_examples:
+        advice, shown = f"The prompt shows examples of the form already (prompt.examples). {cold};", ()
+    else:
+        advice, shown = f"{cold}, or show an example of it (prompt.examples);", ("prompt.examples",)
     return Finding(
         "nothing_read",
         "broken",
         f"{max(read):.0%} of the answers could not be read, and in {fmean(equal):.0%} of the groups all rewards were "
         f"equal: RL has taught nothing.{f' The student writes, e.g., {quoted(wrote)}.' if wrote.strip() else ''}",
-        f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')}), or show an "
-        f"example of it (prompt.examples); a stronger model.path may know it already.{room if cut >= 0.05 else ''}",
-        ("training.recipe", "training.sft.steps", "prompt.examples", "training.rl.max_completion_length", "model.path"),
+        f"{advice} a stronger model.path may know it already.{room if cut >= 0.05 else ''}",
+        ("training.recipe", "training.sft.steps", *shown, "training.rl.max_completion_length", "model.path"),
         {"unread": max(read), "zero_spread_groups": fmean(equal), "truncated": cut},
     )
 
@@ -142,11 +146,19 @@ def parse_failures(case: Case) -> Finding | None:
     }
     top = sorted(((reason, part) for reason, part in means.items() if part > 0), key=lambda one: (-one[1], one[0]))[:3]
     named = ", ".join(f"{reason} {part:.0%}" for reason, part in top) or "no reason is noted"
-    settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe", "prompt.examples")
-    advice = (
-        f"Raise {case.told('reward.format')}, show an example of the form (prompt.examples), or teach it first: "
-        f"{'more training.sft.steps' if case.run.stage_steps('sft') else 'training.recipe realm-r1'}."
-    )
+    settings: tuple[str, ...] = ("reward.format", "training.sft.steps", "training.recipe")
+    sft = "more training.sft.steps" if case.run.stage_steps("sft") else "training.recipe realm-r1"
+    if case.shows_examples:
+        advice = (
+            f"The prompt shows examples of the form already (prompt.examples): teach it first ({sft}), or raise "
+            f"{case.told('reward.format')}."
+        )
+    else:
+        settings += ("prompt.examples",)
+        advice = (
+            f"Raise {case.told('reward.format')}, show an example of the form (prompt.examples), or teach it first: "
+            f"{sft}."
+        )
     if cut is not None and cut.late >= 0.05 and any(reason.endswith(("unclosed", "missing")) for reason, _ in top):
         advice = (
             "First let completions end (training.rl.max_completion_length): a cut one lacks its last parts. " + advice

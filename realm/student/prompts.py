@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from realm.config import Config
+from realm.display import printable
 from realm.errors import ConfigError, ModelError
 from realm.method.prompt import (
     DEFAULT_WORDING,
@@ -214,8 +215,14 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
         )
     except jinja2.TemplateError as error:
         raise ModelError(
-            f"the chat template of the model refuses the prompt ({error}). "
+            f"the chat template of the model refuses the prompt ({printable(str(error), 200)}). "
             "If it knows no system message, set prompt.system to ''."
+        ) from error
+    except Exception as error:  # a template is a program of others: what it does with a value may raise anything
+        said = printable(f"{type(error).__name__}: {error}", 200)
+        raise ModelError(
+            f"the chat template of the model cannot write the prompt ({said}). It reads a conversation, a list of "
+            "role and content, and what model.template_arguments gives it; mend one of them."
         ) from error
 
 

@@ -325,15 +325,16 @@ class _Runner:
         worst = max(rows, key=lambda row: row.parse_failures or 0.0, default=None)
         if self.prepared.stages[0].kind != "rl" or not worst or (worst.parse_failures or 0.0) < _UNPARSED:
             return
+        shown = self.prepared.renderer.wording.examples
         _LOG.warning(
             "%.0f %% of the untrained student's answers%s cannot be parsed (most of all: %s), and %.0f %% are cut: RL "
-            "will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), show it "
-            "(prompt.examples%s), or let answers end (training.rl.max_completion_length, now %d).",
+            "will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), %sor let "
+            "answers end (training.rl.max_completion_length, now %d).",
             100 * (worst.parse_failures or 0.0),
             " to prompts with routes" if worst.routes else "",
             max(worst.reasons, key=lambda reason: worst.reasons[reason], default="no reason is noted"),
             100 * (worst.truncated or 0.0),
-            ", now none" if self.config.prompt.examples == "none" else "; another one than now",
+            "show it (prompt.examples, now none), " * (not shown),
             self.config.training.rl.max_completion_length,
         )
 

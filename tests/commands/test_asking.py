@@ -49,6 +49,29 @@ def test_a_model_is_shown_the_examples_that_its_run_showed(config: Config, train
     assert load_config(tmp_path / "base").prompt.examples == "auto"
 
 
+def test_a_model_without_its_run_is_shown_the_examples_that_its_card_says(
+    config: Config, trained: Path, tmp_path: Path
+) -> None:
+    """By an evaluation and by a question alike, unless the configuration words its own."""
+    shown, other = ([{"question": "1 plus 1", "think": "is even", "answer": one}] for one in "01")
+    model = shutil.copytree(trained / "model", tmp_path / "model")
+    file = model / "README.md"
+    text = file.read_text()
+    assert text.count("    examples: none\n") == 1
+    file.write_text(text.replace("    examples: none\n", f"    examples: {json.dumps(shown)}\n"))
+    for name, asking, wanted in (("auto", config, shown), ("own", config.changed({"prompt.examples": other}), other)):
+        evaluate(asking, model, out=tmp_path / name)
+        assert load_config(tmp_path / name).prompt.examples == wanted
+        assert Student(model, asking).config.prompt.examples == wanted
+    assert Student(model).config.prompt.examples == shown
+    file.write_text(text.replace("    examples: none\n", "    examples: 7\n"))
+    with pytest.raises(DataError, match=r"README\.md: realm\.prompt\.examples: .*; mend that section or remove it\.$"):
+        evaluate(config, model, out=tmp_path / "broken")
+    file.write_text(text.partition("realm:")[0] + "---\n")
+    evaluate(config, model, out=tmp_path / "untold")
+    assert load_config(tmp_path / "untold").prompt.examples == "auto"
+
+
 def predictions(run: Path, routes: int) -> list[dict[str, Any]]:
     return [row for row in read_jsonl(run / "predictions.jsonl") if row["routes"] == routes]
 

@@ -9,6 +9,7 @@ import shutil
 from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -84,6 +85,26 @@ def test_a_program_with_an_example_and_a_template_without_system_messages(
     assert len(asked.messages) == 1, "in a run, its configuration tells"
     alone = shutil.copytree(run / "model", tmp_path / "alone")
     assert [(one["role"], one["content"]) for one in Student(alone).ask("3 plus 4", samples=0).messages] == sent
+
+
+def test_a_program_with_an_example_that_speaks_of_the_place_of_the_question(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    """Also where a template writes one role alone, so that all of it stands in one message."""
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% if messages|length > 1 %}{{ raise_exception('one') }}{% endif %}" + CHAT_TEMPLATE
+    tokenizer.save_pretrained(run / "model")
+    given = [{"question": "1 plus {question}", "think": "{the question} is even", "answer": "0"}]
+    task = TinyTask()
+    task.wording = replace(task.wording, without_routes="<{answer}>")
+    asked = "1 plus {question} <answer>\n\n<think> {the question} is even </think> <answer> 0 </answer>"
+    text = card(run, config.changed({"prompt.examples": given}), task)
+    assert text.count("{the the question}") == 4, "shown, named twice, and in the program"
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    program: dict[str, Any] = {}
+    exec(code[code.index("question =") : code.index("text =")].replace("Your question.", "3 plus 4"), program)
+    assert program["messages"] == [{"role": "user", "content": f"{asked}\n\n3 plus 4 <answer>"}]
 
 
 def test_a_card_of_before_there_were_examples_shows_none(trained: Path, tmp_path: Path) -> None:

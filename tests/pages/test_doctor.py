@@ -125,6 +125,24 @@ def test_a_run_whose_answers_nobody_could_read_is_told_so_first(tmp_path: Path, 
         assert setting in first.advice
 
 
+def test_who_is_shown_examples_is_not_told_to_be(tmp_path: Path) -> None:
+    """What is left to do is told: a cold start, and room where completions are cut."""
+    example = {"question": "1 plus 1", "think": "is even", "answer": "0"}
+    for examples, shown in (([example], True), ([], False), ("none", False)):
+        run = Healthy()
+        run.config["prompt"] = {"examples": examples}
+        run.every(parse_failures=0.6, truncated=0.3, parse={"answer_missing": 0.6})
+        for unread in (False, True):
+            if unread:
+                run.every(parse_failures=1.0, zero_spread_groups=1.0, accuracy=0.0)
+            named = {one.check: one for one in findings(run, tmp_path)}
+            found = named["nothing_read" if unread else "parse_failures"]
+            assert ("show an example" in found.advice) == ("prompt.examples" in found.settings) == (not shown)
+            assert ("examples of the form already" in found.advice) == shown
+            assert "training.recipe realm-r1" in found.advice
+            assert "training.rl.max_completion_length" in found.advice
+
+
 def _plant(**figures: Any) -> Callable[[Healthy], None]:
     return lambda run: run.every(**figures)
 

@@ -118,6 +118,24 @@ def test_a_template_that_refuses_says_what_to_do(tokenizer: PreTrainedTokenizerF
         encode(strict, [{"role": "system", "content": ""}])
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0]['content'] + 1 }}",
+        "{{ 1 // (messages | length - 1) }}",
+        "{{ messages[0]['content'].format(*[]) }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ messages[0].content.encode('\x1b[31m\nascii') }}",
+    ],
+)
+def test_a_template_that_fails_is_told_in_one_line(tokenizer: PreTrainedTokenizerFast, template: str) -> None:
+    failing = copy.deepcopy(tokenizer)
+    failing.chat_template = template
+    with pytest.raises(ModelError, match=r"chat template .*\((\w+Error): .*\)\. It .* mend") as found:
+        encode(failing, [{"role": "user", "content": "{}"}])
+    assert str(found.value).isprintable()
+
+
 def test_surface_of_the_configuration(tokenizer: PreTrainedTokenizerFast) -> None:
     config = NONE.model_copy(deep=True)
     task: Any = SimpleNamespace(wording=DEFAULT_WORDING)

@@ -92,8 +92,9 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path) -> None:
 def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
     tmp_path: Path, student: Path, bank: Bank, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def told(share: float, **training: Any) -> list[str]:
+    def told(share: float, examples: Any = "auto", **training: Any) -> list[str]:
         config = tiny_config(tmp_path, student, **training)
+        config.prompt.examples = examples
         config.run.name = f"run{len(list(tmp_path.iterdir()))}"
         made = runner(config, bank)
         row = {"parse_failures": share, "reasons": {"answer_missing": 4, "think_missing": 3}, "truncated": 0.5}
@@ -116,6 +117,8 @@ def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
         "max_completion_length, now 24",
     ):
         assert part in said
+    (said,) = told(0.95, [{"question": "1 plus 1", "think": "is even", "answer": "0"}])
+    assert "training.recipe realm-r1" in said and "prompt.examples" not in said, "it is shown some already"
     assert told(0.8) == [] == told(0.95, recipe="realm-r1"), "what is taught first"
 
 
