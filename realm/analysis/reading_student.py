@@ -28,6 +28,7 @@ def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> St
             raise ModelError(f"{model}: the model does not tell its context length; give --context.")
         context = max(1, length - min(512, length // 2))
     wording = wording_of(str(info.get("task")), str(info.get("verifier", "")), info.get("choices") or ())
+    wording = replace(wording, examples=())  # it is not known whether it is shown any
     limit = context
 
     def clean(text: str) -> str:
