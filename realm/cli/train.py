@@ -42,7 +42,9 @@ def train(
     only_estimate: Annotated[
         bool,
         typer.Option(
-            "--estimate", help="Print what the run will need in memory, tokens and time (measured), and stop."
+            "--estimate",
+            help="Print what the run will need in memory, tokens and, where the weights are here, time (measured), "
+            "and stop.",
         ),
     ] = False,
     show_config: Annotated[
