@@ -29,10 +29,10 @@ def nothing_read(case: Case) -> Finding | None:
     room = f" {cut:.0%} of the completions were cut: give them room first, {length}."
     sft = "more of it" if case.run.stage_steps("sft") else "training.recipe realm-r1"
     cold = f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')})"
+    advice = f"{cold}, or show an example of it (prompt.examples);"
     if case.shows_examples:
-        advice, shown = f"The prompt shows examples of the form already (prompt.examples). {cold};", ()
-    else:
-        advice, shown = f"{cold}, or show an example of it (prompt.examples);", ("prompt.examples",)
+        advice = f"The prompt shows examples of the form already (prompt.examples). {cold};"
+    shown = ("prompt.examples",) * (not case.shows_examples)
     return Finding(
         "nothing_read",
         "broken",
