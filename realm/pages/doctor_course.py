@@ -29,11 +29,10 @@ def nothing_read(case: Case) -> Finding | None:
     room = f" {cut:.0%} of the completions were cut: give them room first, {length}."
     sft = "more of it" if case.run.stage_steps("sft") else "training.recipe realm-r1"
     cold = f"Teach the form of an answer before RL by a cold start ({sft}; {case.told('training.sft.steps')})"
-    shown: tuple[str, ...] = ()
+    advice = f"{cold}, or show an example of it (prompt.examples);"
     if case.shows_examples:
         advice = f"The prompt shows examples of the form already (prompt.examples). {cold};"
-    else:
-        advice, shown = f"{cold}, or show an example of it (prompt.examples);", ("prompt.examples",)
+    shown = ("prompt.examples",) * (not case.shows_examples)
     return Finding(
         "nothing_read",
         "broken",
