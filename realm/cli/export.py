@@ -110,7 +110,7 @@ def gguf(
 ) -> None:
     """Write the model for llama.cpp and Ollama: a GGUF file, a Modelfile with the prompt of its training, and a card.
 
-    For Llama, Qwen2 and Qwen3 with a byte-level vocabulary; other models are refused. Needs the package gguf
+    For Llama, Qwen2, Qwen3 (byte-level vocabularies) and Gemma 3; other models are refused. Needs the package gguf
     (`pip install 'realm-slm[gguf]'`).
     """
     from realm.commands.gguf_export import export_gguf

@@ -2,8 +2,8 @@
 
 transformers reads such files, and marks what it read as quantized: neither trained nor saved. What it read is taken
 over as a model of the same configuration. Where it leaves out what the file says (transformers 5.23: how positions
-are stretched, how some tokenizers split digits, settings of generation, tensors that it has no place for), that is
-mended or the file is refused.
+are stretched, how some tokenizers split digits, how Gemma 3 attends, the order of SentencePiece's merges, settings of
+generation, tensors that it has no place for), that is mended or the file is refused.
 """
 
 import hashlib
@@ -53,6 +53,8 @@ _SAMPLING = {
     "min_p": "min_p",
     "penalty_repeat": "repetition_penalty",
 }
+#: Tokens that end a turn where a chat template writes them: llama.cpp knows them by their text, a file may not say so.
+_TURN_ENDS = ("<end_of_turn>", "<|eot_id|>", "<|im_end|>", "<|end|>")
 _ELSE = "Take the directory of the model that it was made from (config.json and *.safetensors)."
 
 
@@ -159,13 +161,17 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
         core.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-    return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=read.chat_template, **read.special_tokens_map)
+    named = {name: token for name, token in read.special_tokens_map.items() if core.token_to_id(str(token)) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=read.chat_template, **named)
 
 
 def _whole(stated: Any, said: Mapping[str, Any]) -> None:
-    """Tokens that are read whole, wherever they are spelled out, and have a space in them: transformers splits them."""
+    """Tokens that are read whole, wherever they are spelled out, and have a space in them: transformers splits them.
+
+    And merges of SentencePiece by the scores of their words: transformers has some in the order of the file.
+    """
     tokens, kinds = said["tokenizer.ggml.tokens"], said.get("tokenizer.ggml.token_type", ())
-    if stated["model"]["type"] != "BPE" or stated["model"].get("byte_fallback"):
+    if stated["model"]["type"] != "BPE":
         return
     words = {number: word for word, number in stated["model"]["vocab"].items()}
     for number, (token, kind) in enumerate(zip(tokens, kinds, strict=False)):
@@ -175,7 +181,14 @@ def _whole(stated: Any, said: Mapping[str, Any]) -> None:
                 dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
                 | {"id": number, "content": token, "special": kind == 3}
             )
-    stated["model"]["vocab"] = {word: number for number, word in words.items()}
+    vocabulary = stated["model"]["vocab"] = {word: number for number, word in words.items()}
+    scores = said.get("tokenizer.ggml.scores", ())
+    if stated["model"].get("byte_fallback") and "tokenizer.ggml.merges" not in said and len(scores) == len(tokens):
+        whole = {token["content"] for token in stated["added_tokens"]}  # which merge with nothing
+        merges = [pair for pair in stated["model"]["merges"] if whole.isdisjoint((*pair, "".join(pair)))]
+        merges = [pair for pair in merges if vocabulary.keys() >= {*pair, "".join(pair)}]
+        merges.sort(key=lambda pair: scores[vocabulary["".join(pair)]], reverse=True)
+        stated["model"]["merges"] = merges
     stated["added_tokens"].sort(key=lambda token: token["id"])
 
 
@@ -191,6 +204,9 @@ def _settings(
         setattr(settings, name, getattr(tokenizer, name))
     if settings.model_type == "qwen3" and (head := said.get("qwen3.attention.key_length")):
         settings.head_dim = head  # left out, and then that of the family's own models
+    if settings.model_type == "gemma3_text":
+        with loading(alone, "model"):  # whatever the file says
+            _attend_as_gemma3(settings, said)
     frequencies = next((tensor for tensor in tensors if tensor.name == "rope_freqs.weight"), None)
     if frequencies is not None and _stretch_as_llama3(settings, torch.tensor(frequencies.data)):
         tensors = [tensor for tensor in tensors if tensor is not frequencies]
@@ -266,9 +282,27 @@ def _stretch_as_llama3(settings: Any, factors: torch.Tensor) -> bool:
     return False
 
 
+def _attend_as_gemma3(settings: Any, said: Mapping[str, Any]) -> None:
+    """Set how Gemma 3 attends as llama.cpp does: scale, windows, positions. transformers has one size for all files."""
+    layers, pattern = settings.num_hidden_layers, said.get("gemma3.attention.sliding_window_pattern", 6)
+    heads = settings.hidden_size // settings.num_attention_heads
+    settings.query_pre_attn_scalar = heads if layers == 62 else settings.head_dim  # that of 27B
+    if not said.get("gemma3.attention.sliding_window"):
+        pattern = 1
+    settings.layer_types = [
+        "sliding_attention" if (number + 1) % pattern else "full_attention" for number in range(layers)
+    ]
+    rope = settings.rope_parameters
+    rope["sliding_attention"]["rope_theta"] = said.get("gemma3.rope.freq_base_swa", 10000.0)
+    if said.get("gemma3.rope.scaling.type") == "linear":
+        rope["full_attention"] |= {"rope_type": "linear", "factor": said["gemma3.rope.scaling.factor"]}
+
+
 def _generation(said: Mapping[str, Any], tokenizer: Any) -> GenerationConfig:
     """The settings of generation that a file states: ends of a text and of a turn, and how it is sampled."""
     ends = {tokenizer.eos_token_id, said.get("tokenizer.ggml.eot_token_id")} - {None}
+    template, whole = str(tokenizer.chat_template), tokenizer.get_added_vocab()
+    ends |= {whole[token] for token in _TURN_ENDS if token in whole and token in template}
     stated = {
         name: said[f"general.sampling.{key}"] for key, name in _SAMPLING.items() if f"general.sampling.{key}" in said
     }

@@ -1,9 +1,10 @@
 """A trained model as a GGUF file for llama.cpp and Ollama, with the prompt of its training as Ollama's template.
 
-Few families, and byte-level vocabularies alone: what is written is read back, and is the same model or is refused. For
-all others there is llama.cpp's own converter.
+Few families, with byte-level vocabularies or Gemma's: what is written is read back, and is the same model or is
+refused. For all others there is llama.cpp's own converter.
 """
 
+import itertools
 import json
 import math
 import re
@@ -32,7 +33,8 @@ from realm.tasks.base import Task
 from realm.tasks.registry import load_task
 
 MODELFILE = "Modelfile"
-_FAMILIES = ("llama", "qwen2", "qwen3")
+#: llama.cpp's names of families, by those of transformers.
+_FAMILIES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
 _ELSE = "llama.cpp's convert_hf_to_gguf.py knows more models: give it the directory"
 _QUESTION = "{question}"
 #: llama.cpp's names of how text is split, by the pattern in a tokenizer's file, and whether words are looked up whole.
@@ -47,8 +49,12 @@ _SPLITS = {
 #: Settings of a model by which nothing is computed, or that a file says elsewhere.
 _ASIDE = {"architectures", "dtype", "transformers_version", "use_cache", "initializer_range", "attention_dropout"}
 _ASIDE |= {"bos_token_id", "eos_token_id", "pad_token_id", "pretraining_tp", "max_window_layers", "rope_parameters"}
-_ASIDE |= {"_name_or_path", "quantization_config"}
+_ASIDE |= {"_name_or_path", "quantization_config", "_sliding_window_pattern"}
 _ALPHABET = set(pre_tokenizers.ByteLevel.alphabet())
+#: How SentencePiece spells a space, and a byte that no word has.
+_SPACE, _BYTE = "\u2581", re.compile(r"<0x[0-9A-F]{2}>")
+#: Score of what no merge makes.
+_NEVER = -1e6
 
 
 def export_gguf(
@@ -95,7 +101,7 @@ def export_gguf(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as place:
             made = [Path(place) / file.name for file in files]
-            writer = gguf.GGUFWriter(made[0], model.config.model_type)
+            writer = gguf.GGUFWriter(made[0], _family(directory, model))
             writer.add_name(name)
             licence = license_of(config.model.path)
             if LICENSE_ID.fullmatch(licence):
@@ -104,7 +110,7 @@ def export_gguf(
                 writer.add_base_model_count(1)
                 writer.add_base_model_repo_url(0, f"https://huggingface.co/{config.model.path}")
             writer.add_sampling_temp(0.0)
-            _add_settings(writer, directory, model)
+            _add_settings(writer, model)
             _add_tokens(writer, directory, model, tokenizer, begins)
             for called, values, kind in _tensors(directory, model, dtype):
                 writer.add_tensor(called, values, raw_dtype=kind)
@@ -138,11 +144,26 @@ def _prompt(config: Config, task: Task, tokenizer: Any) -> str:
     return prompt_text(tokenizer, presented(tokenizer, asked))
 
 
-def _add_settings(writer: Any, directory: Path, model: Any) -> None:
+def _family(directory: Path, model: Any) -> str:
+    """llama.cpp's name of a model's family; raises `ModelError` where it is none of the few."""
+    kind = model.config.model_type
+    if kind not in _FAMILIES:
+        raise ModelError(f"{directory}: expected one of {', '.join(_FAMILIES)}, found {kind}. {_ELSE}.")
+    return _FAMILIES[kind]
+
+
+def _add_settings(writer: Any, model: Any) -> None:
     """Sizes and positions, by the names of the file's format."""
+    from gguf import RopeScalingType
+
     settings = model.config
-    if settings.model_type not in _FAMILIES:
-        raise ModelError(f"{directory}: expected one of {', '.join(_FAMILIES)}, found {settings.model_type}. {_ELSE}.")
+    rope = settings.rope_parameters
+    if settings.model_type == "gemma3_text":
+        rope = rope["full_attention"]  # what else it attends by, llama.cpp has as its own: `_refuse_another`
+        writer.add_sliding_window(settings.sliding_window)
+        if rope["rope_type"] == "linear":
+            writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+            writer.add_rope_scaling_factor(rope["factor"])
     head = getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads
     writer.add_context_length(settings.max_position_embeddings)
     writer.add_block_count(settings.num_hidden_layers)
@@ -151,7 +172,7 @@ def _add_settings(writer: Any, directory: Path, model: Any) -> None:
     writer.add_head_count(settings.num_attention_heads)
     writer.add_head_count_kv(settings.num_key_value_heads)
     writer.add_layer_norm_rms_eps(settings.rms_norm_eps)
-    writer.add_rope_freq_base(settings.rope_parameters["rope_theta"])
+    writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_rope_dimension_count(head)
     writer.add_key_length(head)
     writer.add_value_length(head)
@@ -160,33 +181,12 @@ def _add_settings(writer: Any, directory: Path, model: Any) -> None:
 
 def _add_tokens(writer: Any, directory: Path, model: Any, tokenizer: Any, begins: bool) -> None:
     """The vocabulary: words, merges, which tokens are read whole, how text is split, chat template."""
-    from gguf import TokenType
-
-    stated = json.loads(tokenizer.backend_tokenizer.to_str())
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in stated["model"].get("merges", ())]
-    split = stated["pre_tokenizer"] or {}
-    parts = split.get("pretokenizers", [split])
-    first = "" if len(parts) == 1 else parts[0].get("pattern", {}).get("Regex", parts[0]["type"])
-    named = _SPLITS.get((first, bool(stated["model"].get("ignore_merges"))))
-    if stated["model"]["type"] != "BPE" or parts[-1].get("type") != "ByteLevel" or not named:
+    stated, size = json.loads(tokenizer.backend_tokenizer.to_str()), model.config.vocab_size
+    if not (_add_bytes(writer, stated, size) or _add_pieces(writer, stated, size)):
         raise ModelError(
             f"{directory}: its tokenizer ({stated['model']['type']}, or how it splits text) is none of the byte-level "
-            f"ones that a GGUF file can hold here. {_ELSE}."
+            f"ones that a GGUF file can hold here, and not as Gemma's. {_ELSE}."
         )
-    words = {number: (word, TokenType.NORMAL) for word, number in stated["model"]["vocab"].items()}
-    # No text leads to what is not spelled in the alphabet of bytes: neither as a word, nor by a merge.
-    words = {number: word for number, word in words.items() if set(word[0]) <= _ALPHABET}
-    for token in stated["added_tokens"]:
-        words[token["id"]] = (
-            token["content"],
-            TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED,
-        )
-    filled = [words.get(number, (f"[PAD{number}]", TokenType.UNUSED)) for number in range(model.config.vocab_size)]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(named)
-    writer.add_token_list([word for word, _ in filled])
-    writer.add_token_types([kind for _, kind in filled])
-    writer.add_token_merges([merge for merge in merges if merge.count(" ") == 1 and set(merge) <= _ALPHABET | {" "}])
     for kind in ("bos", "eos", "pad", "unk"):
         if (number := getattr(tokenizer, f"{kind}_token_id")) is not None:
             getattr(writer, f"add_{kind}_token_id")(number)
@@ -197,13 +197,77 @@ def _add_tokens(writer: Any, directory: Path, model: Any, tokenizer: Any, begins
         writer.add_chat_template(tokenizer.get_chat_template())
 
 
+def _add_bytes(writer: Any, stated: dict[str, Any], size: int) -> bool:
+    """A byte-level vocabulary of `size` tokens; False: it is none, or splits text in a way without a name."""
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in stated["model"].get("merges", ())]
+    split = stated["pre_tokenizer"] or {}
+    parts = split.get("pretokenizers", [split])
+    first = "" if len(parts) == 1 else parts[0].get("pattern", {}).get("Regex", parts[0]["type"])
+    named = _SPLITS.get((first, bool(stated["model"].get("ignore_merges"))))
+    if stated["model"]["type"] != "BPE" or parts[-1].get("type") != "ByteLevel" or not named:
+        return False
+    # No text leads to what is not spelled in the alphabet of bytes: neither as a word, nor by a merge.
+    words = {number: word for word, number in stated["model"]["vocab"].items() if set(word) <= _ALPHABET}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(named)
+    _add_words(writer, stated, size, words)
+    writer.add_token_merges([merge for merge in merges if merge.count(" ") == 1 and set(merge) <= _ALPHABET | {" "}])
+    return True
+
+
+def _add_pieces(writer: Any, stated: dict[str, Any], size: int) -> bool:
+    """A vocabulary of SentencePiece as Gemma has it, of `size` tokens; False: it is none.
+
+    llama.cpp joins any two pieces that are a word together, first those of the highest score. So merges are no more
+    than an order of words, if there are all of them and those of a word stand together.
+    """
+    core, split = stated["model"], stated["pre_tokenizer"] or {"pattern": {"String": " "}}
+    if core["type"] != "BPE" or not core["byte_fallback"] or core["ignore_merges"]:
+        return False
+    spaced = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
+    if stated["normalizer"] != spaced or split.get("pattern") != spaced["pattern"]:  # by what is no longer there
+        return False
+    whole = {token["content"] for token in stated["added_tokens"]}
+    words = {word: number for word, number in core["vocab"].items() if word not in whole}
+    merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in core["merges"]]
+    merges = [merge for merge in merges if whole.isdisjoint((*merge, "".join(merge)))]
+    made = [word for word, _ in itertools.groupby(map("".join, merges))]
+    ranks = {word: rank for rank, word in enumerate(made)}
+    halves = ((word[:place], word[place:]) for word in words for place in range(1, len(word)))
+    if len(ranks) < len(made) or {pair for pair in halves if words.keys() >= set(pair)} != set(merges):
+        return False
+    if sum(bool(_BYTE.fullmatch(word)) for word in words) < 256:
+        return False
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_add_space_prefix(False)
+    filled = _add_words(writer, stated, size, {number: word for word, number in words.items()})
+    writer.add_token_scores([-float(ranks[word]) if word in ranks else _NEVER for word in filled])
+    return True
+
+
+def _add_words(writer: Any, stated: dict[str, Any], size: int, words: dict[int, str]) -> list[str]:
+    """Words and tokens that are read whole, with what each is; returns them, (size,)."""
+    from gguf import TokenType
+
+    kinds = {number: TokenType.BYTE if _BYTE.fullmatch(word) else TokenType.NORMAL for number, word in words.items()}
+    for token in stated["added_tokens"]:
+        text = token["content"]
+        words[token["id"]] = text.replace(_SPACE, " ") if set(text) == {_SPACE} else text  # as llama.cpp converts it
+        kinds[token["id"]] = TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED
+    filled = [words.get(number, f"[PAD{number}]") for number in range(size)]
+    writer.add_token_list(filled)
+    writer.add_token_types([kinds.get(number, TokenType.UNUSED) for number in range(size)])
+    return filled
+
+
 def _tensors(directory: Path, model: Any, dtype: str) -> Iterator[tuple[str, np.ndarray, Any]]:
     """Name, values and type of each tensor of the file; vectors are float32 always, as llama.cpp wants them."""
     import gguf
 
     settings, kinds = model.config, gguf.GGMLQuantizationType
     names = gguf.get_tensor_name_map(
-        next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == settings.model_type),
+        next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == _family(directory, model)),
         settings.num_hidden_layers,
     )
     tied = settings.tie_word_embeddings
@@ -218,6 +282,8 @@ def _tensors(directory: Path, model: Any, dtype: str) -> Iterator[tuple[str, np.
         if settings.model_type == "llama" and (count := heads.get(part.rpartition(".")[2])):
             # llama.cpp turns neighbouring dimensions, transformers those half a head apart.
             values = values.reshape(count, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+        if settings.model_type == "gemma3_text" and part.endswith("norm"):
+            values = values + 1  # by which it multiplies
         kind = kinds.F32 if values.ndim == 1 else kinds[dtype.upper()]
         with np.errstate(over="ignore"):
             kept = gguf.quantize(np.ascontiguousarray(values), kind)
@@ -225,7 +291,7 @@ def _tensors(directory: Path, model: Any, dtype: str) -> Iterator[tuple[str, np.
             raise ModelError(f"{directory}: {name} holds values beyond float16; give --dtype bf16 or f32.")
         yield f"{called}.{suffix}", kept, kind
     rope = settings.rope_parameters
-    if rope["rope_type"] == "llama3":  # as divisors of frequencies
+    if rope.get("rope_type") == "llama3":  # as divisors of frequencies
         slowed = model.model.rotary_emb.inv_freq.double()
         plain = rope["rope_theta"] ** -(torch.arange(len(slowed)).double() / len(slowed))
         yield "rope_freqs.weight", (plain / slowed).float().numpy(), kinds.F32
@@ -234,14 +300,23 @@ def _tensors(directory: Path, model: Any, dtype: str) -> Iterator[tuple[str, np.
 def _refuse_another(directory: Path, model: Any, tokenizer: Any, prompt: str, file: Path) -> None:
     """Raise `ModelError` where settings or tokens that are read from the file are others than the model's."""
     settings, read = read_back(file)
-    ours, theirs = ({**one.to_dict(), **one.rope_parameters} for one in (model.config, settings))
+    ours, theirs = ({**one.to_dict(), **_positions(one.rope_parameters)} for one in (model.config, settings))
     for name in sorted(ours.keys() & theirs.keys() - _ASIDE):
         old, new = ours[name], theirs[name]
-        if old != new and not (isinstance(old, float) and math.isclose(old, new, rel_tol=1e-6)):
+        close = isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=1e-6)
+        if old != new and not close:
             raise ModelError(f"{directory}: a GGUF file has no place for its {name} ({old}, read as {new}). {_ELSE}.")
     for text in (prompt, *PROBES):
         if tokenizer(text, add_special_tokens=False)["input_ids"] != read(text, add_special_tokens=False)["input_ids"]:
             raise ModelError(f"{directory}: its tokenizer reads {text!r:.80} otherwise than the file does. {_ELSE}.")
+
+
+def _positions(rope: dict[str, Any]) -> dict[str, Any]:
+    """How positions are computed, one name for each number, of kinds of layers too."""
+    parts = {name: value for name, value in rope.items() if isinstance(value, dict)}
+    return {name: value for name, value in rope.items() if name not in parts} | {
+        f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()
+    }
 
 
 def _modelfile(file: str, prompt: str, ends: list[str], parameters: dict[str, int]) -> str:

@@ -345,7 +345,7 @@ def test_a_vocabulary_of_words_and_a_family_that_is_none_of_them(trained: Path, 
     from transformers import GPT2Config, GPT2LMHeadModel
 
     GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=8, n_layer=1, n_head=2)).save_pretrained(run / "model")
-    assert "expected one of llama, qwen2, qwen3, found gpt2" in refused(run, "--out", tmp_path / "out")
+    assert "expected one of llama, qwen2, qwen3, gemma3_text, found gpt2" in refused(run, "--out", tmp_path / "out")
 
 
 def test_without_the_package(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
