@@ -68,6 +68,25 @@ def one_step(trainer: Any, text: str, group: int, micro: int) -> dict[str, Secon
     return {"step": since(start), "rollout": rollout, "update": update}
 
 
+def warm_up(trainer: Any, step: Any) -> None:
+    """A few tokens on both paths: optimizer states, and our first look at whether both agree."""
+    config, tokens = trainer.generation_config, trainer.generation_config.max_new_tokens
+    config.max_new_tokens = 4
+    for _, share in BOTH:
+        step(share, 16)
+    config.max_new_tokens = tokens
+
+
+def step_rows(found: dict[str, list[dict[str, Seconds]]], shape: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """A row for the step and each of its parts, from the steps of both paths."""
+    nothing = dict.fromkeys(("trl MiB", "ours MiB", "memory"))
+    rows = []
+    for what in ("step", "rollout", "update"):
+        times = {side: [one[what] for one in made] for side, made in found.items()}
+        rows.append({"what": what, **timed(*shape, compared(times)), **nothing})
+    return rows
+
+
 def steps(options: argparse.Namespace) -> None:
     """Single optimizer steps, of a random model or of one in a directory."""
     if not (options.quick or options.prompt):
@@ -85,18 +104,17 @@ def steps(options: argparse.Namespace) -> None:
             take(trainer, share)
             return one_step(trainer, prompt_text(length, seed), group, group if share else options.micro or group)
 
-        for turn in range(options.repeats + 1):
+        if options.model:
+            warm_up(trainer, step)
+        new: list[dict[str, Any]] = []
+        for turn in range(bool(options.model), options.repeats + 1):
             for side, share in measured:
-                # The first turn warms up; a large model is warm after a short prompt, too.
-                spent = step(share, 64) if options.model and not turn else step(share)
+                spent = step(share)
                 if turn:
                     found[side].append(spent)
-        nothing = dict.fromkeys(("trl MiB", "ours MiB", "memory"))
-        new = [
-            {"what": what, **timed(prompt, completion, group, compared(spent)), **nothing}
-            for what in ("step", "rollout", "update")
-            for spent in [{side: [one[what] for one in made] for side, made in found.items()}]
-        ]
+            if turn:
+                new = step_rows(found, (prompt, completion, group))
+                save(options.out or f"step_{options.device}", rows + new)
         if not options.model:
             # Afterwards: the first step makes the optimizer's states.
             new[0] |= peaks(trainer, lambda trainer=trainer, step=step: step(trainer._share), measured)
