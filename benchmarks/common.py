@@ -22,17 +22,24 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
+from trl.trainer import utils as trl_utils
 
 from realm.config import Config
 from realm.run import machine, versions
+from realm.training.adapters import lora_config
 from realm.training.estimate import Lengths, estimate, sizes
 from realm.training.fit import size
 from realm.training.frugal import FrugalGRPOTrainer
 from realm.training.memory import memory
+from realm.training.settings import narrow_head
 
 #: Names of the paths that are measured, with the value of the trainer's switch.
 Sides = tuple[tuple[str, bool], ...]
 BOTH: Sides = (("trl", False), ("ours", True))
+#: By the wall clock, and of the processor on all threads of this process.
+Seconds = tuple[float, float]
+#: Tokens of the vocabulary that TRL's own head takes at a time.
+WIDE_HEAD = trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = {"prompt": [400, 800, 1600, 3200], "completion": [100, 200], "group": [4, 8, 16]}
 #: Seconds rather than minutes a row on one core.
@@ -59,6 +66,13 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_student(parser: argparse.ArgumentParser) -> None:
+    """The options of what is trained: which model, how its weights are kept, and whether all of them are trained."""
+    parser.add_argument("--model", help="a model directory in place of random weights")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="weights of --model")
+    parser.add_argument("--lora", type=int, default=0, metavar="R", help="train adapters of that rank, not all weights")
+
+
 def points(options: argparse.Namespace) -> list[tuple[int, int, int]]:
     """The chosen (prompt tokens P, completion tokens C, group size G)."""
     chosen = {name: getattr(options, name) or (QUICK if options.quick else GRID)[name] for name in GRID}
@@ -70,8 +84,14 @@ def bound(prompt: int, completion: int, group: int) -> float:
     return group * (prompt + completion) / (prompt + group * completion)
 
 
-def make_trainer(device: str, completion: int, group: int, model: PreTrainedModel | None = None) -> FrugalGRPOTrainer:
-    """A trainer with one group a step, a model with random weights, and rewards that differ within the group."""
+def make_trainer(
+    device: str, completion: int, group: int, model: PreTrainedModel | None = None, lora: int = 0
+) -> FrugalGRPOTrainer:
+    """A trainer with one group a step, a model with random weights, and rewards that differ within the group.
+
+    Args:
+        lora: the rank of the adapters that are trained; 0 trains all weights.
+    """
     torch.manual_seed(0)
     more: dict[str, Any] = {"max_position_embeddings": 8192, "eos_token_id": 1, "pad_token_id": 0}
     if model is None:
@@ -102,6 +122,7 @@ def make_trainer(device: str, completion: int, group: int, model: PreTrainedMode
         reward_funcs=lambda completions, **_: [float(i % 3) for i in range(len(completions))],
         args=settings,
         train_dataset=Dataset.from_dict({"prompt": ["w2"]}),
+        peft_config=lora_config(Config.model_validate({"training": {"lora": {"r": lora}}})),
     )
     trainer.create_optimizer_and_scheduler(1000)
     trainer.model.train()
@@ -115,15 +136,25 @@ def prompt_text(length: int, seed: int) -> str:
     return " ".join(f"w{i}" for i in ids.tolist())
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """Wall-clock time of one call."""
+def take(trainer: FrugalGRPOTrainer, share: bool) -> None:
+    """Have the trainer take our path or TRL's, each with the head that it has in training."""
+    trainer._share = share
+    trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = WIDE_HEAD
+    if share:
+        narrow_head()
+
+
+def clocks() -> Seconds:
+    """Seconds of the wall clock, and those that the processor spent on all threads of this process."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: Seconds) -> Seconds:
+    """What both clocks counted since then."""
+    now = clocks()
+    return now[0] - start[0], now[1] - start[1]
 
 
 def too_large(device: str, prompt: int, completion: int, group: int) -> str | None:
@@ -159,19 +190,34 @@ def sides(device: str, prompt: int, completion: int, group: int) -> Sides:
 def in_turns(
     trainer: FrugalGRPOTrainer, work: Callable[[], Any], repeats: int, measured: Sides = BOTH, *, warm: bool = False
 ) -> dict[str, Any]:
-    """Times of `work` on TRL's path and ours, in turns; medians, ratio, and every time.
+    """Times of `work` on TRL's path and ours, in turns, see `compared`.
 
     A turn of both comes first and is not counted, unless they are `warm` already.
     """
-    times: dict[str, list[float]] = {"trl": [], "ours": []}
+    times: dict[str, list[Seconds]] = {"trl": [], "ours": []}
     for turn in range(warm, repeats + 1):
         for name, share in measured:
-            trainer._share = share
-            spent = seconds(work)
+            take(trainer, share)
+            start = clocks()
+            work()
             if turn:
-                times[name].append(spent)
-    medians = {name: statistics.median(found) if found else None for name, found in times.items()}
-    return {**medians, "ratio": quotient(medians["trl"], medians["ours"]), "seconds": times}
+                times[name].append(since(start))
+    return compared(times)
+
+
+def compared(times: dict[str, list[Seconds]]) -> dict[str, Any]:
+    """Medians of both paths by the clock, their ratio, that of the processor's seconds, and every time."""
+    clock, processor = (
+        {side: statistics.median(one[kind] for one in found) if found else None for side, found in times.items()}
+        for kind in (0, 1)
+    )
+    return {
+        "trl s": clock["trl"],
+        "ours s": clock["ours"],
+        "ratio": quotient(clock["trl"], clock["ours"]),
+        "processor": quotient(processor["trl"], processor["ours"]),
+        "seconds": times,
+    }
 
 
 def quotient(number: float | None, other: float | None) -> float | None:
@@ -183,7 +229,7 @@ def peaks(trainer: FrugalGRPOTrainer, work: Callable[[], Any], measured: Sides =
     """Columns of the memory of `work` on both paths, see `kept_bytes`."""
     found: dict[str, float | None] = {"trl": None, "ours": None}
     for name, share in measured:
-        trainer._share = share
+        take(trainer, share)
         found[name] = kept_bytes(work, trainer.model.parameters())
     return {
         "trl MiB": found["trl"],
@@ -198,17 +244,14 @@ def timed(prompt: int, completion: int, group: int, times: dict[str, Any]) -> di
         "P": prompt,
         "C": completion,
         "G": group,
-        "trl s": times["trl"],
-        "ours s": times["ours"],
-        "ratio": times["ratio"],
+        **times,
         "bound": bound(prompt, completion, group),
-        "seconds": times["seconds"],
     }
 
 
 def show_profile(trainer: FrugalGRPOTrainer, work: Callable[[], Any]) -> list[dict[str, Any]]:
     """Print where the time of one call goes on our path, and return it: operations, share of the whole and calls."""
-    trainer._share = True
+    take(trainer, True)
     with torch.profiler.profile() as profile:
         work()
     averages = profile.key_averages()

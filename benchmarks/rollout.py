@@ -13,7 +13,16 @@ from typing import Any
 
 from common import arguments, in_turns, make_trainer, points, prompt_text, save, show_profile, sides, table, timed
 
-COLUMNS = {"P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f"}
+COLUMNS = {
+    "P": "d",
+    "C": "d",
+    "G": "d",
+    "trl s": ".2f",
+    "ours s": ".2f",
+    "ratio": ".2f",
+    "processor": ".2f",
+    "bound": ".2f",
+}
 
 
 def main() -> None:

@@ -40,8 +40,8 @@ from realm.tasks.registry import load_task
 from realm.training.estimate import prompt_lengths
 
 COLUMNS = {
-    "P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "bound": ".2f", "of bound": ".0%",
-    "trl MiB": ".0f", "ours MiB": ".0f", "memory": ".2f",
+    "P": "d", "C": "d", "G": "d", "trl s": ".2f", "ours s": ".2f", "ratio": ".2f", "processor": ".2f", "bound": ".2f",
+    "of bound": ".0%", "trl MiB": ".0f", "ours MiB": ".0f", "memory": ".2f",
 }  # fmt: skip
 
 
