@@ -94,7 +94,8 @@ def test_what_is_read_back_is_the_model(make: Callable[..., Path], tmp_path: Pat
         assert one[0] == other[0] and (one[1] == other[1]).all()
     for text in TEXTS:
         ids = own(text)["input_ids"]
-        assert ids == read(text)["input_ids"] and own.decode(ids) == read.decode(ids) == "<bos>" + text.replace("▁", " ")
+        assert ids == read(text)["input_ids"]
+        assert own.decode(ids) == read.decode(ids) == "<bos>" + text.replace("▁", " ")
     assert read.chat_template == TEMPLATE and theirs.generation_config.eos_token_id == [1, 5]
     for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
         assert getattr(read, name) == getattr(own, name)
