@@ -52,7 +52,7 @@ def test_the_script_runs_and_runs_again(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "realm" / "desk" / "base", folder / "smollm2")
     settings = folder / "smollm2.yaml"
     text = re.sub(r"( +steps:) \d+", r"\1 2", settings.read_text(encoding="utf-8"))
-    settings.write_text(re.sub(r"(max_test:) \d+", r"\1 8", text), encoding="utf-8")
+    settings.write_text(re.sub(r"max_test: \d+", "max_test: 8\n  max_train: 48", text), encoding="utf-8")
 
     def run() -> str:
         found = subprocess.run(
