@@ -405,7 +405,7 @@ def test_what_the_teacher_wrote_may_be_the_axis(write_spec: WriteSpec, started: 
     arms["many"]["group"] = "all"
     text = run(write_spec(arms=arms, axis=axis, pairs=[], base={"task.max_train": 50}), seeds=1)["finding"]
     assert "Along teacher tokens (by size), the best is at some (250)" in text
-    assert "Along teacher tokens (all), the best is at many (500), and no other value" in text
+    assert "Along teacher tokens (all), the best is at many (500), the only value." in text
 
 
 def test_a_cost_that_nobody_knows_is_no_axis(write_spec: WriteSpec, started: Started) -> None:

@@ -71,7 +71,7 @@ def trainer_of(
     student: Path, folder: Path, targets: Sequence[Target], *, rows: Sequence[Tokenized] = (), **sft: Any
 ) -> ColdStartTrainer:
     lora, rl = sft.pop("lora", {}), {"bf16": sft.pop("bf16", False)}
-    sft = {"steps": 1, "batch_size": 8, "micro_batch_size": 8, "learning_rate": 1e-3, **sft}
+    sft = {"steps": 1, "batch_size": 8, "micro_batch_size": 8, "learning_rate": 1e-3, "padding": "batch", **sft}
     config = tiny_config(folder, student, recipe="sft", sft=sft, lora=lora, rl=rl)
     model, tokenizer = load(student)
     made, kept = training_rows(list(rows) or taught(), targets)
@@ -110,7 +110,8 @@ def test_weights_of_ones_are_sft(student: Path, tmp_path: Path) -> None:
     assert not targets and all(set(row) == {"input_ids", "labels"} for row in rows)
     plain = trainer_of(student, tmp_path / "plain", ones, steps=2, batch_size=4, micro_batch_size=2)
     named = [{**row, "target": number} for number, row in enumerate(rows)]
-    config = tiny_config(tmp_path, student, recipe="sft", sft={"steps": 2, "batch_size": 4, "micro_batch_size": 2})
+    sft = {"steps": 2, "batch_size": 4, "micro_batch_size": 2, "padding": "batch"}
+    config = tiny_config(tmp_path, student, recipe="sft", sft=sft)
     model, tokenizer = load(student)
     more: Any = {"rows": named, "targets": ones, "output": str(tmp_path / "ones"), "seed": 3, "callbacks": []}
     weighted = make_sft_trainer(config, model=model, tokenizer=tokenizer, **more)
