@@ -113,7 +113,7 @@ def _batch(order: _Order) -> list[list[int]]:
 
 
 def _side_by_side(order: _Order, way: Way) -> list[list[int]]:
-    """All prompts in one batch, padded on the left."""
+    """All prompts in one batch, padded on the left of where they begin to differ."""
     model, prompts = order.model, order.prompts
     takes = known(model)
     if "past_key_values" not in takes:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,8 @@ from realm.cli.app import app
 from realm.cli.common import resolve
 from realm.config import load_config
 from tests.conftest import read_rows
+from tests.end_to_end.shell import ROOT, bash
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "smollm2"
 SCRIPT = (EXAMPLE / "run.sh").read_text(encoding="utf-8")
 CALLS = [shlex.split(line) for line in re.findall(r"^ *realm (.+)$", SCRIPT, re.MULTILINE)]
@@ -55,20 +52,7 @@ def test_the_script_runs_and_runs_again(tmp_path: Path) -> None:
     settings.write_text(re.sub(r"max_test: \d+", "max_test: 8\n  max_train: 48", text), encoding="utf-8")
 
     def run() -> str:
-        found = subprocess.run(
-            ["bash", str(folder / "run.sh")],
-            env={
-                **os.environ,
-                "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-                "PYTHONPATH": str(ROOT),
-                "HF_HUB_OFFLINE": "1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
-        return found.stdout
+        return bash([str(folder / "run.sh")], folder, timeout=600)
 
     first = run()
     run_folder = folder / "runs" / "smollm2"
