@@ -7,7 +7,7 @@ import pytest
 from realm.run import RunFolder
 from realm.training import unpadded
 from realm.training.grpo import RouteTrainer
-from tests.launched import TWO, launch
+from tests.launched import launch_two
 from tests.tiny import figures, go, tiny_config, weights
 from tests.training import dictated
 
@@ -35,7 +35,7 @@ RouteTrainer._generate_single_turn = dictated.completions(ENDS_FROM)
 
 def two_processes(program: str, folder: Path, student: Path) -> RunFolder:
     """Run `program` with a folder for the run and the student as its arguments."""
-    launch(program, folder / "two", folder / "two", student, before=TWO)
+    launch_two(program, folder / "two", folder / "two", student)
     return RunFolder(folder / "two" / "run")
 
 

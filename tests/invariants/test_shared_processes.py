@@ -14,7 +14,7 @@ import torch
 
 from realm.run import RunFolder
 from realm.training.grpo import RouteTrainer
-from tests.launched import TWO, launch
+from tests.launched import launch_two
 from tests.tiny import figures, go, tiny_config, weights
 from tests.training.dictated import Recording
 
@@ -56,7 +56,7 @@ def test_two_processes_train_as_one(
     recording.save(tmp_path / "completions.json")
     halved = {**rl, "micro_batch_size": rl.get("micro_batch_size", 16) // 2}
     folder, program = tmp_path / "two", PROGRAM.replace("RL", repr(halved))
-    launch(program, folder, folder, student, tmp_path / "completions.json", before=TWO)
+    launch_two(program, folder, folder, student, tmp_path / "completions.json")
     two = RunFolder(tmp_path / "two" / "run")
     for alone, together in zip(figures(one.path, "metrics.jsonl"), figures(two.path, "metrics.jsonl"), strict=True):
         for name in ("loss", "grad_norm", "reward", "accuracy", "completion_tokens", "tokens"):

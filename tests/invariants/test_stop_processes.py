@@ -9,7 +9,7 @@ import torch
 
 from realm.run import RunFolder
 from realm.training.checkpoints import last_checkpoint
-from tests.launched import TWO, launch
+from tests.launched import launch_two
 from tests.tiny import figures, weights
 
 PROGRAM = """
@@ -42,7 +42,7 @@ except Stopped as error:
 @pytest.mark.slow
 def test_both_processes_stop_at_one_step_and_go_on(tmp_path: Path, student: Path) -> None:
     def trained(folder: Path, **environment: str) -> str:
-        return launch(PROGRAM, folder, folder, student, before=TWO, **environment)
+        return launch_two(PROGRAM, folder, folder, student, **environment)
 
     straight = RunFolder(tmp_path / "straight" / "run")
     assert "stopped" not in trained(straight.path.parent)

@@ -16,7 +16,7 @@ from realm.recipes import plan
 from realm.rows.training import PairsStep, Step
 from realm.run import RunFolder
 from realm.training.prepare import prepare
-from tests.launched import TWO, launch
+from tests.launched import launch_two
 from tests.tiny import Killed, TinyTask, assert_same, figures, go, killed_at, tiny_bank, tiny_config, weights
 
 PAIRS = {"steps": 4, "batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-3}
@@ -165,7 +165,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, student: Path, pair
     one_at_a_time = {**PAIRS, **pairs, "micro_batch_size": 1}  # ORPO's mean is that of the tokens of a micro-batch
     settings = {"recipe": "pairs", "sft": {"steps": 0}, "eval_questions": 0, "pairs": one_at_a_time}
     one = go(tiny_config(tmp_path / "one", student, **copy.deepcopy(settings)))
-    launch(PROGRAM.replace("SETTINGS", repr(settings)), tmp_path / "two", tmp_path / "two", student, before=TWO)
+    launch_two(PROGRAM.replace("SETTINGS", repr(settings)), tmp_path / "two", tmp_path / "two", student)
     two = RunFolder(tmp_path / "two" / "run")
     rows = list(zip(one.read(Step), two.read(Step), strict=True))
     assert len(rows) == 4

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launched import TWO, launch
+from tests.launched import launch_two
 
 PROGRAM = """
 import os
@@ -55,4 +55,4 @@ os._exit(0)  # threads of gloo that the mesh still holds can abort the interpret
 
 @pytest.mark.slow
 def test_decode_train_decode(tmp_path: Path, student: Path) -> None:
-    launch(PROGRAM, tmp_path, student, before=TWO)
+    launch_two(PROGRAM, tmp_path, student)
