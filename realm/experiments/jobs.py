@@ -7,6 +7,7 @@ running as many commands side by side. Commands that need more (`Job.tiny`) have
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -52,6 +53,7 @@ class Job:
     Attributes:
         tiny: it has one thread and no GPU; else those of this process.
         grace: seconds that it has to save what it has, once it is stopped.
+        scratch: a folder that is deleted once it is done, for it serves only to go on from.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Job:
     after: Job | None = None
     tiny: bool = True
     grace: float = GRACE
+    scratch: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     ended: float = 0.0
@@ -103,6 +106,8 @@ class Job:
         self.ended = time.monotonic()
         if self.process.returncode:
             self.error = self._reason(self.process.returncode)
+        elif self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _reason(self, code: int) -> Exception:
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -2,7 +2,7 @@
 
 Below the folder of all experiments lie `banks/`, `cells/` (training runs, and the untrained model's evaluation),
 `evaluations/` (of cells trained with other routes than the common ones), `configs/` and `logs/`. What is whole is never
-done again; a training that was stopped goes on from its last checkpoint.
+done again, and has no checkpoints any more; a training that was stopped goes on from its last one.
 """
 
 import json
@@ -141,7 +141,10 @@ def _training(cell: Cell, folder: Path, out: Path) -> Job:
     path = _write_config(out, folder.name, cell.config)
     resume = ["--resume"] if (folder / "meta.json").exists() else []
     log = out / "logs" / f"{folder.name}.log"
-    return Job(folder.name, ["train", str(path), *resume], log, tiny=tiny(cell.config), grace=LONG_GRACE)
+    arguments = ["train", str(path), *resume]
+    # Of a student of 135 M parameters the checkpoints of one cell are 5 GB, its model is half of one.
+    scratch = folder / "checkpoints"
+    return Job(folder.name, arguments, log, tiny=tiny(cell.config), grace=LONG_GRACE, scratch=scratch)
 
 
 def _evaluation(cell: Cell, out: Path, after: Job | None) -> Job:

@@ -73,6 +73,7 @@ def train(config: dict[str, Any], resume: bool) -> None:
         print("error: no luck")
         sys.exit(2)
     meta(folder, "running")
+    (folder / "checkpoints").mkdir(exist_ok=True)
     done = len((folder / "metrics.jsonl").read_text().splitlines()) if resume else 0
     logged = {"seconds": 1.0, "tokens": 1, "loss": 0.1, "grad_norm": 0.1, "learning_rate": 0.1}
     rows = [{"stage": stage, "round": 0, "step": n + 1, **logged} for stage in ("sft", "rl") for n in range(STEPS)]

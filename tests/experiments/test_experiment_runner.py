@@ -62,6 +62,8 @@ def test_everything_is_run_once_and_then_kept(write_spec: WriteSpec, started: St
         "evaluate cells-base-seed0", "evaluate cells-base-seed1",
         "train plain-seed0", "train plain-seed1", "train r1-seed0", "train r1-seed1",
     ]  # fmt: skip
+    cells = list(Path("x/cells").glob("*-seed*"))
+    assert len(cells) == 6 and not any((cell / "checkpoints").exists() for cell in cells), "nobody resumes them"
     again = run(file)
     assert started() == []
     assert again["seconds"] > 0
@@ -118,7 +120,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(
     assert time.monotonic() - began < 300  # the cell itself would have taken ten minutes
     (half,) = Path("x").glob("cells/r1-seed0-*")
     assert json.loads((half / "meta.json").read_text())["status"] == "running"
-    assert len((half / "metrics.jsonl").read_text().splitlines()) == 4
+    assert len((half / "metrics.jsonl").read_text().splitlines()) == 4 and (half / "checkpoints").is_dir()
     monkeypatch.delenv("STAND_IN_SLOW")
     started()
     run(file)
