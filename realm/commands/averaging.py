@@ -81,7 +81,7 @@ def _refuse_missing(model: str) -> None:
 
 def _card(models: Sequence[str | Path], shares: Sequence[float]) -> str:
     """The text of README.md: of what it was made, and, where the first model's card says so, how it is asked."""
-    licences = {license_of(str(model)) for model in models}
+    licences = {license_of(str(find_files(model))) for model in models}
     licence = licences.pop() if len(licences) == 1 else ""
     data = ModelCardData(
         base_model=[str(model) for model in models if is_hub_name(str(model))] or None,
@@ -98,7 +98,7 @@ def _card(models: Sequence[str | Path], shares: Sequence[float]) -> str:
         place = find_files(model)
         name = str(model) if named else "/".join(place.resolve().parts[-2:])
         lines.append(
-            f"- {percent(share)}: {code(name)}, licence: {license_of(str(model))}, digest {content(str(place))[:16]}"
+            f"- {percent(share)}: {code(name)}, licence: {license_of(str(place))}, digest {content(str(place))[:16]}"
         )
     parts = "\n".join(lines)
     return (

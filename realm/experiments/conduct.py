@@ -106,7 +106,7 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
     """
     from realm.evaluation.also import other_task  # which needs torch, and --list does not
     from realm.evaluation.evaluate import evaluation_splits
-    from realm.student.load import find
+    from realm.student.load import load_settings
     from realm.teacher.collect import make_plan
 
     common = grid.common
@@ -133,7 +133,7 @@ def _check(spec: Spec, file: Path, grid: Grid) -> None:
         if unpriced:
             raise ConfigError(f"{file}: axis.by: teacher_cost needs the prices teachers.{unpriced[0]}.price.")
     for path in {common.model.path, *(cell.config.model.path for cell in grid.cells if cell.trained is None)}:
-        find(path)
+        load_settings(path)
     for folder, config in grid.banks.items():
         if config.run.seed == common.run.seed and not folder.exists():
             make_plan(config, task)

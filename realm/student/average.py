@@ -13,15 +13,17 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig
 
 from realm.errors import ConfigError, ModelError
 from realm.files import writing
-from realm.student.load import PROBES, find, load_outline, load_tokenizer, loading, refuse_settings
+from realm.student.load import PROBES, find, load_outline, load_settings, load_tokenizer, loading
 
 #: Settings of a model that say nothing of what its weights compute.
 _ASIDE = {"_name_or_path", "transformers_version", "architectures", "dtype", "use_cache"}
 _ASIDE |= {"bos_token_id", "eos_token_id", "pad_token_id", "output_router_logits"}
+
+#: What is fetched of a model of the Hub: one file a weight, and what says how it is asked and under which licence.
+_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]
 
 
 def find_files(model: str | Path) -> Path:
@@ -33,7 +35,7 @@ def find_files(model: str | Path) -> Path:
     name = find(model)
     if not Path(name).is_dir():
         with loading(model, "model"):
-            name = snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+            name = snapshot_download(name, allow_patterns=_FILES)
     return Path(find(name))
 
 
@@ -46,9 +48,7 @@ def refuse_unlike(models: Sequence[str | Path]) -> None:
     """
     settings, reads = [], []
     for model in models:
-        with loading(model, "model"):
-            found = AutoConfig.from_pretrained(find(model), trust_remote_code=False)
-        refuse_settings(model, found)
+        found = load_settings(model)
         settings.append({key: value for key, value in found.to_dict().items() if key not in _ASIDE})
         tokenizer = load_tokenizer(model)
         reads.append((tokenizer.get_vocab(), [tokenizer(text)["input_ids"] for text in PROBES]))

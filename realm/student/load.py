@@ -106,6 +106,20 @@ def _adapters(path: str | Path, folder: Path) -> str:
     return f"{told}.{of} them into it (peft: merge_and_unload, then save_pretrained) and give that folder."
 
 
+def load_settings(path: str | Path) -> PreTrainedConfig:
+    """The configuration of a model that may be a student: all that can be known of it without its weights.
+
+    Raises:
+        ModelError: no such directory or name of the Hub, no or broken config.json, no weights, or one that is no
+            student (see `refuse_settings`).
+    """
+    name = find(path)
+    with loading(path, "model"):
+        settings: PreTrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    refuse_settings(path, settings)
+    return settings
+
+
 def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
     """A causal language model on the CPU, in evaluation mode, with weights of `dtype` (a torch type's name).
 
@@ -114,13 +128,14 @@ def load_model(path: str | Path, dtype: str = "float32") -> PreTrainedModel:
             only pickled, an architecture that transformers does not know as a causal LM, or one that is no student
             (see `refuse_settings`, `refuse_model`).
     """
-    name = find(path)
-    with loading(path, "model"):
-        settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    refuse_settings(path, settings)
+    settings = load_settings(path)
     with loading(path, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            resolve(path),
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     model: PreTrainedModel
     model, info = loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from typer.testing import CliRunner, Result
 from realm.cli.app import app
 from realm.commands.averaging import average
 from realm.errors import ConfigError, ModelError, ResourceError
-from realm.pages.card import read_surface
+from realm.pages.card import license_of, read_surface
+from realm.student.average import find_files
 from realm.student.load import load
 from tests.tiny import WORDS, tiny_model, tiny_tokenizer, word_tokenizer
 
@@ -152,3 +154,23 @@ def test_a_run_and_its_base_say_of_what_they_are_made_and_are_asked_as_before(tr
     refused = CliRunner().invoke(app, ["average", run, "--out", str(tmp_path / "one")])
     assert refused.exit_code == 2 and "expected two or more models, found 1" in refused.output
     assert len(refused.output.splitlines()) == 1
+
+
+def test_of_a_model_of_the_hub_the_card_is_fetched_too_and_no_pickle(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, here = tmp_path / "hub", tmp_path / "here"
+    shutil.copytree(models[0], hub)
+    (hub / "README.md").write_text("---\nlicense: mit\n---\n")
+    (hub / "pytorch_model.bin").touch()
+
+    def fetched(name: str, allow_patterns: list[str]) -> str:
+        here.mkdir()
+        for file in hub.iterdir():
+            if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
+                shutil.copyfile(file, here / file.name)
+        return str(here)
+
+    monkeypatch.setattr("realm.student.average.snapshot_download", fetched)
+    assert license_of(str(find_files("owner/name"))) == "mit"
+    assert load(here) and not (here / "pytorch_model.bin").exists()

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from realm.desk.task import DeskTask
-from realm.errors import ConfigError, DataError, ResourceError, UserError
+from realm.errors import ConfigError, DataError, ModelError, ResourceError, UserError
 from realm.exchange.importing import import_cots
 from realm.experiments.conduct import Order, conduct
 from realm.experiments.results import RESAMPLES
@@ -213,6 +213,11 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(write_spe
     for base in ({"collect.splits": ["train"]}, {"routes.k": 0}):
         with pytest.raises(ConfigError, match="test/with is asked for, but there will be no routes for split 'test'"):
             conduct(order(write_spec(base=base, also=[["test", "with"]])), Console(quiet=True))
+    Path("student").mkdir()
+    Path("student/config.json").write_text('{"model_type": "llama", "quantization_config": {"quant_method": "awq"}}')
+    Path("student/model.safetensors").touch()
+    with pytest.raises(ModelError, match=r"student: the weights are quantized \(awq\)"):
+        conduct(order(write_spec(base={"model.path": "student"})), Console(quiet=True))
     assert started() == []
     assert not Path("x").exists()
 
@@ -429,7 +434,7 @@ def test_settings_of_one_model_are_told_by_how_far_they_move_it(write_spec: Writ
     }
     Path("elsewhere").mkdir()
     for name in ("config.json", "model.safetensors"):
-        (Path("elsewhere") / name).write_text("{}")
+        (Path("elsewhere") / name).write_text('{"model_type": "llama"}')
     file = write_spec(kind="models", arms=arms, pairs=[], base={"routes.k": 0}, measures=[["test", "without"]])
     found = run(file, seeds=1)
     rows = {row["group"]: row for row in found["spreads"]}
