@@ -2,8 +2,9 @@
 
 transformers reads such files, and marks what it read as quantized: neither trained nor saved. What it read is taken
 over as a model of the same configuration. Where it leaves out what the file says (transformers 5.23: how positions
-are stretched, how some tokenizers split digits, how Gemma 3 attends, the order of SentencePiece's merges, settings of
-generation, tensors that it has no place for), that is mended or the file is refused.
+are turned and stretched, how some tokenizers split digits, put spaces before text and look words up, how Gemma 3
+attends, the order of SentencePiece's merges, settings of generation, tensors that it has no place for), that is mended
+or the file is refused.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import ModelCardData
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -44,6 +45,21 @@ PACKAGE_MISSING = "needs the package gguf: pip install 'realm-slm[gguf]'"
 _HUB = re.compile(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/?")
 #: Texts by which llama.cpp names how a byte-level vocabulary is split: as that of GPT-2, or digit by digit before that.
 _AS_GPT2 = {"gpt-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
+#: Those whose words are looked up whole before any merge, and whose texts have a start token if nothing else is said.
+_LOOKED_UP = {
+    *(
+        "llama3",
+        "llama-v3",
+        "llama-bpe",
+        "falcon3",
+        "falcon-h1",
+        "pixtral",
+        "midm-2.0",
+        "lfm2",
+        "jina-v5-nano",
+        "tekken",
+    )
+}
 _BY_DIGIT = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
 #: Settings of generation by their names in a file.
 _SAMPLING = {
@@ -150,7 +166,16 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
     # A class that transformers borrows for the reading (GPT-2's) brings a token of its own.
     stated["added_tokens"] = [token for token in stated["added_tokens"] if token["id"] < size]
     _whole(stated, said)
-    core, split = Tokenizer.from_str(json.dumps(stated)), str(said.get("tokenizer.ggml.pre", ""))
+    split = str(said.get("tokenizer.ggml.pre", ""))
+    if split in _LOOKED_UP:
+        stated["model"]["ignore_merges"] = True
+    if said.get("tokenizer.ggml.model") == "llama" and (stated["pre_tokenizer"] or {}).get("type") == "Metaspace":
+        _space_as_llama_cpp(stated, before=said.get("tokenizer.ggml.add_space_prefix", True))
+    core = Tokenizer.from_str(json.dumps(stated))
+    start = said.get("tokenizer.ggml.bos_token_id")
+    if split in _LOOKED_UP and start is not None and "tokenizer.ggml.add_bos_token" not in said:
+        token = said["tokenizer.ggml.tokens"][start]
+        core.post_processor = processors.TemplateProcessing(f"{token} $A", None, [(token, start)])
     # transformers splits as GPT-2 does where it does not know better.
     if isinstance(core.pre_tokenizer, pre_tokenizers.ByteLevel) and split not in _AS_GPT2:
         if split not in _BY_DIGIT:
@@ -163,6 +188,15 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
         )
     named = {name: token for name, token in read.special_tokens_map.items() if core.token_to_id(str(token)) is not None}
     return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=read.chat_template, **named)
+
+
+def _space_as_llama_cpp(stated: Any, *, before: bool) -> None:
+    """Put a space before a text and before what follows a special token, or none at all, as a file has it."""
+    spaces = [{"type": "Prepend", "prepend": "\u2581"}] if before else []
+    spaces += [{"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]
+    stated["normalizer"], stated["pre_tokenizer"] = {"type": "Sequence", "normalizers": spaces}, None
+    if not before:
+        stated["decoder"]["decoders"] = [one for one in stated["decoder"]["decoders"] if one["type"] != "Strip"]
 
 
 def _whole(stated: Any, said: Mapping[str, Any]) -> None:
@@ -207,12 +241,14 @@ def _settings(
     if settings.model_type == "gemma3_text":
         with loading(alone, "model"):  # whatever the file says
             _attend_as_gemma3(settings, said)
+    base, rope = said.get(f"{said['general.architecture']}.rope.freq_base"), getattr(settings, "rope_parameters", None)
+    if base and rope and "rope_theta" in rope:  # of some families transformers reads none, and takes its own
+        rope["rope_theta"] = base
     frequencies = next((tensor for tensor in tensors if tensor.name == "rope_freqs.weight"), None)
     if frequencies is not None and _stretch_as_llama3(settings, torch.tensor(frequencies.data)):
         tensors = [tensor for tensor in tensors if tensor is not frequencies]
     stretched = said.get(f"{said['general.architecture']}.rope.scaling.type", "none")
-    rope = str(getattr(settings, "rope_parameters", None))
-    if stretched != "none" and set(re.findall(r"rope_type': '(\w+)", rope)) <= {"default"}:
+    if stretched != "none" and set(re.findall(r"rope_type': '(\w+)", str(rope))) <= {"default"}:
         raise ModelError(
             f"{file}: its positions are stretched ({stretched}), which transformers {transformers.__version__} leaves "
             f"out of this file; the model would misread long texts. {_ELSE}"

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner, Result
 
 from realm.cli.app import app
-from realm.commands.converting import import_gguf
+from realm.commands.converting import import_gguf, read_back
 from realm.errors import ModelError
 from realm.student.load import load
 
@@ -267,6 +267,86 @@ def test_what_would_be_another_model_is_refused(tmp_path: Path, change: Callable
     said = refused(file, tmp_path / "out")
     assert told in said and "bad.gguf" in said and ".tmp" not in said
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.gguf"]
+
+
+def outline(file: Path, kind: str, words: list[str], change: Callable[[Any], None]) -> Path:
+    """A file of which settings and tokenizer alone are read."""
+    writer = gguf.GGUFWriter(file, kind)
+    writer.add_context_length(512)
+    writer.add_block_count(1)
+    writer.add_embedding_length(16)
+    writer.add_feed_forward_length(16)
+    writer.add_head_count(2)
+    writer.add_rope_freq_base(999999.0)
+    writer.add_vocab_size(len(words))
+    writer.add_token_list(words)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(0)
+    change(writer)
+    writer.add_tensor("token_embd.weight", np.zeros((len(words), 16), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def words_of(file: Path, text: str) -> list[str]:
+    tokenizer = read_back(file)[1]
+    found = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(found, skip_special_tokens=True) == text.replace("<s>", "")
+    return tokenizer.convert_ids_to_tokens(found)
+
+
+def bytewise(pre: str) -> Callable[[Any], None]:
+    def change(writer: Any) -> None:
+        writer.add_layer_norm_eps(1e-5)
+        writer.add_layer_norm_rms_eps(1e-5)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(pre)
+        writer.add_token_types([3, 3] + [1] * (len(LETTERS) + 2))
+        writer.add_token_merges(["a b"])
+
+    return change
+
+
+@pytest.mark.parametrize(("pre", "whole"), [("llama-bpe", True), ("tekken", True), ("qwen2", False)])
+def test_words_that_no_merge_makes(tmp_path: Path, pre: str, whole: bool) -> None:
+    """Of these vocabularies llama.cpp looks words up before it merges, and starts texts where nothing else is said."""
+    file = outline(tmp_path / "x.gguf", "llama", ["<e>", "<s>", *LETTERS, "ab", "xyz"], bytewise(pre))
+    assert words_of(file, "xyz ab") == (["<s>", "xyz", "Ġ", "ab"] if whole else ["x", "y", "z", "Ġ", "ab"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "wanted"),
+    [
+        (None, ["<s>", "▁h", "i", "<s>", "▁", "▁h", "i", "<s>", "▁["]),
+        (False, ["<s>", "h", "i", "<s>", "▁h", "i", "<s>", "["]),
+    ],
+)
+def test_spaces_before_text_and_behind_special_tokens(tmp_path: Path, flag: bool | None, wanted: list[str]) -> None:
+    """As llama.cpp reads `hi<s> hi<s>[` with these files (llama.cpp's own tokens, taken down once)."""
+
+    def change(writer: Any) -> None:
+        writer.add_layer_norm_rms_eps(1e-5)
+        writer.add_tokenizer_model("llama")
+        writer.add_token_scores([0.0] * 259 + [-10.0, -11.0, -12.0, -13.0, -1.0, -2.0])
+        writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * 6)
+        if flag is not None:
+            writer.add_add_space_prefix(flag)
+
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁hi[", "▁h", "▁["]
+    tokenizer = read_back(outline(tmp_path / "x.gguf", "llama", words, change))[1]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("hi<s> hi<s>[")["input_ids"]) == wanted
+    assert tokenizer.decode(tokenizer("hi [")["input_ids"], skip_special_tokens=True) == "hi ["
+
+
+@pytest.mark.parametrize("kind", ["llama", "starcoder2", "stablelm"])
+def test_positions_turn_as_the_file_says(tmp_path: Path, kind: str) -> None:
+    """transformers has no place for what a file of two of these families says, and takes its own."""
+    words = ["<e>", "<s>", *LETTERS, "ab", "xyz"]
+    settings, _ = read_back(outline(tmp_path / "x.gguf", kind, words, bytewise("olmo")))
+    assert settings.rope_parameters["rope_theta"] == 999999.0
 
 
 def test_an_unknown_architecture(tmp_path: Path) -> None:
