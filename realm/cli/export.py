@@ -33,10 +33,12 @@ def verl(
     resolved = resolve(config, overrides, model=model)
     fresh(out / "verl.yaml", overwrite)
 
+    from realm.commands.configuring import as_taught
     from realm.exchange.run_bank import open_run_bank
     from realm.recipes import plan
     from realm.tasks.registry import load_task
     from realm.tasks.workers import VerifierPool
+    from realm.training.prepare import cold
     from realm.training.verl_export import export_verl, start_command, without_counterpart
 
     stages = plan(resolved)
@@ -45,6 +47,7 @@ def verl(
     for point in ("shapes", "companions"):
         if getattr(resolved.training.rl, point):
             raise ConfigError(f"training.rl.{point}: verl's update knows none; set it to [].")
+    resolved = cold(as_taught(resolved, resolved.model.path), stages)
     task = load_task(resolved)
     with VerifierPool(task.verifier.name, resolved.task.choices, resolved.task.verifier_timeout) as pool:
         bank = open_run_bank(resolved, task, pool)

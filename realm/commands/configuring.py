@@ -37,20 +37,20 @@ def run_above(path: Path) -> Path | None:
     return None
 
 
-def as_taught(config: Config, model: Path) -> Config:
+def as_taught(config: Config, model: str | Path) -> Config:
     """The configuration with the examples that a model was shown in training, where it leaves them to us.
 
-    Told by the run that the model lies in, else by its card; as it is where neither tells.
+    Told by the run that the model lies in, else by its card; as it is where neither tells, or where it is no directory.
 
     Raises `DataError` for a card that cannot be read.
     """
-    if run := run_above(model):
-        return RunFolder(run).as_begun(config)
-    if config.prompt.examples != "auto":
+    if config.prompt.examples != "auto" or not Path(model).is_dir():
         return config
+    if run := run_above(Path(model)):
+        return RunFolder(run).as_begun(config)
     from realm.pages.card import read_surface  # takes a second
 
-    told = read_surface(model)
+    told = read_surface(Path(model))
     shown = config.prompt.examples if told is None else told.prompt.examples
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"examples": shown})})
 

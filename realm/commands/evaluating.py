@@ -49,8 +49,7 @@ def evaluate(
     config = config.model_copy(deep=True)
     base = config.model.path
     student = config.model.path = str(model or base)
-    if Path(student).is_dir():
-        config = as_taught(config, Path(student))
+    config = as_taught(config, student)
     folder = Path(out or config.run_path.with_name(f"{config.run.name}-evaluation"))
     fresh(folder / "evaluations.jsonl", overwrite)
     results = RunFolder(folder)

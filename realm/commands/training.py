@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from realm.commands.configuring import as_taught
 from realm.commands.showing import Showing, silent
 from realm.config import Config
 from realm.evaluation.also import ask_besides, other_task
@@ -56,6 +57,7 @@ def made_ready(
     """
     if resume:
         config = RunFolder(config.run_path).as_begun(config)
+    config = as_taught(config, config.model.path)
     task = load_task(config)
     evaluation_questions(config, task)  # what is wrong with it is told before the work
     other_task(config)
@@ -74,6 +76,7 @@ def sketched(config: Config, *, resume: bool = False) -> Sketch | None:
         return None
     if resume:
         config = RunFolder(config.run_path).as_begun(config)
+    config = as_taught(config, config.model.path)
     task = load_task(config)
     with VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
         return sketch(config, task, open_run_bank(config, task, pool, resume=resume))

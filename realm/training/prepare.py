@@ -103,7 +103,7 @@ def make_renderer(
     return Renderer(config, task, bank, tokenizer, context, k=stage.k, seed=seed)
 
 
-def _cold(config: Config, stages: Sequence[Stage]) -> Config:
+def cold(config: Config, stages: Sequence[Stage]) -> Config:
     """Without examples where they are left to us and a teacher's CoTs show the form first: prompts are then shorter."""
     first = stages[0]
     taught = first.kind == "sft" and [*(first.traces or config.training.sft.traces)][:1] == ["bank"]
@@ -148,7 +148,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
         raise reason from error
     stop_of(config, tokenizer)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
-    config = settled(_cold(config, stages), task, tokenizer, limit)
+    config = settled(cold(config, stages), task, tokenizer, limit)
     context = context_length(model, config)
     renderers = {stage: make_renderer(config, task, bank, tokenizer, context, stage) for stage in stages}
     renderers[stages[0]].check()
@@ -215,7 +215,7 @@ def sketch(config: Config, task: Task, bank: Bank | None) -> Sketch:
     size, model = outline(config), load_outline(config.model.path)
     tokenizer = load_tokenizer(config.model.path, config.model)
     limit = prompt_limit(model, config, config.training.rl.max_completion_length)
-    config = settled(_cold(config, stages), task, tokenizer, limit)
+    config = settled(cold(config, stages), task, tokenizer, limit)
     most = max(stages, key=lambda stage: stage.k)
     renderer = make_renderer(config, task, bank, tokenizer, context_length(model, config), most)
     return Sketch(config, size, prompt_lengths(config, renderer), memory(config))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from typer.testing import Result
 
+from realm.training.verl_export import read_exported
+
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 
@@ -18,6 +20,8 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
         (chat / file.name).write_bytes(file.read_bytes())
     settings = json.loads((chat / "tokenizer_config.json").read_text())
     (chat / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": TEMPLATE}))
+    settings = json.loads((chat / "config.json").read_text())
+    (chat / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 16384}))
     done = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
     assert done.exit_code == 0, done.output
     assert {file.name for file in (work / "verl").iterdir()} == {"train.parquet", "validation.parquet", "verl.yaml"}
@@ -27,6 +31,9 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
     told = realm("export", "verl", "config.yaml", *cold)
     assert told.exit_code == 0, told.output
     assert "--model <run>/checkpoints/sft/round-0/model (<run>/model is the model after RL)" in told.stderr
+    # What is trained here first is taught the form, and so is shown no examples; what is not is shown some.
+    shown = {one: read_exported(work / one / "train.parquet").wording.examples for one in ("verl", "cold")}
+    assert shown["verl"] and not shown["cold"]
     again = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
     assert again.exit_code == 2 and "--overwrite" in again.output
     shaped = realm("export", "verl", "config.yaml", "--out", "shaped", "--set", "training.rl.shapes=[mgpo]")

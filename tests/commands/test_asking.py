@@ -17,6 +17,7 @@ from realm.cli.ask import _lines
 from realm.commands.asking import Answer, Student
 from realm.commands.configuring import config_of
 from realm.commands.evaluating import evaluate
+from realm.commands.training import made_ready
 from realm.config import Config, dump_config, load_config
 from realm.errors import ConfigError, DataError, ModelError
 from realm.files import read_jsonl, to_line
@@ -45,6 +46,9 @@ def test_a_model_is_shown_the_examples_that_its_run_showed(config: Config, train
         evaluate(asking, model, out=tmp_path / name)
         assert load_config(tmp_path / name).prompt.examples == wanted
         assert Student(model, asking).config.prompt.examples == wanted
+        further = asking.changed({"model.path": str(model), "run.name": "further", "training.recipe": "realm-zero"})
+        with made_ready(further) as (prepared, _):
+            assert prepared.config.prompt.examples == wanted, "trained further, too"
     evaluate(config, config.model.path, out=tmp_path / "base")
     assert load_config(tmp_path / "base").prompt.examples == "auto"
 
