@@ -103,6 +103,22 @@ def test_bfloat16_differs_by_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert_close(scores, repeated(model, monkeypatch, given=tokens)[1], atol=0.15, rtol=0.05)
 
 
+def test_a_forward_that_rounds_by_itself_is_held_to_its_own_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training accelerate wraps the forward of float32 weights: 16 bits inside, 32 handed on, no autocast around."""
+    model = model_of(num_hidden_layers=16, initializer_range=0.05)
+    forward = model.forward
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = forward(*args, **options)
+        found.logits = found.logits.float()
+        return found
+
+    monkeypatch.setattr(model, "forward", wrapped)
+    decoded(model)
+    assert ways(model)[0] == taken(model) == "shared"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("repeats", [REPEATS, [1, 1, 1, 1]], ids=str)
 def test_what_prompts_have_in_common_is_read_once(
