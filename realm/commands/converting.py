@@ -38,7 +38,7 @@ from realm.display import printable
 from realm.errors import ConfigError, ModelError
 from realm.files import new_folder, write_atomic, writing
 from realm.pages.card import CARD, LICENSE_ID, UNKNOWN, code
-from realm.student.load import load, loading, refuse_settings
+from realm.student.load import load, loading, refuse_settings, turn_ends
 from realm.text import grouped
 
 PACKAGE_MISSING = "needs the package gguf: pip install 'realm-slm[gguf]'"
@@ -69,8 +69,6 @@ _SAMPLING = {
     "min_p": "min_p",
     "penalty_repeat": "repetition_penalty",
 }
-#: Tokens that end a turn where a chat template writes them: llama.cpp knows them by their text, a file may not say so.
-_TURN_ENDS = ("<end_of_turn>", "<|eot_id|>", "<|im_end|>", "<|end|>")
 _ELSE = "Take the directory of the model that it was made from (config.json and *.safetensors)."
 
 
@@ -337,8 +335,7 @@ def _attend_as_gemma3(settings: Any, said: Mapping[str, Any]) -> None:
 def _generation(said: Mapping[str, Any], tokenizer: Any) -> GenerationConfig:
     """The settings of generation that a file states: ends of a text and of a turn, and how it is sampled."""
     ends = {tokenizer.eos_token_id, said.get("tokenizer.ggml.eot_token_id")} - {None}
-    template, whole = str(tokenizer.chat_template), tokenizer.get_added_vocab()
-    ends |= {whole[token] for token in _TURN_ENDS if token in whole and token in template}
+    ends |= turn_ends(tokenizer)
     stated = {
         name: said[f"general.sampling.{key}"] for key, name in _SAMPLING.items() if f"general.sampling.{key}" in said
     }

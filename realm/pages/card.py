@@ -164,7 +164,7 @@ def write_card(run: Path, config: Config, task: Task, folder: Path | None = None
 
 def card(run: Path, config: Config, task: Task, file: str = "") -> str:
     """The text of the card; of a folder that holds `file`, the model in GGUF, where that is given."""
-    tokenizer, template, stages = load_tokenizer(run / "model"), _template(run / "model"), plan(config)
+    tokenizer, template, stages = load_tokenizer(run / "model", config.model), _template(run / "model"), plan(config)
     asked = surface(config, task, tokenizer)
     place, sent = _with_place(make_wording(config, task, tokenizer), config.prompt.tags())
     rows = [row for row in read_rows(run, Evaluation) if row.stage in ("base", "final")]

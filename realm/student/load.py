@@ -40,6 +40,8 @@ _GGUF = (
     "found a GGUF file, which llama.cpp runs and nobody trains; make a directory of it with realm model import "
     "FILE.gguf DIR, or better give that of the model that it was made from."
 )
+#: Tokens that end a turn where a chat template writes them: known by their text, also where no setting names them.
+_TURN_ENDS = ("<end_of_turn>", "<|eot_id|>", "<|im_end|>", "<|end|>")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -347,7 +349,21 @@ def load(
         raise ModelError(
             f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {known}; they do not match."
         )
+    generation: Any = model.generation_config
+    if generation is not None and (ends := turn_ends(tokenizer) - {tokenizer.eos_token_id}):
+        # A base model may know its template, and name the end of a text alone: its turns would run on.
+        named = generation.eos_token_id
+        ends |= {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
+        generation.eos_token_id = sorted(ends)
     return model, tokenizer
+
+
+def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Tokens by which the chat template closes turns; none where `<|end|>` closes parts of one (gpt-oss)."""
+    template, whole = str(tokenizer.chat_template), tokenizer.get_added_vocab()
+    if "<|channel|>" in template:
+        return set()
+    return {whole[token] for token in _TURN_ENDS if token in whole and token in template}
 
 
 def context_length(model: PreTrainedModel, config: Config) -> int:

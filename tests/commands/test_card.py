@@ -125,10 +125,35 @@ def test_the_head_says_what_the_hub_asks_for(trained: Path) -> None:
     assert data.base_model is None, "a directory of this machine is no name of the Hub"
 
 
-def test_what_is_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(trained: Path, config: Config) -> None:
+def test_a_program_with_an_example_that_a_template_keeps_where_it_is_asked_to(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    """The turns that training showed stay turns, where an argument of the template keeps earlier answers."""
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    tokenizer = tiny_tokenizer()
+    kept = "{% for m in messages %}{% if keep or m['role'] != 'assistant' %}"
+    tokenizer.chat_template = kept + "<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}{% endfor %}"
+    tokenizer.save_pretrained(run / "model")
+    given = [{"question": "1 plus 1", "think": "is even", "answer": "0"}]
+    for arguments, roles in (({"keep": True}, ["user", "assistant", "user"]), ({"keep": False}, ["user"])):
+        settings = {"prompt.system": "", "prompt.examples": given, "model.template_arguments": arguments}
+        text = card(run, config.changed(settings), TinyTask())
+        (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        program: dict[str, Any] = {}
+        exec(code[code.index("question =") : code.index("text =")], program)
+        assert [one["role"] for one in program["messages"]] == roles
+
+
+def test_what_is_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(
+    trained: Path, config: Config, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE + "{% if thinking %}{% endif %}"
+    tokenizer.save_pretrained(run / "model")
     given = {"task.path": "hf:owner/data/main:train[:9]", "task.test_path": str(trained)}
     other = config.changed(given | {"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
-    text = card(trained, other, TinyTask())
+    text = card(run, other, TinyTask())
     data = ModelCard(text).data
     assert (data.base_model, data.license, data.datasets) == ("owner/some-1B", None, ["owner/data"])
     assert "`owner/some-1B`; its licence: not known" in text

@@ -18,6 +18,7 @@ import realm
 from realm.config import Config
 from realm.errors import ModelError
 from realm.sections import PACKAGED_BASE
+from realm.student.generate import end_tokens
 from realm.student.load import context_length, load, load_model, load_tokenizer, prompt_limit, resolve
 
 Build = Callable[..., PreTrainedModel]
@@ -175,6 +176,20 @@ def test_tokenizer_without_an_end(model_directory: Path) -> None:
             file.write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="no end token"):
         load_tokenizer(model_directory)
+
+
+@pytest.mark.parametrize(("more", "ends"), [("", {0, 1}), ("{# <|channel|> #}", {1})])
+def test_what_closes_a_turn_ends_a_completion(model_directory: Path, more: str, ends: set[int]) -> None:
+    """As of base models that know a template, and name the end of a text alone; `<|end|>` may also close a part."""
+    for name, key, value in (("tokenizer_config", "eos_token", "<|system|>"), ("generation_config", "eos_token_id", 1)):
+        file = model_directory / f"{name}.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    (model_directory / "chat_template.jinja").write_text(template + more)
+    model, tokenizer = load(model_directory)
+    assert end_tokens(model, tokenizer) == ends
+    model.save_pretrained(model_directory)
+    assert end_tokens(*load(model_directory)) == ends
 
 
 def test_tokenizer_of_another_model(model_directory: Path, tokenizer: PreTrainedTokenizerFast) -> None:
