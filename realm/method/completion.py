@@ -36,6 +36,9 @@ REASONS = (
     "scores_too_many",  # more scores than routes
 )
 
+#: Those that leave no answer to pay for: all others may stand beside a right one.
+NO_ANSWER = ("answer_missing", "answer_empty")
+
 #: A thought that speaks of the routes makes no sense where there are none; the group is the number of one.
 _ROUTE = re.compile(r"\broutes?\b(?:\s*(\d+))?", re.IGNORECASE)
 

@@ -6,6 +6,7 @@ import math
 from statistics import fmean, pvariance
 
 from realm.bank.unreadable import quoted
+from realm.method.completion import NO_ANSWER
 from realm.pages.data import Result
 from realm.pages.doctor_case import MIN_ROWS, Case, Finding, Trend
 from realm.rows.training import Sampled
@@ -19,7 +20,10 @@ def _never_right(case: Case) -> bool:
 
 def nothing_read(case: Case) -> Finding | None:
     """Hardly an answer was read, and no group held two rewards: nothing was learned, however short the run."""
-    read = [fmean(found) for name in ("parse_failures", "unreadable_answers") if (found := case.values(name))]
+    missing = [
+        sum((row.parse or {}).get(one, 0.0) for one in NO_ANSWER) for row in case.rl if row.parse_failures is not None
+    ]
+    read = [fmean(found) for found in (missing, case.values("unreadable_answers")) if found]
     equal = case.values("zero_spread_groups")
     if not read or not equal or max(read) < 0.95 or fmean(equal) < 0.95 or max(case.values("accuracy"), default=0.0):
         return None

@@ -26,6 +26,7 @@ from realm.config import Config, needs_bank, of_stage
 from realm.evaluation.choosing import accuracies, find_rule
 from realm.evaluation.evaluate import evaluate_model, has_routes
 from realm.files import write_atomic
+from realm.method.completion import NO_ANSWER
 from realm.once import Once
 from realm.processes import main_process
 from realm.recipes.stage import Stage
@@ -322,17 +323,20 @@ class _Runner:
     def _tell_unparsed(self) -> None:
         """Say so at once where RL begins with a student that it can hardly pay for anything."""
         rows = [row for row in self.run_folder.read(Evaluation) if row.stage == "base"]
-        worst = max(rows, key=lambda row: row.parse_failures or 0.0, default=None)
-        if self.prepared.stages[0].kind != "rl" or not worst or (worst.parse_failures or 0.0) < _UNPARSED:
+
+        def unread(row: Evaluation) -> float:
+            return sum(row.reasons.get(one, 0) for one in NO_ANSWER) / (row.n * row.samples)
+
+        worst = max(rows, key=unread, default=None)
+        if self.prepared.stages[0].kind != "rl" or worst is None or unread(worst) < _UNPARSED:
             return
         shown = self.prepared.renderer.wording.examples
         _LOG.warning(
-            "%.0f %% of the untrained student's answers%s cannot be parsed (most of all: %s), and %.0f %% are cut: RL "
-            "will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), %sor let "
+            "%.0f %% of the untrained student's completions%s have no answer that can be parsed, and %.0f %% are cut: "
+            "RL will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), %sor let "
             "answers end (training.rl.max_completion_length, now %d).",
-            100 * (worst.parse_failures or 0.0),
+            100 * unread(worst),
             " to prompts with routes" if worst.routes else "",
-            max(worst.reasons, key=lambda reason: worst.reasons[reason], default="no reason is noted"),
             100 * (worst.truncated or 0.0),
             "show it (prompt.examples, now none), " * (not shown),
             self.config.training.rl.max_completion_length,

@@ -125,6 +125,14 @@ def test_a_run_whose_answers_nobody_could_read_is_told_so_first(tmp_path: Path, 
         assert setting in first.advice
 
 
+def test_answers_that_were_read_and_wrong_are_no_unread_ones(tmp_path: Path) -> None:
+    """Something stands beside each of them, which is a reason too."""
+    run = Healthy()
+    run.every(parse_failures=1.0, zero_spread_groups=1.0, accuracy=0.0, parse={"text_outside": 1.0})
+    named = {one.check for one in findings(run, tmp_path)}
+    assert "never_right" in named and "nothing_read" not in named
+
+
 def test_who_is_shown_examples_is_not_told_to_be(tmp_path: Path) -> None:
     """What is left to do is told: a cold start, and room where completions are cut."""
     example = {"question": "1 plus 1", "think": "is even", "answer": "0"}
@@ -134,7 +142,12 @@ def test_who_is_shown_examples_is_not_told_to_be(tmp_path: Path) -> None:
         run.every(parse_failures=0.6, truncated=0.3, parse={"answer_missing": 0.6})
         for unread in (False, True):
             if unread:
-                run.every(parse_failures=1.0, zero_spread_groups=1.0, accuracy=0.0)
+                run.every(
+                    parse_failures=1.0,
+                    zero_spread_groups=1.0,
+                    accuracy=0.0,
+                    parse={"answer_missing": 0.4, "answer_empty": 0.6},
+                )
             named = {one.check: one for one in findings(run, tmp_path)}
             found = named["nothing_read" if unread else "parse_failures"]
             assert ("show an example" in found.advice) == ("prompt.examples" in found.settings) == (not shown)
@@ -193,7 +206,10 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "failed": (_failed, "out of memory", ""),
     "unfinished": (_interrupted, "RL step 60 of 60", "training.save_every"),
     "not_a_number": (_nan, "RL step 41", "training.rl.learning_rate"),
-    "nothing_read": (_plant(accuracy=0.0, zero_spread_groups=1.0, parse_failures=1.0), "100%", "prompt.examples"),
+    "nothing_read": (
+        _plant(accuracy=0.0, zero_spread_groups=1.0, parse_failures=1.0, parse={"answer_missing": 1.0}),
+        *("100%", "prompt.examples"),
+    ),
     "never_right": (_plant(accuracy=0.0, zero_spread_groups=1.0), "60 rows", "task.verifier"),
     "truncated": (_plant(truncated=0.25), "25%", "training.rl.max_completion_length"),
     "parse_failures": (

@@ -97,19 +97,18 @@ def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
         config.prompt.examples = examples
         config.run.name = f"run{len(list(tmp_path.iterdir()))}"
         made = runner(config, bank)
-        row = {"parse_failures": share, "reasons": {"answer_missing": 4, "think_missing": 3}, "truncated": 0.5}
+        reasons = {"answer_missing": 15, "scores_missing": 20, "answer_empty": round(20 * share) - 15}
+        row = {"parse_failures": 1.0, "reasons": reasons, "truncated": 0.5}
         figures = {"accuracy": 0.0, "accuracy_low": 0.0, "accuracy_high": 0.0, **row}
         made._evaluate = lambda _, __, where: made.run_folder.append(  # type: ignore[method-assign,assignment]
-            Evaluation(**vars(where), split="validation", routes=0, n=4, **figures)
+            Evaluation(**vars(where), split="validation", routes=0, n=10, samples=2, **figures)
         )
         caplog.clear()
         made._evaluate_base(*load(student))
         return [record.getMessage() for record in caplog.records]
 
     (said,) = told(0.95)
-    assert said.startswith(
-        "95 % of the untrained student's answers cannot be parsed (most of all: answer_missing), and"
-    )
+    assert said.startswith("95 % of the untrained student's completions have no answer that can be parsed, and")
     for part in (
         "50 % are cut",
         "training.recipe realm-r1",
