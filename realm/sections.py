@@ -154,7 +154,9 @@ class ModelSettings(Section):
     """The student (SLM)."""
 
     path: str = Field(PACKAGED_BASE, description=f"Model directory or Hub name; `{PACKAGED_BASE}` is the packaged one.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of the weights in training.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type of the weights; float16 is for asking alone, and not trained."
+    )
     context: int | None = Field(
         None, ge=16, description="Prompt + completion in tokens; default: what the model allows."
     )

@@ -190,7 +190,7 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
 
 def _space_as_llama_cpp(stated: Any, *, before: bool) -> None:
     """Put a space before a text and before what follows a special token, or none at all, as a file has it."""
-    spaces = [{"type": "Prepend", "prepend": "\u2581"}] if before else []
+    spaces: list[Any] = [{"type": "Prepend", "prepend": "\u2581"}] if before else []
     spaces += [{"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]
     stated["normalizer"], stated["pre_tokenizer"] = {"type": "Sequence", "normalizers": spaces}, None
     if not before:

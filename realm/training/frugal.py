@@ -89,6 +89,7 @@ class FrugalGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, share: bool = True, **kwargs: Any) -> None:
         self._share = share
+        self._evaluated = (-1, -1)
         self._update: _Update | None = None
         self._refused: dict[_Key, str] = {}
         # With it: whether the batch that was looked at had gaps to be masked, which covers one without.
@@ -333,9 +334,21 @@ class FrugalGRPOTrainer(GRPOTrainer):
                 self.generation_config,
                 seed=self.args.seed,
                 step=self.state.global_step,
+                turn=self._turn(),
                 first_row=self.accelerator.process_index * len(prompt_ids),
             )
         return completions, None
+
+    def _turn(self) -> int:
+        """The number of a generation among those of one optimizer step, or of one place of evaluations: each draws
+        anew."""
+        args: Any = self.args
+        if self.model.training:  # type: ignore[union-attr]
+            every = args.steps_per_generation * self.num_iterations
+            return int(self._step % args.gradient_accumulation_steps // every)
+        step, turn = self._evaluated
+        self._evaluated = (self.state.global_step, turn + 1 if step == self.state.global_step else 0)
+        return self._evaluated[1]
 
     def _foreign(self, images: Any, multimodal_fields: dict[str, Any]) -> str | None:
         """Why completions are sampled by TRL's path; empty where that is somebody's explicit choice."""

@@ -1,7 +1,10 @@
 """The processes of a distributed run as one group: waiting for all, parting, weights that are spread over them."""
 
 import gc
+import json
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
@@ -28,5 +31,13 @@ def leave_group() -> None:
 
 def sharded() -> bool:
     """Whether the weights are spread over the processes (FSDP, ZeRO-3), so that a forward takes all of them."""
-    flags = {name: os.environ.get(f"ACCELERATE_{name}", "").lower() for name in ("USE_FSDP", "DEEPSPEED_ZERO_STAGE")}
-    return flags["USE_FSDP"] == "true" or flags["DEEPSPEED_ZERO_STAGE"] == "3"
+    names = ("USE_FSDP", "USE_DEEPSPEED", "DEEPSPEED_ZERO_STAGE", "DEEPSPEED_CONFIG_FILE")
+    flags = {name: os.environ.get(f"ACCELERATE_{name}", "") for name in names}
+    if flags["USE_FSDP"].lower() == "true" or flags["DEEPSPEED_ZERO_STAGE"] == "3":
+        return True
+    if flags["USE_DEEPSPEED"].lower() != "true" or flags["DEEPSPEED_CONFIG_FILE"].lower() in ("", "none"):
+        return False
+    with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it DeepSpeed says
+        stated = json.loads(Path(flags["DEEPSPEED_CONFIG_FILE"]).read_text(encoding="utf-8"))
+        return bool(stated["zero_optimization"]["stage"] == 3)
+    return False

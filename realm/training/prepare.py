@@ -249,10 +249,10 @@ def _check_settings(config: Config) -> None:
             "run.report_to: wandb has no key here (WANDB_API_KEY, or `wandb login`); set one, or WANDB_MODE=offline, "
             "or take wandb out."
         )
-    if config.model.dtype == "float16" and not config.training.lora.r:
+    if config.model.dtype == "float16":
         raise ConfigError(
-            "model.dtype: float16 weights cannot be trained, their updates and the optimizer's squares are below its "
-            "range; take bfloat16, or float32 with training.rl.bf16, or train adapters (training.lora.r 16)."
+            "model.dtype: float16 weights cannot be trained, nor can adapters above them: gradients, updates and the "
+            "optimizer's squares are below its range; take bfloat16, or float32 with training.rl.bf16."
         )
 
 

@@ -65,11 +65,12 @@ def roll_out(
     seed: int,
     step: int,
     first_row: int = 0,
+    turn: int = 0,
 ) -> list[list[int]]:
     """One completion (token ids, its end token included) for each prompt; equal neighbours are read as one prompt.
 
-    The completion of row i depends on its prompt and on (seed, step, first_row + i) alone, and no global random state
-    is touched: a batch spread over several processes is sampled as it is in one.
+    The completion of row i depends on its prompt and on (seed, step, first_row + i, turn) alone, and no global random
+    state is touched: a batch spread over several processes is sampled as it is in one.
 
     Args:
         model: free of distributed wrappers.
@@ -77,6 +78,7 @@ def roll_out(
         config: `max_new_tokens`, `eos_token_id` (a list), `pad_token_id` and the settings that `sampling` follows, see
             `resolved`; without `do_sample` the likeliest token is taken.
         step: optimizer steps done.
+        turn: number of this batch among those of one step.
         first_row: number of the first prompt in the whole batch.
 
     Raises:
@@ -85,7 +87,8 @@ def roll_out(
     config = resolved(config, model)
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     groups = [(list(prompt), len(list(members))) for prompt, members in groupby(prompts)]
-    seeds = [derive(seed, "rollout", step, first_row + i) for i in range(len(prompts))]
+    again = (turn,) if turn else ()
+    seeds = [derive(seed, "rollout", step, first_row + i, *again) for i in range(len(prompts))]
     training = model.training
     # Dropout that is no module is not among what TRL turns off.
     model.eval()

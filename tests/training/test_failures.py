@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from realm.errors import ResourceError, TrainingError
 from realm.files import read_jsonl
@@ -23,7 +25,7 @@ from realm.tasks.workers import VerifierPool
 from realm.training import grpo, recipes
 from realm.training import prepare as preparing
 from realm.training.checkpoints import last_checkpoint
-from realm.training.failures import explain
+from realm.training.failures import Finite, NotFiniteError, explain
 from realm.training.grpo import RouteTrainer
 from realm.training.prepare import prepare
 from realm.training.probe import probe
@@ -83,6 +85,17 @@ def test_an_update_by_no_number_is_not_made(
     assert newest == (stage / "checkpoint-4", 4)
     assert all(torch.isfinite(tensor).all() for tensor in weights(newest[0]).values())
     assert not (run.path / "model").exists()
+
+
+def test_an_overflow_that_a_scaler_handles_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float16 a step whose gradient overflows is left out by the scaler, which goes on with less."""
+    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda self: math.inf)
+    trainer: Any = Finite.__new__(Finite)
+    trainer.accelerator = SimpleNamespace(scaler=object())
+    assert trainer._get_grad_norm() == math.inf
+    trainer.accelerator.scaler = None
+    with pytest.raises(NotFiniteError, match="the gradient"):
+        trainer._get_grad_norm()
 
 
 def test_a_cold_start_stops_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, student: Path) -> None:

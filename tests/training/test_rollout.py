@@ -141,6 +141,7 @@ def test_draws_depend_on_seed_step_and_row_alone() -> None:
     whole = roll_out(model, PROMPTS, settings(), seed=3, step=5)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert whole == roll_out(model, PROMPTS, settings(), seed=3, step=5)
+    assert whole != roll_out(model, PROMPTS, settings(), seed=3, step=5, turn=1), "another batch of the step"
     assert_drawn(model, whole, seed=3, step=5)
     # Two processes, the first group cut in two.
     assert_drawn(model, roll_out(model, PROMPTS[:2], settings(), seed=3, step=5), seed=3, step=5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from realm.training.group import sharded
 from tests.launched import launch_two
 
 PROGRAM = """
@@ -56,3 +57,30 @@ os._exit(0)  # threads of gloo that the mesh still holds can abort the interpret
 @pytest.mark.slow
 def test_decode_train_decode(tmp_path: Path, student: Path) -> None:
     launch_two(PROGRAM, tmp_path, student)
+
+
+@pytest.mark.parametrize(
+    ("variables", "stated", "found"),
+    [
+        ({}, None, False),
+        ({"USE_FSDP": "true"}, None, True),
+        ({"USE_DEEPSPEED": "true", "DEEPSPEED_ZERO_STAGE": "2"}, None, False),
+        ({"USE_DEEPSPEED": "true", "DEEPSPEED_ZERO_STAGE": "3"}, None, True),
+        ({"USE_DEEPSPEED": "true"}, '{"zero_optimization": {"stage": 3}}', True),
+        ({"USE_DEEPSPEED": "true"}, '{"zero_optimization": {"stage": 2}}', False),
+        ({"USE_DEEPSPEED": "true"}, "{}", False),
+        ({"USE_DEEPSPEED": "true"}, "[", False),
+        ({}, '{"zero_optimization": {"stage": 3}}', False),
+    ],
+    ids=str,
+)
+def test_weights_are_known_to_be_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], stated: str | None, found: bool
+) -> None:
+    """By accelerate's own variables, or by DeepSpeed's file where accelerate only hands that on."""
+    if stated is not None:
+        (tmp_path / "zero.json").write_text(stated)
+        variables = {**variables, "DEEPSPEED_CONFIG_FILE": str(tmp_path / "zero.json")}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    assert sharded() is found

@@ -18,6 +18,7 @@ from trl.trainer.grpo_config import GRPOConfig
 import realm
 from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.tasks.base import Question
+from realm.training import frugal
 from tests.tiny import WORDING, TinyTask, tiny_bank, tiny_model, tiny_tokenizer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
@@ -54,6 +55,32 @@ def made(student: Any, folder: Path, **more: Any) -> realm.ReaLMTrainer:
         "args": arguments(folder), "train_dataset": dataset(task), "bank": tiny_bank(task), "wording": WORDING,
     }  # fmt: skip
     return realm.ReaLMTrainer(student, **(given | more))
+
+
+def test_each_batch_of_a_step_and_of_an_evaluation_draws_anew(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL may sample several batches for one step: row i of one is not row i of the next."""
+    turns: list[tuple[int, int]] = []
+    original = frugal.roll_out
+
+    def noted(*args: Any, **options: Any) -> Any:
+        turns.append((options["step"], options["turn"]))
+        return original(*args, **options)
+
+    monkeypatch.setattr(frugal, "roll_out", noted)
+    sizes = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "steps_per_generation": 2}
+    trainer = made(
+        student,
+        tmp_path,
+        args=arguments(tmp_path, max_steps=2, per_device_eval_batch_size=16, **sizes),
+        eval_dataset=dataset(TinyTask(), "validation"),
+    )
+    trainer.train()
+    assert turns == [(0, 0), (0, 1), (1, 0)], "of the last questions of an epoch there is one"
+    turns.clear()
+    trainer.evaluate()
+    assert turns == [(2, n) for n in range(len(turns))] and len(turns) > 1
 
 
 def test_routes_fade_and_the_student_is_saved(student: Path, tmp_path: Path) -> None:
