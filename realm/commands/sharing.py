@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,17 @@ def export_hub(run: Path, folder: Path, *, overwrite: bool = False) -> list[Path
         there = sorted(file for file in folder.iterdir() if SHARED.fullmatch(file.name) and not file.is_dir())
         for old in there:  # a README.md may be of anything
             fresh(old, overwrite)
-        for old in there:  # of another model, which would be read together with this one
-            old.unlink()
-        for file in sorted(filter(_shared, model.iterdir())):
-            shutil.copyfile(file, folder / file.name)
-            found.append(folder / file.name)
-    for file in found:
-        if file.suffix == ".json" and file.name.endswith("config.json"):
-            _without_places(file)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder) as aside:
+            for file in sorted(filter(_shared, model.iterdir())):
+                copy = Path(shutil.copyfile(file, Path(aside) / file.name))
+                if copy.suffix == ".json" and copy.name.endswith("config.json"):
+                    _without_places(copy)
+            for old in there:  # of another model, which would be read together with this one
+                old.unlink()
+            # Without its config.json a folder is no model: it comes when all others are there.
+            for copy in sorted(Path(aside).iterdir(), key=lambda one: (one.name == "config.json", one.name)):
+                found.append(copy.replace(folder / copy.name))
+    found.sort()
     if folder / CARD not in found:  # of an earlier version
         config = config_of(run.resolve())
         found.append(write_card(run, config, load_task(config), folder))

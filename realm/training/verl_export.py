@@ -24,10 +24,10 @@ import yaml
 from realm.bank.store import Bank
 from realm.config import Config, dump_config
 from realm.errors import ConfigError, DataError, ModelError
-from realm.files import writing
+from realm.files import write_atomic, writing
 from realm.method.prompt import Example, Wording, messages
 from realm.recipes import plan
-from realm.student.load import context_length, load_outline, load_tokenizer
+from realm.student.load import context_length, load_outline, load_tokenizer, resolve
 from realm.student.prompts import make_schedule, make_wording, presented, settled, template_arguments
 from realm.tasks.base import Comment, Question, Task, encodable
 from realm.tasks.verify import ByKind, Verifier, verifier
@@ -114,6 +114,7 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
     files = []
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+        (out / "verl.yaml").unlink(missing_ok=True)  # it names the others, and so is there when they are
         for split in ("train", "validation"):
             questions = task.rows(split)
             if not questions and split == "train":
@@ -133,7 +134,7 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
             files.append(out / f"{split}.parquet")
             _write(files[-1], rows, exported)
         files.append(out / "verl.yaml")
-        files[-1].write_text(verl_config(config, out.resolve(), context), encoding="utf-8")
+        write_atomic(files[-1], verl_config(config, out.resolve(), context))
     return files
 
 
@@ -225,8 +226,10 @@ def verl_config(config: Config, folder: Path, context: int) -> str:
     """verl's configuration as YAML with comments: the run's settings by verl's names, the rest verl's defaults."""
     rl, lora, groups = config.training.rl, config.training.lora, groups_per_step(config)
     optimizer, module = _OPTIMIZERS.get(rl.optimizer, _OPTIMIZERS["adamw_torch"])
+    name = resolve(config.model.path)
+    place = Path(name)
     model: dict[str, Any] = {
-        "path": config.model.path,
+        "path": str(place.resolve()) if place.is_dir() else name,
         "enable_gradient_checkpointing": rl.gradient_checkpointing,
     }
     if lora.r:

@@ -1,9 +1,11 @@
 """`realm export verl` on a user's own configuration."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from typer.testing import Result
 
 from realm.training.verl_export import read_exported
@@ -22,8 +24,10 @@ def test_export(work: Path, student: Path, realm: Callable[..., Result], tmp_pat
     (chat / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": TEMPLATE}))
     settings = json.loads((chat / "config.json").read_text())
     (chat / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 16384}))
-    done = realm("export", "verl", "config.yaml", "--out", "verl", "--model", str(chat))
+    done = realm("export", "verl", "config.yaml", "--out", "verl", "--model", os.path.relpath(chat))
     assert done.exit_code == 0, done.output
+    stated = yaml.safe_load((work / "verl/verl.yaml").read_text())
+    assert stated["actor_rollout_ref"]["model"]["path"] == str(chat), "verl may be started anywhere"
     assert {file.name for file in (work / "verl").iterdir()} == {"train.parquet", "validation.parquet", "verl.yaml"}
     assert "python -m verl.trainer.main_ppo" in done.stdout and "cold start" not in done.output
     assert "verl has no counterpart: training.rl.bf16 (false): verl computes in bf16" in done.stderr

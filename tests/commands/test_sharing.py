@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -65,6 +66,23 @@ def test_a_folder_that_is_used(run: Path, tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "project").iterdir()] == ["README.md"]
     for place in (run, run / "model", run / "model" / "deep"):
         assert "is the run itself, or of its model" in cli(run, place).output
+
+
+def test_a_full_disk_leaves_what_was_there(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    assert cli(run, folder).exit_code == 0
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    copy = shutil.copyfile
+
+    def full(source: Path, target: Path) -> Any:
+        if source.suffix == ".safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    result = cli(run, folder, "--overwrite")
+    assert result.exit_code == 2 and "cannot write (No space left on device)" in result.stderr
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_no_link_is_followed_there_or_here(run: Path, tmp_path: Path) -> None:
