@@ -2,6 +2,7 @@
 
 import difflib
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from realm.pages.card import CARD, KEY, LICENSE_ID, code, license_of, read_surfa
 from realm.sections import PACKAGED_BASE
 from realm.student.average import average as write_mean
 from realm.student.average import find_files, refuse_unlike
-from realm.student.load import is_hub_name, load_model
+from realm.student.load import is_hub_name, load_model, load_settings
 from realm.text import percent
 
 
@@ -61,10 +62,27 @@ def average(models: Sequence[str | Path], folder: Path, shares: Sequence[float] 
             for file in first.iterdir():
                 if SHARED.fullmatch(file.name) and file.suffix != ".safetensors" and file.name != CARD:
                     shutil.copyfile(file, made / file.name)
-        write_mean(paths, shares, made)
+        _write_mean(paths, shares, made)
         write_atomic(made / CARD, _card(paths, shares))
         load_model(made)
     return shares
+
+
+def _write_mean(models: Sequence[str | Path], shares: Sequence[float], folder: Path) -> None:
+    """As `write_mean`, also of files that name the same weights as different versions of transformers do."""
+    try:
+        write_mean(models, shares, folder)
+    except ModelError as error:
+        with tempfile.TemporaryDirectory() as aside:
+            anew = [Path(aside) / str(number) for number in range(len(models))]
+            try:
+                for model, place in zip(models, anew, strict=True):
+                    kind = str(load_settings(model).dtype or "float32").removeprefix("torch.")
+                    with writing(place):
+                        load_model(model, kind).save_pretrained(place)
+                write_mean(anew, shares, folder)
+            except ModelError:
+                raise error from None
 
 
 def _refuse_missing(model: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner, Result
 
 from realm.cli.app import app
@@ -174,3 +175,21 @@ def test_of_a_model_of_the_hub_the_card_is_fetched_too_and_no_pickle(
     monkeypatch.setattr("realm.student.average.snapshot_download", fetched)
     assert license_of(str(find_files("owner/name"))) == "mit"
     assert load(here) and not (here / "pytorch_model.bin").exists()
+
+
+def test_weights_that_are_named_as_by_an_older_version(tmp_path: Path) -> None:
+    """Of a model of the Hub and what was trained from it: transformers reads both, and writes one way."""
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    new, old = tmp_path / "new", tmp_path / "old"
+    for folder in (new, old):
+        GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    wanted = {name: (tensor + tensors(old)[name]) / 2 for name, tensor in tensors(new).items()}
+    named = {name.removeprefix("transformer."): tensor for name, tensor in tensors(old).items()}
+    save_file(named, old / "model.safetensors", {"format": "pt"})
+    average([old, new], tmp_path / "mean")
+    found = tensors(tmp_path / "mean")
+    assert found.keys() == wanted.keys()
+    assert all(torch.allclose(found[name], tensor, atol=1e-7) for name, tensor in wanted.items())
