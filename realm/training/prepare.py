@@ -23,7 +23,7 @@ from realm.bank.store import Bank
 from realm.config import Config, needs_bank, of_stage
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.evaluation.choosing import find_rule
-from realm.evaluation.evaluate import completion_limit
+from realm.evaluation.evaluate import completion_limit, evaluation_questions
 from realm.method.seeds import derive
 from realm.once import Once
 from realm.plugins import POINTS, take
@@ -154,6 +154,9 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     renderers[stages[0]].check()
     validation = task.rows("validation")[: config.training.eval_questions]
     evaluation_prompts(validation, None, task, config, tokenizer, limit, config.run.seed)
+    room = prompt_limit(model, config, completion_limit(config))
+    for asked in evaluation_questions(config, task).values():  # what would not fit is told before hours of training
+        evaluation_prompts(asked, None, task, config, tokenizer, room, config.run.seed)
     rl = any(stage.kind == "rl" for stage in stages)
     if rl:
         take("rules", config.reward.rule)

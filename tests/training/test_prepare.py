@@ -12,7 +12,7 @@ import torch
 from transformers import Trainer
 
 from realm.bank.store import Bank
-from realm.errors import ConfigError
+from realm.errors import ConfigError, ModelError
 from realm.method.prompt import Example
 from realm.once import Once
 from realm.recipes import RECIPES, plan
@@ -91,6 +91,14 @@ def test_a_bank_that_is_taught_first_shows_the_form_itself(
     assert [*found.renderer.wording.examples] == ([example] if shown else [])
     given = config.changed({"prompt.examples": [dataclasses.asdict(example)]})
     assert prepare(given, task, bank).config.prompt.examples == [dataclasses.asdict(example)], "as it is asked for"
+
+
+def test_what_does_not_fit_at_the_end_is_told_before_training(tmp_path: Path, student: Path) -> None:
+    """Questions of the test, with the room that the evaluation gives to answers."""
+    context = load(student)[0].config.max_position_embeddings
+    config = tiny_config(tmp_path, student, recipe="grpo", eval_questions=0)
+    with pytest.raises(ModelError, match="its prompt needs"):
+        prepare(config.changed({"evaluation.max_completion_length": context - 4}), TinyTask(), None)
 
 
 def test_a_stop_temperature_that_the_tokenizer_has_no_token_for_is_told_first(tmp_path: Path, student: Path) -> None:
