@@ -321,9 +321,9 @@ class _Runner:
         if self.config.training.eval_questions and len(done) < len(self._ways()):
             self.run_folder.keep(Evaluation, lambda row: row.stage != "base")
             self._evaluate(model, tokenizer, Place(stage="base", step=0))
-            self._tell_unparsed()
+            self._tell_unparsed(str(tokenizer.chat_template))
 
-    def _tell_unparsed(self) -> None:
+    def _tell_unparsed(self, template: str) -> None:
         """Say so at once where RL begins with a student that it can hardly pay for anything."""
         rows = [row for row in self.run_folder.read(Evaluation) if row.stage == "base"]
 
@@ -337,12 +337,14 @@ class _Runner:
         _LOG.warning(
             "%.0f %% of the untrained student's completions%s have no answer that can be parsed, and %.0f %% are cut: "
             "RL will find little to pay for. Teach the form first by a cold start (training.recipe realm-r1), %sor let "
-            "answers end (training.rl.max_completion_length, now %d).",
+            "answers end (training.rl.max_completion_length, now %d%s).",
             100 * unread(worst),
             " to prompts with routes" if worst.routes else "",
             100 * (worst.truncated or 0.0),
             "show it (prompt.examples, now none), " * (not shown),
             self.config.training.rl.max_completion_length,
+            "; without a thinking of its own: model.template_arguments {enable_thinking: false}"
+            * ("enable_thinking" in template and "enable_thinking" not in self.config.model.template_arguments),
         )
 
     def _ways(self) -> tuple[bool, ...]:

@@ -92,7 +92,7 @@ def test_realm_r1_leaves_a_whole_run(tmp_path: Path, student: Path) -> None:
 def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
     tmp_path: Path, student: Path, bank: Bank, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def told(share: float, examples: Any = "auto", **training: Any) -> list[str]:
+    def told(share: float, examples: Any = "auto", template: str = "", **training: Any) -> list[str]:
         config = tiny_config(tmp_path, student, **training)
         config.prompt.examples = examples
         config.run.name = f"run{len(list(tmp_path.iterdir()))}"
@@ -104,7 +104,9 @@ def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
             Evaluation(**vars(where), split="validation", routes=0, n=10, samples=2, **figures)
         )
         caplog.clear()
-        made._evaluate_base(*load(student))
+        model, tokenizer = load(student)
+        tokenizer.chat_template = f"{{# {template} #}}"
+        made._evaluate_base(model, tokenizer)
         return [record.getMessage() for record in caplog.records]
 
     (said,) = told(0.95)
@@ -118,6 +120,9 @@ def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
         assert part in said
     (said,) = told(0.95, [{"question": "1 plus 1", "think": "is even", "answer": "0"}])
     assert "training.recipe realm-r1" in said and "prompt.examples" not in said, "it is shown some already"
+    assert "enable_thinking" not in said
+    (said,) = told(0.95, template="enable_thinking")
+    assert "model.template_arguments {enable_thinking: false}" in said
     assert told(0.8) == [] == told(0.95, recipe="realm-r1"), "what is taught first"
 
 
