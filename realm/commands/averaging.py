@@ -73,7 +73,7 @@ def _write_mean(models: Sequence[str | Path], shares: Sequence[float], folder: P
     try:
         write_mean(models, shares, folder)
     except ModelError as error:
-        with tempfile.TemporaryDirectory() as aside:
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=folder.parent) as aside:
             anew = [Path(aside) / str(number) for number in range(len(models))]
             try:
                 for model, place in zip(models, anew, strict=True):

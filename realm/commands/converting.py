@@ -45,22 +45,11 @@ PACKAGE_MISSING = "needs the package gguf: pip install 'realm-slm[gguf]'"
 _HUB = re.compile(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/?")
 #: Texts by which llama.cpp names how a byte-level vocabulary is split: as that of GPT-2, or digit by digit before that.
 _AS_GPT2 = {"gpt-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
+_BY_DIGIT = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
 #: Those whose words are looked up whole before any merge, and whose texts have a start token if nothing else is said.
 _LOOKED_UP = {
-    *(
-        "llama3",
-        "llama-v3",
-        "llama-bpe",
-        "falcon3",
-        "falcon-h1",
-        "pixtral",
-        "midm-2.0",
-        "lfm2",
-        "jina-v5-nano",
-        "tekken",
-    )
-}
-_BY_DIGIT = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
+    "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
+}  # fmt: skip
 #: Settings of generation by their names in a file.
 _SAMPLING = {
     "temp": "temperature",
@@ -173,7 +162,8 @@ def _tokenizer(alone: str, file: Path, said: Mapping[str, Any]) -> Any:
     start = said.get("tokenizer.ggml.bos_token_id")
     if split in _LOOKED_UP and start is not None and "tokenizer.ggml.add_bos_token" not in said:
         token = said["tokenizer.ggml.tokens"][start]
-        core.post_processor = processors.TemplateProcessing(f"{token} $A", None, [(token, start)])
+        with loading(file, "tokenizer"):  # a token may be spelled in any way
+            core.post_processor = processors.TemplateProcessing([token, "$A"], None, [(token, start)])
     # transformers splits as GPT-2 does where it does not know better.
     if isinstance(core.pre_tokenizer, pre_tokenizers.ByteLevel) and split not in _AS_GPT2:
         if split not in _BY_DIGIT:

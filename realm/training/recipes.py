@@ -17,7 +17,6 @@ from pathlib import Path
 from traceback import clear_frames
 from typing import Any, Literal
 
-from torch.nn import Module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from realm.analysis.patterns import analyse
@@ -190,7 +189,7 @@ class _Runner:
                 self._note_taught(stage, job.given.left)
             if source is None and main_process():
                 if not sharded():
-                    Module.to(model, trainer.args.device)  # under ZeRO-2 it is placed later
+                    model.to(trainer.args.device)  # type: ignore[arg-type]  # under ZeRO-2 it is placed later
                 self._evaluate_base(model, tokenizer)
             with patient(speak=main_process()) as request:
                 trainer.add_callback(Checkpoints(self.config.training.keep_checkpoints, request))

@@ -114,7 +114,6 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
     files = []
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        (out / "verl.yaml").unlink(missing_ok=True)  # it names the others, and so is there when they are
         for split in ("train", "validation"):
             questions = task.rows(split)
             if not questions and split == "train":
@@ -131,6 +130,7 @@ def export_verl(config: Config, task: Task, bank: Bank | None, out: Path, *, k: 
             rows = [
                 _row(config, exported, tokenizer, number, question, bank) for number, question in enumerate(questions)
             ]
+            (out / "verl.yaml").unlink(missing_ok=True)  # it names the others, and so is there when they are
             files.append(out / f"{split}.parquet")
             _write(files[-1], rows, exported)
         files.append(out / "verl.yaml")

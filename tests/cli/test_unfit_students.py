@@ -86,7 +86,7 @@ def test_a_gguf_file_given_by_its_name(work: Path, realm: Realm) -> None:
 
 
 def test_weights_of_float16_are_evaluated_and_train_no_adapters(work: Path, realm: Realm) -> None:
-    """What goes back through them to adapters is mostly below float16's range: no scaler lifts it."""
+    """What goes back through them to adapters can be below float16's range, and nothing scales it."""
     half = ["--set", "model.dtype=float16"]
     assert realm("evaluate", "config.yaml", *half).exit_code == 0
     result = realm("train", "config.yaml", *half, "--set", "training.lora.r=2")

@@ -60,14 +60,20 @@ def test_a_program_without_a_chat_template_and_with_a_system_message(
     assert ran(code.replace("Your question.", "3 plus 4"), folder) == said
 
 
+def with_template(trained: Path, folder: Path, template: str) -> Path:
+    """A copy of the run whose student has another chat template."""
+    run = shutil.copytree(trained, folder / "run", ignore=lambda *_: ["checkpoints"])
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(run / "model")
+    return run
+
+
 def test_a_program_with_an_example_and_a_template_without_system_messages(
     trained: Path, config: Config, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
-    tokenizer = tiny_tokenizer()
     refuse = "{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}<|"
-    tokenizer.chat_template = CHAT_TEMPLATE.replace("<|", refuse, 1)
-    tokenizer.save_pretrained(run / "model")
+    run = with_template(trained, tmp_path, CHAT_TEMPLATE.replace("<|", refuse, 1))
     given = [{"question": "1 plus 1", "think": "is even", "answer": "0"}]
     task = TinyTask()
     task.wording = replace(task.wording, without_routes="<{answer}>")
@@ -91,10 +97,9 @@ def test_a_program_with_an_example_that_speaks_of_the_place_of_the_question(
     trained: Path, config: Config, tmp_path: Path
 ) -> None:
     """Also where a template writes one role alone, so that all of it stands in one message."""
-    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = "{% if messages|length > 1 %}{{ raise_exception('one') }}{% endif %}" + CHAT_TEMPLATE
-    tokenizer.save_pretrained(run / "model")
+    run = with_template(
+        trained, tmp_path, "{% if messages|length > 1 %}{{ raise_exception('one') }}{% endif %}" + CHAT_TEMPLATE
+    )
     given = [{"question": "1 plus {question}", "think": "{the question} is even", "answer": "0"}]
     task = TinyTask()
     task.wording = replace(task.wording, without_routes="<{answer}>")
@@ -129,11 +134,8 @@ def test_a_program_with_an_example_that_a_template_keeps_where_it_is_asked_to(
     trained: Path, config: Config, tmp_path: Path
 ) -> None:
     """The turns that training showed stay turns, where an argument of the template keeps earlier answers."""
-    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
-    tokenizer = tiny_tokenizer()
     kept = "{% for m in messages %}{% if keep or m['role'] != 'assistant' %}"
-    tokenizer.chat_template = kept + "<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}{% endfor %}"
-    tokenizer.save_pretrained(run / "model")
+    run = with_template(trained, tmp_path, kept + "<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}{% endfor %}")
     given = [{"question": "1 plus 1", "think": "is even", "answer": "0"}]
     for arguments, roles in (({"keep": True}, ["user", "assistant", "user"]), ({"keep": False}, ["user"])):
         settings = {"prompt.system": "", "prompt.examples": given, "model.template_arguments": arguments}
@@ -147,10 +149,7 @@ def test_a_program_with_an_example_that_a_template_keeps_where_it_is_asked_to(
 def test_what_is_of_the_hub_is_named_and_nothing_is_claimed_of_its_licence(
     trained: Path, config: Config, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = CHAT_TEMPLATE + "{% if thinking %}{% endif %}"
-    tokenizer.save_pretrained(run / "model")
+    run = with_template(trained, tmp_path, CHAT_TEMPLATE + "{% if thinking %}{% endif %}")
     given = {"task.path": "hf:owner/data/main:train[:9]", "task.test_path": str(trained)}
     other = config.changed(given | {"model.path": "owner/some-1B", "model.template_arguments": {"thinking": "`<b>"}})
     text = card(run, other, TinyTask())
