@@ -130,18 +130,22 @@ def _cell_jobs(cells: Sequence[Cell], out: Path) -> dict[Path, Job]:
     """The jobs of all cells that are not finished, by the folder they fill."""
     jobs: dict[Path, Job] = {}
     for cell in _owed(cells):
-        if cell.trained is not None and cell.trained not in jobs and not finished(cell.trained):
-            jobs[cell.trained] = _training(cell, cell.trained, out)
-        if cell.evaluation is not None and cell.evaluated not in jobs and not finished(cell.evaluated):
+        evaluates = cell.evaluation is not None and not finished(cell.evaluated)
+        if cell.trained is not None and cell.trained not in jobs:
+            # Weights that were deleted to save space are wanted again for one more evaluation.
+            gone = evaluates and not (cell.trained / "model").exists()
+            if gone or not finished(cell.trained):
+                jobs[cell.trained] = _training(cell, cell.trained, out)
+        if evaluates and cell.evaluated not in jobs:
             jobs[cell.evaluated] = _evaluation(cell, out, jobs.get(cell.trained) if cell.trained else None)
     return jobs
 
 
 def _training(cell: Cell, folder: Path, out: Path) -> Job:
     path = _write_config(out, folder.name, cell.config)
-    resume = ["--resume"] if (folder / "meta.json").exists() else []
+    there = ["--overwrite" if finished(folder) else "--resume"] if (folder / "meta.json").exists() else []
     log = out / "logs" / f"{folder.name}.log"
-    arguments = ["train", str(path), *resume]
+    arguments = ["train", str(path), *there]
     # Of a student of 135 M parameters the checkpoints of one cell are 5 GB, its model is half of one.
     scratch = folder / "checkpoints"
     return Job(folder.name, arguments, log, tiny=tiny(cell.config), grace=LONG_GRACE, scratch=scratch)

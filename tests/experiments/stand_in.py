@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -63,9 +64,11 @@ def evaluation(folder: Path, config: dict[str, Any], skill: float) -> None:
     write(folder, "evaluations.jsonl", [*validation, *summaries])
 
 
-def train(config: dict[str, Any], resume: bool) -> None:
+def train(config: dict[str, Any], resume: bool, overwrite: bool) -> None:
     name = config["run"]["name"]
     folder = Path(config["run"]["dir"]) / name
+    if overwrite:
+        shutil.rmtree(folder)
     if (folder / "meta.json").exists() != resume:
         print("error: resumed what is not there, or started what is")
         sys.exit(2)
@@ -73,7 +76,8 @@ def train(config: dict[str, Any], resume: bool) -> None:
         print("error: no luck")
         sys.exit(2)
     meta(folder, "running")
-    (folder / "checkpoints").mkdir(exist_ok=True)
+    for made in ("checkpoints", "model"):
+        (folder / made).mkdir(exist_ok=True)
     done = len((folder / "metrics.jsonl").read_text().splitlines()) if resume else 0
     logged = {"seconds": 1.0, "tokens": 1, "loss": 0.1, "grad_norm": 0.1, "learning_rate": 0.1}
     rows = [{"stage": stage, "round": 0, "step": n + 1, **logged} for stage in ("sft", "rl") for n in range(STEPS)]
@@ -98,11 +102,14 @@ def main() -> None:
         log.write(f"{command} {Path(path).stem}{' --resume' if '--resume' in rest else ''}\n")
     config = yaml.safe_load(Path(path).read_text())
     if command == "train":
-        train(config, "--resume" in rest)
+        train(config, "--resume" in rest, "--overwrite" in rest)
         return
     folder = Path(rest[rest.index("--out") + 1])
     folder.mkdir(parents=True, exist_ok=True)
     if command == "evaluate":
+        if not Path(config["model"]["path"]).exists() and config["model"]["path"] != "desk-base":
+            print("error: no model")
+            sys.exit(2)
         evaluation(folder, config, 0.3 if config["model"]["path"] == "desk-base" else 0.55)
         meta(folder, "done", evaluated=config["model"]["path"])
 

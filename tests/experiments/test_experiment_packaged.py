@@ -9,17 +9,23 @@ import pytest
 
 from realm.experiments.conduct import _check
 from realm.experiments.grid import Grid, make_grid
-from realm.experiments.spec import load, packaged
+from realm.experiments.spec import Spec, load, packaged
+
+
+def student(spec: Spec) -> list[str]:
+    """The packaged one in the place of a student that is yet to be made."""
+    return ["model.path=desk-base"] if "model.path" in spec.base else []
 
 
 @pytest.mark.parametrize("name", packaged())
 def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
     path = packaged()[name]
     spec = load(path)
-    made = ["model.path=desk-base"] if "model.path" in spec.base else []  # in the place of a student yet to be made
+    made = student(spec)
     grid = make_grid(spec, path, tmp_path, seeds=2, overrides=made)
     seeds = 1 if spec.kind == "models" else 2
-    assert [cell.arm for cell in grid.cells[: len(grid.cells) // seeds]] == ["base", *spec.arms]
+    arms = [*(["base"] if spec.untrained else []), *spec.arms]
+    assert [cell.arm for cell in grid.cells[: len(grid.cells) // seeds]] == arms
     _check(spec, path, grid)  # raises where what is compared will not be there
     fast = make_grid(spec, path, tmp_path, seeds=2, overrides=made, fast=True)
     trained = [cell.config.training for cell in fast.cells if cell.trained]
@@ -29,7 +35,8 @@ def test_every_packaged_experiment_resolves(name: str, tmp_path: Path) -> None:
 @functools.cache
 def folders(name: str) -> dict[str, str]:
     """The trained cells of an experiment with one seed: arm -> hash."""
-    cells = make_grid(load(packaged()[name]), packaged()[name], Path("out"), seeds=1).cells
+    spec = load(packaged()[name])
+    cells = make_grid(spec, packaged()[name], Path("out"), seeds=1, overrides=student(spec)).cells
     return {cell.arm: cell.trained.name.rpartition("-")[2] for cell in cells if cell.trained}
 
 
@@ -46,6 +53,7 @@ def test_what_experiments_have_in_common_is_trained_once() -> None:
     shared |= {folders("rule-injection")["rho-50"], baselines["realm-r1"]}
     shared |= {folders("selection")["random"], folders("rounds")["one"]}
     assert len(shared) == 1
+    assert folders("smollm2-gap").items() <= folders("smollm2").items()
     assert folders("autonomy")["adaptive"] == folders("schedules")["adaptive"]
 
 

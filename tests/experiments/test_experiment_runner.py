@@ -250,6 +250,26 @@ def test_a_run_that_was_deleted_is_owed_though_its_evaluation_is_there(write_spe
     assert arms_started(started()) == ["train two-seed0"]
 
 
+def test_weights_that_were_deleted_are_trained_again_for_one_more_evaluation(
+    write_spec: WriteSpec, started: Started
+) -> None:
+    run(write_spec(arms={"zero": {"set": {"training.recipe": "realm-zero"}}}, pairs=[]), seeds=1)
+    started()
+    (trained,) = Path("x").glob("cells/zero-*")
+    shutil.rmtree(trained / "model")
+    other = write_spec(
+        "other.yaml",
+        base={"collect.splits": ["train", "test"]},
+        arms={"zero": {"set": {"training.recipe": "realm-zero", "collect.splits": []}}},
+        pairs=[],
+        untrained=False,
+    )
+    run(other, seeds=1)
+    assert arms_started(started()) == ["evaluate evaluations-zero-seed0", "train zero-seed0"]
+    run(other, seeds=1)
+    assert started() == []
+
+
 def test_resamples_suffice_for_the_tests_that_are_corrected_over(write_spec: WriteSpec, started: Started) -> None:
     settings = [{"training.recipe": "realm-r1", "training.rl.steps": n} for n in range(1, 7)]
     arms = {f"a{n}": {"set": one} for n, one in enumerate(settings)}
