@@ -185,6 +185,13 @@ class _Reader:
             known = self._by_text.get(normal(item.question))
             derived = True
             found = known.id if known else text_id(item.question)
+        if known is not None and item.question and known.question and normal(item.question) != normal(known.question):
+            # Files that have nothing to do with each other count their rows from 0 or 1 alike.
+            raise DataError(
+                f"{item.where}: the id {found!a:.60} is that of another question of the task "
+                f"({normal(known.question)!a:.60}). Let the questions go by their texts (bank.mapping.id=none), or by "
+                "their ids alone where it is the same question in other words (bank.mapping.question=none)."
+            )
         if item.entries and item.reading and known is None and "question" not in dict(item.reading):
             raise DataError(
                 f"{item.where}: expected the text of the question {found!a}, no question of the task; say where "
@@ -416,8 +423,8 @@ def bank_path(config: Config) -> Path:
 def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
     """The bank that `bank.path` names: a folder is opened, a JSONL file imported into memory (`Bank.save` keeps it).
 
-    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, or where it holds no
-    labelled CoT for any training question of the task.
+    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, where it holds no labelled
+    CoT for any training question of the task, or knows one of them by another text.
     """
     path = bank_path(config)
     if path.is_dir() or path.suffix != ".jsonl":
@@ -432,7 +439,16 @@ def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
             known=known_questions(task),
         )
     questions = task.rows("train")
-    covered = sum(bool(bank.routes(question.id)) for question in questions)
+    held = [question for question in questions if bank.routes(question.id)]
+    covered = len(held)
+    for question in held:
+        there = bank.questions.get(question.id, question).question.strip() or question.question
+        if normal(there) != normal(question.question):
+            raise DataError(
+                f"{path}: the question {question.id!a:.60} is {normal(there)!a:.60} there and "
+                f"{normal(question.question)!a:.60} in the task, so that its CoTs answer something else; import them "
+                "with the task's CONFIG and bank.mapping.id=none, or give the questions of either other ids."
+            )
     if not covered:
         raise DataError(
             f"{path}: holds no labelled CoT for any of the {len(questions)} training questions of "

@@ -254,6 +254,31 @@ def test_known_questions_lend_what_a_file_does_not_say(write: Write, pool: Verif
     assert (second.question, second.answer, second.split) == ("Two?", "2", "test")
 
 
+def test_a_known_id_with_another_question_is_refused(write: Write, pool: VerifierPool) -> None:
+    """Both files count their rows from 1: the gold of another question would judge the CoT."""
+    known = [Question("1", "One is?", "1"), Question("2", "Two is?", "2")]
+    said = {"messages": [{"role": "user", "content": "Two is?"}, {"role": "assistant", "content": "Final answer: 1"}]}
+    for row in ({"id": 1, "question": "Two is?", "text": "Final answer: 1"}, {"id": 1, **said}):
+        path = write([row])
+        with pytest.raises(DataError, match=r"jsonl:1: the id '1' is that of another question .*\('One is\?'\)"):
+            import_cots(path, pool, known=known)
+        for key, found, label in (("id", "2", 0), ("question", "1", 1)):
+            bank, _ = import_cots(path, pool, known=known, mapping={key: "none"})
+            assert [(cot.question_id, cot.label) for cot in bank] == [(found, label)]
+            assert bank.questions[found].question == known[int(found) - 1].question
+
+
+def test_a_bank_that_knows_a_question_by_another_text_is_refused(write: Write, pool: VerifierPool) -> None:
+    rows = [{"id": number, **row} for number, row in enumerate(rows_with_cots())]
+    path = write(rows)
+    others = write([{**row, "question": f"other {row['id']}?"} for row in rows], "others.jsonl")
+    bank, _ = import_cots(others, pool)
+    folder = Path(others).with_name("bank")
+    bank.save(folder)
+    with pytest.raises(DataError, match=r"bank: the question '\d+' is 'other \d+\?' there and 'q\d+\?' in the task"):
+        open_bank(config_of(path, str(folder)), load_task(config_of(path, path)), pool)
+
+
 def test_a_file_without_recognised_cots_shows_its_keys(write: Write, pool: VerifierPool) -> None:
     with pytest.raises(
         DataError, match=r"no row has any: expected a question with `cots`.* found are question, answer, trace\."
