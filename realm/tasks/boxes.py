@@ -14,6 +14,7 @@ _NEAR = 120
 _BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,4}\{|\\[\\{}]|[{}]")
 _BARE = re.compile(r"\\(?:boxed|fbox)[^\S\r\n]{1,4}([A-Za-z0-9]{1,20})\b")  # what another line begins with is in no box
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
+_FORMULA = re.compile(r"\$([^$\n]{1,40})\$")
 _AND = r"(?:and|or|to|und|oder|et|ou|y|o|与|或|和)"
 _JOINED = re.compile(rf"[\s$,;:&\\()\[\]*–-]*(?:{_AND})?[\s$\\()\[\]*]*(?:[A-Za-z]\w?\s*=[\s$]*)?", re.IGNORECASE)
 # An operator, with the operand before it where there is one, directly before the box.
@@ -143,7 +144,7 @@ def _suffix(text: str) -> str:
     closed = text.lstrip()
     for closing in ("$$", "$", r"\)", r"\]", "**"):
         closed = closed.removeprefix(closing)
-    closed = _TEXT.sub(r"\1", closed)
+    closed = _TEXT.sub(r"\1", _FORMULA.sub(r"\1", closed))
     taken_back = _TAKEN_BACK.match(closed)
     if taken_back:
         return " " + taken_back[0].strip()

@@ -256,7 +256,9 @@ def test_a_server_that_counts_none_of_what_it_read_and_wrote_has_not_told() -> N
     assert (empty.prompt_tokens, empty.completion_tokens) == (None, 0)
     raw = json.dumps({"choices": [text("Final answer: 4"), text("Final answer: 5")], "usage": usage}).encode()
     several = read_replies(Answer(200, {}, raw), 2, str, str)
-    assert [(one.prompt_tokens, one.completion_tokens) for one in several if isinstance(one, Reply)] == [(None, None)] * 2
+    assert [(one.prompt_tokens, one.completion_tokens) for one in several if isinstance(one, Reply)] == [
+        (None, None)
+    ] * 2
 
 
 @pytest.mark.parametrize(
