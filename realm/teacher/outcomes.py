@@ -19,8 +19,9 @@ from realm.tasks.messages import Said, Shows, read_message
 from realm.teacher.base import Failure, Kind, Reply
 from realm.teacher.complaints import READ, Complaint, complaint_within, parse, read_complaint
 
-#: Statuses after which the same request may well succeed; so are all of 500 and above but `_NEVER`.
-_TRANSIENT = frozenset({408, 409, 425, 429})
+#: Statuses after which the same request may well succeed (424: text-generation-inference, where the model failed; 498:
+#: Groq, where there was no capacity); so are all of 500 and above but `_NEVER`.
+_TRANSIENT = frozenset({408, 409, 424, 425, 429, 498})
 #: Statuses that refuse this very request: malformed for this model, too long, filtered.
 _REQUEST = frozenset({400, 413, 422, 451})
 _NEVER = frozenset({501, 505})
