@@ -24,10 +24,10 @@ _OPERATOR = re.compile(
 )
 _SIGNED = re.compile(r"([-−–+])\s?(?:\\?[$£€¥]|\\left\s?\(|\()\s?$")
 _FACTOR = re.compile(r"(?<![A-Za-z])(?:\d[\d.,]*|[A-Za-z])$")
-# What goes on behind the box without a word between.
+# What goes on behind the box without a word between; `≈ 0.33` behind it says the same again.
 _ATTACHED = re.compile(
-    r"(?:\s?[/^*+×·÷!‰_?<>≤≥≠≈]|\s?[-−–](?=\s?[\d\w\\])|\\?%|\s?\d|[A-Za-z]|[.,:]\d"
-    r"|\s?\\(?!text|mathrm|mbox|quad|qquad|end|right|tag|label|hfill|\\|[,;:! )\]$%])[A-Za-z]+)"
+    r"(?:\s?[/^*+×·÷!‰_?<>≤≥≠]|\s?[-−–](?=\s?[\d\w\\])|\\?%|\s?\d|[A-Za-z]|[.,:]\d"
+    r"|\s?\\(?!approx|text|mathrm|mbox|quad|qquad|end|right|tag|label|hfill|\\|[,;:! )\]$%])[A-Za-z]+)"
     r"[^\s$;]{0,20}(?:\s\d\S{0,10})?"
 )
 _CANDIDATE = re.compile(rf"[\s$]*(?:[,;]|{_AND}\b|[–-])[\s$]*(?:[A-Za-z]\s?=\s?)?[-+$]?[\d\\]\S{{0,20}}", re.IGNORECASE)
@@ -99,6 +99,8 @@ def around(text: str) -> str:
         content = clean(text[spans[number][1] : spans[number][2]])
         content = boxed(content) or content if "\\boxed" in content else content
         gap = text[spans[number - 1][3] : spans[number][0]] if number > first else ""
+        if number > first and inner == content and not gap.strip("$\\()[]*\n "):
+            continue
         inner += (gap.replace("$", "") or " ") * (number > first) + content
     before = _prefix(text[max(0, spans[first][0] - _NEAR) : spans[first][0]])
     behind = _suffix(text[spans[-1][3] : spans[-1][3] + _NEAR])
