@@ -383,7 +383,10 @@ def test_an_address_that_is_none(url: str, message: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("extra", [{"stream": True}, {"n": 4}, {"messages": []}, {"x": {1, 2}}, {"x": float("nan")}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"stream": True}, {"n": 4}, {"messages": []}, {"x": {1, 2}}, {"x": float("nan")}, {"extra_body": {"top_k": 7}}],
+)
 def test_extra_that_is_refused(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"teachers\.big\.sampling\.extra"):
         teacher(None, sampling={"extra": extra})
