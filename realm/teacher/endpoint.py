@@ -261,8 +261,8 @@ def _body(name: str, settings: TeacherConfig) -> dict[str, Any]:
     if clients := [key for key in _CLIENT_KEYS if key in sampling.extra]:
         # Sent as it is, servers such as vLLM pass over it without a word.
         raise ConfigError(
-            f"{where}: `{clients[0]}` is an argument of the Python client, not of the endpoint; what is in an extra_body "
-            "stands here itself."
+            f"{where}: `{clients[0]}` is an argument of the Python client, not of the endpoint; what is in an "
+            "extra_body stands here itself."
         )
     try:
         json.dumps(sampling.extra, allow_nan=False)

@@ -254,18 +254,25 @@ def test_known_questions_lend_what_a_file_does_not_say(write: Write, pool: Verif
     assert (second.question, second.answer, second.split) == ("Two?", "2", "test")
 
 
-def test_a_known_id_with_another_question_is_refused(write: Write, pool: VerifierPool) -> None:
-    """Both files count their rows from 1: the gold of another question would judge the CoT."""
+def test_a_known_question_is_told_by_its_text_first(write: Write, pool: VerifierPool) -> None:
+    """Files count their rows from 1 alike: the gold of another question would judge the CoT."""
     known = [Question("1", "One is?", "1"), Question("2", "Two is?", "2")]
-    said = {"messages": [{"role": "user", "content": "Two is?"}, {"role": "assistant", "content": "Final answer: 1"}]}
-    for row in ({"id": 1, "question": "Two is?", "text": "Final answer: 1"}, {"id": 1, **said}):
+    said = {"messages": [{"role": "user", "content": "Six is?"}, {"role": "assistant", "content": "Final answer: 1"}]}
+    for row in (
+        {"id": 1, "question": "Six is?", "text": "Final answer: 1", "gold": "6"},
+        {"id": 1, "gold": "6", **said},
+    ):
         path = write([row])
         with pytest.raises(DataError, match=r"jsonl:1: the id '1' is that of another question .*\('One is\?'\)"):
             import_cots(path, pool, known=known)
-        for key, found, label in (("id", "2", 0), ("question", "1", 1)):
-            bank, _ = import_cots(path, pool, known=known, mapping={key: "none"})
-            assert [(cot.question_id, cot.label) for cot in bank] == [(found, label)]
-            assert bank.questions[found].question == known[int(found) - 1].question
+        bank, _ = import_cots(path, pool, known=known, mapping={"id": "none"})
+        assert bank.questions.keys().isdisjoint("12") and [cot.label for cot in bank] == [0]
+        bank, _ = import_cots(path, pool, known=known, mapping={"question": "none", "answer": "none"})
+        assert [(bank.questions[cot.question_id], cot.label) for cot in bank] == [(known[0], 1)]
+    rows = [{"id": name, "question": "Two is?", "text": "Final answer: 1"} for name in (1, "b", 2)]
+    bank, _ = import_cots(write(rows), pool, known=known)
+    assert [(cot.question_id, cot.label) for cot in bank] == [("2", 0)] * 3
+    assert list(bank.questions.values()) == [known[1]]
 
 
 def test_a_bank_that_knows_a_question_by_another_text_is_refused(write: Write, pool: VerifierPool) -> None:
