@@ -117,6 +117,9 @@ def test_files_without_cots(write: Write, pool: VerifierPool, tmp_path: Path) ->
         import_cots(write([]), pool)
     with pytest.raises(DataError, match="cannot read it"):
         import_cots(tmp_path / "none.jsonl", pool)
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(DataError, match=r"rows\.jsonl\.gz: .* found \.gz; unpack it first"):
+        import_cots(tmp_path / "rows.jsonl.gz", pool, skip=True)
 
 
 def test_a_bad_file_leaves_no_bank_behind(write: Write, pool: VerifierPool, tmp_path: Path) -> None:
