@@ -206,7 +206,8 @@ def _check_choices(row: Mapping[str, Any], where: str, place: Place) -> None:
 def _check_number(row: Mapping[str, Any], where: str) -> None:
     """Raise `DataError` where the gold may be the number of a choice, counted from whatever, and not what it says."""
     key = next((name for name in QUESTION_NAMES["answer"] if name in row), "")
-    found, choices = row.get(key), next((row[name] for name in CHOICE_NAMES if _texts(row.get(name))), [])
+    found = row.get(key)
+    choices: list[Any] = next((row[name] for name in CHOICE_NAMES if _texts(row.get(name))), [])
     number = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= len(choices)
     if number and choices and str(found) not in choices:
         raise DataError(
