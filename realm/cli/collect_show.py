@@ -377,7 +377,7 @@ def _used(tally: Tally) -> str:
 def _cost(tally: Tally) -> str:
     if tally.spent.unpriced:
         known = f"{money(tally.spent.cost, tally.currency)} and " if tally.spent.cost else ""
-        return f"{known}no price given for {_number(tally.spent.unpriced)} requests"
+        return f"{known}no price given for {_number(tally.spent.unpriced)} samples"
     return money(tally.spent.cost, tally.currency) if tally.spent.cost else "no cost"
 
 

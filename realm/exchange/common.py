@@ -176,6 +176,8 @@ def check_guesses(row: Mapping[str, Any], where: str, mapping: Mapping[str, str]
             f"{where}: `label`, {label!a:.40}, could be the gold or say whether the CoT is right. Say which: "
             "bank.mapping.answer=label or bank.mapping.correct=label."
         )
+    if "answer" in read and "answer" not in mapping:
+        _check_number(row, where)
     named = mapping.get("question") or next(iter(_full(row, QUESTION_NAMES["question"])), None)
     if "question" in read and asked and named:
         _check_choices(row, where, place_of(named, [*row]))
@@ -199,6 +201,20 @@ def _check_choices(row: Mapping[str, Any], where: str, place: Place) -> None:
                 f"{where}: the question under `{here}` does not show what there is to choose from under `{name}`. Join "
                 f"them: bank.mapping.question={here}+{list_at}, or leave it out: bank.mapping.question={here}."
             )
+
+
+def _check_number(row: Mapping[str, Any], where: str) -> None:
+    """Raise `DataError` where the gold may be the number of a choice, counted from whatever, and not what it says."""
+    key = next((name for name in QUESTION_NAMES["answer"] if name in row), "")
+    found = row.get(key)
+    choices: list[Any] = next((row[name] for name in CHOICE_NAMES if _texts(row.get(name))), [])
+    number = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= len(choices)
+    if number and choices and str(found) not in choices:
+        raise DataError(
+            f"{where}: `{key}`, {found}, may be the number of one of the {len(choices)} choices, which nobody would "
+            f"answer with. Write its letter or its text into the file, or say that it is the gold: "
+            f"bank.mapping.answer={key}."
+        )
 
 
 def _escaped(text: object) -> str:

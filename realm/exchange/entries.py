@@ -152,7 +152,7 @@ def read_entry(
 
 def _finish_reason(row: Mapping[str, Any], extras: Mapping[str, Any], star: int | None) -> Any:
     """Why a CoT ended, where the file says so: beside it, or in a list beside the list of CoTs (OpenR1)."""
-    found = extras.get("finish_reason")
+    found = next((extras[key] for key in ("finish_reason", "stop_reason") if extras.get(key) is not None), None)
     several = row.get("finish_reasons")
     if found is None and isinstance(several, list) and star is not None and star < len(several):
         found = several[star]

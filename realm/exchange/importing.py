@@ -42,8 +42,8 @@ class Source:
         path: JSONL or Parquet file, or a data set (`hf:…`).
         mapping: our key -> dotted key of the file, where the file names things otherwise.
         gold: reads the gold answer of {"answer": …}.
-        known: questions of the task. A row without id gets that of the known question of its text, and what the row
-            does not say (gold, split, kind, tags) is the known question's.
+        known: questions of the task. A row gets the id of the known question of its text, and what the row does not say
+            (gold, split, kind, tags) is the known question's.
         skip: leave bad rows out, counted and logged, instead of refusing the file.
     """
 
@@ -177,14 +177,21 @@ class _Reader:
     def _question(self, item: Item, number: int) -> tuple[Question, bool]:
         """The question of a row, and whether its id was derived from its text."""
         known = self._by_id.get(item.id) if item.id else None
-        derived = False
-        found = item.id
-        if not found:
-            if not item.question:
-                raise DataError(f"{item.where}: expected a question, or an id of one.")
-            known = self._by_text.get(normal(item.question))
-            derived = True
-            found = known.id if known else text_id(item.question)
+        text = normal(item.question)
+        other = known if known is not None and text and known.question and text != normal(known.question) else None
+        if text and (known is None or other is not None):
+            # Files that have nothing to do with each other count their rows from 0 or 1 alike: the text says more.
+            known = self._by_text.get(text)
+        if other is not None and known is None:
+            raise DataError(
+                f"{item.where}: the id {item.id!a:.60} is that of another question of the task "
+                f"({normal(other.question)!a:.60}). Let the questions go by their texts (bank.mapping.id=none), or by "
+                "their ids alone where it is the same question in other words (bank.mapping.question=none)."
+            )
+        if not (item.id or text):
+            raise DataError(f"{item.where}: expected a question, or an id of one.")
+        found = known.id if known is not None else item.id or text_id(item.question)
+        derived = found != item.id
         if item.entries and item.reading and known is None and "question" not in dict(item.reading):
             raise DataError(
                 f"{item.where}: expected the text of the question {found!a}, no question of the task; say where "
@@ -416,8 +423,8 @@ def bank_path(config: Config) -> Path:
 def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
     """The bank that `bank.path` names: a folder is opened, a JSONL file imported into memory (`Bank.save` keeps it).
 
-    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, or where it holds no
-    labelled CoT for any training question of the task.
+    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, where it holds no labelled
+    CoT for any training question of the task, or knows one of them by another text.
     """
     path = bank_path(config)
     if path.is_dir() or path.suffix != ".jsonl":
@@ -432,7 +439,16 @@ def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
             known=known_questions(task),
         )
     questions = task.rows("train")
-    covered = sum(bool(bank.routes(question.id)) for question in questions)
+    held = [question for question in questions if bank.routes(question.id)]
+    covered = len(held)
+    for question in held:
+        there = bank.questions.get(question.id, question).question.strip() or question.question
+        if normal(there) != normal(question.question):
+            raise DataError(
+                f"{path}: the question {question.id!a:.60} is {normal(there)!a:.60} there and "
+                f"{normal(question.question)!a:.60} in the task, so that its CoTs answer something else; import them "
+                "with the task's CONFIG and bank.mapping.id=none, or give the questions of either other ids."
+            )
     if not covered:
         raise DataError(
             f"{path}: holds no labelled CoT for any of the {len(questions)} training questions of "

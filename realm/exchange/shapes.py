@@ -95,7 +95,7 @@ def read_item(row: Any, where: str, mapping: Mapping[str, str], gold: Callable[[
     chat = (layout.chat,)
     if layout.chat is not None:
         said, entries = read_chat(row, where, layout)
-        if layout.question.get("question") in (None, chat):
+        if layout.question.get("question") in (None, chat) and mapping.get("question") != NONE:
             values["question"] = said
     else:
         entries, nulls = _entries(row, where, layout)

@@ -123,6 +123,7 @@ _ADVERB = re.compile(
     r"(?:simply|clearly|indeed|thus|therefore|obviously|just|of course|then)[, ]\s?(?=\S)", re.IGNORECASE
 )
 _BULLET = re.compile(r"(?:>\s?){0,4}(?:[-*•]\s+|1[.)]\s+)?")
+_ENTRY = re.compile(r"(?:>\s?){0,4}(?:[-*•]|\d{1,2}[.)])\s+")
 _REASON = re.compile(r",?\s(?:because|since)\s.*", re.IGNORECASE)
 _CITED = re.compile(r"\s\[\d{1,2}\]\.?$")
 _SHORT_SENTENCE = re.compile(
@@ -283,8 +284,8 @@ def _below(text: str, mark: re.Match[str], lines: _Lines) -> _Statement | None:
             begin = position + (_bullet(line) if heading else 0)
             value = _value(text, begin, end)
             if value:
-                more = _goes_on(text, value, end, lines)
-                statement = _stated(mark.start(), more or end, text[begin:more] if more else value, colon, name)
+                more, stop = _with_those_below(text, value, end, lines, listed=begin > position)
+                statement = _stated(mark.start(), stop, more, colon, name)
                 if not heading or "\\boxed" in line:
                     return statement
                 first = first or statement
@@ -302,14 +303,25 @@ def _bullet(line: str) -> int:
     return match.end() if match else 0
 
 
-def _goes_on(text: str, value: str, end: int, lines: _Lines) -> int:
-    """Where the line below ends if it holds another value of the same form; else 0."""
-    below = text[end + 1 : lines.end(min(end + 1, len(text)))].strip()
-    if not below or len(below) > _SHORT:
-        return 0
-    pairs = (_LONE, _GOES_ON)
-    same = any(form.fullmatch(value) and form.fullmatch(clean(below)) for form in pairs) and value != clean(below)
-    return end + 1 + len(text[end + 1 :].split("\n", 1)[0]) if same or (value.endswith(",") and below) else 0
+def _with_those_below(text: str, value: str, end: int, lines: _Lines, *, listed: bool) -> tuple[str, int]:
+    """A value with those of the same form on the lines below it, and where the last one's line ends.
+
+    `listed`: it is an entry of a list, so that the entries below it are meant.
+    """
+    form = next((form for form in (_LONE, _GOES_ON) if form.fullmatch(value)), None)
+    found = [value]
+    while len(found) < _LAST:
+        stop = lines.end(min(end + 1, len(text)))
+        line = text[end + 1 : stop].strip()
+        entry = _ENTRY.match(line) if listed else None
+        below = clean(line[entry.end() if entry else 0 :]) if len(line) <= _SHORT else ""
+        same = form is not None and form.fullmatch(below) and below not in found and (entry or not listed)
+        if not below or not (same or found[-1].endswith(",")):
+            break
+        found[-1] = found[-1].removesuffix(",")
+        found.append(below)
+        end = stop
+    return ", ".join(found), end
 
 
 def _stated(start: int, end: int, value: str, colon: bool, mark: str) -> _Statement | None:

@@ -14,6 +14,7 @@ _NEAR = 120
 _BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s{0,4}\{|\\[\\{}]|[{}]")
 _BARE = re.compile(r"\\(?:boxed|fbox)[^\S\r\n]{1,4}([A-Za-z0-9]{1,20})\b")  # what another line begins with is in no box
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
+_FORMULA = re.compile(r"\$([^$\n]{1,40})\$")
 _AND = r"(?:and|or|to|und|oder|et|ou|y|o|与|或|和)"
 _JOINED = re.compile(rf"[\s$,;:&\\()\[\]*–-]*(?:{_AND})?[\s$\\()\[\]*]*(?:[A-Za-z]\w?\s*=[\s$]*)?", re.IGNORECASE)
 # An operator, with the operand before it where there is one, directly before the box.
@@ -23,10 +24,10 @@ _OPERATOR = re.compile(
 )
 _SIGNED = re.compile(r"([-−–+])\s?(?:\\?[$£€¥]|\\left\s?\(|\()\s?$")
 _FACTOR = re.compile(r"(?<![A-Za-z])(?:\d[\d.,]*|[A-Za-z])$")
-# What goes on behind the box without a word between.
+# What goes on behind the box without a word between; `≈ 0.33` behind it says the same again.
 _ATTACHED = re.compile(
-    r"(?:\s?[/^*+×·÷!‰_?<>≤≥≠≈]|\s?[-−–](?=\s?[\d\w\\])|\\?%|\s?\d|[A-Za-z]|[.,:]\d"
-    r"|\s?\\(?!text|mathrm|mbox|quad|qquad|end|right|tag|label|hfill|\\|[,;:! )\]$%])[A-Za-z]+)"
+    r"(?:\s?[/^*+×·÷!‰_?<>≤≥≠]|\s?[-−–](?=\s?[\d\w\\])|\\?%|\s?\d|[A-Za-z]|[.,:]\d"
+    r"|\s?\\(?!approx|text|mathrm|mbox|quad|qquad|end|right|tag|label|hfill|\\|[,;:! )\]$%])[A-Za-z]+)"
     r"[^\s$;]{0,20}(?:\s\d\S{0,10})?"
 )
 _CANDIDATE = re.compile(rf"[\s$]*(?:[,;]|{_AND}\b|[–-])[\s$]*(?:[A-Za-z]\s?=\s?)?[-+$]?[\d\\]\S{{0,20}}", re.IGNORECASE)
@@ -98,6 +99,8 @@ def around(text: str) -> str:
         content = clean(text[spans[number][1] : spans[number][2]])
         content = boxed(content) or content if "\\boxed" in content else content
         gap = text[spans[number - 1][3] : spans[number][0]] if number > first else ""
+        if number > first and inner == content and not gap.strip("$\\()[]*\n "):
+            continue
         inner += (gap.replace("$", "") or " ") * (number > first) + content
     before = _prefix(text[max(0, spans[first][0] - _NEAR) : spans[first][0]])
     behind = _suffix(text[spans[-1][3] : spans[-1][3] + _NEAR])
@@ -143,7 +146,7 @@ def _suffix(text: str) -> str:
     closed = text.lstrip()
     for closing in ("$$", "$", r"\)", r"\]", "**"):
         closed = closed.removeprefix(closing)
-    closed = _TEXT.sub(r"\1", closed)
+    closed = _TEXT.sub(r"\1", _FORMULA.sub(r"\1", closed))
     taken_back = _TAKEN_BACK.match(closed)
     if taken_back:
         return " " + taken_back[0].strip()

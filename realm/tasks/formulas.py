@@ -20,6 +20,7 @@ from realm.formula.text import without_frames
 from realm.formula.units import STICKY
 from realm.formula.values import NoScalarError, equal, proportional, same_when_solved
 from realm.formula.words import NoValueError, words
+from realm.tasks.choices import Choice
 from realm.tasks.reading import UnreadableError, reading_gold
 from realm.tasks.units import counted, singular, vocabulary
 
@@ -28,6 +29,12 @@ _PLAIN = re.compile(
     r"\$?\s*(?P<sign>[-+]?)\s*(?:(?P<number>\d{1,100}(?:\.\d{1,100})?)(?:/(?P<below>\d{1,100}))?"
     r"|\\[dt]?frac\{(?P<top>\d{1,100})\}\{(?P<bottom>\d{1,100})\})\s*\$?",
     re.ASCII,
+)
+#: What multiple choice has, with its text behind it: `(C) 5`, `\\textbf{(C)}\\ 5`, `C. 5`; `(C)` alone is a symbol.
+_LETTERS = Choice(tuple("ABCDEFGH"))
+_LABELLED = re.compile(
+    r"(?:(?P<open>\\(?:text(?:bf|it|rm)?|math(?:bf|rm))\s?\{)\s*)?(?:\([A-H]\)|[A-H][).:](?=[\s~}\\]))\s*(?(open)\})"
+    r"(?:\s|~|\\(?:[ ,;:!]|q?quad\b))*(?![A-Z]\b)(?:[\w$]|-\d|\\(?:[dt]?frac|sqrt|text|math|pi\b|\$))"
 )
 #: Words that are the name of a value.
 _WORDS: dict[tuple[str, ...], Value] = {
@@ -39,6 +46,7 @@ _WORDS: dict[tuple[str, ...], Value] = {
 } | {
     ("no", "solution"): ("set", ()), ("no", "solutions"): ("set", ()), ("empty", "set"): ("set", ()),
     ("dne",): ("words", ("does", "not", "exist")),
+    ("all", "real", "numbers"): ("named", "R"), ("all", "reals"): ("named", "R"), ("real", "numbers"): ("named", "R"),
 }  # fmt: skip
 _SCALARS = frozenset(words("num sym const add mul div neg pow fn deg pm opaque"))
 _SET_KINDS = frozenset(words("rel relations union meet minus named builder"))
@@ -86,6 +94,9 @@ class Math:
             return plain_gold == plain_answer
         if len(answer) <= _LONGEST and without_frames(answer) == without_frames(gold) != "":
             return True
+        labelled = [len(text) <= _LONGEST and bool(_LABELLED.match(without_frames(text))) for text in (answer, gold)]
+        if labelled[0] != labelled[1]:
+            return self._same_choice(answer, gold)
         golds = reading_gold(_read, gold)
         answers = _read(answer)
         comparison = _Comparison(question)
@@ -93,6 +104,14 @@ class Math:
             return any(comparison.same(one, two) for one in golds for two in answers)
         except (NoScalarError, RecursionError) as error:
             raise UnreadableError(str(error) or "too deep") from error
+
+    @staticmethod
+    def _same_choice(answer: str, gold: str) -> bool:
+        """Whether a choice with its text is the letter that the other one is."""
+        texts = without_frames(answer), without_frames(gold)
+        if not any(text.strip("()") in _LETTERS.choices for text in texts):
+            raise UnreadableError("a choice with its text, where the other is no choice")
+        return _LETTERS(*texts)
 
     def key(self, answer: str) -> str:
         plain = _plain(answer)

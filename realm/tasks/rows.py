@@ -13,6 +13,7 @@ from realm.tasks.tables import plain_table
 Row = tuple[int, Any]
 #: Files that are taken for tables by others, and are none of ours.
 _TABLES = frozenset({".csv", ".tsv", ".xls", ".xlsx", ".ods"})
+_PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z"})
 
 
 def read_file(
@@ -28,6 +29,8 @@ def read_file(
         return
     if path.suffix.lower() in _TABLES and path.exists():
         raise DataError(f"{path}: expected a JSONL or Parquet file, found {path.suffix}; convert it to one of these.")
+    if path.suffix.lower() in _PACKED and path.exists():
+        raise DataError(f"{path}: expected a JSONL or Parquet file, found {path.suffix}; unpack it first.")
     reader = _parquet if path.suffix.lower() == ".parquet" else json_rows
     try:
         yield from reader(path, bad, progress or (lambda done, total: None))

@@ -69,8 +69,9 @@ class Failure(Exception):  # noqa: N818 - an outcome to be counted and perhaps t
 
     Attributes:
         reason: a short code: an HTTP status (`429`, `500`, …), `timeout`, `connection`, `half_body`, `not_json`,
-            `content_type`, `shape`, `too_large`, `redirect`, `files`, `too_long`, `memory`; `error_text` (under
-            status 200), `stream` (where none was asked for), `broken_off` (by the server, as its finish reason says).
+            `content_type`, `shape`, `too_large`, `redirect`, `proxy`, `files`, `too_long`, `memory`; `error_text`
+            (under status 200), `stream` (where none was asked for), `broken_off` (by the server, as its finish reason
+            says).
         message: one line for people, without the key of the endpoint.
         retry_after: seconds the server asks to wait.
         kind: what may be done about it; see `Kind`.

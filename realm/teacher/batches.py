@@ -13,6 +13,7 @@ import asyncio
 import json
 from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
@@ -147,8 +148,9 @@ class BatchTeacher:
         found: dict[str, Reply | Failure | None] = {}
         for name in ("output_file_id", "error_file_id"):
             if isinstance(id := batch.get(name), str) and id:
-                content = (await self._whole("get", f"/files/{quote(id, '')}/content")).body
-                found |= await self._lines(content, file)
+                path = f"/files/{quote(id, '')}/content"
+                answer = await self._insist(partial(self._whole, "get", path))
+                found |= await self._lines(answer.body, file)
         unmet: dict[str, Failure | None] = {
             "expired": None,
             "cancelled": Failure("cancelled", "the batch was cancelled at the endpoint", kind="request"),

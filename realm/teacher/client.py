@@ -120,15 +120,23 @@ class Client:
         return pool
 
     def _connect(self) -> openai.AsyncOpenAI:
-        http = httpx2.AsyncClient(
-            timeout=None,  # `timeout` holds for the whole request instead
-            follow_redirects=False,  # a redirect is a wrong base_url, and would carry the prompt elsewhere
-            # Whoever calls bounds how many requests are under way; none of them waits for a connection here.
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE),
-            trust_env=not is_local(self._base_url),  # a proxy for the outside world does not reach 127.0.0.1
-            verify=self._tls,
-            event_hooks={"response": [self._bound]},
-        )
+        try:
+            http = httpx2.AsyncClient(
+                timeout=None,  # `timeout` holds for the whole request instead
+                follow_redirects=False,  # a redirect is a wrong base_url, and would carry the prompt elsewhere
+                # Whoever calls bounds how many requests are under way; none of them waits for a connection here.
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE),
+                trust_env=not is_local(self._base_url),  # a proxy for the outside world does not reach 127.0.0.1
+                verify=self._tls,
+                event_hooks={"response": [self._bound]},
+            )
+        except (ImportError, ValueError) as error:
+            said = self._scrub(one_line(str(error), 200))
+            message = (
+                f"the proxy of ALL_PROXY, HTTPS_PROXY or HTTP_PROXY cannot be used ({said}); mend or unset it, or, for "
+                "socks5://, pip install socksio"
+            )
+            raise Failure("proxy", message, kind="fatal") from None
         return openai.AsyncOpenAI(
             api_key=self._key,
             admin_api_key="",

@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 OPENAI_URL = "https://api.openai.com/v1"
 #: Keys of `sampling.extra` that have a setting of their own, or would change what a request gives back.
 _OWN_KEYS = ("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stream", "n")
+#: Keys that people take over from calls of the `openai` client.
+_CLIENT_KEYS = ("extra_body", "extra_headers", "extra_query")
 #: Failures that say nothing about asking for several samples at once.
 _UNTRIED = frozenset({"429", "503", "connection", "files"})
 
@@ -255,6 +257,12 @@ def _body(name: str, settings: TeacherConfig) -> dict[str, Any]:
     if own:
         raise ConfigError(
             f"{where}: `{own[0]}` has no place there, it is set elsewhere or by the collector; remove it."
+        )
+    if clients := [key for key in _CLIENT_KEYS if key in sampling.extra]:
+        # Sent as it is, servers such as vLLM pass over it without a word.
+        raise ConfigError(
+            f"{where}: `{clients[0]}` is an argument of the Python client, not of the endpoint; what is in an "
+            "extra_body stands here itself."
         )
     try:
         json.dumps(sampling.extra, allow_nan=False)

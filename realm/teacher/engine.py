@@ -346,10 +346,10 @@ class Engine:
             # One of them is at fault; asked for one by one, it is the only one that is given up.
             lane.put_back([replace(tried, alone=True) for tried in tries])
         elif not kept:
+            # All of a request wake at once and are one again, whose prompt is paid once; a batch file took its time.
+            until = now + (0 if lane.files else lane.pace.wait(tries[0].failed + 1, failure))
             for tried in tries:
                 if failure.kind == "transient" and not hopeless and self._may_again(tried, failure):
-                    # A batch file took its time; all that failed goes into the next one.
-                    until = now + (0 if lane.files else lane.pace.wait(tried.failed + 1, failure))
                     lane.sleep(tried, until, unreadable=unreadable, busy=failure.reason == "429")
                 else:
                     self._give_up(lane, tried.job, failure)

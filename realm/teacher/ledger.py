@@ -63,7 +63,7 @@ class Sent:
 
 @dataclass
 class Sums:
-    """What requests used in all. `unpriced`: how many of them had no known price."""
+    """What requests used in all. `unpriced`: how many of their samples had no known price."""
 
     requests: int = 0
     tokens: int = 0
@@ -127,7 +127,7 @@ class Ledger:
         self._open.clear()
         if self._cost_limit is not None and self.spent.unpriced:
             raise ConfigError(
-                f"{self.path}: {self.spent.unpriced} earlier requests have no price, so collect.budget.cost cannot be "
+                f"{self.path}: {self.spent.unpriced} earlier samples have no price, so collect.budget.cost cannot be "
                 "kept; give their teachers a price, or limit collect.budget.requests or tokens instead."
             )
 

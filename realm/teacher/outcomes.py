@@ -19,8 +19,9 @@ from realm.tasks.messages import Said, Shows, read_message
 from realm.teacher.base import Failure, Kind, Reply
 from realm.teacher.complaints import READ, Complaint, complaint_within, parse, read_complaint
 
-#: Statuses after which the same request may well succeed; so are all of 500 and above but `_NEVER`.
-_TRANSIENT = frozenset({408, 409, 425, 429})
+#: Statuses after which the same request may well succeed (424: text-generation-inference, where the model failed; 498:
+#: Groq, where there was no capacity); so are all of 500 and above but `_NEVER`.
+_TRANSIENT = frozenset({408, 409, 424, 425, 429, 498})
 #: Statuses that refuse this very request: malformed for this model, too long, filtered.
 _REQUEST = frozenset({400, 413, 422, 451})
 _NEVER = frozenset({501, 505})
@@ -112,7 +113,7 @@ def read_replies(
         except Failure as failure:
             found.append(failure)
             continue
-        if completion is not None:
+        if completion:
             each, more = divmod(completion, len(choices))
             reply = replace(reply, completion_tokens=each + (number < more))
         found.append(replace(reply, prompt_tokens=0, cached_tokens=0) if number and prompt is not None else reply)
@@ -157,6 +158,8 @@ def read_reply(answer: Answer, scrub: Scrub, clean: Scrub, shows: Shows = "both"
 def _reply(parsed: dict[str, Any], said: Said, finish: str, refused: str, clean: Scrub, shows: Shows) -> Reply:
     text, found = said.text(shows), final_answer(said.stated, thought=said.thought)
     prompt_tokens, completion_tokens = _usage(parsed.get("usage"))
+    if text.strip():
+        completion_tokens = completion_tokens or None
     noted = {"finish_reason": finish, "model": _text(parsed.get("model")), "refusal": refused}
     meta: dict[str, Any] = {name: clean(one_line(value)) for name, value in noted.items() if value}
     cached = _cached(parsed.get("usage"), prompt_tokens or 0)
@@ -327,11 +330,14 @@ def _text(value: Any) -> str:
 
 
 def _usage(usage: Any) -> tuple[int | None, int | None]:
-    """Tokens of prompt and answer. Some servers leave those of a thought out of the answer's, not out of `total`."""
+    """Tokens of prompt and answer. Some servers leave those of a thought out of the answer's, not out of `total`.
+
+    No prompt has none: who says so (a proxy that does not count, Ollama of one it had in its cache) has not told.
+    """
     prompt, completion, total = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if prompt is not None and total is not None and total - prompt > (completion or 0):
         completion = total - prompt
-    return prompt, completion
+    return prompt or None, completion
 
 
 def _cached(usage: Any, most: int) -> int:

@@ -372,7 +372,7 @@ def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str], mon
         view.show(tally)
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("collecting: 400 of 1000, ")
-    for part in ("requests/s", "12 345 tokens", "no price given for 400 requests", "20 retries", "failures 429: 50"):
+    for part in ("requests/s", "12 345 tokens", "no price given for 400 samples", "20 retries", "failures 429: 50"):
         assert part in line
     assert line.endswith("held \\x1b[1m back")
 

@@ -200,6 +200,11 @@ def test_keys_are_joined_by_the_mapping(row: dict[str, Any], mapping: str, quest
         (HARNESS | {"doc": {"ctx": Q}}, {}, r"found are ctx\. .*doc\.ctx, or .*=arguments\.gen_args_0\.arg_0\."),
         ({"question": [{}], "b": "x", "response": GOOD}, {"question": "question+b"}, "`question` to be a text"),
         ({"question": Q, "response": GOOD, "correct": [True, False]}, {}, "true or false, found a list of 2"),
+        (
+            {"question": f"{Q} A. red B. blue", "choices": ["A. red", "B. blue"], "answer": 1, "response": GOOD},
+            {},
+            r"`answer`, 1, may be the number of one of the 2 choices.*bank\.mapping\.answer=answer\.",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_sure_is_refused_with_the_mapping(row: Any, mapping: dict[str, str], message: str) -> None:
@@ -219,6 +224,9 @@ def test_what_is_not_sure_is_refused_with_the_mapping(row: Any, mapping: dict[st
         ({"question": Q, "response": GOOD, "problem": "said otherwise"}, {}),
         ({"question": Q, "response": GOOD, "label": "algebra"}, {"correct": "none"}),
         ({"question": Q, "response": GOOD, "label": "yes", "gold": "4"}, {}),
+        ({"question": f"{Q} 1 or 2?", "choices": ["1", "2"], "answer": 1, "response": GOOD}, {}),
+        ({"question": f"{Q} a, b?", "choices": ["a", "b"], "answer": 1, "response": GOOD}, {"answer": "answer"}),
+        ({"question": f"{Q} a, b?", "choices": ["a", "b"], "answer": 12, "response": GOOD}, {}),
     ],
 )
 def test_what_is_sure_is_read(row: dict[str, Any], mapping: dict[str, str]) -> None:

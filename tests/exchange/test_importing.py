@@ -117,6 +117,9 @@ def test_files_without_cots(write: Write, pool: VerifierPool, tmp_path: Path) ->
         import_cots(write([]), pool)
     with pytest.raises(DataError, match="cannot read it"):
         import_cots(tmp_path / "none.jsonl", pool)
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(DataError, match=r"rows\.jsonl\.gz: .* found \.gz; unpack it first"):
+        import_cots(tmp_path / "rows.jsonl.gz", pool, skip=True)
 
 
 def test_a_bad_file_leaves_no_bank_behind(write: Write, pool: VerifierPool, tmp_path: Path) -> None:
@@ -252,6 +255,38 @@ def test_known_questions_lend_what_a_file_does_not_say(write: Write, pool: Verif
     first, second = bank.questions.values()
     assert (first.answer, first.kind, first.tags, first.split) == ("1", "k", ("t",), "train")
     assert (second.question, second.answer, second.split) == ("Two?", "2", "test")
+
+
+def test_a_known_question_is_told_by_its_text_first(write: Write, pool: VerifierPool) -> None:
+    """Files count their rows from 1 alike: the gold of another question would judge the CoT."""
+    known = [Question("1", "One is?", "1"), Question("2", "Two is?", "2")]
+    said = {"messages": [{"role": "user", "content": "Six is?"}, {"role": "assistant", "content": "Final answer: 1"}]}
+    for row in (
+        {"id": 1, "question": "Six is?", "text": "Final answer: 1", "gold": "6"},
+        {"id": 1, "gold": "6", **said},
+    ):
+        path = write([row])
+        with pytest.raises(DataError, match=r"jsonl:1: the id '1' is that of another question .*\('One is\?'\)"):
+            import_cots(path, pool, known=known)
+        bank, _ = import_cots(path, pool, known=known, mapping={"id": "none"})
+        assert bank.questions.keys().isdisjoint("12") and [cot.label for cot in bank] == [0]
+        bank, _ = import_cots(path, pool, known=known, mapping={"question": "none", "answer": "none"})
+        assert [(bank.questions[cot.question_id], cot.label) for cot in bank] == [(known[0], 1)]
+    rows = [{"id": name, "question": "Two is?", "text": "Final answer: 1"} for name in (1, "b", 2)]
+    bank, _ = import_cots(write(rows), pool, known=known)
+    assert [(cot.question_id, cot.label) for cot in bank] == [("2", 0)] * 3
+    assert list(bank.questions.values()) == [known[1]]
+
+
+def test_a_bank_that_knows_a_question_by_another_text_is_refused(write: Write, pool: VerifierPool) -> None:
+    rows = [{"id": number, **row} for number, row in enumerate(rows_with_cots())]
+    path = write(rows)
+    others = write([{**row, "question": f"other {row['id']}?"} for row in rows], "others.jsonl")
+    bank, _ = import_cots(others, pool)
+    folder = Path(others).with_name("bank")
+    bank.save(folder)
+    with pytest.raises(DataError, match=r"bank: the question '\d+' is 'other \d+\?' there and 'q\d+\?' in the task"):
+        open_bank(config_of(path, str(folder)), load_task(config_of(path, path)), pool)
 
 
 def test_a_file_without_recognised_cots_shows_its_keys(write: Write, pool: VerifierPool) -> None:

@@ -308,6 +308,8 @@ def test_endless_kinds_of_rows_take_no_endless_memory() -> None:
 def test_a_cut_answer_of_a_file_is_no_whole_one(reason: Any, problem: str) -> None:
     item = read({"question": "Q?", "answer": "8", "text": "so.. Final answer: 8", "finish_reason": reason})
     assert item.entries[0].cot.problem == problem
+    item = read({"question": "Q?", "answer": "8", "text": "so.. Final answer: 8", "stop_reason": reason})
+    assert item.entries[0].cot.problem == problem
 
 
 def test_reasons_in_a_list_beside_the_cots() -> None:

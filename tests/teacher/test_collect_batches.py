@@ -113,6 +113,14 @@ def test_a_response_that_is_lost_begins_no_second_batch(tmp_path: Path, lost: se
     assert (tally.done, len(wire.batches), len(wire.requests)) == (10, 1, 10)
 
 
+def test_answers_that_are_ready_are_fetched_again_where_that_failed(tmp_path: Path) -> None:
+    with Wire(polls=0) as wire:
+        wire.lost = {3, 4}
+        tally = fill(tmp_path / "bank", endpoint_config(wire, **BATCH), Sums())
+    assert wire.calls[2:] == ["GET batches", *3 * ["GET files"]]
+    assert (tally.done, len(wire.batches), len(wire.requests)) == (10, 1, 10)
+
+
 class LeftError(Exception):
     """The user went away."""
 

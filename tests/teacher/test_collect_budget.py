@@ -126,6 +126,6 @@ def test_what_was_sent_without_a_price_is_priced_later(tmp_path: Path) -> None:
 def test_a_budget_of_cost_is_refused_where_nobody_knows_what_was_spent(tmp_path: Path) -> None:
     gather(tmp_path / "bank", FakeTeacher(name="old"), "collect.budget.requests=3", task=Sums(40))
     teacher = FakeTeacher()
-    with pytest.raises(ConfigError, match="3 earlier requests have no price"):
+    with pytest.raises(ConfigError, match="3 earlier samples have no price"):
         gather(tmp_path / "bank", {teacher: settings(price=PRICED)}, "collect.budget.cost=1", task=Sums(40))
     assert not teacher.asked

@@ -82,6 +82,17 @@ def test_an_endpoint_that_fails_on_several_at_once_is_asked_for_one(tmp_path: Pa
     assert (tally.done, tally.failures["500"]) == (12, 1)
 
 
+@pytest.mark.parametrize("fault", ["429", "500"])
+def test_what_failed_together_is_asked_for_together_again(tmp_path: Path, fault: str) -> None:
+    def script(seen: Any) -> str:
+        return fault if seen.number == 1 and len(wire.requests) else ""
+
+    with Wire(script=script) as wire:
+        tally = fill(tmp_path / "bank", endpoint_config(wire, "bank.samples=8"), Sums(6))
+    assert (tally.done, tally.failures[fault]) == (48, 5)
+    assert [seen.body["n"] for seen in wire.requests] == [8] * (6 + 5)
+
+
 def test_a_refusal_of_one_question_does_not_end_asking_for_several(tmp_path: Path) -> None:
     task = Sums(8)
 

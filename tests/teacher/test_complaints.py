@@ -39,6 +39,8 @@ NO_CREDIT = [
     (403, "Your account has run out of funds"),
 ]
 PASSING = [
+    (424, {"error": "Request failed during generation: Server error", "error_type": "generation"}),
+    (498, error("Flex tier capacity exceeded", code="capacity_exceeded")),
     (
         429,
         error(

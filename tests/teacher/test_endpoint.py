@@ -322,6 +322,15 @@ def test_no_proxy_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         reply(teacher(wire.base_url))
 
 
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9")  # as desktops write it; no scheme that there is
+    found = failure(teacher("https://endpoint.invalid/v1"))
+    assert (found.reason, found.kind, found.billed) == ("proxy", "fatal", False)
+    assert "the proxy of ALL_PROXY" in found.message and "socks://127.0.0.1:9" in found.message
+
+
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     if value is None:
@@ -374,7 +383,10 @@ def test_an_address_that_is_none(url: str, message: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("extra", [{"stream": True}, {"n": 4}, {"messages": []}, {"x": {1, 2}}, {"x": float("nan")}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"stream": True}, {"n": 4}, {"messages": []}, {"x": {1, 2}}, {"x": float("nan")}, {"extra_body": {"top_k": 7}}],
+)
 def test_extra_that_is_refused(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"teachers\.big\.sampling\.extra"):
         teacher(None, sampling={"extra": extra})

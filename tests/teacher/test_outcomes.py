@@ -249,6 +249,18 @@ def test_usage_that_makes_no_sense_is_none(tokens: Any) -> None:
     assert read(body(usage=[1])).completion_tokens is None
 
 
+def test_a_server_that_counts_none_of_what_it_read_and_wrote_has_not_told() -> None:
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    whole, empty = read(body(usage=usage)), read(body({"content": ""}, usage=usage))
+    assert (whole.prompt_tokens, whole.completion_tokens) == (None, None)
+    assert (empty.prompt_tokens, empty.completion_tokens) == (None, 0)
+    raw = json.dumps({"choices": [text("Final answer: 4"), text("Final answer: 5")], "usage": usage}).encode()
+    several = read_replies(Answer(200, {}, raw), 2, str, str)
+    assert [(one.prompt_tokens, one.completion_tokens) for one in several if isinstance(one, Reply)] == [
+        (None, None)
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("content", "reason", "kind", "said"),
     [
