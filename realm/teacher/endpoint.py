@@ -69,7 +69,7 @@ class EndpointTeacher:
         self.name = name
         #: Samples that one request asks for; one where the endpoint turned out to give no more.
         self.batch = settings.batch_size
-        self._several = False
+        self._several, self._doubted = False, False
         self._settings = settings
         self._timeout = timeout
         self._wording = wording
@@ -95,11 +95,14 @@ class EndpointTeacher:
     async def ask(self, asks: Sequence[Ask]) -> list[Reply | Failure | None]:
         """One request for the asks, which have one prompt; see `realm.teacher.outcomes` for what becomes of each."""
         try:
-            return await self.read(await self.connected().chat(self.body(asks)), len(asks))
+            found = await self.read(await self.connected().chat(self.body(asks)), len(asks))
         except Failure as failure:
             if len(asks) > 1 and failure.kind == "transient" and failure.reason not in _UNTRIED:
-                self._alone(failure.message)
+                self._doubt(failure.message)
             raise
+        if len(asks) == 1 and self._doubted:
+            self.batch = self._settings.batch_size
+        return found
 
     def body(self, asks: Sequence[Ask]) -> dict[str, Any]:
         """The request for asks of one prompt."""
@@ -113,7 +116,7 @@ class EndpointTeacher:
                 if wanted > 1 and replies[1] is None:
                     self._alone("one came")
                 elif wanted > 1:
-                    self._several = True
+                    self._several, self._doubted = True, False
                 return replies
             if reply := filtered(answer, self.scrub):
                 # Of the one prompt, so that all of them would be stopped.
@@ -126,10 +129,17 @@ class EndpointTeacher:
             await self._advise(answer, failure)
             raise
 
+    def _doubt(self, why: str) -> None:
+        """A request for several failed, perhaps as one would have: ask for one until that works, then once more."""
+        if self._doubted:
+            self._alone(why)
+        elif self.batch > 1 and not self._several:
+            self.batch, self._doubted = 1, True
+
     def _alone(self, why: str) -> None:
         """Ask for one sample a request from now on, unless several have come before."""
         if self.batch > 1 and not self._several:
-            self.batch = 1
+            self.batch, self._doubted = 1, False
             _LOG.warning(
                 "teachers.%s: the endpoint was asked for several answers at once (%s). From now on it is asked for one "
                 "at a time, each of which pays for its prompt; batch_size: 1 asks so from the start.",

@@ -76,10 +76,21 @@ def test_an_endpoint_that_gives_fewer_is_asked_for_the_rest(
     assert caplog.text.count("From now on it is asked for one at a time") == (several < 2)
 
 
-def test_an_endpoint_that_fails_on_several_at_once_is_asked_for_one(tmp_path: Path) -> None:
+def test_an_endpoint_that_fails_on_several_at_once_is_asked_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with Wire(script=lambda seen: "500" if seen.body.get("n", 1) > 1 else "") as wire:
-        tally = fill(tmp_path / "bank", endpoint_config(wire, "bank.samples=4"), Sums(3))
-    assert (tally.done, tally.failures["500"]) == (12, 1)
+        tally = fill(tmp_path / "bank", endpoint_config(wire, "bank.samples=4", "collect.concurrency=1"), Sums(3))
+    assert (tally.done, tally.failures["500"]) == (12, 2)
+    assert caplog.text.count("From now on it is asked for one at a time") == 1
+
+
+def test_a_bad_start_does_not_end_asking_for_several(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Wire(script=lambda seen: "500" if len(wire.requests) == 1 else "") as wire:
+        tally = fill(tmp_path / "bank", endpoint_config(wire, "bank.samples=4", "collect.concurrency=1"), Sums(9))
+    assert (tally.done, tally.failures["500"]) == (36, 1)
+    assert Counter(seen.body.get("n", 1) for seen in wire.requests)[4] == 9
+    assert "asked for one at a time" not in caplog.text
 
 
 @pytest.mark.parametrize("fault", ["429", "500"])
