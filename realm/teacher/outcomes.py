@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -257,10 +258,11 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         if math.isfinite(seconds):
             return max(0.0, seconds)
     try:
-        moment = parsedate_to_datetime(headers.get("retry-after", "")).timestamp()
+        moment = parsedate_to_datetime(headers.get("retry-after", ""))
+        until = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return max(0.0, moment - (time.time() if now is None else now))
+    return max(0.0, until - (time.time() if now is None else now))
 
 
 def _kind(status: int, complaint: Complaint) -> Kind:

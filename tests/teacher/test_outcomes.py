@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from email.utils import formatdate
 from typing import Any
 
@@ -28,6 +29,16 @@ KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
 
 def body(message: dict[str, Any] | None = None, finish: Any = "stop", **parts: Any) -> dict[str, Any]:
     return {"choices": [{"message": message or {"content": "Final answer: 4"}, "finish_reason": finish}], **parts}
+
+
+def test_a_date_without_a_zone_is_no_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ+7")
+    time.tzset()
+    try:
+        assert retry_after({"retry-after": formatdate(1_000_030)}, now=1_000_000) == 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_retry_after_in_every_form() -> None:
