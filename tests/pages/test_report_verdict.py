@@ -48,6 +48,9 @@ def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     rows[1] = replace(rows[1], routes_per_prompt=0.0, routes_dropped=4.0)
     _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
     assert said == "No prompt had room for any of the 4 routes: what they add was not measured."
+    rows[1] = replace(rows[1], routes_per_prompt=1.25, routes_dropped=0.0)
+    _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
+    assert said.startswith("With up to 4 routes in the prompt (1.2 on average) grpo answers")
 
 
 def test_what_was_chosen_and_what_was_unlearned_are_told() -> None:
