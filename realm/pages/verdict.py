@@ -81,14 +81,15 @@ def settled(config: Config | None, meta: Meta) -> list[str]:
 
 
 def _unlearned(report: Report) -> list[str]:
-    """What was unlearned of another task."""
+    """What was unlearned of another task, or changed by edits of questions."""
     said = []
     for row in report.results:
         told = [value for value in (row.change, row.change_low, row.change_high) if value is not None]
         if row.before is not None and len(told) == 3:
             change, low, high = map(points, told)
+            was = "untrained" if row.edited is None else "of the same questions unedited"
             said.append(
-                f"Of {row.split} it answers {percent(row.accuracy)}, untrained {percent(row.before)}: {change} points "
+                f"Of {row.split} it answers {percent(row.accuracy)}, {was} {percent(row.before)}: {change} points "
                 f"({low} to {high})."
             )
     return said
