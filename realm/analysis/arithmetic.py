@@ -22,6 +22,7 @@ _PLAIN = str.maketrans(
 _UNIT = re.compile(r"(?<=\d)\s*+[a-z]{2,15}(?:/[a-z]{2,15})?(?:\s[a-z]{2,15})?(?=\s*+(?:[-+*=]|/\s))")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _TIMES = re.compile(r"(?<=[\d)%])\s*+[xX]\s*+(?=[\d(.$])")
+_PERCENT = re.compile(r"(?<=\d)\s*+per ?cent\b")
 _PERCENT_OF = re.compile(r"(?<=%)\s+of\s+(?=[\d(.$])")
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
@@ -127,7 +128,7 @@ class _Reader:
 def _runs(text: str) -> Iterator[list[Tokens]]:
     """The chains of a text: stretches without a foreign word, as the token lists of their sides."""
     text = _THOUSANDS.sub("", _CALCULATOR.sub("", text[:_MAX_TEXT]).translate(_PLAIN))
-    text = _PERCENT_OF.sub("*", _TIMES.sub("*", _UNIT.sub(" ", text)))
+    text = _PERCENT_OF.sub("*", _TIMES.sub("*", _UNIT.sub(" ", _PERCENT.sub("%", text))))
     sides: list[Tokens] = [[]]
     before = "space"
     for match in _TOKEN.finditer(text):
@@ -163,14 +164,18 @@ def _value(side: Tokens, known: dict[str, float]) -> float | None:
         return None
 
 
-def _equal(left: float, right: float, side: Tokens, rough: bool) -> bool:
-    """Equal, or equal once rounded as the right side is written; percentages may be written either way."""
+def _equal(left: float, right: float, side: Tokens, tokens: set[str]) -> bool:
+    """Equal, or equal once rounded as the right side is written; percentages may be written either way.
+
+    `tokens`: of both sides.
+    """
+    percent, quotient = "%" in tokens, not tokens.isdisjoint("/%")
     decimals = len(side[-1][1].partition(".")[2]) if len(side) == 1 and side[-1][0] == "number" else 0
     slack = max(1e-6 * abs(left), 0.51 * 10.0**-decimals if decimals else 1e-9)
-    if rough:
-        # A quotient may be rounded to a whole number, and what was rounded before may be carried on.
-        slack = max(slack, 0.01 * abs(left), 0.999 if not decimals else 0.0)
-    return any(abs(scale * left - right) <= scale * slack for scale in (1.0, 100.0, 0.01) if scale == 1.0 or rough)
+    if quotient or any("." in token for token in tokens):
+        # A quotient may be cut or filled up to a whole number, and what was rounded before may be carried on.
+        slack = max(slack, 0.01 * abs(left), 0.0 if decimals else 0.999 if quotient else 0.51)
+    return any(abs(scale * left - right) <= scale * slack for scale in ((1.0, 100.0, 0.01) if percent else (1.0,)))
 
 
 def equations(text: str, known: dict[str, float] | None = None) -> list[Equation]:
@@ -198,8 +203,7 @@ def equations(text: str, known: dict[str, float] | None = None) -> list[Equation
             if not signs and sides[at - 1][0][0] != "letter":
                 continue
             both = sides[at - 1] + sides[at]
-            rough = any(token in "/%" or "." in token for _, token in both)
-            true = _equal(left, right, sides[at], rough)
+            true = _equal(left, right, sides[at], {token for _, token in both})
             if not true and sides[at][0][0] == "number":
                 true = len(sides[at]) > 1 and float(sides[at][0][1]) == left
             operands = tuple(float(token) for kind, token in sides[at - 1] if kind == "number")

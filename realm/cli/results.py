@@ -79,6 +79,14 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             "has no room. Raise model.context, or lower evaluation.max_completion_length or routes.k.",
             highlight=False,
         )
+    few = [row for row in summaries if row.routes_per_prompt is not None and _few(row)]
+    if few and not any(row.routes_dropped for row in few):
+        each = (f"{row.split} {row.routes_per_prompt:.2g} of {row.routes}" for row in few)
+        console.print(
+            f"The bank has fewer routes than were asked for; shown a prompt: {'; '.join(each)}.",
+            markup=False,
+            highlight=False,
+        )
     ran = [row.executed for row in summaries if row.executed is not None]
     if ran:
         how = "With" if max(ran) >= HARDLY else "Hardly with"
@@ -97,6 +105,11 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _few(row: Evaluation) -> bool:
+    """Whether prompts that should show routes show fewer, as their questions have no more."""
+    return row.routes - (row.routes_per_prompt or 0.0) >= 0.05
 
 
 def _moved(row: Evaluation) -> str:

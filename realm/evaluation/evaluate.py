@@ -32,7 +32,7 @@ from realm.rows.base import Place, ShownRoute, Stage
 from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part, Prediction, Sums
 from realm.run import RunFolder
 from realm.sections import EvaluationConfig
-from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval
+from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval, share_interval
 from realm.student.generate import Generation, Progress, generate, stop_of
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
@@ -229,7 +229,7 @@ def summarise(rows: Sequence[Prediction], resamples: int, seed: int) -> Evaluati
     operators = together(sums)
     true, stated = operators.pop(ALL)
     each = [one[ALL] for one in sums]
-    true_low, true_high = ratio_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
+    true_low, true_high = share_interval(each, resamples, derive(seed, "bootstrap")) if stated else (None, None)
     samples = len(first.completions)
     tokens = [(fmean(one.tokens for one in row.completions), row.shortest) for row in rows if row.shortest is not None]
     places = [

@@ -18,7 +18,16 @@ import numpy as np
 from realm.evaluation.sums import Tally, tally
 from realm.files import read_jsonl
 from realm.method.seeds import derive
-from realm.statistics.bootstrap import Difference, bootstrap_interval, ends, quotients, ratio_interval
+from realm.statistics.bootstrap import (
+    Difference,
+    bootstrap_interval,
+    certain_ends,
+    certain_p,
+    ends,
+    equal,
+    quotients,
+    share_interval,
+)
 from realm.statistics.equivalence import Equivalence, equivalence
 from realm.statistics.student import t_test
 
@@ -106,11 +115,15 @@ def pooled_mean(runs: Runs, resamples: int = 2000, seed: int = 0) -> Difference:
 
     One seed has the interval of its own evaluation (`realm.evaluation.evaluate`).
     """
-    mean = fmean(by_seed(runs))
+    mean, values = fmean(by_seed(runs)), _values(runs)
     if len(runs) == 1:
-        interval: Any = ratio_interval if _values(runs).ndim == 3 else bootstrap_interval
+        interval: Any = share_interval if values.ndim == 3 else bootstrap_interval
         return Difference(mean, *interval(list(runs[0].values()), resamples, derive(seed, "bootstrap")))
-    return Difference(mean, *ends(pooled_means(runs, resamples, seed)))
+    means = pooled_means(runs, resamples, seed)
+    if not equal(means[~np.isnan(means)]) or (values.ndim == 3 and mean not in (0.0, 1.0)):
+        return Difference(mean, *ends(means))
+    asked = (values[..., -1] > 0).any(axis=0).sum() if values.ndim == 3 else values.shape[1]
+    return Difference(mean, *certain_ends(mean, int(asked)))
 
 
 class Compared(NamedTuple):
@@ -122,25 +135,29 @@ class Compared(NamedTuple):
     p: float
 
 
-def tested(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0) -> Compared:
+def tested(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0, most: float = 1.0) -> Compared:
     """The mean of differences over seeds and questions, held against zero; arguments and errors as of `pooled_means`.
 
     The p-value is the larger of two, and the interval reaches as far as either of theirs: of the bootstrap over seeds
     and questions (twice the share of resamples on the far side of zero, at least 2 / (resamples + 1)), and of the
-    two-sided t-test over the seeds' means. One seed has the bootstrap over questions alone.
+    two-sided t-test over the seeds' means. One seed has the bootstrap over questions alone. Differences that are all
+    equal have no resample with another mean: see `realm.statistics.bootstrap.certain_ends`. None is beyond `most`.
     """
-    return _held(pooled_means(runs, resamples, seed), by_seed(runs))
+    return _held(pooled_means(runs, resamples, seed), by_seed(runs), len(runs[0]), most)
 
 
-def _held(means: np.ndarray, seeds: Sequence[float]) -> Compared:
-    """Differences against zero: `means` of resamples, and that of every seed."""
+def _held(means: np.ndarray, seeds: Sequence[float], questions: int, most: float = 1.0) -> Compared:
+    """Differences against zero: `means` of resamples, that of every seed, and the number of questions they are of."""
     means = means[~np.isnan(means)]
+    if equal(means):
+        mean = fmean(seeds)
+        return Compared(mean, *certain_ends(mean, questions, -most, most), certain_p(mean / most, questions))
     low, high = ends(means)
     far = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
     p = min(1.0, 2 * (far + 1) / (len(means) + 1))
     if len(seeds) > 1:
         t_low, t_high, t_p = t_test(seeds)
-        low, high, p = max(-1.0, min(low, t_low)), min(1.0, max(high, t_high)), max(p, t_p)
+        low, high, p = max(-most, min(low, t_low)), min(most, max(high, t_high)), max(p, t_p)
     return Compared(fmean(seeds), low, high, p)
 
 
@@ -162,7 +179,7 @@ def paired(a: Sequence[Outcome], b: Sequence[Outcome], resamples: int, seed: int
 def against_margin(a: Sequence[Outcome], b: Sequence[Outcome], margin: float, resamples: int, seed: int) -> Equivalence:
     """Whether a − b is shown to be above -margin, and within it; arguments and errors as of `paired`."""
     runs = [subtract(one, other) for one, other in zip(a, b, strict=True)]
-    return equivalence(pooled_means(runs, resamples, seed), margin, by_seed(runs))
+    return equivalence(pooled_means(runs, resamples, seed), margin, _values(runs))
 
 
 class Range(NamedTuple):
@@ -191,7 +208,9 @@ def farthest(arms: Mapping[str, Sequence[Outcome]], resamples: int, seed: int) -
 def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int) -> Compared:
     """The same of shares of true equations; both sides of a resample are of the same seeds and questions."""
     means = pooled_means(a, resamples, seed) - pooled_means(b, resamples, seed)
-    return _held(means, [one - other for one, other in zip(by_seed(a), by_seed(b), strict=True)])
+    both = (_values(a)[..., 1] > 0) & (_values(b)[..., 1] > 0)
+    seeds = [one - other for one, other in zip(by_seed(a), by_seed(b), strict=True)]
+    return _held(means, seeds, max(1, int(both.any(axis=0).sum())))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -110,9 +110,13 @@ def _on(questions: Set[str], runs: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _teacher(bank: str, questions: Sequence[Question]) -> Outcome:
-    """The share of right CoTs of every question that has some."""
-    routes = {question.id: _bank(bank).routes(question.id) for question in questions}
-    return {key: fmean(route.label for route in found) for key, found in routes.items() if found}
+    """The share of right CoTs of every question that has some that were judged.
+
+    As of a student, an answer that was cut, refused or cannot be read is not right, though no prompt shows it.
+    """
+    cots = {question.id: _bank(bank).cots(question.id) for question in questions}
+    judged = {key: [cot for cot in found if cot.label is not None or cot.reason] for key, found in cots.items()}
+    return {key: fmean(cot.label == 1 for cot in found) for key, found in judged.items() if found}
 
 
 def _distance(cell: Cell) -> float:

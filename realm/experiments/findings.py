@@ -74,9 +74,16 @@ def _best(results: Results, best: str) -> str:
     text = f"On {label}, {best} has the highest accuracy, {_percent(cell_of(results, best, headline))}"
     if len(names) == 1 or names == [UNTRAINED, best]:
         text = f"On {label}, {best} reaches {_percent(cell_of(results, best, headline))}"
+    if alike := [arm for arm in names if arm not in (best, UNTRAINED) and _as_high(results, arm, best)]:
+        text += f"; as high is that of {' and '.join(alike)}"
     if UNTRAINED in names and best != UNTRAINED:
         text += f"; {_untrained(results)} has {_percent(cell_of(results, UNTRAINED, headline))}"
     return f"{text}."
+
+
+def _as_high(results: Results, arm: str, best: str) -> bool:
+    """Whether two arms have the same accuracy, but for rounding."""
+    return abs(cell_of(results, arm, results.headline).mean - cell_of(results, best, results.headline).mean) < 1e-9
 
 
 def _untrained(results: Results) -> str:

@@ -1,6 +1,5 @@
 """The Markdown page of an experiment, written from results.json and never by hand."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from realm.experiments.comparison import interval_words
@@ -164,7 +163,7 @@ def page(results: Results, *, image: str) -> str:
     lines += [
         f"Written by `{results.command}`. Seeds {seeds}; {took}; {results.machine}; {versions}.",
         "",
-        _budget(results.budget),
+        _budget(results),
         "",
         "## Finding",
         "",
@@ -179,8 +178,9 @@ def page(results: Results, *, image: str) -> str:
     return "\n".join(lines)
 
 
-def _budget(budget: Mapping[str, int | str]) -> str:
+def _budget(results: Results) -> str:
     """The steps of the arms in one line."""
+    budget = results.budget
     if not budget:
         return "Nothing is trained: the arms are models, and answer the same questions."
     steps = budget["steps"]
@@ -189,4 +189,7 @@ def _budget(budget: Mapping[str, int | str]) -> str:
         text = f"every arm takes {steps} optimizer steps"
     words = {"completions": "in RL", "examples": "in SFT", "pairs": "in learning from pairs"}
     each = [f"{budget[key]} {of} {where}" for of, where in words.items() if (key := f"{of}_per_step") in budget]
-    return f"Budget: {text}, of {', '.join(each)}; all start from the same model and answer the same questions."
+    start = "all start from the same model and"
+    if any("model.path" in arm.set_ for arm in results.arms):
+        start = "arms that set `model.path` start from a model of their own; all"
+    return f"Budget: {text}, of {', '.join(each)}; {start} answer the same questions."

@@ -128,9 +128,9 @@ class Outcomes:
             subtract(*sides) for sides in zip(self.of(arm, (split, True)), self.of(arm, (split, False)), strict=True)
         ]
 
-    def test(self, differences: Sequence[Outcome]) -> Compared:
-        """Their mean, with interval and p-value."""
-        return tested(differences, self.resamples, self.seed)
+    def test(self, differences: Sequence[Outcome], most: float = 1.0) -> Compared:
+        """Their mean, with interval and p-value; none is beyond `most`."""
+        return tested(differences, self.resamples, self.seed, most)
 
 
 def measure_name(key: Key) -> str:
@@ -260,7 +260,9 @@ def _gap_pairs(spec: Spec, found: Outcomes) -> list[GapPair]:
     rows = []
     for split in found.with_gap():
         tests = [
-            found.test([subtract(*gaps) for gaps in zip(found.gap(arm, split), found.gap(other, split), strict=True)])
+            found.test(
+                [subtract(*gaps) for gaps in zip(found.gap(arm, split), found.gap(other, split), strict=True)], 2
+            )
             for arm, other in pairs
         ]
         corrected = holm([test.p for test in tests])

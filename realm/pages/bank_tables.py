@@ -40,7 +40,7 @@ def count_table(found: Mapping[str, Any]) -> Table | None:
         ("… mixed", found["mixed"], _share(found, "mixed_share")),
         ("… all wrong", found["all_wrong"], _of(found["all_wrong"], judged)),
         ("CoTs", found["cots"], ""),
-        ("… wrong", found["wrong"], _share(found, "error_ratio")),
+        ("… wrong of the labelled", found["wrong"], _share(found, "error_ratio")),
         ("… usable (labelled, whole answers)", found["usable"], _of(found["usable"], total)),
         ("… wrong among the usable", found["usable_wrong"], _share(found, "usable_error_ratio")),
     ]

@@ -11,6 +11,7 @@ from realm.evaluation.measures import auroc, brier, scoring_accuracy
 from realm.method.seeds import derive
 from realm.rows.evaluation import Prediction
 from realm.run_rows import read_rows
+from realm.statistics.bootstrap import certain_ends, ends, quotients
 
 #: Bins of equal width that scores in [0, 1] are sorted into, and resamples of the questions for an interval.
 BINS, RESAMPLES = 10, 1000
@@ -23,7 +24,10 @@ Judged = list[tuple[float | None, int]]
 
 @dataclass(frozen=True)
 class Bin:
-    """The scores in [low, high): how many, their mean, and the share of their routes that are right, with interval."""
+    """The scores in [low, high): how many, their mean, and the share of their routes that are right, with interval.
+
+    Of all or none the interval is the exact one over their questions.
+    """
 
     low: float
     high: float
@@ -125,9 +129,9 @@ def _bins(questions: Sequence[Judged], drawn: NDArray[np.float64]) -> tuple[Bin,
         n, right, total = counts[:, :, place].sum(1)
         if not n:
             continue
-        sizes, hits = drawn @ counts[0, :, place], drawn @ counts[1, :, place]
-        shares = hits[sizes > 0] / sizes[sizes > 0]
-        low, high = np.quantile(shares, [0.025, 0.975]) if shares.size else (right / n, right / n)
+        low, high = certain_ends(float(right > 0), int((counts[0, :, place] > 0).sum()))
+        if 0 < right < n:
+            low, high = ends(quotients(drawn @ counts[1, :, place], drawn @ counts[0, :, place]))
         edges = place / BINS, (place + 1) / BINS
         found.append(Bin(*edges, int(n), float(total / n), float(right / n), float(low), float(high)))
     return tuple(found)

@@ -216,6 +216,7 @@ def card(run: Path, config: Config, task: Task, file: str = "") -> str:
         version=f" {meta.versions.get('realm-slm', '')}".partition(" (")[0].rstrip() if meta else "",
         base=base if base == PACKAGED_BASE or is_hub_name(base) else Path(base).name,
         licence=licence,
+        chosen=meta.chosen if meta else None,
         stages=", ".join(f"{stage.kind.upper()} {stage.steps}" for stage in stages),
         teachers=_teachers(stats, config) if stats and learned else [],
         figures="\n".join(_figures(rows).to_markdown()),
@@ -245,9 +246,11 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
             continue  # no route had room, so that nothing was measured with them
         cells = [code(row.split), str(row.routes), str(row.n)]
         if row.before is not None and row.change is not None:
-            found.append((None, "base", [*cells, Value(row.before)]))
+            if row.edited is None:
+                found.append((None, "base", [*cells, Value(row.before)]))
+            against = "the base" if row.edited is None else "the same questions unedited"
             change = Value(row.change, row.change_low, row.change_high, signed=True).markdown
-            accuracy = replace(accuracy, after=f"; {change} against the base")
+            accuracy = replace(accuracy, after=f"; {change} against {against}")
         found.append((None, name, [*cells, accuracy]))
     return Table(["model", "split", "routes", "questions", "accuracy"], [("", found)])
 

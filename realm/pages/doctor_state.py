@@ -190,7 +190,8 @@ def autonomy(case: Case) -> Finding | None:
 
 def unlearned(case: Case) -> Finding | None:
     """Another task (`evaluation.also`) is answered worse than before the training."""
-    rows = [row for row in case.report.results if row.change_high is not None and row.change_high < 0]
+    results = (row for row in case.report.results if row.edited is None)  # what an edit changed, no training did
+    rows = [row for row in results if row.change_high is not None and row.change_high < 0]
     if not rows:
         return None
     row = min(rows, key=lambda row: row.change or 0.0)

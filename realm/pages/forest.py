@@ -75,6 +75,14 @@ def difference_figures(report: Report) -> list[Figure]:
     return [forest(title, effects, domain, f"Differences, {title}") for title, effects in found.items()]
 
 
+def _gain_ends(n: int, before: float, after: float) -> tuple[float, float]:
+    """The 95 % interval of a gain over n questions, not paired: one more of them right and one wrong on either side
+    (Agresti and Caffo, Am. Stat. 54, 2000), so that none right before and all right after are no certainty."""
+    was, now = ((share * n + 1) / (n + 2) for share in (before, after))
+    half = _Z * ((was * (1 - was) + now * (1 - now)) / (n + 2)) ** 0.5
+    return max(-1.0, now - was - half), min(1.0, now - was + half)
+
+
 def kind_figures(run: Run) -> list[Figure]:
     """Gain over the base by kind of question, on the validation questions without routes."""
     course = [row for _, row in validation_course(run, False)]
@@ -85,9 +93,8 @@ def kind_figures(run: Run) -> list[Figure]:
     effects = []
     for kind in (kind for kind in kinds if kind in trained):
         n, before, after = base[kind].n, base[kind].accuracy, trained[kind].accuracy
-        half = _Z * ((before * (1 - before) + after * (1 - after)) / n) ** 0.5 if n else 0.0
         gain, style = after - before, style_of(run.name, [run.name])
-        effects.append(Effect(kind or "no kind", style, gain, gain - half, gain + half, f"of {n}"))
+        effects.append(Effect(kind or "no kind", style, gain, *_gain_ends(n, before, after), f"of {n}"))
     domain = common_domain([edge for one in effects for edge in (one.low, one.high)])
     cut = f" (the {len(kinds)} largest of {len(base)} kinds)" if len(base) > len(kinds) else ""
     title = f"Validation, {run.name}"

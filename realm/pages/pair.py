@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-from realm.config import flatten
+from realm.config import Config, flatten
 from realm.display import printable
 from realm.errors import ConfigError, DataError
 from realm.method.seeds import derive
@@ -34,6 +34,8 @@ from realm.text import p_value
 
 #: Questions shown of each kind of disagreement, and characters of one text of theirs.
 MOST_SHOWN, _LONG = 40, 4_000
+#: Characters of a setting in a note.
+_BRIEF = 60
 #: p-values below it show something.
 LEVEL = 0.05
 #: Settings that differ between any two runs and say nothing.
@@ -130,6 +132,7 @@ def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[
     report = _together(a, b)
     first, second = report.runs
     notes = report.notes
+    notes += _asked_otherwise(first, second)
     answers = [read_answers(run.folder, notes) for run in report.runs]
     passes = same_routes(a, b, common_passes(a, b, *answers), *answers, notes=notes)
     for split, shown in passes:
@@ -139,6 +142,28 @@ def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[
         routes = max((row.routes for row in report.results if row.split == split), default=0) if shown else 0
         report.differences.append(Difference(first.name, second.name, split, routes or int(shown), *found, same))
     return report, passes, answers
+
+
+def _asked_otherwise(first: Run, second: Run) -> list[str]:
+    """A note where two models were not asked or judged in one way: what they differ by is not theirs alone then."""
+    if first.config is None or second.config is None:
+        return []
+    ours, theirs = _asking(first.config), _asking(second.config)
+    ways = [f"{key} ({ours[key]} and {theirs[key]})" for key in ours if ours[key] != theirs[key]]
+    names = f"{first.name} and {second.name}"
+    return [f"{names} were not asked or judged in the same way: {', '.join(ways)}."] if ways else []
+
+
+def _asking(config: Config) -> dict[str, str]:
+    """What decides an answer and whether it is right, but for the model and the routes; by the key that names it."""
+    asked, settings = config.evaluation, {f"prompt.{key}": value for key, value in config.prompt.model_dump().items()}
+    settings["evaluation.samples"] = asked.samples
+    settings["evaluation.temperature"] = asked.temperature if asked.samples > 1 else None
+    settings["evaluation.stop_temperature"] = asked.stop_temperature
+    limit = asked.max_completion_length or config.training.rl.max_completion_length
+    settings["evaluation.max_completion_length"] = limit
+    settings["task.verifier"] = config.task.verifier_name
+    return {key: printable(str(value), _BRIEF) for key, value in settings.items()}
 
 
 def check_margin(margin: float | None) -> None:

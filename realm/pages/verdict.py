@@ -26,9 +26,16 @@ def _gap(report: Report, name: str, split: str) -> list[str]:
         return []
     if shown.routes_dropped and not shown.routes_per_prompt:
         return [f"No prompt had room for any of the {shown.routes} routes: what they add was not measured."]
+    some = shown.routes_per_prompt
+    few = some is not None and shown.routes - some >= 0.05
+    how = (
+        f"up to {shown.routes} routes in the prompt ({some:.1f} on average)"
+        if few
+        else f"{shown.routes} routes in the prompt"
+    )
     interval_ = f" ({points(gap[1])} to {points(gap[2])})" if gap[1] is not None and gap[2] is not None else ""
     return [
-        f"With {shown.routes} routes in the prompt {name} answers {percent(shown.accuracy)} rightly: an autonomy gap "
+        f"With {how} {name} answers {percent(shown.accuracy)} rightly: an autonomy gap "
         f"of {points(gap[0])} points{interval_}."
     ]
 
@@ -74,14 +81,15 @@ def settled(config: Config | None, meta: Meta) -> list[str]:
 
 
 def _unlearned(report: Report) -> list[str]:
-    """What was unlearned of another task."""
+    """What was unlearned of another task, or changed by edits of questions."""
     said = []
     for row in report.results:
         told = [value for value in (row.change, row.change_low, row.change_high) if value is not None]
         if row.before is not None and len(told) == 3:
             change, low, high = map(points, told)
+            was = "untrained" if row.edited is None else "of the same questions unedited"
             said.append(
-                f"Of {row.split} it answers {percent(row.accuracy)}, untrained {percent(row.before)}: {change} points "
+                f"Of {row.split} it answers {percent(row.accuracy)}, {was} {percent(row.before)}: {change} points "
                 f"({low} to {high})."
             )
     return said

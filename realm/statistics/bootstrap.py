@@ -19,6 +19,8 @@ from realm.method.seeds import derive
 RESAMPLES, RESAMPLES_IN_MEMORY = 500, 1000
 #: Random numbers drawn at once; bounds the memory of a bootstrap over many questions.
 _CHUNK = 2_000_000
+#: Differences of shares that are closer are the same.
+_ROUNDED = 1e-9
 
 
 def ends(resampled: np.ndarray) -> tuple[float, float]:
@@ -27,10 +29,25 @@ def ends(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def certain_ends(value: float, n: int) -> tuple[float, float]:
-    """The exact 95 % interval (Clopper and Pearson) of a share of 0 or 1 of n, of which no resample tells another."""
-    other = 0.025 ** (1 / n)
-    return (other, 1.0) if value else (0.0, 1 - other)
+def certain_ends(value: float, n: int, least: float = 0.0, most: float = 1.0) -> tuple[float, float]:
+    """The 95 % interval of the mean of what n values in [least, most] were drawn from, where all of them are `value`.
+
+    No resample tells another mean; the values that were not met may be at either end, as often as n draws miss them
+    with a probability of 2.5 %. Of a share of 0 or 1 that is the exact interval (Clopper and Pearson).
+    """
+    met = 0.025 ** (1 / n)
+    return met * value + (1 - met) * least, met * value + (1 - met) * most
+
+
+def certain_p(value: float, n: int) -> float:
+    """Two-sided p-value of n differences in [-1, 1] that all are `value`: that what they are drawn from has mean 0."""
+    # Some would have to be at the other end then, and n draws would have missed them all.
+    return min(1.0, 2 * (1 + abs(value)) ** -n)
+
+
+def equal(values: np.ndarray) -> bool:
+    """Whether all values are the same, but for the rounding of differences of shares."""
+    return bool(np.ptp(values) < _ROUNDED)
 
 
 def chunks(resamples: int, size: int) -> Iterator[int]:
@@ -47,15 +64,18 @@ class Difference(NamedTuple):
     high: float
 
 
-def bootstrap_interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of `values`, one value a question.
+def bootstrap_interval(
+    values: Sequence[float], resamples: int = 2000, seed: int = 0, least: float = 0.0
+) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of `values`, one value in [least, 1] a question.
 
-    Where all values are equal (accuracy 0 or 1) the interval has no width: the bootstrap knows no other outcome.
+    Where all values are equal (accuracy 0 or 1) the bootstrap knows no other outcome: see `certain_ends`.
 
     Raises:
         ValueError: there is no value.
     """
-    return ends(resampled_means(values, resamples, seed))
+    means = resampled_means(values, resamples, seed)
+    return certain_ends(values[0], len(values), least) if equal(np.asarray(values)) else ends(means)
 
 
 def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
@@ -65,6 +85,14 @@ def ratio_interval(values: Sequence[tuple[float, float]], resamples: int = 2000,
     """
     above, below = (resampled_means(side, resamples, seed) for side in zip(*values, strict=True))
     return ends(quotients(above, below))
+
+
+def share_interval(values: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The same of a ratio that is a share: of the questions' things (below) those that are counted (above)."""
+    above, below = (sum(side) for side in zip(*values, strict=True))
+    if above in (0, below):
+        return certain_ends(float(above > 0), sum(side > 0 for _, side in values))
+    return ratio_interval(values, resamples, seed)
 
 
 def quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -94,7 +122,7 @@ def paired_difference(
     if a.keys() != b.keys():
         raise ValueError("a paired difference needs the same questions on both sides")
     values = [a[key] - b[key] for key in sorted(a)]
-    low, high = bootstrap_interval(values, resamples, seed)
+    low, high = bootstrap_interval(values, resamples, seed, least=-1.0)
     return Difference(math.fsum(values) / len(values), low, high)
 
 
@@ -125,6 +153,7 @@ class Ratio:
 
     above: float = 0.0
     below: float = 0.0
+    units: int = 0
     _above: np.ndarray = field(default_factory=lambda: np.zeros(RESAMPLES))
     _below: np.ndarray = field(default_factory=lambda: np.zeros(RESAMPLES))
 
@@ -133,6 +162,7 @@ class Ratio:
         if below:
             self.above += above
             self.below += below
+            self.units += 1
             self._above += above * weights
             self._below += below * weights
 
@@ -142,7 +172,9 @@ class Ratio:
         return self.above / self.below if self.below else None
 
     def interval(self) -> list[float] | None:
-        """Its 95 % interval [low, high] by percentiles; None where nothing was added."""
+        """Its 95 % interval [low, high] by percentiles, of 0 or 1 `certain_ends`; None where nothing was added."""
+        if self.below and self.above in (0, self.below):
+            return [*certain_ends(float(self.above > 0), self.units)]
         held = self._below > 0
         if not held.any():
             return None

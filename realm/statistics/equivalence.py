@@ -5,9 +5,8 @@ That no difference is shown is no sign that there is none; these p-values are sm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 
@@ -23,30 +22,36 @@ class Equivalence:
     same: float
 
 
-def equivalence(means: np.ndarray, margin: float, seeds: Sequence[float] = ()) -> Equivalence:
+def equivalence(means: np.ndarray, margin: float, differences: np.ndarray) -> Equivalence:
     """The two one-sided tests of a mean difference.
 
     Args:
         means: of bootstrap resamples, shape (resamples,); a side's p-value is the share on its far side, at least
             1 / (resamples + 1).
-        seeds: mean differences of several seeds; with two or more of them a p-value is that of their t-test too,
-            whichever is larger.
+        differences: of every question in [-1, 1], shape (seeds, questions); with two or more seeds a p-value is that
+            of the t-test of their means too, whichever is larger.
     """
-    sides = [_above(sign * means + margin, [sign * one + margin for one in seeds]) for sign in (1, -1)]
+    sides = [_above(sign * means, margin, sign * differences) for sign in (1, -1)]
     return Equivalence(sides[0], max(sides))
 
 
-def _above(means: np.ndarray, seeds: Sequence[float]) -> float:
-    """One-sided p-value: the mean is above 0."""
-    p = (int(np.sum(means <= 0)) + 1) / (len(means) + 1)
+def _above(means: np.ndarray, margin: float, differences: np.ndarray) -> float:
+    """One-sided p-value: the mean is above -margin."""
+    p = (int(np.sum(means <= -margin)) + 1) / (len(means) + 1)
+    if (differences >= 0).all():
+        # No resample has a loss where none was met. Were the mean at -margin, so many questions would be lost, and
+        # those that are won beside: as often would none be among as many.
+        p = max(p, max(0.0, 1 - margin - float(differences.mean())) ** differences.shape[1])
+    seeds = differences.mean(axis=1)
     if len(seeds) < 2:
         return p
-    two_sided = t_test(seeds)[2]
-    return max(p, two_sided / 2 if fmean(seeds) > 0 else 1 - two_sided / 2)
+    two_sided = t_test([float(one) + margin for one in seeds])[2]
+    return max(p, two_sided / 2 if seeds.mean() > -margin else 1 - two_sided / 2)
 
 
 def paired_equivalence(
     a: Mapping[str, float], b: Mapping[str, float], margin: float, resamples: int = 2000, seed: int = 0
 ) -> Equivalence:
     """The tests of a − b, paired by question id, by the resamples of `realm.statistics.bootstrap.paired_difference`."""
-    return equivalence(resampled_means([a[key] - b[key] for key in sorted(a)], resamples, seed), margin)
+    differences = [a[key] - b[key] for key in sorted(a)]
+    return equivalence(resampled_means(differences, resamples, seed), margin, np.array([differences]))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from realm.statistics.bootstrap import certain_ends, certain_p
+
 
 def beyond(t: float, df: int) -> float:
     """Two-sided p-value: the probability of a value at least as far from zero as `t`; `df` is at least 1."""
@@ -47,9 +49,13 @@ def _held(mean: float, error: float, df: int) -> tuple[float, float, float]:
     return mean - reach, mean + reach, beyond(mean / error, df)
 
 
+#: Variance of differences below which it is but their rounding.
+_ROUNDED = 1e-12
+
+
 @dataclass
 class PairedMean:
-    """Mean of one difference per question, with interval and test, from count, sum and sum of squares."""
+    """Mean of one difference in [-1, 1] per question, with interval and test, from count, sum and sum of squares."""
 
     count: int = 0
     total: float = 0.0
@@ -61,10 +67,18 @@ class PairedMean:
         self.squares += value * value
 
     def summary(self) -> dict[str, Any]:
-        """{"questions", "mean", "interval", "p"}; p is two-sided, and None as the interval is with fewer than two."""
+        """{"questions", "mean", "interval", "p"}; p is two-sided, and None as the interval is with fewer than two.
+
+        Differences that are all equal have no spread to make a t of: see `realm.statistics.bootstrap.certain_ends`.
+        """
         mean = self.total / self.count if self.count else None
         found: dict[str, Any] = {"questions": self.count, "mean": mean, "interval": None, "p": None}
         if mean is not None and self.count > 1:
             spread = max(0.0, self.squares - self.count * mean * mean) / (self.count - 1)
+            if spread < _ROUNDED:
+                return found | {
+                    "interval": [*certain_ends(mean, self.count, least=-1.0)],
+                    "p": certain_p(mean, self.count),
+                }
             *found["interval"], found["p"] = _held(mean, math.sqrt(spread / self.count), self.count - 1)
         return found

@@ -33,6 +33,11 @@ TRUE = [
     "2 ^ 3 = 8",
     "x = 5 + 3 = 8",
     "so 4 - -5 = 9",
+    "15 / 60 = 25 percent",
+    "15 / 60 = 25%",
+    "7 / 2 = 4",
+    "33.3 * 30 = 1000",  # of a third that was rounded
+    "2.5 * 3 = 8",
 ]
 FALSE = [
     "60 / 3 = 21",
@@ -41,6 +46,9 @@ FALSE = [
     "(-6 + 4 + 9) = (-2 + 13) = 11",
     "2 / 3 = 0.57",
     "7 * 8 = 54 dollars",
+    "6 / 3 = 200",  # a hundred times as much is no percentage
+    "0.05 * 200 = 1000",
+    "$1.20 + $1 = $3",
 ]
 #: Nothing is stated, or nothing that is understood.
 SILENT = [

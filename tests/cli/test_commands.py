@@ -219,6 +219,12 @@ def test_the_table_tells_of_answers_not_read_and_routes_left_out(capsys: pytest.
     print_results("short", [replace(row, routes_per_prompt=0.0, routes_dropped=4.0)])
     told = " ".join(capsys.readouterr().out.split())
     assert "No route was shown, 4 left out (test, 4 routes): the context has no room" in told
+    shown = replace(row, routes_per_prompt=1.25, routes_dropped=0.0)
+    print_results("fewer", [replace(shown, routes=0, routes_per_prompt=0.0), shown])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "The bank has fewer routes than were asked for; shown a prompt: test 1.2 of 4." in told
+    print_results("all", [replace(shown, routes_per_prompt=4.0)])
+    assert "fewer routes" not in capsys.readouterr().out
     print_results("some", [replace(row, unreadable_answers=0.25, unreadable_examples=("“[b]x”",))])
     told = " ".join(capsys.readouterr().out.split())
     assert "could not read up to 25.0 % of the answers (test, 4 routes), e.g. “[b]x”" in told

@@ -20,7 +20,9 @@ from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
 from realm.pages.card import card, license_of, read_surface, surface
-from realm.rows.evaluation import Evaluation
+from realm.rows.evaluation import Edited, Evaluation
+from realm.rows.run import Candidate, Chosen
+from realm.run import RunFolder
 from realm.run_rows import read_rows
 from realm.student.generate import generate
 from realm.student.load import load
@@ -187,6 +189,14 @@ def test_weights_that_were_averaged_are_told(trained: Path, config: Config) -> N
     assert "\n- Weights: those of the last step, with a share of 50 % of the base.\n" in text
 
 
+def test_a_checkpoint_that_validation_chose_is_told(trained: Path, config: Config, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"]))
+    found = tuple(Candidate(step=n, value=n / 10, accuracies={"validation": n / 10}) for n in (3, 5))
+    run.write_meta(replace(run.meta, chosen=Chosen(step=5, candidates=found)))
+    said = "\n- Weights: those of step 5 of the last stage, the best on validation of 2 checkpoints.\n"
+    assert said in card(run.path, config, TinyTask())
+
+
 def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config: Config, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
     assert "| this model | `test` | 4 |" in card(run, config, TinyTask())
@@ -196,6 +206,19 @@ def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config
     file.write_text("".join(json.dumps(row | (none if row["routes"] else {})) + "\n" for row in rows))
     text = card(run, config, TinyTask())
     assert "| this model | `test` | 0 |" in text and "| this model | `test` | 4 |" not in text
+
+
+def test_edited_questions_are_not_held_against_the_base(trained: Path, config: Config, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    (row, *_) = (row for row in read_rows(run, Evaluation) if row.stage == "final" and not row.routes)
+    more = replace(row, split="test+clause", before=0.5, change=-0.25, change_low=-0.5, change_high=0.0)
+    edited = replace(more, edited=Edited(n=0, changed=None, stayed=None))
+    told = []
+    for one in (more, edited):
+        RunFolder(run).append(one)
+        told.append([line for line in card(run, config, TinyTask()).splitlines() if "| `test+clause` |" in line])
+    assert [line.split("|")[1].strip() for line in told[0]] == ["base", "this model"]
+    assert told[1][2:] == [told[0][1].replace("the base", "the same questions unedited")]
 
 
 def test_no_name_is_read_as_markup(trained: Path) -> None:

@@ -10,9 +10,10 @@ from realm.experiments.comparison import accuracies, pooled_mean, subtract
 from tests.conftest import write_rows
 
 
-def test_mean_and_an_interval_without_chance() -> None:
+def test_all_right_is_as_sure_as_its_questions_are_many() -> None:
     found = pooled_mean([{"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 1.0}])
-    assert tuple(found) == (1.0, 1.0, 1.0)
+    assert tuple(found) == pytest.approx((1.0, 0.025**0.5, 1.0))
+    assert tuple(pooled_mean([{"a": (2, 2), "b": (0, 0)}] * 2)) == pytest.approx((1.0, 0.025, 1.0))
 
 
 def test_disagreeing_seeds_widen_the_interval() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import DataError
@@ -73,6 +74,23 @@ def test_facts_of_the_bank_of_a_pair(grid: Grid) -> None:
     assert facts.gap == pytest.approx(facts.teacher - facts.student)
     assert facts.student != sum(answers.values()) / len(answers)
     assert -1 <= facts.low < facts.gap < facts.high <= 1
+
+
+def test_what_a_teacher_did_not_bring_to_an_end_is_not_right(grid: Grid, tmp_path: Path) -> None:
+    """Beside the four CoTs of every question one that was cut, one that cannot be read, and one that nobody judged."""
+    bank = Bank.open(tmp_path / "bank")
+    for question in TinyTask().rows("test"):
+        more: list[dict[str, Any]] = [
+            {"label": 0, "problem": "cut"},
+            {"label": None, "reason": "unreadable"},
+            {"label": None},
+        ]
+        bank.append(CoT(question.id, "t", "", teacher="late", sample=n, **one) for n, one in enumerate(more))
+    bank.save(tmp_path / "longer")
+    for cell in grid.cells:
+        cell.config.bank.path = str(tmp_path / "longer")
+    (facts,) = bank_facts(bound(("mixed", "none")), grid, untrained(), TinyTask())
+    assert facts.teacher == pytest.approx(2 / 6)
 
 
 def bound(*pairs: tuple[str, ...]) -> Spec:

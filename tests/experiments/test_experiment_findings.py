@@ -30,6 +30,14 @@ def test_best_arm_differences_and_gap() -> None:
     assert text.endswith("3 seeds: the part of the seeds in every interval is rough.")
 
 
+def test_an_arm_that_is_as_high_is_told() -> None:
+    cells = [record(row) for row in results().cells]
+    like = [{**row, "mean": SKILL["mid"]} if row["arm"] in ("low", "high") else row for row in cells]
+    text = finding(axis=None, cells=like)
+    assert "mid has the highest accuracy, 62.0 % (58.0 to 66.0); as high is that of low and high; the untr" in text
+    assert "as high" not in finding(axis=None)
+
+
 def test_of_many_differences_that_are_not_shown_the_largest_are_named() -> None:
     def told(sizes: list[float]) -> str:
         return finding(

@@ -36,6 +36,13 @@ def test_head() -> None:
     assert "**A fast run" in written(fast=True)
 
 
+def test_arms_of_models_of_their_own_are_not_said_to_start_alike() -> None:
+    assert "; all start from the same model and answer the same questions." in page(results(), image="a.svg")
+    arms = [{"name": arm, "set": {"model.path": f"./{arm}"}} for arm in SKILL]
+    text = page(results(arms=arms), image="a.svg")
+    assert "the same model" not in text and "start from a model of their own; all answer the same questions." in text
+
+
 def test_unequal_budgets_are_told_by_arm() -> None:
     budget = {"steps": "low 5, mid 7", "completions_per_step": 96, "examples_per_step": 32}
     assert "Budget: optimizer steps: low 5, mid 7, of 96" in written(budget=budget)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realm.experiments import comparison
 from realm.experiments.comparison import by_seed, farthest, holm, paired, paired_sums, pooled_mean, subtract
 
 RESAMPLES = 500
@@ -62,7 +63,18 @@ def test_seeds_that_differ_as_much_as_they_gain_show_nothing() -> None:
 
 def test_no_difference_has_p_one() -> None:
     same = runs(0.5)
-    assert paired(same, same, RESAMPLES, 0) == (0.0, 0.0, 0.0, 1.0)
+    reach = 1 - 0.025 ** (1 / len(same[0]))  # as sure as so many questions without a difference are
+    assert paired(same, same, RESAMPLES, 0) == pytest.approx((0.0, -reach, reach, 1.0))
+
+
+def test_a_few_questions_that_differ_alike_show_nothing() -> None:
+    a, b = ([{f"q{n}": right for n in range(5)}] * 3 for right in (1.0, 0.0))
+    assert paired(a, b, RESAMPLES, 0).p == pytest.approx(2 / 2**5)  # a sign test
+
+
+def test_differences_of_gaps_may_be_beyond_one() -> None:
+    found = comparison.tested([{"a": gap, "b": -gap / 2} for gap in (1.9, 0.3)], RESAMPLES, 0, most=2.0)
+    assert (found.low, found.high) == (-2.0, 2.0)
 
 
 def test_the_interval_is_nowhere_narrower_than_the_bootstraps() -> None:

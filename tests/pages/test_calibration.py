@@ -24,6 +24,7 @@ def test_bins_hold_what_was_worked_out_by_hand() -> None:
     last = found.bins[-1]
     assert last.score == pytest.approx((0.95 + 0.92 + 1.0) / 3)
     assert last.right == pytest.approx(2 / 3)
+    assert (found.bins[0].right_low, found.bins[0].right_high) == pytest.approx((0.0, 0.975))  # of one question
     # (0.05² + 0.05² + 0.92² + 0 + 1 for the missing score + 0.5²) / 6
     assert found.brier == pytest.approx((0.0025 + 0.0025 + 0.8464 + 0 + 1 + 0.25) / 6)
     # 0.05 against 0, 0.5 against 1, three scores of mean 0.9567 against two thirds

@@ -289,6 +289,18 @@ def test_without_validation_the_training_prompts_tell_of_the_fade(tmp_path: Path
     assert "no evaluation on validation questions" in diagnosis.notes[0]
 
 
+def test_what_an_edit_of_the_questions_takes_is_not_called_unlearned(tmp_path: Path) -> None:
+    run = Healthy()
+    _unlearned(run)
+    assert [found.check for found in findings(run, tmp_path)] == ["unlearned"]
+    file = tmp_path / "run" / "evaluations.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    edited = {"split": "test+clause", "edited": {"n": 0, "changed": None, "stayed": None}}
+    jsonl(file, [row | (edited if "before" in row else {}) for row in rows])
+    (diagnosis,) = diagnose(read_report(tmp_path / "run"))
+    assert [found.check for found in diagnosis.findings] == []
+
+
 def test_a_kl_without_a_reference_and_a_baseline_without_routes_are_not_blamed(tmp_path: Path) -> None:
     run = Healthy()
     run.config["training"] = {"recipe": "grpo", "rl": {"beta": 0.0}}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from realm.cli.app import app
@@ -95,6 +96,21 @@ def test_settings_that_differ_are_listed_and_names_are_not(runs: tuple[Path, Pat
         "training.recipe": ["grpo", "realm-r1"],
         "training.rl.steps": ["80", "60"],
     }
+
+
+def test_runs_that_were_asked_otherwise_say_so(runs: tuple[Path, Path]) -> None:
+    def told() -> list[str]:
+        return [note for note in page_context(*runs)["notes"] if "same way" in note]  # type: ignore[attr-defined]
+
+    assert told() == []
+    path = runs[1] / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config.setdefault("evaluation", {})["samples"] = 4
+    config.setdefault("task", {})["verifier"] = "math"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    (note,) = told()
+    assert "evaluation.samples (1 and 4)" in note and "task.verifier (" in note
+    assert note.count(" and ") >= 4 and "prompt" not in note
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from realm.pages.charts import APART, Dot, Point, Row, Series, dot_chart, line_chart, smooth, thin
-from realm.pages.forest import Effect, forest
+from realm.pages.forest import Effect, _gain_ends, forest
 from realm.pages.palette import STYLES, style_of
 from realm.pages.svg import MINUS, Scale, element, interval, marker, padded, percent, points, spread, ticks
 
@@ -111,6 +111,12 @@ def test_a_chart_of_one_point_or_none_is_drawn() -> None:
         )
         assert "nan" not in drawn
         assert ("here" in drawn) == bool(line)
+
+
+def test_gains_of_a_few_questions_are_never_certain() -> None:
+    # Agresti and Caffo by hand: 1/5 and 4/5 of five, half of the interval is 1.96 √(2 · 0.16 / 5) = 0.4958.
+    assert _gain_ends(3, 0.0, 1.0) == pytest.approx((0.6 - 0.4958, 1.0), abs=1e-4)
+    assert _gain_ends(3, 0.0, 0.0) == pytest.approx((-0.4958, 0.4958), abs=1e-4)
 
 
 def test_captions_are_cut_only_where_there_is_no_room() -> None:

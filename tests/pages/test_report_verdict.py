@@ -10,6 +10,7 @@ from realm.pages.data import Report, Result, Run
 from realm.pages.svg import MINUS
 from realm.pages.tables import measures_table
 from realm.pages.verdict import settled, verdict
+from realm.rows.evaluation import Edited
 from realm.rows.run import Candidate, Chosen, Meta
 from realm.rows.training import RlStep
 
@@ -48,6 +49,9 @@ def test_a_finished_run_is_told_by_its_accuracy_and_its_gap() -> None:
     rows[1] = replace(rows[1], routes_per_prompt=0.0, routes_dropped=4.0)
     _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
     assert said == "No prompt had room for any of the 4 routes: what they add was not measured."
+    rows[1] = replace(rows[1], routes_per_prompt=1.25, routes_dropped=0.0)
+    _, (said,) = verdict(Report(Path("r"), [Run("grpo", Path("r"), evaluations=rows)], rows))
+    assert said.startswith("With up to 4 routes in the prompt (1.2 on average) grpo answers")
 
 
 def test_what_was_chosen_and_what_was_unlearned_are_told() -> None:
@@ -60,6 +64,11 @@ def test_what_was_chosen_and_what_was_unlearned_are_told() -> None:
         "best of 2 checkpoints.",
         f"Of sums:test it answers 50.0{NB}%, untrained 60.0{NB}%: {MINUS}10.0 points ({MINUS}17.0 to {MINUS}2.0).",
     ]
+    edited = replace(rows[1], split="test+clause", edited=Edited(n=0, changed=None, stayed=None))
+    assert verdict(Report(Path("r"), [run], [rows[0], edited]))[1][-1] == (
+        f"Of test+clause it answers 50.0{NB}%, of the same questions unedited 60.0{NB}%: {MINUS}10.0 points "
+        f"({MINUS}17.0 to {MINUS}2.0)."
+    )
 
 
 def test_weights_that_are_not_the_last_steps_are_told() -> None:

@@ -6,12 +6,21 @@ import random
 
 import pytest
 
-from realm.statistics.bootstrap import Ratio, bootstrap_interval, paired_difference, poisson_weights
+from realm.statistics.bootstrap import Ratio, bootstrap_interval, paired_difference, poisson_weights, share_interval
 
 
-def test_bootstrap_of_equal_values_has_no_width() -> None:
-    assert bootstrap_interval([1.0] * 10) == (1.0, 1.0)
-    assert bootstrap_interval([0.25]) == (0.25, 0.25)
+def test_equal_values_leave_the_doubt_of_so_few() -> None:
+    # All of ten right: Clopper and Pearson's lower end is 0.025 ** (1 / 10).
+    assert bootstrap_interval([1.0] * 10) == pytest.approx((0.6915, 1.0), abs=1e-4)
+    assert bootstrap_interval([0.0] * 60) == pytest.approx((0.0, 0.0596), abs=1e-4)
+    assert bootstrap_interval([0.25]) == pytest.approx((0.00625, 0.98125))
+    same = {str(n): float(n % 2) for n in range(20)}
+    assert paired_difference(same, same) == pytest.approx((0.0, -0.1684, 0.1684), abs=1e-4)
+    assert share_interval([(1, 1), (2, 2), (0, 0)], 200) == pytest.approx((0.025**0.5, 1.0))
+    ratio = Ratio()
+    for number in range(10):
+        ratio.add(2 * (number > 5), 2 * (number > 5), poisson_weights(0, str(number)))
+    assert ratio.interval() == pytest.approx([0.025**0.25, 1.0])
     with pytest.raises(ValueError, match="at least one"):
         bootstrap_interval([])
 

@@ -44,3 +44,22 @@ def test_paired_mean_by_hand() -> None:
         mean.add(value)
     assert mean.summary()["interval"] == pytest.approx([2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5], abs=1e-3)
     assert mean.summary()["p"] == pytest.approx(0.0742, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "low", "p"), [(0.5, 2, -0.7628, 0.8889), (1.0, 6, 0.0815, 0.0313), (0, 2, -0.8419, 1.0)]
+)
+def test_equal_differences_of_a_few_questions_prove_little(value: float, n: int, low: float, p: float) -> None:
+    mean = PairedMean()
+    for _ in range(n):
+        mean.add(value)
+    found = mean.summary()
+    assert found["interval"][0] == pytest.approx(low, abs=1e-4)
+    assert found["p"] == pytest.approx(p, abs=1e-4)  # of 1.0 that of the sign test, 2 / 2 ** 6
+
+
+def test_rounding_is_no_spread() -> None:
+    mean = PairedMean()
+    for _ in range(3):
+        mean.add(1 / 3)
+    assert mean.summary()["p"] == pytest.approx(2 * 0.75**3)
