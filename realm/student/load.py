@@ -349,13 +349,20 @@ def load(
         raise ModelError(
             f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {known}; they do not match."
         )
+    end_turns(model, tokenizer)
+    return model, tokenizer
+
+
+def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have completions end where the chat template ends turns too, by the model's settings of generation.
+
+    A base model may know its template, and name the end of a text alone: its turns would run on.
+    """
     generation: Any = model.generation_config
     if generation is not None and (ends := turn_ends(tokenizer) - {tokenizer.eos_token_id}):
-        # A base model may know its template, and name the end of a text alone: its turns would run on.
         named = generation.eos_token_id
         ends |= {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
         generation.eos_token_id = sorted(ends)
-    return model, tokenizer
 
 
 def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:
