@@ -544,7 +544,7 @@ class RLSettings(Section):
         1.0,
         gt=0,
         le=1,
-        description="Share of the tokens that are learned from: where the student is least sure.",
+        description="Share of each micro-batch's tokens that are learned from: where the student is least sure.",
     )
     mask_truncated: bool = Field(
         False, description="Learn nothing from completions cut at max_completion_length; they count in their group."

@@ -23,6 +23,7 @@ import realm
 from realm.config import Config
 from realm.errors import ModelError
 from realm.sections import DESKS, PACKAGED_BASE, ModelSettings
+from realm.student.generate import end_tokens
 from realm.student.prompts import present
 from realm.student.ways import COARSE_TOLERANCE, TOLERANCE, without_router_logits
 
@@ -349,13 +350,22 @@ def load(
         raise ModelError(
             f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {known}; they do not match."
         )
-    generation: Any = model.generation_config
-    if generation is not None and (ends := turn_ends(tokenizer) - {tokenizer.eos_token_id}):
-        # A base model may know its template, and name the end of a text alone: its turns would run on.
-        named = generation.eos_token_id
-        ends |= {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
-        generation.eos_token_id = sorted(ends)
+    end_turns(model, tokenizer)
     return model, tokenizer
+
+
+def end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have the model's settings of generation name all that ends a completion: the tokenizer's end, and where the chat
+    template ends turns.
+
+    A base model may know its template, and name the end of a text alone: its turns would run on.
+    """
+    generation: Any = model.generation_config
+    if generation is None:
+        return
+    ends, named = turn_ends(tokenizer) | end_tokens(model, tokenizer), generation.eos_token_id
+    if ends - {*(named if isinstance(named, list) else [named])}:
+        generation.eos_token_id = sorted(ends)
 
 
 def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:

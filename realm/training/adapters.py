@@ -5,6 +5,8 @@ peft is imported only where adapters are asked for; it costs seconds.
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -15,13 +17,17 @@ from torch import nn
 
 from realm.config import Config
 from realm.errors import ConfigError
-from realm.student.load import load_model, probe_tokens
+from realm.student.load import load, probe_tokens
 from realm.training.group import sharded
 from realm.training.settings import untouched_randomness
 
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
+
+_LOG = logging.getLogger(__name__)
+#: Share of what adapters have learned that may be rounded away without a word.
+_MUCH = 0.25
 
 
 def lora_config(config: Config) -> LoraConfig | None:
@@ -136,5 +142,31 @@ def merge(base: str | Path, dtype: str, adapters: Path, goal: Path) -> None:
     """
     from peft import PeftModel
 
-    model: Any = PeftModel.from_pretrained(load_model(base, dtype), str(adapters))
+    model: Any = PeftModel.from_pretrained(load(base, dtype)[0], str(adapters))
+    if (lost := rounded_away(model)) > _MUCH:
+        _LOG.warning(
+            "%.0f %% of what the adapters have learned is rounded away in the merged model, whose weights are %s: it "
+            "is not the one whose figures were taken in training. Raise the learning rate, or train with model.dtype "
+            "float32 (training.rl.bf16 true computes in bfloat16 all the same).",
+            100 * lost,
+            dtype,
+        )
     model.merge_and_unload(safe_merge=True).save_pretrained(goal)
+
+
+@torch.no_grad()
+def rounded_away(model: Any) -> float:
+    """What merging loses: the norm of the difference that rounding makes, as a share of that of what adapters add.
+
+    A weight stays as it is where less than half of its last place is added, which in bfloat16 is 1 / 512 of itself.
+    """
+    learned, lost = 0.0, 0.0
+    for module in model.modules():
+        if hasattr(module, "get_delta_weight"):
+            weight = module.get_base_layer().weight
+            for name in module.active_adapters:
+                wanted = module.get_delta_weight(name)
+                added = (weight + wanted.to(weight.dtype)).double() - weight.double()
+                learned += float(wanted.double().square().sum())
+                lost += float((added - wanted.double()).square().sum())
+    return math.sqrt(lost / learned) if learned else 0.0

@@ -18,6 +18,8 @@ from realm.training.group import sharded
 from realm.training.settings import untouched_randomness
 
 _LOG = logging.getLogger(__name__)
+#: Settings of generation that say which tokens end, begin and fill up a completion.
+_TOKENS = ("eos_token_id", "bos_token_id", "pad_token_id")
 
 
 def balances(model: PreTrainedModel) -> bool:
@@ -42,11 +44,18 @@ def balances(model: PreTrainedModel) -> bool:
     return isinstance(loss, torch.Tensor)
 
 
+def _sampled_by(settings: Any) -> list[str]:
+    """The settings of generation that may change what is sampled."""
+    aside = ("_", "output_", "return_", "transformers_", "use_cache", "cache_", "max_length", "max_new_", *_TOKENS)
+    return [name for name, value in vars(settings).items() if value is not None and not name.startswith(aside)]
+
+
 class Kept(Trainer):
     """A trainer of TRL whose saved models have the settings that the base came with.
 
-    Set aside are the router's scores (see the module) and `stop_strings`, which nothing here follows: a completion
-    ends with an end token. Where TRL cannot compute the balancing loss of a mixture of experts it is left out, and
+    Set aside are the router's scores (see the module), and settings of generation such as `min_p`: RL samples what its
+    log-probabilities are of, the model's own distribution, as evaluations do. A completion ends with an end token;
+    `stop_strings` are told of. Where TRL cannot compute the balancing loss of a mixture of experts it is left out, and
     said. Overrides transformers' private `_save`, which writes every model that is no shard.
 
     Args:
@@ -57,18 +66,21 @@ class Kept(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         model: PreTrainedModel = kwargs["model"]
         text: Any = model.config.get_text_config()
+        generation: Any = model.generation_config
+        sampled = _sampled_by(generation) if generation is not None else []
         self._own: list[tuple[Any, str, Any]] = [
             (owner, name, getattr(owner, name))
             for owner, name in (
                 (text, "output_router_logits"),
                 (text, "router_aux_loss_coef"),
-                (model.generation_config, "stop_strings"),
+                *((generation, name) for name in sampled),
             )
             if hasattr(owner, name)
         ]
-        if getattr(model.generation_config, "stop_strings", None):
+        if getattr(generation, "stop_strings", None):
             _LOG.warning("The model's stop_strings are ignored: a completion ends with an end token.")
-            model.generation_config.stop_strings = None
+        for name in sampled:
+            setattr(generation, name, None)
         coefficient = getattr(text, "router_aux_loss_coef", None)
         if hasattr(text, "output_router_logits") and coefficient and not balances(model):
             kwargs["args"].router_aux_loss_coef = 0.0

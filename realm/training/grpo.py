@@ -151,7 +151,8 @@ class RouteTrainer(Quiet, Finite, Kept, CompanionTrainer):
                 *(batch[f"{part}_{name}"] for part in ("prompt", "completion") for name in ("ids", "mask")), strict=True
             )
         ]
-        return batch | self.accompany(Seen(reward.groups, sampled, self.renderer, step, reward.best), batch)
+        ends = frozenset(self.eos_token_ids)
+        return batch | self.accompany(Seen(reward.groups, sampled, self.renderer, step, reward.best, ends), batch)
 
     def _calculate_rewards(self, *given: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*given)

@@ -52,6 +52,8 @@ from realm.training.stages import KINDS, find_kind
 from realm.training.trial import try_out
 
 _LOG = logging.getLogger(__name__)
+#: Learning rate below which most weights of bfloat16 stay what they are.
+_COARSE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def prepare(config: Config, task: Task, bank: Bank | None) -> Prepared:
     stages = tuple(plan(config))
     _check_stages(config, stages)
     _tell_unread(config, stages)
+    _tell_coarse(config, stages)
     _check_routes(config, stages, task, bank)
     there = memory(config)
     size: Outline | None = None
@@ -296,6 +299,23 @@ def _tell_unread(config: Config, stages: Sequence[Stage]) -> None:
         section, _, rest = key.removeprefix("training.").partition(".")
         if rest and section in KINDS.keys() - kinds and config.get(key) != usual.get(key):
             _LOG.warning("%s is not read: the recipe %s has no stage %s", key, config.training.recipe, section)
+
+
+def _tell_coarse(config: Config, stages: Sequence[Stage]) -> None:
+    """Say that weights of bfloat16 hardly move at a low rate.
+
+    AdamW moves a weight by about the rate. One of 0.02 stays as it is below 6e-5, half of its last place, in every step
+    anew: such steps do not add up.
+    """
+    rates = {stage.rows: getattr(config.training, stage.rows).learning_rate for stage in stages}
+    low = {f"training.{kind}.learning_rate": rate for kind, rate in rates.items() if rate < _COARSE}
+    if config.model.dtype == "bfloat16" and not config.training.lora.r and low:
+        _LOG.warning(
+            "model.dtype bfloat16 without adapters: steps of %s are rounded away for most weights, so that little or "
+            "nothing is learned. Take model.dtype float32 (training.rl.bf16 true computes in bfloat16 all the same), "
+            "or train adapters (training.lora.r 16).",
+            " and ".join(f"{name} {rate:g}" for name, rate in low.items()),
+        )
 
 
 def _check_routes(config: Config, stages: Sequence[Stage], task: Task, bank: Bank | None) -> None:

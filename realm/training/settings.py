@@ -43,14 +43,28 @@ def narrow_head() -> None:
         trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE // TOKEN_CHUNK_SIZE
 
 
+def drop_nothing(model: torch.nn.Module) -> None:
+    """Set the rates of dropout to 0 that are no modules of their own: TRL's `disable_dropout` knows modules alone.
+
+    Most decoders hand a rate (`attention_dropout`, by their configuration) to the function that attends. With it the
+    update would score another model at each forward, and none of them the one that sampled, or the reference.
+    """
+    for module in model.modules():
+        for name in [name for name, value in vars(module).items() if "dropout" in name and isinstance(value, float)]:
+            setattr(module, name, 0.0)
+
+
 class Quiet(Trainer):
     """A TRL trainer that keeps to itself: no telemetry, no model card in the checkpoints, nothing printed.
 
-    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. See `narrow_head`.
+    Overrides TRL's private `_send_telemetry` and its public `create_model_card`. See `narrow_head`; where its settings
+    have `disable_dropout`, also `drop_nothing`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         narrow_head()
+        if getattr(kwargs["args"], "disable_dropout", False):
+            drop_nothing(kwargs["model"])
         super().__init__(*args, **kwargs)
 
     def _send_telemetry(self) -> None:

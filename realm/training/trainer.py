@@ -22,7 +22,7 @@ from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.method.prompt import Wording
 from realm.plugins import trust
 from realm.student.generate import completion_text, end_tokens
-from realm.student.load import context_length, load_model, load_tokenizer
+from realm.student.load import context_length, end_turns, load_model, load_tokenizer
 from realm.student.prompts import present
 from realm.student.renderer import Renderer
 from realm.student.sampling import NotFiniteError
@@ -127,6 +127,7 @@ class ReaLMTrainer(RouteTrainer):
         tokenizer = processing_class or load_tokenizer(path, config.model)
         if processing_class is not None:
             present(tokenizer, config.model)
+        end_turns(student, tokenizer)
         self._pool = VerifierPool(verifier, list(choices), config.task.verifier_timeout)
         atexit.register(self._pool.close)
         questions = read_questions("train_dataset", train_dataset, held, self._pool)

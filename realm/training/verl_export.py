@@ -334,6 +334,8 @@ def without_counterpart(config: Config) -> list[str]:
         and "from a batch's second update on the KL is not weighed by the importance ratio",
         "rl.top_entropy_quantile": rl.top_entropy_quantile < 1 and "verl learns from all tokens",
         "rl.mask_truncated": rl.mask_truncated and "verl learns from completions that were cut too",
+        "rl.shapes": bool(rl.shapes) and "verl's rewards and advantages have no shapes",
+        "rl.companions": bool(rl.companions) and "verl's loss has no term beside GRPO's",
         "rl.bf16": not rl.bf16 and "verl computes in bf16, with weights in float32",
         "rl.vllm": rl.vllm != "off" and "verl starts vLLM itself, as actor_rollout_ref.rollout says",
         "lora.dropout": bool(training.lora.r and training.lora.dropout) and "verl has none",

@@ -192,6 +192,14 @@ def test_what_closes_a_turn_ends_a_completion(model_directory: Path, more: str, 
     assert end_tokens(*load(model_directory)) == ends
 
 
+def test_the_tokenizers_own_end_is_among_the_models(model_directory: Path) -> None:
+    """Whoever serves the model reads its settings of generation alone."""
+    file = model_directory / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": 5}))
+    model, tokenizer = load(model_directory)
+    assert model.generation_config.eos_token_id == sorted({5, tokenizer.eos_token_id}) != [5]
+
+
 def test_tokenizer_of_another_model(model_directory: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     larger = load_tokenizer(model_directory)
     larger.add_tokens(["one-more"])

@@ -1,6 +1,8 @@
 """LoRA as a setting: only adapters learn, runs resume, and what is saved is an ordinary model directory."""
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,36 @@ def test_merged_is_adapted(tmp_path: Path, student: Path) -> None:
     with torch.no_grad():
         assert torch.allclose(merged(ids).logits, model(ids).logits, atol=1e-4)
         assert not torch.allclose(load(student)[0](ids).logits, model(ids).logits, atol=1e-2)
+
+
+@pytest.mark.parametrize(("std", "told"), [(1e-4, True), (0.5, False)])
+def test_what_rounding_takes_of_the_adapters_is_told(
+    tmp_path: Path, student: Path, caplog: pytest.LogCaptureFixture, std: float, told: bool
+) -> None:
+    """A weight of bfloat16 to which little is added stays what it was, and the model is the base."""
+    model = with_adapters(load(student, "bfloat16")[0], tiny_config(tmp_path, student, lora=LORA))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=std)
+    model.save_pretrained(tmp_path / "adapters")
+    merge(student, "bfloat16", tmp_path / "adapters", tmp_path / "merged")
+    assert ("is rounded away in the merged model, whose weights are bfloat16" in caplog.text) == told
+
+
+def test_a_merged_model_ends_its_turns_too(tmp_path: Path, student: Path) -> None:
+    """As one does whose weights were all trained, where the base names the end of a text alone."""
+    base = shutil.copytree(student, tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.eos_token = "<|user|>"
+    tokenizer.chat_template = f"{tokenizer.chat_template}{{# <|end|> #}}"
+    tokenizer.save_pretrained(base)
+    config = {**json.loads((base / "generation_config.json").read_text()), "eos_token_id": 2}
+    (base / "generation_config.json").write_text(json.dumps(config))
+    model, _ = load(base)
+    wanted = model.generation_config.eos_token_id
+    with_adapters(model, tiny_config(tmp_path, base, lora=LORA)).save_pretrained(tmp_path / "adapters")
+    merge(base, "float32", tmp_path / "adapters", tmp_path / "merged")
+    assert load_model(tmp_path / "merged").generation_config.eos_token_id == wanted == [1, 2]
 
 
 def test_layers_that_are_not_there(tmp_path: Path, student: Path, bank: Bank) -> None:

@@ -245,6 +245,18 @@ def test_prompts_with_routes_and_questions_without_any_are_left_out(tmp_path: Pa
     assert rows("red", ROUTES, tiny_bank(task)) == [True, False]
 
 
+@pytest.mark.parametrize("end", [END, WORDS.index("<|user|>")])
+def test_whichever_token_ends_a_completion_is_not_graded(tmp_path: Path, end: int) -> None:
+    """With routes the scores follow there; many chat models end a turn by another token than their tokenizer's."""
+    config, task = tiny_config(tmp_path, Path("unused")), TinyTask()
+    renderer = Renderer(config, task, tiny_bank(task), tiny_tokenizer(), CONTEXT)
+    group = Group(task.rows("train")[0], "", (), 1.0, 0, (scored(RIGHT),), (False,), (2,), LENGTH)
+    seen = Seen([group], [([5], [6, end])], renderer, 0, 1.6, frozenset({END, WORDS.index("<|user|>")}))
+    (row,) = instance("companions", "sdft", Companion).rows(seen)
+    assert row is not None and row.teacher is not None
+    assert (row.completion, row.teacher[1]) == ([6], [6])
+
+
 def test_cots_are_drawn_anew_where_they_fit_and_something_is_left_to_learn(tmp_path: Path) -> None:
     task, bank = TinyTask(), tiny_bank(TinyTask())
     renderer = Renderer(tiny_config(tmp_path, Path("unused")), task, bank, tiny_tokenizer(), CONTEXT, k=0)

@@ -19,7 +19,7 @@ from realm.student import ways
 from realm.student.decode import decode
 from realm.student.load import load, load_model
 from realm.student.renderer import Renderer
-from realm.student.sampling import greedy
+from realm.student.sampling import Sampling, greedy
 from realm.tasks.workers import VerifierPool
 from realm.traces.base import Given
 from realm.traces.examples import tokenize
@@ -27,6 +27,7 @@ from realm.traces.miners.bank import bank as miner
 from realm.traces.pairs import make_rows
 from realm.training.grpo import make_grpo_trainer
 from realm.training.pairs import make_pairs_trainer
+from realm.training.rollout import foreign_settings, resolved, sampling
 from realm.training.sft import make_sft_trainer
 from realm.training.trial import try_out
 from realm.training.weighted import training_rows
@@ -172,6 +173,20 @@ def test_experts_that_cannot_be_counted_are_trained_without_the_routers_loss(
     trainer = trainer_of(kind, student, tmp_path)
     assert not trainer.aux_loss_enabled
     assert "balancing loss is left out: TRL cannot compute that of granitemoehybrid" in caplog.text
+
+
+def test_rl_samples_what_the_model_says_whatever_its_directory_adds(tmp_path: Path) -> None:
+    """Log-probabilities are of the whole distribution, and evaluations sample from it."""
+    student = save("qwen3", tmp_path / "student")
+    file, added = student / "generation_config.json", {"min_p": 0.4, "no_repeat_ngram_size": 2, "do_sample": True}
+    before = {**json.loads(file.read_text()), **added}
+    file.write_text(json.dumps(before))
+    trainer = trainer_of("rl", student, tmp_path)
+    assert sampling(resolved(trainer.generation_config, trainer.model)) == Sampling(1.0, 0, 1.0)
+    assert foreign_settings(trainer.generation_config, trainer.model) is None
+    trainer.save_model(str(tmp_path / "saved"))
+    after = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert {name: after[name] for name in added} == added
 
 
 def test_stop_strings_are_ignored_and_said_and_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

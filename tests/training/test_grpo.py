@@ -1,6 +1,8 @@
 """The trainer's seams in TRL 1.16, each by a contract test, and what the settings promise."""
 
 import inspect
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,22 @@ def test_nothing_is_forwarded_twice(tmp_path: Path, student: Path, micro: int) -
     trainer.train()
     assert scored == [micro] * (2 * 16 // micro)
     assert trainer.ref_model is None
+
+
+@pytest.mark.parametrize("share", ["auto", "off"])
+def test_nothing_is_dropped_in_the_update(
+    tmp_path: Path, student: Path, caplog: pytest.LogCaptureFixture, share: str
+) -> None:
+    """The policy is the reference until it has moved, also where a rate of dropout is no module; it is published."""
+    dropping = shutil.copytree(student, tmp_path / "dropping")
+    file = dropping / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attention_dropout": 0.3}))
+    config = tiny_config(tmp_path, dropping, rl={"steps": 1, "beta": 0.1, "shared_prefix": share})
+    trainer = tiny_trainer(config, tmp_path / "out")
+    trainer.train()
+    assert trainer.state.log_history[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert "forwarded once per completion" not in caplog.text
+    assert trainer.model.config.attention_dropout == 0.3
 
 
 def test_unbiased_sampling(tmp_path: Path, student: Path) -> None:

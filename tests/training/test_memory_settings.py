@@ -11,7 +11,9 @@ import torch
 
 from realm.errors import ConfigError
 from realm.files import read_jsonl
+from realm.recipes import plan
 from realm.training.grpo import grpo_settings
+from realm.training.prepare import _tell_coarse
 from realm.training.sft import sft_settings
 from tests.tiny import CONTEXT, go, tiny_config, weights
 
@@ -57,6 +59,17 @@ def test_weights_in_bf16(tmp_path: Path, student: Path) -> None:
     run = go(config)
     assert {tensor.dtype for tensor in weights(run.path / "model").values()} == {torch.bfloat16}
     assert json.loads((run.path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_weights_of_bf16_that_would_hardly_move_are_told(
+    tmp_path: Path, student: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny_config(tmp_path, student, recipe="realm-r1", rl={"learning_rate": 1e-6}, sft={"learning_rate": 1e-3})
+    for dtype, r in (("float32", 0), ("bfloat16", 4)):
+        _tell_coarse(config.changed({"model.dtype": dtype, "training.lora.r": r}), plan(config))
+    assert not caplog.text
+    _tell_coarse(config.changed({"model.dtype": "bfloat16"}), plan(config))
+    assert "steps of training.rl.learning_rate 1e-06 are rounded away" in caplog.text
 
 
 def test_optimizers(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import realm
 from realm.errors import ConfigError, DataError, ModelError, TrainingError
 from realm.tasks.base import Question
 from realm.training import frugal
-from tests.tiny import WORDING, TinyTask, tiny_bank, tiny_model, tiny_tokenizer
+from tests.tiny import WORDING, WORDS, TinyTask, tiny_bank, tiny_model, tiny_tokenizer
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trl_script.py"
 
@@ -55,6 +55,15 @@ def made(student: Any, folder: Path, **more: Any) -> realm.ReaLMTrainer:
         "args": arguments(folder), "train_dataset": dataset(task), "bank": tiny_bank(task), "wording": WORDING,
     }  # fmt: skip
     return realm.ReaLMTrainer(student, **(given | more))
+
+
+def test_what_closes_a_turn_ends_a_completion(tmp_path: Path) -> None:
+    """As in a run: of a base model that knows a template, and names the end of a text alone."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = "<|user|>"
+    tokenizer.chat_template = f"{tokenizer.chat_template}{{# <|end|> #}}"
+    trainer = made(tiny_model(), tmp_path, processing_class=tokenizer)
+    assert set(trainer.eos_token_ids) == {WORDS.index("<|user|>"), WORDS.index("<|end|>")}
 
 
 def test_each_batch_of_a_step_and_of_an_evaluation_draws_anew(

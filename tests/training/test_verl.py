@@ -352,7 +352,7 @@ def test_what_verl_cannot_follow_is_said(tmp_path: Path, student: Path) -> None:
     assert "verifier fails" in always
     rl = {
         "lr_schedule": "linear", "optimizer": "adafactor", "loss_type": "bnpo", "micro_batch_size": 4, "beta": 0.1,
-        "num_iterations": 2, "vllm": "colocate",
+        "num_iterations": 2, "vllm": "colocate", "shapes": ["mgpo"], "companions": [{"sdft": {"weight": 2}}],
     }  # fmt: skip
     other = tiny_config(tmp_path, student, rl=rl, recipe="realm-r1", rounds=2, lora={"r": 4, "dropout": 0.1})
     other.model.dtype = "bfloat16"
@@ -361,6 +361,7 @@ def test_what_verl_cannot_follow_is_said(tmp_path: Path, student: Path) -> None:
     said = without_counterpart(other)
     assert [line.partition(" (")[0] for line in said[:-1]] == [
         "training.rl.lr_schedule", "training.rl.optimizer", "training.rl.loss_type", "training.rl.beta",
+        "training.rl.shapes", "training.rl.companions",
         "training.rl.bf16", "training.rl.vllm", "training.lora.dropout", "training.rounds", "training.eval_questions",
         "model.dtype", "model.tokenizer", "run.report_to",
     ]  # fmt: skip

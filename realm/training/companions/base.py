@@ -13,7 +13,7 @@ whatever micro-batch that goes. With weight 0 there are no rows, and the loss is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,6 +56,7 @@ class Seen:
         renderer: of the stage: its seed, its prompts, the routes of the bank.
         step: optimizer steps before it.
         best: the highest reward that the method pays.
+        ends: the tokens that end a completion.
     """
 
     groups: Sequence[Group]
@@ -63,6 +64,7 @@ class Seen:
     renderer: Renderer
     step: int
     best: float
+    ends: Set[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

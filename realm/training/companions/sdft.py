@@ -66,7 +66,7 @@ class Sdft(Companion):
 
     def _row(self, ids: Ids, shown: tuple[int, ...], seen: Seen) -> Row | None:
         prompt, completion = ids
-        if completion and completion[-1] == seen.renderer.tokenizer.eos_token_id:
+        if completion and completion[-1] in seen.ends:
             completion = completion[:-1]
         return Row(prompt, completion, teacher=(shown, completion)) if completion else None
 
