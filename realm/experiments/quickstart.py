@@ -38,7 +38,7 @@ def run_quickstart(
     """
     started = time.monotonic()
     _refuse(folder, overwrite=overwrite)
-    # All three arms at once, each of which takes up to 1.3 GB: two cores would have one of them idle while the last runs.
+    # All three arms at once, each of which takes up to 1.3 GB: of two cores one would be idle while the last arm runs.
     jobs = 3 if (os.cpu_count() or 1) > 1 else 1
     order = Order(find("quickstart"), folder, folder, folder, 1, jobs, overrides, fast, command, config, overwrite)
     found = table(conduct(order, console))
