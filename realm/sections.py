@@ -442,7 +442,11 @@ class PromptConfig(Section):
 class EvaluationConfig(Section):
     """Evaluation of a model directory without and with routes."""
 
-    splits: list[str] = Field([], description="Held-out splits; empty: every split of the task but train, validation.")
+    splits: list[str] = Field(
+        [],
+        description="Splits that are asked; empty: every one of the task but train and those that begin with "
+        "validation.",
+    )
     batch_size: int = Field(64, ge=1, description="Prompts answered together.")
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
@@ -706,7 +710,10 @@ class TrainingConfig(Section):
         f"{', '.join(RECIPES)}; or package.module:attribute.",
     )
     rounds: int = Field(
-        1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
+        1,
+        ge=1,
+        description="How often realm-r1, sft+grpo, redistill, pairs and phi4-mini repeat their stages, and instructors "
+        "its SFT.",
     )
     sft: SFTSettings = SFTSettings()
     pairs: PairsSettings = PairsSettings()
