@@ -19,10 +19,11 @@ HEAD = """# Every key of the configuration
 Written by `python docs/make_config_reference.py` from the types in `realm/sections.py`.
 
 A configuration is a YAML file; what it leaves out has the default. `--set KEY=VALUE` overrides one key, e.g.
-`--set training.rl.steps=200`. An unknown key, and a value out of its range, are refused before anything starts.
-`realm train CONFIG --show-config` prints the whole of one, with every value in force. Recipes fix some keys
-(`realm/recipes/`), and the embedded desk, which commands take without CONFIG, has a file of its own
-(`realm/desk/desk.yaml`).
+`--set training.rl.steps=200`. Paths are relative to the folder in which the command is called; `${NAME}` and
+`${NAME:-default}` in a text are replaced from the environment. An unknown key, and a value out of its range, are
+refused before anything starts. `realm train CONFIG --show-config` prints the whole of one, with every value in force.
+Recipes fix some keys (`realm/recipes/`), and the embedded desk, which commands take without CONFIG, has a file of its
+own (`realm/desk/desk.yaml`).
 """
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text", Any: "anything", types.NoneType: "null"}

@@ -24,8 +24,9 @@ whatever reads them shares.
 
 Beside the files below `runs/<name>/` holds `config.yaml` (every setting, resolved; it runs again as it is),
 `checkpoints/`, `model/` (an ordinary Hugging Face directory with a card, its `README.md`), `report.html`, and `bank/`
-([its format](bank.md)) where CoTs were collected for this run. `realm evaluate` leaves `config.yaml`, `meta.json`,
-`evaluations.jsonl` and `predictions.jsonl`.
+([its format](bank.md)) where CoTs were collected for this run. What steps of SFT and miners had the student or a
+teacher write is in `traces/`, `asked/` and `instructors/`. `--overwrite` deletes all of this but the banks. `realm
+evaluate` leaves `config.yaml`, `meta.json`, `evaluations.jsonl` and `predictions.jsonl`.
 
 A line of a JSONL file is written at once. A last line without its newline is a write under way or torn by a kill, and
 every reader passes over it; a resumed run cuts off what its checkpoint did not know and writes it again. A line that

@@ -442,7 +442,11 @@ class PromptConfig(Section):
 class EvaluationConfig(Section):
     """Evaluation of a model directory without and with routes."""
 
-    splits: list[str] = Field([], description="Held-out splits; empty: every split of the task but train, validation.")
+    splits: list[str] = Field(
+        [],
+        description="Splits that are asked; empty: every one of the task but train and those that begin with "
+        "validation.",
+    )
     batch_size: int = Field(64, ge=1, description="Prompts answered together.")
     max_completion_length: int | None = Field(None, ge=1, description="Default: training.rl.max_completion_length.")
     samples: int = Field(1, ge=1, description="Completions per question; 1 is greedy, more gives pass@n and maj@n.")
@@ -483,7 +487,7 @@ class EvaluationConfig(Section):
 class SFTSettings(Section):
     """Supervised fine-tuning: the cold start of realm-r1, and all of some baselines (TRL's SFTTrainer)."""
 
-    steps: int = Field(100, ge=0, description="Optimizer steps.")
+    steps: int = Field(100, ge=0, description="Optimizer steps; 0: no cold start.")
     batch_size: int = Field(32, ge=1, description="Examples per optimizer step.")
     micro_batch_size: int = Field(32, ge=1, description="Examples per forward on one device.")
     padding: Literal["batch", "length"] = Field(
@@ -491,7 +495,7 @@ class SFTSettings(Section):
         description="length: examples of like length are forwarded together, and the head reads what is learned alone; "
         "batch: all of a forward as long as its longest, the same loss in more time (sums are rounded otherwise).",
     )
-    learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer.")
+    learning_rate: float = Field(2e-5, gt=0, description="Step size of the optimizer; it falls in a line to 0.")
     traces: list[Annotated[Any, plugin("steps")]] = Field(
         ["bank", "right", "fits", "guided_first"],
         min_length=1,
@@ -535,7 +539,9 @@ class RLSettings(Section):
         "constant", description="Course of the learning rate after the warm-up: as it is, or down to 0."
     )
     warmup_steps: int = Field(0, ge=0, description="Steps in which the learning rate rises to its value.")
-    max_completion_length: int = Field(512, ge=1, description="Tokens a completion may have.")
+    max_completion_length: int = Field(
+        512, ge=1, description="Tokens a completion may have; a CoT that is longer is not taught."
+    )
     temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
     beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
@@ -571,16 +577,18 @@ class RLSettings(Section):
     scale_rewards: Literal["group", "batch", "none"] = Field(
         "group", description="Whose standard deviation advantages are divided by."
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are shortened to this norm.")
-    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="Longer gradients are shortened to this norm, in SFT and pairs too."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW, in SFT and pairs too.")
     gradient_checkpointing: bool = Field(
         False,
-        description="Less memory, more time, also in the cold start. The update shares no prompts then: it reads a "
+        description="Less memory, more time, in SFT and pairs too. The update shares no prompts then: it reads a "
         "prompt once per completion.",
     )
-    bf16: bool = Field(False, description="Mixed precision, also in the cold start (needs hardware that has it).")
+    bf16: bool = Field(False, description="Mixed precision, in SFT and pairs too (needs hardware that has it).")
     optimizer: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "adafactor"] = Field(
-        "adamw_torch_fused", description="Also of the cold start; adamw_8bit needs the package bitsandbytes."
+        "adamw_torch_fused", description="Of SFT and pairs too; adamw_8bit needs the package bitsandbytes."
     )
     # YAML reads a bare off as false, here and below.
     shared_prefix: Annotated[Literal["auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)] = Field(
@@ -664,7 +672,7 @@ class PairsSettings(Section):
     steps: int = Field(100, ge=1, description="Optimizer steps.")
     batch_size: int = Field(16, ge=1, description="Pairs per optimizer step.")
     micro_batch_size: int = Field(16, ge=1, description="Pairs per forward on one device.")
-    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer.")
+    learning_rate: float = Field(1e-6, gt=0, description="Step size of the optimizer; it falls in a line to 0.")
     beta: float = Field(
         0.1,
         gt=0,
@@ -706,7 +714,10 @@ class TrainingConfig(Section):
         f"{', '.join(RECIPES)}; or package.module:attribute.",
     )
     rounds: int = Field(
-        1, ge=1, description="How often realm-r1 and sft+grpo repeat SFT + RL, and instructors its SFT."
+        1,
+        ge=1,
+        description="How often realm-r1, sft+grpo, redistill, pairs and phi4-mini repeat their stages, and instructors "
+        "its SFT.",
     )
     sft: SFTSettings = SFTSettings()
     pairs: PairsSettings = PairsSettings()

@@ -16,7 +16,9 @@ def experiment(
         typer.Argument(metavar="NAME", help="One of --list, or a YAML file of your own.", show_default=False),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, counted from run.seed.")] = 5,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes at once, one thread and up to 2 GB each.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Processes at once; on the desk one thread and up to 2 GB each.")
+    ] = 1,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of all experiments; cells are shared.")
     ] = Path("runs/experiments"),

@@ -49,14 +49,14 @@ _ABSENT = "\0"
 #: Tokens of our instructions around a question and its routes, and routes that are shown.
 _AROUND, _ROUTES = 300, 4
 
+# Every paragraph of such a file is a rule, so that what is said of it stands in the one that is to be replaced.
 _RULES = """\
 # Rules of {name}
 
-What your experts know and a large model does not. Replace this example; then let `guidance.comments` name this file.
-Each list item is one rule. Words in square brackets behind a heading are the tags of its rules, for `match: tag`.
-
 ## Opening hours [hours]
-- An example: on Sundays the shop is closed, and a return that would end on one ends on the Monday after it.
+- Replace this by what your experts know and a large model does not, a list item for each rule; words in square brackets
+  behind a heading are the tags of its rules, for `match: tag`. Then let `guidance.comments` name this file. An example:
+  on Sundays the shop is closed, and a return that would end on one ends on the Monday after it.
 """
 
 

@@ -136,7 +136,8 @@ def test_the_next_command_runs_once_the_teacher_is_named() -> None:
     untouched = realm("collect", "shop/shop.yaml", "--dry-run")
     assert untouched.exit_code == 2 and untouched.stderr.count("\n") == 1
     assert "fill in the section `teachers`" in untouched.stderr
-    assert len(read_comments("shop/rules.md")) == 2
+    (example,) = read_comments("shop/rules.md")
+    assert example.tags == ("hours",) and example.text.startswith("Replace this")
     path = Path("shop/shop.yaml")
     path.write_text(filled(Started(path, path, load_task(load_config(path)), {}, 0, 0)))
     done = realm("collect", "shop/shop.yaml", "--dry-run")
