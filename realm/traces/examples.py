@@ -69,10 +69,8 @@ def fitting(traces: Sequence[Trace], given: Given) -> list[Trace]:
 
 def lengths(traces: Sequence[Trace], given: Given) -> list[int]:
     """Tokens of each one's completion without scores, the one that ends it included."""
-    return [
-        len(ids) + 1
-        for ids in ids_of(given.renderer.tokenizer, [completion(given.renderer, one.cot) for one in traces])
-    ]
+    texts = [completion(given.renderer, one.cot) for one in traces]
+    return [len(ids) + 1 for ids in ids_of(given.renderer.tokenizer, texts)]
 
 
 def alone(traces: Sequence[Trace], given: Given) -> list[Tokenized]:
