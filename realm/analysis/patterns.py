@@ -278,7 +278,7 @@ def _rules(found: Sequence[_Found], few: bool) -> tuple[list[Wrong], float]:
     return shared, len(shared) / faults if faults else 0.0
 
 
-def _most_repeated(found: Sequence[_Found], count: int = 20) -> tuple[Repeated, ...]:
+def _most_repeated(found: Sequence[_Found]) -> tuple[Repeated, ...]:
     rows = []
     for one in found:
         answers = Counter(fault.answer for fault in one.faults)
@@ -288,7 +288,7 @@ def _most_repeated(found: Sequence[_Found], count: int = 20) -> tuple[Repeated, 
             shown = min(said, key=lambda text: (-said[text], text))
             row = Repeated(one.faults[0].question_id, one.question, one.gold, shown, times, len(one.faults))
             rows.append(row)
-    return tuple(sorted(rows, key=lambda row: (-row.times, row.question_id))[:count])
+    return tuple(sorted(rows, key=lambda row: (-row.times, row.question_id))[:20])
 
 
 def _level(test: Test | None) -> Level:

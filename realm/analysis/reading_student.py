@@ -13,7 +13,7 @@ from realm.method.routes import Route
 from realm.student.load import load_tokenizer
 from realm.student.load import resolve as resolve_model
 from realm.student.prompts import fit_prompt
-from realm.tasks.base import Question
+from realm.tasks.base import Question, as_utf8
 from realm.tasks.registry import wording_of
 
 
@@ -31,19 +31,16 @@ def student(model: str, context: int | None, k: int, info: dict[str, Any]) -> St
     wording = replace(wording, examples=())  # it is not known whether it is shown any
     limit = context
 
-    def clean(text: str) -> str:
-        # A tokenizer refuses lone surrogates.
-        return text.encode("utf-8", "replace").decode()
-
     def fits(question: Question, routes: Sequence[Route]) -> int | None:
-        asked = replace(question, question=clean(question.question))
-        shown = [replace(route, text=clean(route.text), answer=clean(route.answer)) for route in routes]
+        # A tokenizer refuses lone surrogates.
+        asked = replace(question, question=as_utf8(question.question))
+        shown = [replace(route, text=as_utf8(route.text), answer=as_utf8(route.answer)) for route in routes]
         try:
             return len(fit_prompt(tokenizer, asked, shown, wording, Tags(), limit)[1])
         except PromptTooLongError:
             return None
 
     def tokens(text: str) -> int:
-        return len(tokenizer(clean(text), add_special_tokens=False)["input_ids"])
+        return len(tokenizer(as_utf8(text), add_special_tokens=False)["input_ids"])
 
     return Student(tokens, fits, limit, k)

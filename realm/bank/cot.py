@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from realm.method.routes import Route
-from realm.tasks.base import Comment, encodable
+from realm.tasks.base import Comment, as_utf8, encodable
 from realm.tasks.verify import UNREADABLE
 
 #: What can be wrong with a teacher's answer as such: nothing came, it was cut at the token limit, the teacher refused,
@@ -120,7 +120,7 @@ def to_record(cot: CoT) -> dict[str, Any]:
         row |= {"text": escape(cot.text), "answer": escape(cot.answer)}
     for name in ("reason", "problem", "params", "prompt"):
         if not row[name].isascii():
-            row[name] = row[name].encode("utf-8", "replace").decode()
+            row[name] = as_utf8(row[name])
     if not encodable(cot.meta):
         # Inside JSON text an escape means the character itself.
         row["meta"] = cot.meta.encode("utf-8", "backslashreplace").decode()

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from realm.bank.compact import compact
 from realm.bank.cot import CoT, to_record
@@ -16,6 +16,8 @@ from realm.files import writing
 from realm.tasks.base import Question
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict, choices_of
 from realm.tasks.workers import Claim, VerifierPool, verify_once
+
+T = TypeVar("T")
 
 #: CoTs, and characters of their texts, that are judged and written together.
 BATCH, BATCH_TEXT = 512, 4 << 20
@@ -50,14 +52,14 @@ def outcome(label: int | None, reason: str) -> str:
     return reason.partition(":")[0] or ("right" if label else "wrong")
 
 
-def batches(cots: Iterable[CoT]) -> Iterator[list[CoT]]:
-    """The CoTs in lists of a bounded size."""
-    batch: list[CoT] = []
+def batches(items: Iterable[T], length: Callable[[T], int], most: int, most_text: int) -> Iterator[list[T]]:
+    """The items in lists that end where they hold `most` of them, or `most_text` characters."""
+    batch: list[T] = []
     size = 0
-    for cot in cots:
-        batch.append(cot)
-        size += len(cot.text)
-        if len(batch) >= BATCH or size >= BATCH_TEXT:
+    for item in items:
+        batch.append(item)
+        size += length(item)
+        if len(batch) >= most or size >= most_text:
             yield batch
             batch, size = [], 0
     if batch:
@@ -100,7 +102,7 @@ def label_bank(
         unreadable, bad_golds = Unreadable(), set[str]()
         seen = kept = 0
         with folder.writer() as writer:
-            for batch in batches(folder.scan()):
+            for batch in batches(folder.scan(), lambda cot: len(cot.text), BATCH, BATCH_TEXT):
                 seen += len(batch)
                 owed = [cot for cot in batch if cot.id not in done and (everything or cot.label is None)]
                 # Without a gold there is nothing to judge by: a label that is there stays.

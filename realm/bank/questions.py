@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from realm.bank.cot import escape, unescape
-from realm.tasks.base import Question, encodable, normal
+from realm.tasks.base import Question, as_utf8, encodable, normal
 
 QUESTION_COLUMNS = ("id", "question", "answer", "split", "kind", "tags", "escaped")
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def from_question(question: Question) -> dict[str, Any]:
@@ -23,8 +19,8 @@ def from_question(question: Question) -> dict[str, Any]:
         "id": question.id,
         **{name: escape(text) if escaped else text for name, text in texts.items()},
         "split": question.split,
-        "kind": _clean(question.kind),
-        "tags": list(map(_clean, question.tags)),
+        "kind": as_utf8(question.kind),
+        "tags": list(map(as_utf8, question.tags)),
         "escaped": escaped,
     }
 

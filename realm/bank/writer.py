@@ -11,6 +11,7 @@ from typing import Any, Self
 from realm.bank.cot import CoT, to_record
 from realm.errors import ResourceError
 from realm.files import open_mended, write_all, writing
+from realm.tasks.base import as_utf8
 
 
 class BankWriter:
@@ -32,12 +33,7 @@ class BankWriter:
     def write_labels(self, labels: Iterable[tuple[CoT, int | None, str]], *, sync: bool = False) -> None:
         """Append verdicts: the CoT, its label, and the verifier's reason. Raises `ResourceError`."""
         rows = (
-            {
-                "id": cot.id,
-                "question_id": cot.question_id,
-                "label": label,
-                "reason": reason.encode("utf-8", "replace").decode(),
-            }
+            {"id": cot.id, "question_id": cot.question_id, "label": label, "reason": as_utf8(reason)}
             for cot, label, reason in labels
         )
         self._put(self._labels, rows, sync)

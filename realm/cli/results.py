@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,7 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             f"{row.completion_tokens or 0.0:.0f}",
         )
     console = Console()
+    say = partial(console.print, markup=False, highlight=False)
     console.print(table)
     console.print(
         "In percent, but for n (questions) and tokens (of a completion). same_err: wrong answers that repeat a shown "
@@ -41,7 +43,7 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
     )
     if sums := [row for row in summaries if row.sums]:
         each = (f"{row.split}{', with routes' if row.routes else ''} {_percent(row.true_sums)}" for row in sums)
-        console.print(f"True sums, of those stated: {'; '.join(each)}.", markup=False, highlight=False)
+        say(f"True sums, of those stated: {'; '.join(each)}.")
     for row in summaries:
         if (
             row.before is not None
@@ -50,11 +52,9 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             and row.change_high is not None
         ):
             was, now = ("unedited", "edited") if row.edited else ("untrained", "trained")
-            console.print(
+            say(
                 f"{row.split}: {hundredths(row.before)} {was}, {hundredths(row.accuracy)} {now}; "
-                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.{_moved(row)}",
-                markup=False,
-                highlight=False,
+                f"{points(row.change)} points {bracketed(row.change_low, row.change_high, points)}.{_moved(row)}"
             )
     for row in summaries:
         if row.over_shortest is not None and not row.routes:
@@ -63,14 +63,10 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             places = (
                 "" if row.stated_at is None else f"; the answer has been stated after {row.stated_at.value:.0%} of them"
             )
-            console.print(
-                f"Tokens, {row.split}: {over} times those of the shortest right CoTs of the bank{places}.",
-                markup=False,
-                highlight=False,
-            )
+            say(f"Tokens, {row.split}: {over} times those of the shortest right CoTs of the bank{places}.")
         if row.confidence is not None:
             where = f"{row.split}{', with routes' if row.routes else ''}"
-            console.print(f"When to trust it, {where}: {told(row.confidence)}", markup=False, highlight=False)
+            say(f"When to trust it, {where}: {told(row.confidence)}")
     short = max(summaries, key=lambda row: row.routes_dropped or 0.0, default=None)
     if short is not None and short.routes_dropped:
         shown = f"{short.routes_per_prompt:.2g} routes a prompt were" if short.routes_per_prompt else "No route was"
@@ -82,11 +78,7 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
     few = [row for row in summaries if row.routes_per_prompt is not None and _few(row)]
     if few and not any(row.routes_dropped for row in few):
         each = (f"{row.split} {row.routes_per_prompt:.2g} of {row.routes}" for row in few)
-        console.print(
-            f"The bank has fewer routes than were asked for; shown a prompt: {'; '.join(each)}.",
-            markup=False,
-            highlight=False,
-        )
+        say(f"The bank has fewer routes than were asked for; shown a prompt: {'; '.join(each)}.")
     ran = [row.executed for row in summaries if row.executed is not None]
     if ran:
         how = "With" if max(ran) >= HARDLY else "Hardly with"
@@ -98,12 +90,10 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
     worst = max(summaries, key=lambda row: row.unreadable_answers or 0.0, default=None)
     if worst is not None and worst.unreadable_answers:
         where = f"{worst.split}, {worst.routes} routes"
-        console.print(
+        say(
             f"The verifier could not read up to {_percent(worst.unreadable_answers)} % of the answers ({where}), "
             f"e.g. {', '.join(worst.unreadable_examples)}. They count as wrong; where they are right, choose "
-            "another task.verifier.",
-            markup=False,
-            highlight=False,
+            "another task.verifier."
         )
 
 

@@ -153,9 +153,7 @@ def _columns(source: str, rows: Rows, question: str | None, answer: str | None) 
         if lost := [path[0] for path in paths if path[0] not in keys]:
             raise DataError(f"{source}: there is no column {lost[0]!a} ({option}); the columns are {_listed(keys)}.")
     texts = [key for key in keys if _mostly(rows, key, str)]
-    values = [
-        key for key in keys if _mostly(rows, key, (str, int, float, Decimal, list)) and not _numbers_rows(rows, key)
-    ]
+    values = [key for key in keys if _mostly(rows, key, (str, int, float, Decimal, list)) and not _numbers_rows(key)]
     asked = question or _guess(source, "question", [key for key in texts if key != answer], _wordy(rows, texts))
     used = {path[0] for path in place_of(asked, keys)}
     left = [key for key in values if key not in used]
@@ -190,7 +188,7 @@ def _mostly(rows: Rows, key: str, kinds: Any) -> bool:
     return bool(there) and 2 * len(fit) > len(there)
 
 
-def _numbers_rows(rows: Rows, key: str) -> bool:
+def _numbers_rows(key: str) -> bool:
     """Whether a column only tells rows apart, by its name."""
     return key.strip().casefold() in (*QUESTION_NAMES["id"], "nr", "no", "index", "idx", "uuid", "", "split")
 

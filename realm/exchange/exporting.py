@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from realm.bank.cot import COLUMNS, CoT, escape
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import batches
 from realm.bank.scan import groups
 from realm.errors import ResourceError
 from realm.files import writing
@@ -183,8 +184,12 @@ def _write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     sample = next(_rows(None, [CoT("", "", "", None)], "flat", False))
     schema = pyarrow.schema([(name, special.get(name, text)) for name in (*sample, "escaped")])
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in _batches(map(_escaped, rows)):
+        for batch in batches(map(_escaped, rows), _length, _ROWS, _TEXT):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+
+
+def _length(row: dict[str, Any]) -> int:
+    return len(row["text"]) + len(row["question"])
 
 
 _TEXTS = ("question", "gold", "text", "cot_answer")
@@ -193,16 +198,3 @@ _TEXTS = ("question", "gold", "text", "cot_answer")
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:
     escaped = not all(encodable(row[name]) for name in _TEXTS)
     return {**row, **({name: escape(row[name]) for name in _TEXTS} if escaped else {}), "escaped": escaped}
-
-
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row["text"]) + len(row["question"])
-        if len(batch) >= _ROWS or size >= _TEXT:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -134,7 +134,7 @@ class _Reader:
 
     def _take(self, item: Item, number: int, waiting: _Waiting) -> None:
         """Add a row; none of its CoTs is added where it is bad."""
-        question, derived = self._question(item, number)
+        question, derived = self._question(item)
         for entry in item.entries:
             if self._relabel and not question.answer:
                 cot = dict(item.reading).get("CoT", "*")
@@ -174,7 +174,7 @@ class _Reader:
         if cots:
             self._register.advance(question.id, sample)
 
-    def _question(self, item: Item, number: int) -> tuple[Question, bool]:
+    def _question(self, item: Item) -> tuple[Question, bool]:
         """The question of a row, and whether its id was derived from its text."""
         known = self._by_id.get(item.id) if item.id else None
         text = normal(item.question)

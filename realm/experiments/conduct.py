@@ -19,7 +19,7 @@ from realm.experiments.runner import clear, run_cells, seconds_of
 from realm.experiments.spec import UNTRAINED, Spec, load
 from realm.files import write_atomic, writing
 from realm.locks import locked
-from realm.pages.experiment import write_experiment_figure, write_experiment_page
+from realm.pages.experiment import experiment_page, write_experiment_figure
 from realm.rows.base import record
 from realm.rows.experiment import Results
 from realm.tasks.base import Task
@@ -205,5 +205,6 @@ def _write(order: Order, results: Results, console: Console) -> Results:
     target = order.pages / f"{order.name}.md"
     write_atomic(target, page.page(results, image=image.name))
     console.print(results.finding, markup=False)
-    console.print(f"wrote {target} and {write_experiment_page(results, order.folder)}", soft_wrap=True)
+    written = experiment_page(results).write(order.folder / "report.html")
+    console.print(f"wrote {target} and {written}", soft_wrap=True)
     return results

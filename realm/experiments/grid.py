@@ -15,8 +15,6 @@ asked once for all seeds.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from realm.bank.cot import digest
 from realm.config import Config, load_config
 from realm.errors import ConfigError
 from realm.experiments.contents import content, contents
@@ -251,11 +250,11 @@ def _with_banks(each: Mapping[Arm, Config], out: Path, banks: dict[Path, Config]
     alike: dict[str, list[Arm]] = {}
     for name, config in each.items():
         if config.bank.path is None:
-            alike.setdefault(_hash(_wanted(config.changed({"task.max_train": None}))), []).append(name)
+            alike.setdefault(digest(_wanted(config.changed({"task.max_train": None}))), []).append(name)
     found = dict(each)
     for names in alike.values():
         largest = max((each[name] for name in names), key=lambda config: config.task.max_train or inf)
-        folder = out / "banks" / _hash(_wanted(largest))
+        folder = out / "banks" / digest(_wanted(largest), _DIGITS)
         banks.setdefault(folder, largest)
         found |= {name: each[name].changed({"bank.path": str(folder)}) for name in names}
     return found
@@ -286,14 +285,14 @@ def _costly(config: Config) -> bool:
 
 def _cell(arm: str, config: Config, common: Config, out: Path, grid: Grid) -> Cell:
     seed = config.run.seed
-    name = _hash(_tree(config, grid.banks))
+    name = digest(_tree(config, grid.banks), _DIGITS)
     trained = grid.folder(out / "cells", arm, seed, name)
     config = config.changed({"run.dir": str(trained.parent), "run.name": trained.name})
     if config.routes == common.routes and (config.bank.path == common.bank.path or not common.routes.k):
         return Cell(arm, seed, config, trained, trained, None)
     changes = {"routes": common.routes.model_dump(), "bank": common.bank.model_dump()}
     evaluation = config.changed({**changes, "model.path": str(trained / "model")})
-    key = _hash([name, _evaluation_hash(evaluation, grid.banks, model="trained")])
+    key = digest([name, _evaluation_hash(evaluation, grid.banks, model="trained")], _DIGITS)
     return Cell(arm, seed, config, trained, grid.folder(out / "evaluations", arm, seed, key), evaluation)
 
 
@@ -309,7 +308,7 @@ def _evaluation_hash(config: Config, banks: Mapping[Path, Config], model: str | 
         key: value for key, value in tree["content"].items() if key.split(".")[0] not in ("teachers", "training")
     }
     names = ("task", "model", "bank", "routes", "prompt", "evaluation", "content")
-    return _hash({**{name: tree[name] for name in names}, "limit": _limit(config), "seed": config.run.seed})
+    return digest({**{name: tree[name] for name in names}, "limit": _limit(config), "seed": config.run.seed}, _DIGITS)
 
 
 def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
@@ -327,7 +326,3 @@ def _tree(config: Config, banks: Mapping[Path, Config]) -> dict[str, Any]:
     tree["bank"]["path"] = path.name if path in banks else [str(path), content(str(path))]
     tree["content"] = contents(config)
     return tree
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]

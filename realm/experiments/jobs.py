@@ -120,16 +120,12 @@ class Job:
         return JobError(f"{self.name} failed with exit code {code}; all of its output is in {self.log}:\n{tail}")
 
 
-def run_jobs(
-    jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = lambda: None, *, keep_going: bool = False
-) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, on_tick: Callable[[], None] = lambda: None) -> None:
     """Run the jobs in order, at most `workers` at once; `on_tick` is called about twice a second.
 
-    Args:
-        keep_going: a job that fails says so in `Job.error`, and the others go on.
+    A job that fails says so in `Job.error`, and the others go on.
 
     Raises:
-        JobError, UserError: a job failed. The others are stopped.
         Stopped: by Ctrl-C or SIGTERM; every job has been told, and had its `grace` to save what it has, or less where
             a second signal came.
     """
@@ -142,25 +138,16 @@ def run_jobs(
                 time.sleep(TICK)
                 for job in jobs:
                     job.poll()
-                    if job.error is not None and not keep_going:
-                        raise job.error
                 on_tick()
         finally:
             _stop(jobs)
 
 
-def run_shown(
-    jobs: Sequence[Job],
-    workers: int,
-    render: Callable[[], RenderableType],
-    console: Console,
-    *,
-    keep_going: bool = False,
-) -> None:
+def run_shown(jobs: Sequence[Job], workers: int, render: Callable[[], RenderableType], console: Console) -> None:
     """`run_jobs` with what `render` gives shown live or, without a terminal, printed now and then."""
     if console.is_terminal:
         with Live(render(), console=console, refresh_per_second=2) as live:
-            run_jobs(jobs, workers, lambda: live.update(render()), keep_going=keep_going)
+            run_jobs(jobs, workers, lambda: live.update(render()))
         return
     printed = time.monotonic()
 
@@ -170,7 +157,7 @@ def run_shown(
             printed = time.monotonic()
             console.print(render())
 
-    run_jobs(jobs, workers, lines, keep_going=keep_going)
+    run_jobs(jobs, workers, lines)
 
 
 def _stop(jobs: Sequence[Job]) -> None:

@@ -3,7 +3,7 @@
 Accuracies, intervals and differences are shares in [0, 1]. The keys are described in docs/howto/experiments.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -331,17 +331,22 @@ def _operators(found: Outcomes) -> list[OfOperator]:
 JUDGING = ("same_err", "same_err_all", "scoring_accuracy", "auroc")
 
 
+def _finals(grid: Grid, arm: str) -> Iterator[Evaluation]:
+    """What every cell of an arm was found to do in the end, a row for each split and way."""
+    for cell in grid.of(arm):
+        yield from (row for row in RunFolder(cell.evaluated).read(Evaluation) if row.stage == "final")
+
+
+def _headline(grid: Grid, found: Outcomes, arm: str) -> list[Evaluation]:
+    return [row for row in _finals(grid, arm) if (row.split, row.routes > 0) == found.headline]
+
+
 def _judging(grid: Grid, found: Outcomes) -> list[Judging]:
     """How every arm reads the routes it is shown, by split: means over the seeds; None where a seed has no figure."""
     rows = []
     for arm in found.arms:
         for split in (split for split, routes in found.measures if routes):
-            taken = [
-                row
-                for cell in grid.of(arm)
-                for row in RunFolder(cell.evaluated).read(Evaluation)
-                if row.stage == "final" and row.split == split and row.routes
-            ]
+            taken = [row for row in _finals(grid, arm) if row.split == split and row.routes]
             means = {name: _mean([getattr(row, name) for row in taken]) for name in JUDGING}
             rows.append(Judging(arm=arm, split=split, **means))
     return rows
@@ -357,11 +362,9 @@ def _kinds(grid: Grid, found: Outcomes) -> list[OfKind]:
     rows = []
     for arm in found.arms:
         values: dict[str, list[float]] = {}
-        for cell in grid.of(arm):
-            for row in RunFolder(cell.evaluated).read(Evaluation):
-                if row.stage == "final" and (row.split, row.routes > 0) == found.headline:
-                    for kind, part in row.by_kind.items():
-                        values.setdefault(kind, []).append(part.accuracy)
+        for row in _headline(grid, found, arm):
+            for kind, part in row.by_kind.items():
+                values.setdefault(kind, []).append(part.accuracy)
         rows += [OfKind(arm=arm, kind=kind, mean=fmean(each)) for kind, each in values.items()]
     return rows
 
@@ -381,12 +384,7 @@ def _memory(grid: Grid, found: Outcomes) -> list[Memory]:
     """Bytes of every arm in the headline, means over the seeds; those that their evaluations tell."""
     rows = []
     for arm in found.arms:
-        taken = [
-            row
-            for cell in grid.of(arm)
-            for row in RunFolder(cell.evaluated).read(Evaluation)
-            if row.stage == "final" and (row.split, row.routes > 0) == found.headline
-        ]
+        taken = _headline(grid, found, arm)
         weights, cache = (_mean([getattr(row, name) for row in taken]) for name in ("weights", "cache"))
         if weights is not None and cache is not None:
             rows.append(Memory(arm=arm, weights=weights, cache=cache))

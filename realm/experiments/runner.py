@@ -94,7 +94,7 @@ def _partial(bank: Path) -> Path:
 
 def _run(jobs: Sequence[Job], out: Path, console: Console, workers: int, render: Callable[[], Any]) -> None:
     try:
-        run_shown(jobs, workers, render, console, keep_going=True)
+        run_shown(jobs, workers, render, console)
     finally:
         rows = [{"job": job.name, "seconds": round(job.seconds, 1)} for job in jobs if job.process is not None]
         append_jsonl(out / SECONDS, *rows)

@@ -270,28 +270,21 @@ class Expressions(ABC):
         if token.kind in ("num", "word", "cmd") and not token.upright:
             self._next()
             return token.text
-        start = self._at
-        if self._take("{"):
-            depth = 1
-            while depth:
-                token = self._next()
-                if token.kind == "stop":
-                    raise NoValueError("an open brace")
-                depth += (token.text == "{") - (token.text == "}") if token.kind == "sign" else 0
-            return "".join(token.text for token in self._tokens[start + 1 : self._at - 1])
+        if self._is("{"):
+            return self._raw_group("{", "}", "an open brace")[1:-1]
         if token.kind in ("num", "word"):
             self._next()
             return token.text
         raise NoValueError("no subscript")
 
-    def _raw_group(self) -> str:
+    def _raw_group(self, opening: str = "(", closing: str = ")", torn: str = "an open bracket") -> str:
         start = self._at
         depth = 0
         while True:
             token = self._next()
             if token.kind == "stop":
-                raise NoValueError("an open bracket")
-            depth += (token.text == "(") - (token.text == ")") if token.kind == "sign" else 0
+                raise NoValueError(torn)
+            depth += (token.text == opening) - (token.text == closing) if token.kind == "sign" else 0
             if not depth:
                 return "".join(token.text for token in self._tokens[start : self._at])
 

@@ -34,31 +34,14 @@ from realm.pages.svg import percent, points
 from realm.pages.templates import Page
 
 
-def write_bank_report(
-    bank: Path,
-    out: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    student: Student | None = None,
-    figures: Path | None = None,
-) -> Path:
-    """Write the page of a bank's folder; default `report.html` in the folder; see `bank_page`.
-
-    The folder `figures` gets every figure of it as SVG and PNG.
-
-    Raises:
-        DataError: the folder holds no bank, or a row of it is no CoT.
-        ResourceError: the page or a figure cannot be written.
-    """
-    return bank_page(bank, progress, student).write(bank / "report.html" if out is None else Path(out), figures)
-
-
 def bank_page(
     bank: Path, progress: Callable[[int, int], None] = lambda done, total: None, student: Student | None = None
 ) -> Page:
     """The page of a bank. Memory does not grow with the bank.
 
     `progress` is told how many of how many questions are read; each is read twice. With a `student` the page tells its
-    tokens and how many routes its prompts can hold. Raises `DataError` as `write_bank_report`.
+    tokens and how many routes its prompts can hold. Raises `DataError` for a folder without a bank, or a row that is no
+    CoT.
     """
     folder = BankFolder.open(bank)
     sample = SampledBank()

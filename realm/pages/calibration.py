@@ -76,7 +76,7 @@ def judged_routes(folder: Path, notes: list[str]) -> dict[str, list[Judged]]:
     return found
 
 
-def calibrate(questions: Sequence[Judged], seed: int = 0) -> Calibration:
+def calibrate(questions: Sequence[Judged]) -> Calibration:
     """The calibration of what several questions' completions said of their routes.
 
     Intervals resample questions: scores of one question are not independent.
@@ -91,7 +91,7 @@ def calibrate(questions: Sequence[Judged], seed: int = 0) -> Calibration:
     value, accuracy = brier(scores, labels), scoring_accuracy(scores, labels)
     assert value is not None and accuracy is not None
     # Every resample is the number of times each question was drawn.
-    source = np.random.default_rng(derive(seed, "calibration"))
+    source = np.random.default_rng(derive(0, "calibration"))
     size = len(questions)
     resamples = max(200, min(RESAMPLES, _CHUNK // size))
     drawn = source.multinomial(size, np.full(size, 1 / size), resamples).astype(float)

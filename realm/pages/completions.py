@@ -160,10 +160,10 @@ class Sample(NamedTuple):
     sentence: str
 
 
-def browser_data(run: Run, notes: list[str], budget: int = BUDGET, predictions: int = PREDICTIONS) -> Sample:
-    """Groups of a run, then answers of its final evaluation: `budget` characters, of these `predictions`."""
-    answered, asked = sample_predictions(run, predictions, notes)
-    sampled, seen = sample_groups(run, budget - sum(len(script_json(group)) for group in answered), notes)
+def browser_data(run: Run, notes: list[str]) -> Sample:
+    """Groups of a run, then answers of its final evaluation: `BUDGET` characters, of these `PREDICTIONS`."""
+    answered, asked = sample_predictions(run, PREDICTIONS, notes)
+    sampled, seen = sample_groups(run, BUDGET - sum(len(script_json(group)) for group in answered), notes)
     return Sample(sampled + answered, _sentence(len(sampled), seen, len(answered), asked))
 
 

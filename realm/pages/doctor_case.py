@@ -132,11 +132,6 @@ class Case:
         return command("train", str(self.run.folder), "--resume", launch=self.run.meta.launch)
 
 
-def age(seconds: float) -> str:
-    """A duration as people say it: `40 min`, `3.5 h`."""
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def standing(case: Case) -> str:
     """Where the run stands: stage and step of its last row, of how many; empty before the first."""
     if not case.run.metrics:

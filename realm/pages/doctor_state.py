@@ -6,11 +6,11 @@ from itertools import pairwise
 from statistics import fmean
 
 from realm.bank.unreadable import MOST, sentences
-from realm.pages.doctor_case import Case, Finding, age, standing
+from realm.pages.doctor_case import Case, Finding, standing
 from realm.pages.unread import sentence, unread
 from realm.rows.base import record
 from realm.run import RunFolder
-from realm.text import points
+from realm.text import points, roughly
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
 _SILENT_SECONDS, _SILENT_ROWS = 900.0, 20
@@ -52,8 +52,8 @@ def unfinished(case: Case) -> Finding | None:
     return Finding(
         "unfinished",
         "broken",
-        f"The run has not said its end and has written nothing for {age(silence)}: it was killed after {where} (by a "
-        "scheduler, or by the kernel for its memory), or hangs.",
+        f"The run has not said its end and has written nothing for {roughly(silence)}: it was killed after {where} (by "
+        "a scheduler, or by the kernel for its memory), or hangs.",
         f"If no process of it is left, go on with it: {case.again()}\n{lost}",
         ("training.save_every",),
         {"silent_seconds": silence},

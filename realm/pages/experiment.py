@@ -29,21 +29,6 @@ from realm.rows.experiment import Results
 from realm.text import duration
 
 
-def write_experiment_page(results: Results, folder: Path, out: Path | None = None, figures: Path | None = None) -> Path:
-    """Write the page of an experiment; default `<folder>/report.html`.
-
-    Args:
-        figures: a folder that gets every figure of the page as SVG and PNG.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ResourceError: the page or a figure cannot be written.
-    """
-    return experiment_page(results).write(folder / "report.html" if out is None else out, figures)
-
-
 def experiment_page(results: Results) -> Page:
     """The page of an experiment."""
     return Page("experiment.html", page_context(read_experiment(results)))

@@ -17,8 +17,8 @@ from realm.pages.verdict import verdict
 _MOST_CONFIG, _MOST_FACT = 60_000, 400
 
 
-def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = None) -> Path:
-    """Write the page of a training run, from nothing but the files in its folder.
+def write_report(run_dir: Path) -> Path:
+    """Write the page of a training run, `report.html` in its folder, from nothing but the files there.
 
     A run that is still going, or whose files are partly missing, gets a page that says what is missing. The page
     needs no network and stays below 5 MB: of long runs it shows means over neighbouring steps and a part of the
@@ -26,18 +26,15 @@ def write_report(run_dir: Path, out: Path | None = None, figures: Path | None = 
 
     Args:
         run_dir: the folder of a run (see `realm.pages.data` for the files read).
-        out: where to write; default `report.html` in the folder.
-        figures: a folder that gets every figure of the page as SVG and PNG.
 
     Returns:
         The path of the page.
 
     Raises:
         DataError: the folder is missing or holds none of a run's files.
-        ResourceError: the page or a figure cannot be written.
+        ResourceError: the page cannot be written.
     """
-    target = Path(run_dir) / "report.html" if out is None else Path(out)
-    return run_page(Path(run_dir)).write(target, figures)
+    return run_page(run_dir).write(run_dir / "report.html")
 
 
 def run_page(run_dir: Path) -> Page:

@@ -34,7 +34,7 @@ from realm.method.routes import NOTHING, STRATEGIES, Draw, Route, Selection, dra
 from realm.method.schedule import ALWAYS, SCHEDULES, Schedule
 from realm.plugins import outside, take
 from realm.sections import ModelSettings
-from realm.tasks.base import Question, Task
+from realm.tasks.base import Question, Task, as_utf8
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -255,22 +255,17 @@ def _beginning(tokens: frozenset[str]) -> re.Pattern[str]:
     return re.compile(found or r"(?!)")
 
 
-def as_plain_text(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """`text` without any special token of the tokenizer: what others wrote can neither end a turn nor begin one.
+def plain_text(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
+    """Makes a text one without any special token of the tokenizer: what others wrote can neither end nor begin a turn.
 
     A tokenizer reads its special tokens wherever they are spelled out. The first character of each is replaced, `<` by
     `‹`, or else followed by a space. Lone surrogates, which no tokenizer reads, become `?`. All other text stays as it
     is. Tokens of one character are left alone. Linear time.
     """
-    return plain_text(tokenizer)(text)
-
-
-def plain_text(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
-    """`as_plain_text` for many texts: the special tokens are looked up once."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     tokens = frozenset(token for token in (*tokenizer.all_special_tokens, *added) if len(token) > 1)
     harmless = functools.partial(_beginning(tokens).sub, lambda match: "‹" if match[0] == "<" else f"{match[0]} ")
-    return lambda text: harmless(text.encode("utf-8", "replace").decode())
+    return lambda text: harmless(as_utf8(text))
 
 
 def fit_prompt(

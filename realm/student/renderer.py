@@ -103,7 +103,7 @@ class Renderer:
 
     @functools.cached_property
     def harmless(self) -> Callable[[str], str]:
-        """What others wrote as plain text to the tokenizer (`realm.student.prompts.as_plain_text`)."""
+        """What others wrote as plain text to the tokenizer (`realm.student.prompts.plain_text`)."""
         return plain_text(self.tokenizer)
 
     @functools.cached_property

@@ -56,6 +56,11 @@ def encodable(text: str) -> bool:
     return True
 
 
+def as_utf8(text: str) -> str:
+    """The text as UTF-8 can hold it: a lone surrogate becomes `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def questions_hash(task: Task) -> str:
     """Hash of all that a task asks, split by split: what a run that is gone on with must find again."""
     asked = [[row.id, row.question, row.answer, split] for split in task.splits() for row in task.rows(split)]

@@ -128,7 +128,7 @@ class BatchTeacher:
         rows = ({"custom_id": group[0].key, **fixed, "body": self._teacher.body(group)} for group in groups)
         content = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
         answer = await self._insist(lambda: self._whole("post", "/files", {"purpose": "batch"}, content))
-        file = _File(_text(_json(answer), "id"), [[ask.key for ask in group] for group in groups], begun=False)
+        file = _File(_id(_json(answer)), [[ask.key for ask in group] for group in groups], begun=False)
         append_jsonl(self._path, {"file": file.id, "requests": file.requests})
         self.waiting |= {ask.key: file for ask in asks}
 
@@ -166,7 +166,7 @@ class BatchTeacher:
                 return there
             file.begun = True
             body = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": self._window}
-            return _text(_json(await self._whole("post", "/batches", body)), "id")
+            return _id(_json(await self._whole("post", "/batches", body)))
 
         return await self._insist(begin)
 
@@ -178,10 +178,10 @@ class BatchTeacher:
             rows = [row for row in page.get("data") or () if isinstance(row, dict)]
             for row in rows:
                 if row.get("input_file_id") == file.id:
-                    return _text(row, "id")
+                    return _id(row)
             if not page.get("has_more") or not rows:
                 return ""
-            after = f"&after={quote(_text(rows[-1], 'id'), '')}"
+            after = f"&after={quote(_id(rows[-1]), '')}"
         return ""
 
     async def _ended(self, batch: str) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _json(answer: Answer) -> dict[str, Any]:
     return found
 
 
-def _text(row: dict[str, Any], name: str) -> str:
-    if not isinstance(found := row.get(name), str) or not found:
-        raise Failure("shape", f"expected a file or batch with its {name}, found none", kind="fatal")
+def _id(row: dict[str, Any]) -> str:
+    if not isinstance(found := row.get("id"), str) or not found:
+        raise Failure("shape", "expected a file or batch with its id, found none", kind="fatal")
     return found

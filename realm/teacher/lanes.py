@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import count
 
+from realm.bank.cot import digest
 from realm.teacher.ledger import Sums
 from realm.teacher.pacing import Pace, counted
-from realm.teacher.plan import Job, Source, parameters_hash
+from realm.teacher.plan import Job, Source
 
 #: Answers of a teacher of which at least one must be usable.
 FIRST_ANSWERS = 50
@@ -98,7 +99,7 @@ class Lane:
         self.source = source
         self.pace = pace
         self.sent: dict[int, float] = {}
-        self.params = parameters_hash(source)
+        self.params = digest(source.teacher.parameters)
         self._fresh: Iterator[Job] | None = jobs
         self._returned: deque[Try] = deque()
         self._asleep: list[tuple[float, int, Try]] = []

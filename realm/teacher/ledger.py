@@ -19,6 +19,7 @@ from realm.bank.writer import to_bytes
 from realm.errors import ConfigError, DataError, ResourceError
 from realm.files import open_mended, whole_lines, write_all, writing
 from realm.sections import BudgetConfig
+from realm.tasks.base import as_utf8
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,4 @@ class Ledger:
 
 def _writable(row: dict[str, Any]) -> dict[str, Any]:
     """The row with texts that UTF-8 can hold."""
-    return {
-        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    return {name: as_utf8(value) if isinstance(value, str) else value for name, value in row.items()}

@@ -17,7 +17,7 @@ from realm.sections import ModelSettings, TeacherConfig
 from realm.student.decode import decode
 from realm.student.generate import completion_text, end_tokens
 from realm.student.load import find, find_tokenizer, load
-from realm.student.prompts import as_plain_text, encode
+from realm.student.prompts import encode, plain_text
 from realm.student.sampling import NotFiniteError, Sampling
 from realm.tasks.answers import final_answer, problem_of
 from realm.tasks.base import Comment, Question
@@ -151,9 +151,9 @@ class LocalTeacher:
 
     def _encode(self, tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
         """Token ids of the prompt; what question and comments spell out is no special token."""
-        harmless = [{**message, "content": as_plain_text(tokenizer, message["content"])} for message in messages]
+        harmless = plain_text(tokenizer)
         try:
-            return encode(tokenizer, harmless)
+            return encode(tokenizer, [{**message, "content": harmless(message["content"])} for message in messages])
         except ModelError as error:
             raise Failure("template", self._told(error), kind="fatal") from None
 

@@ -15,7 +15,6 @@ from decimal import Decimal
 from itertools import islice, zip_longest
 from typing import Any, Protocol, TypeVar
 
-from realm.bank.cot import digest
 from realm.method.seeds import rng
 from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
@@ -276,8 +275,3 @@ def _alternating(jobs: Iterable[Job], count: int) -> list[Job]:
             break
     pairs = zip_longest(kinds[True], kinds[False])
     return [job for pair in pairs for job in pair if job is not None][:count]
-
-
-def parameters_hash(source: Source) -> str:
-    """The CoTs' `params`."""
-    return digest(source.teacher.parameters)

@@ -16,7 +16,7 @@ from realm.method.seeds import derive, question_order, rng
 from realm.plugins import outside
 from realm.student.prompts import fit_prompt, judged
 from realm.student.renderer import Renderer
-from realm.tasks.base import Question
+from realm.tasks.base import Question, as_utf8
 from realm.traces.base import Given, Tokenized, Trace
 
 
@@ -59,7 +59,7 @@ def fitting(traces: Sequence[Trace], given: Given) -> list[Trace]:
     longest = [1.0] * given.config.routes.k  # the most scores that can follow
     scores = [longest if trace.question.id in renderer.questions else [] for trace in traces]
     texts = [completion(renderer, trace.cot, found) for trace, found in zip(traces, scores, strict=True)]
-    lengths = [len(ids) + 1 for ids in token_ids(renderer, texts)]  # and the one that ends it
+    lengths = [len(ids) + 1 for ids in ids_of(renderer.tokenizer, texts)]  # and the one that ends it
     return [
         trace
         for trace, length in zip(traces, lengths, strict=True)
@@ -69,7 +69,8 @@ def fitting(traces: Sequence[Trace], given: Given) -> list[Trace]:
 
 def lengths(traces: Sequence[Trace], given: Given) -> list[int]:
     """Tokens of each one's completion without scores, the one that ends it included."""
-    return [len(ids) + 1 for ids in token_ids(given.renderer, [completion(given.renderer, one.cot) for one in traces])]
+    texts = [completion(given.renderer, one.cot) for one in traces]
+    return [len(ids) + 1 for ids in ids_of(given.renderer.tokenizer, texts)]
 
 
 def alone(traces: Sequence[Trace], given: Given) -> list[Tokenized]:
@@ -152,14 +153,9 @@ def opening(renderer: Renderer, cot: CoT) -> str:
     return text[: text.rindex(tag) + len(tag)]
 
 
-def token_ids(renderer: Renderer, completions: list[str]) -> list[list[int]]:
-    """Token ids of completions, still without the token that ends them."""
-    return ids_of(renderer.tokenizer, completions)
-
-
 def ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts, in which no tokenizer takes lone surrogates."""
-    some = [text.encode("utf-8", "replace").decode() for text in texts]
+    """Token ids of texts, in which no tokenizer takes lone surrogates; still without the token that ends them."""
+    some = list(map(as_utf8, texts))
     found: list[list[int]] = tokenizer(some, add_special_tokens=False)["input_ids"] if some else []
     return found
 
@@ -178,5 +174,5 @@ def tokenize(renderer: Renderer, found: Sequence[Example]) -> list[Tokenized]:
     that rewrite the thinking of an assistant's turn would teach a surface that RL never sees.
     """
     end = renderer.tokenizer.eos_token_id
-    rows = zip(found, token_ids(renderer, [one.completion for one in found]), strict=True)
+    rows = zip(found, ids_of(renderer.tokenizer, [one.completion for one in found]), strict=True)
     return [Tokenized(one.trace, one.prompt, [*ids, end], one.completion) for one, ids in rows]

@@ -12,7 +12,7 @@ from realm.plugins import POINTS, entry
 from realm.tasks.base import Question
 from realm.traces.base import Given, Pair, Trace
 from realm.traces.doors import where
-from realm.traces.examples import completion, fitting, token_ids
+from realm.traces.examples import completion, fitting, ids_of
 
 #: Which pairs of a question come first: any, those nearest in length, or those with the longest common beginning.
 By = Literal["lot", "length", "beginning"]
@@ -137,7 +137,7 @@ def _sides(pairs: Sequence[Pair], given: Given) -> dict[CoT, Side]:
     texts = [completion(renderer, cot) for cot in cots]
     close = f"</{renderer.tags.think}>"
     thoughts = [text.partition(close)[0] + close for text in texts]
-    found = zip(cots, token_ids(renderer, texts), token_ids(renderer, thoughts), strict=True)
+    found = zip(cots, ids_of(renderer.tokenizer, texts), ids_of(renderer.tokenizer, thoughts), strict=True)
     end = renderer.tokenizer.eos_token_id
     return {cot: Side([*ids, end], common(ids, thinking)) for cot, ids, thinking in found}
 

@@ -15,7 +15,7 @@ from realm.tasks.base import Question
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import verify_once
 from realm.traces.base import Given, Trace, Voice
-from realm.traces.examples import asked, opening, token_ids
+from realm.traces.examples import asked, ids_of, opening
 
 #: Whose CoTs those of a student are.
 TEACHER = "student"
@@ -115,10 +115,10 @@ def brings_home(
     openings = [opening(renderer, trace.cot) for trace in traces]
     prompts = [
         [*renderer.fit(asked(trace)).ids, *ids]
-        for trace, ids in zip(traces, token_ids(renderer, openings), strict=True)
+        for trace, ids in zip(traces, ids_of(renderer.tokenizer, openings), strict=True)
     ]
     ends = [f" {trace.question.answer} </{renderer.tags.answer}>" for trace in traces]
-    length = max(map(len, token_ids(renderer, ends)), default=0) + SPARE
+    length = max(map(len, ids_of(renderer.tokenizer, ends)), default=0) + SPARE
     fit = [number for number, prompt in enumerate(prompts) if len(prompt) + length <= renderer.context]
     rows = voice.write(
         [prompts[number] for number in fit], length=length, samples=samples, temperature=temperature, seed=seed

@@ -6,7 +6,6 @@ a zero byte, read by the browser from file descriptor 3 and written by it to 4.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -145,9 +144,3 @@ class Chromium:
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"]))
         return answer["result"].get("value")
-
-    def screenshot(self, path: Path, *, clip: dict[str, float] | None = None) -> None:
-        """A PNG of the whole page, or of a part of it (x, y, width, height)."""
-        more = {"clip": {**clip, "scale": 1}} if clip else {}
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, **more)
-        path.write_bytes(base64.b64decode(shot["data"]))

@@ -14,7 +14,7 @@ from realm.bank.cot import CoT
 from realm.bank.folder import BankFolder
 from realm.bank.scan import groups
 from realm.pages import write_report
-from realm.pages.bank import write_bank_report
+from realm.pages.bank import bank_page
 from realm.tasks.base import Question
 from tests.pages import fake_run
 from tests.pages.chromium import SCALES, Chromium
@@ -62,7 +62,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> BankFolder:
 
 def test_the_page_tells_the_banks_own_figures(bank: BankFolder, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    page = write_bank_report(bank.path, tmp_path / "page.html", lambda done, total: seen.append((done, total)))
+    page = bank_page(bank.path, lambda done, total: seen.append((done, total))).write(tmp_path / "page.html")
     found, patterns = statistics(groups(bank)), analyse(groups(bank))
     shown = text_of(page.read_text(encoding="utf-8"))
     assert f"{100 * found['teaches_contrast_share']:.1f} % of the questions can teach contrast" in shown
@@ -79,16 +79,16 @@ def test_the_page_tells_the_banks_own_figures(bank: BankFolder, tmp_path: Path) 
 
 def test_a_bank_without_labels_says_what_to_do(tmp_path: Path) -> None:
     folder = BankFolder.create(tmp_path / "new", {}, [Question("q", "Who?", "I")])
-    assert "No CoT is labelled yet" in text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
+    assert "No CoT is labelled yet" in text_of(bank_page(folder.path).html())
     with folder.lock(), folder.writer() as writer:
         writer.write([CoT("q", "text", "I", None)])
     with folder.lock(), folder.writer() as writer:
         writer.write([CoT("q", "text", "I", 1, sample=1), CoT("q", "", "", 0, sample=2, problem="refused")])
-    shown = text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
+    shown = text_of(bank_page(folder.path).html())
     assert "0.0 % of the questions can teach contrast" in shown
     assert "0.0 % of the usable CoTs are wrong, and 50.0 % of all labelled ones" in shown
     assert "cannot be read" not in shown
-    assert "without a label 1" in text_of(write_bank_report(folder.path).read_text(encoding="utf-8"))
+    assert "without a label 1" in text_of(bank_page(folder.path).html())
 
 
 def test_what_no_verifier_could_read_is_told_with_examples(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_what_no_verifier_could_read_is_told_with_examples(tmp_path: Path) -> No
     with folder.lock(), folder.writer() as writer:
         writer.write([CoT("q", "t", "1", 1), CoT("q", "t", "one<i>ish", None, sample=1, reason="unreadable")])
         writer.write([CoT("r", "t", "1", None, reason="unreadable gold")])
-    page = write_bank_report(folder.path).read_text(encoding="utf-8")
+    page = bank_page(folder.path).html()
     assert (
         "1 of 3 whole answers (33.3%) cannot be read by the verifier and have no label, e.g. “one&lt;i&gt;ish”" in page
     )
@@ -139,7 +139,7 @@ def test_unreadable_figures_of_a_bank_are_left_out(tmp_path: Path, content: str)
 @pytest.mark.parametrize("shout", ["", ATTACK, UNBROKEN], ids=["plain", "attack", "unbroken"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_and_nothing_in_it_acts(browser: Chromium, tmp_path: Path, shout: str, width: int) -> None:
-    page = write_bank_report(make_bank(tmp_path / "bank", shout).path)
+    page = bank_page(make_bank(tmp_path / "bank", shout).path).write(tmp_path / "page.html")
     browser.show(page, width)
     assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run("window.pwned === undefined && document.images.length === 0 && document.scripts.length === 2")

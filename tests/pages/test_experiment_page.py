@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from realm.cli.app import app
 from realm.commands.reporting import report
 from realm.errors import DataError
-from realm.pages.experiment import write_experiment_page
+from realm.pages.experiment import experiment_page
 from realm.pages.experiment_data import paragraph
 from realm.pages.palette import WITHOUT
 from realm.pages.svg import interval, percent
@@ -31,7 +31,8 @@ SECTIONS = (
 
 
 def page_of(results: dict[str, Any], folder: Path) -> str:
-    return write_experiment_page(fake_experiment.read(results), folder).read_text(encoding="utf-8")
+    page = experiment_page(fake_experiment.read(results)).write(folder / "report.html")
+    return page.read_text(encoding="utf-8")
 
 
 def test_the_finding_stands_first_and_every_figure_is_there(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_large_experiment_stays_small(tmp_path: Path) -> None:
     for curve in results["curves"]:
         curve["points"] = [[step, 0.5] for step in range(500)]
     results["kinds"] = [{"arm": arm, "kind": f"kind {n}", "mean": 0.5} for arm in arms for n in range(60)]
-    write_experiment_page(fake_experiment.read(results), tmp_path)
+    experiment_page(fake_experiment.read(results)).write(tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "60 arms" in text_of(page)
@@ -283,7 +284,7 @@ def test_realm_report_writes_the_page_of_a_folder_with_results(tmp_path: Path) -
 @pytest.mark.parametrize("shout", ["", ATTACK, UNBROKEN], ids=["plain", "attack", "unbroken"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_and_nothing_in_it_acts(browser: Chromium, tmp_path: Path, shout: str, width: int) -> None:
-    write_experiment_page(fake_experiment.read(fake_experiment.results(shout=shout)), tmp_path)
+    experiment_page(fake_experiment.read(fake_experiment.results(shout=shout))).write(tmp_path / "report.html")
     for dark in (False, True):
         browser.show(tmp_path / "report.html", width, dark=dark)
         browser.run('document.querySelectorAll("details").forEach((node) => { node.open = true; })')

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from realm.cli.app import app
 from realm.errors import ResourceError
-from realm.pages import write_report
 from realm.pages.charts import Dot, Row, dot_chart
-from realm.pages.experiment import write_experiment_figure, write_experiment_page
+from realm.pages.experiment import experiment_page, write_experiment_figure
 from realm.pages.export import ZOOM, figures_of, save_figures, standalone, to_png
 from realm.pages.figures import Figure
+from realm.pages.page import run_page
 from tests.pages import fake_experiment, fake_run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,7 +32,7 @@ def figure(title: str = "A figure", caption: str = "row") -> Figure:
 
 def test_every_figure_of_a_page_is_written_twice(tmp_path: Path) -> None:
     folder = fake_run.training_run(tmp_path / "run", steps=100)
-    page = write_report(folder, figures=tmp_path / "figures").read_text(encoding="utf-8")
+    page = run_page(folder).write(folder / "report.html", tmp_path / "figures").read_text(encoding="utf-8")
     files = sorted(path.name for path in (tmp_path / "figures").iterdir())
     vectors = [name for name in files if name.endswith(".svg")]
     assert [name.replace(".svg", ".png") for name in vectors] == [name for name in files if name.endswith(".png")]
@@ -87,7 +87,8 @@ def test_names_of_files_are_plain_and_no_two_are_the_same(tmp_path: Path) -> Non
 
 
 def test_an_experiments_figures(tmp_path: Path) -> None:
-    write_experiment_page(fake_experiment.read(fake_experiment.results()), tmp_path, figures=tmp_path / "f")
+    results = fake_experiment.read(fake_experiment.results())
+    experiment_page(results).write(tmp_path / "report.html", tmp_path / "f")
     names = {path.stem for path in (tmp_path / "f").glob("*.png")}
     assert {"headline-test-over-wrong-routes", "curve-50", "pair-test-without-routes", "gap-test"} <= names
 

@@ -19,6 +19,7 @@ from realm.pages import write_report
 from realm.pages.completions import script_json
 from realm.pages.data import read_report
 from realm.pages.figures import reward_figures
+from realm.pages.page import run_page
 from realm.pages.svg import interval, percent
 from realm.rows.evaluation import Evaluation
 from realm.run import RunFolder
@@ -102,7 +103,7 @@ def test_what_stood_beside_the_reward_is_shown_by_the_users_names(tmp_path: Path
 def test_the_same_folder_gives_the_same_page(tmp_path: Path) -> None:
     folder = fake_run.training_run(tmp_path / "r", steps=80)
     first = write_report(folder).read_bytes()
-    assert write_report(folder, tmp_path / "other.html").read_bytes() == first
+    assert run_page(folder).write(tmp_path / "other.html").read_bytes() == first
 
 
 def test_no_markup_of_a_model_reaches_the_page(tmp_path: Path) -> None:
@@ -250,4 +251,4 @@ def test_what_cannot_be_read_or_written_is_the_users_to_mend(tmp_path: Path) -> 
         write_report(tmp_path / "missing")
     folder = fake_run.training_run(tmp_path / "r", steps=80)
     with pytest.raises(ResourceError, match="cannot write"):
-        write_report(folder, tmp_path / "no" / "such" / "folder.html")
+        run_page(folder).write(tmp_path / "no" / "such" / "folder.html")

@@ -19,10 +19,10 @@ from realm.errors import ModelError
 from realm.method.prompt import DEFAULT_WORDING, EXAMPLES, Example, Tags, Wording, messages
 from realm.method.routes import Route
 from realm.student.prompts import (
-    as_plain_text,
     encode,
     evaluation_prompts,
     make_wording,
+    plain_text,
     presented,
     prompt_text,
     settled,
@@ -299,7 +299,7 @@ def controls(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
 @pytest.mark.parametrize("text", [*FOREIGN, "<<eos></s>", "[INST][CLS]", "</s</s>>", "".join(FOREIGN) * 2])
 def test_no_text_spells_a_special_token(foreign: PreTrainedTokenizerFast, text: str) -> None:
     assert controls(foreign, foreign(text)["input_ids"])
-    assert controls(foreign, foreign(as_plain_text(foreign, text))["input_ids"]) == []
+    assert controls(foreign, foreign(plain_text(foreign)(text))["input_ids"]) == []
 
 
 def test_question_and_routes_forge_no_turn(foreign: PreTrainedTokenizerFast) -> None:
@@ -326,22 +326,22 @@ def test_no_example_forges_a_turn(foreign: PreTrainedTokenizerFast) -> None:
 
 
 def test_what_no_tokenizer_reads_is_replaced(foreign: PreTrainedTokenizerFast) -> None:
-    assert as_plain_text(foreign, "a\ud800b") == "a?b"
-    assert foreign(as_plain_text(foreign, "\udfff 18"))["input_ids"]
+    assert plain_text(foreign)("a\ud800b") == "a?b"
+    assert foreign(plain_text(foreign)("\udfff 18"))["input_ids"]
 
 
 @pytest.mark.parametrize("text", ["", "a < b, c</b>, x[1] and [CL S], naïve </ s> <eos", "So 3 | 4 <｜x｜>\n\n<think>"])
 def test_ordinary_text_stays_as_it_is(foreign: PreTrainedTokenizerFast, text: str) -> None:
     desk = AutoTokenizer.from_pretrained(Path(realm.desk.__file__).parent / "base")
-    assert as_plain_text(foreign, text) == as_plain_text(desk, text) == text
+    assert plain_text(foreign)(text) == plain_text(desk)(text) == text
 
 
 def test_plain_text_takes_linear_time(foreign: PreTrainedTokenizerFast) -> None:
     many = copy.deepcopy(foreign)
     names = [f"<unused{i}>" for i in range(1000)]
     many.add_tokens([AddedToken(token, special=True, normalized=False) for token in names])
-    as_plain_text(many, "")
+    plain_text(many)("")
     started = time.process_time()
     for piece in ("<", "<unused", "[INST][", "</s>"):
-        as_plain_text(many, piece * 20_000)
+        plain_text(many)(piece * 20_000)
     assert time.process_time() - started < 30  # quadratic: minutes

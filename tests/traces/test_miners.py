@@ -21,11 +21,6 @@ from realm.traces.miners.weak import weak
 from tests.tiny import CONTEXT, TinyTask, pool, tiny_bank, tiny_tokenizer
 
 
-@pytest.fixture
-def task() -> TinyTask:
-    return TinyTask()
-
-
 class Dictated:
     """A voice that answers by a function of the prompt and of how often it was asked; keeps prompts and options."""
 

@@ -13,13 +13,13 @@ from statistics import mean
 from typing import Literal
 
 from realm.traces.base import Given, Trace
-from realm.traces.examples import token_ids
+from realm.traces.examples import ids_of
 
 
 def best_strategy(
     traces: Sequence[Trace], given: Given, *, by: Literal["question", "kind"] = "question"
 ) -> Iterable[Trace]:
-    lengths = map(len, token_ids(given.renderer, [trace.cot.text for trace in traces]))
+    lengths = map(len, ids_of(given.renderer.tokenizer, [trace.cot.text for trace in traces]))
     found: dict[str, dict[str, list[tuple[bool, int]]]] = {}
     for trace, length in zip(traces, lengths, strict=True):
         strategies = found.setdefault(_group(trace, by), {})
