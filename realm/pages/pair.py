@@ -149,7 +149,9 @@ def _asked_otherwise(first: Run, second: Run) -> list[str]:
     if first.config is None or second.config is None:
         return []
     ours, theirs = _asking(first.config), _asking(second.config)
-    ways = [f"{key} ({ours[key]} and {theirs[key]})" for key in ours if ours[key] != theirs[key]]
+    # What `auto` came to is not written down where nothing was trained.
+    keys = [key for key in ours if ours[key] != theirs[key] and "auto" not in (ours[key], theirs[key])]
+    ways = [f"{key} ({ours[key]} and {theirs[key]})" for key in keys]
     names = f"{first.name} and {second.name}"
     return [f"{names} were not asked or judged in the same way: {', '.join(ways)}."] if ways else []
 

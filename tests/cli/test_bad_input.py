@@ -137,7 +137,10 @@ def broken(work: Path, student: Path) -> Path:
     write_rows(work / "unreadable.jsonl", [rows[0], {**rows[1], "answer": "a lot"}, *rows[2:]])
     write_rows(work / "twice.jsonl", [*rows, rows[0]])
     (work / "bytes.jsonl").write_bytes(b"\xff\xfe\x00" * 30)
-    write_rows(work / "others.jsonl", [{**row, "id": f"other-{row['id']}"} for row in rows])
+    write_rows(
+        work / "others.jsonl",
+        [row | {"id": f"other-{row['id']}", "question": f"Not {row['question']}"} for row in rows],
+    )
     write_rows(work / "cotless.jsonl", [{**row, "cots": []} for row in rows])
     for name, change in (("weightless", Path.unlink), ("torn", lambda file: os.truncate(file, 200))):
         shutil.copytree(student, work / name)
