@@ -13,6 +13,8 @@ from typer.main import get_command
 from realm.cli.app import app
 from realm.cli.common import resolve
 from realm.config import load_config
+from realm.experiments.grid import make_grid
+from realm.experiments.spec import load
 from tests.conftest import read_rows
 from tests.end_to_end.shell import ROOT, bash
 
@@ -39,6 +41,13 @@ def test_its_settings_are_those_of_the_folders_that_it_names() -> None:
     assert compared == [str(config.run_path), evaluated[evaluated.index("--out") + 1]]
     setting = evaluated[evaluated.index("--set") + 1]
     assert resolve(EXAMPLE / "smollm2.yaml", [setting], command="evaluate").routes.k == 0
+
+
+def test_its_experiment_on_gsm8k_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    file = EXAMPLE / "gsm8k.yaml"
+    grid = make_grid(load(file), file, Path("out"), seeds=1, overrides=["model.path=desk-base"])
+    assert [cell.arm for cell in grid.cells] == ["base", "sft-right", "realm-r1"]
 
 
 @pytest.mark.slow
