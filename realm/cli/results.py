@@ -75,7 +75,7 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             "has no room. Raise model.context, or lower evaluation.max_completion_length or routes.k.",
             highlight=False,
         )
-    few = [row for row in summaries if row.routes_per_prompt is not None and _few(row)]
+    few = [row for row in summaries if row.fewer_routes]
     if few and not any(row.routes_dropped for row in few):
         each = (f"{row.split} {row.routes_per_prompt:.2g} of {row.routes}" for row in few)
         say(f"The bank has fewer routes than were asked for; shown a prompt: {'; '.join(each)}.")
@@ -95,11 +95,6 @@ def print_results(title: str, summaries: Sequence[Evaluation]) -> None:
             f"e.g. {', '.join(worst.unreadable_examples)}. They count as wrong; where they are right, choose "
             "another task.verifier."
         )
-
-
-def _few(row: Evaluation) -> bool:
-    """Whether prompts that should show routes show fewer, as their questions have no more."""
-    return row.routes - (row.routes_per_prompt or 0.0) >= 0.05
 
 
 def _moved(row: Evaluation) -> str:

@@ -26,13 +26,9 @@ def _gap(report: Report, name: str, split: str) -> list[str]:
         return []
     if shown.routes_dropped and not shown.routes_per_prompt:
         return [f"No prompt had room for any of the {shown.routes} routes: what they add was not measured."]
-    some = shown.routes_per_prompt
-    few = some is not None and shown.routes - some >= 0.05
-    how = (
-        f"up to {shown.routes} routes in the prompt ({some:.1f} on average)"
-        if few
-        else f"{shown.routes} routes in the prompt"
-    )
+    how = f"{shown.routes} routes in the prompt"
+    if shown.fewer_routes:
+        how = f"up to {how} ({shown.routes_per_prompt:.1f} on average)"
     interval_ = f" ({points(gap[1])} to {points(gap[2])})" if gap[1] is not None and gap[2] is not None else ""
     return [
         f"With {how} {name} answers {percent(shown.accuracy)} rightly: an autonomy gap "

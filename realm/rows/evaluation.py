@@ -199,6 +199,11 @@ class Evaluation(Place):
     change_high: Difference | None = field(default=None, metadata=RARE)
     """Upper end."""
 
+    @property
+    def fewer_routes(self) -> bool:
+        """Whether prompts that should show routes show fewer."""
+        return self.routes_per_prompt is not None and self.routes - self.routes_per_prompt >= 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweredCompletion(Record):
