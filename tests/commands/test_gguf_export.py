@@ -194,6 +194,7 @@ def test_ollama_is_told_the_prompt_of_the_training(small: Path) -> None:
     assert (small.parent / "out" / "Modelfile").read_text() == (
         "FROM ./my-run.gguf\n"
         'TEMPLATE """<|user|>{{ .Prompt }} answer<|end|>"""\n'  # llama.cpp writes the start token itself
+        "PARSER passthrough\n"  # or Ollama would prefer a chat template that knows tools
         "PARAMETER temperature 0\nPARAMETER num_ctx 512\nPARAMETER num_predict 24\n"
         'PARAMETER stop "<|end|>"\nPARAMETER stop "<|turn|>"\n'
     )
@@ -267,7 +268,7 @@ def test_no_text_leaves_its_place_in_a_modelfile(text: str) -> None:
         made = _modelfile("x.gguf", prompt, ["<|end|>", '"\n', "\n"], {"num_ctx": 9})
         read = read_by_ollama(made)
         assert read.pop("TEMPLATE") == prompt.replace("{question}", "QUESTION")
-        assert list(read) == ["FROM", "PARAMETER"] and read["FROM"] == "./x.gguf"
+        assert list(read) == ["FROM", "PARSER", "PARAMETER"] and read["FROM"] == "./x.gguf"
         assert made.endswith('PARAMETER num_ctx 9\nPARAMETER stop "<|end|>"\n')
     assert _go("a {question}") == 'a {{ "\\U0000007b" }}question}'
 
