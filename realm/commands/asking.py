@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from realm.bank.store import Bank
 from realm.commands.configuring import as_taught, config_of, load_config, run_above
 from realm.config import Config
@@ -27,7 +25,7 @@ from realm.rows.evaluation import Confidence, Evaluation
 from realm.rows.run import Meta
 from realm.run_rows import read_row, read_rows
 from realm.sections import EvaluationConfig
-from realm.student.generate import Generation, generate, stop_of
+from realm.student.generate import Generation, generate, stop_of, to_accelerator
 from realm.student.load import find, load, prompt_limit
 from realm.student.prompts import evaluation_prompts, judged, prompt_text
 from realm.student.scoring import read
@@ -141,7 +139,7 @@ class Student:
             name = "exact"  # a card is of anybody: it names no code to be run
         self._pool = VerifierPool(name, self.surface.choices, self.config.task.verifier_timeout)
         atexit.register(self._pool.close)
-        self._model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        to_accelerator(self._model)
 
     def ask(self, question: str, *, routes: bool = False, samples: int | None = None) -> Answer:
         """The model's answer.

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from realm.config import Config, load_config
 from realm.errors import DataError
 from realm.evaluation.evaluate import evaluate_model, evaluation_splits, question_accuracies
@@ -20,7 +18,7 @@ from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation, Prediction
 from realm.run import RunFolder
 from realm.statistics.bootstrap import paired_difference
-from realm.student.generate import Progress
+from realm.student.generate import Progress, to_accelerator
 from realm.student.load import load
 from realm.tasks.base import Question, Task
 from realm.tasks.registry import load_task
@@ -91,7 +89,7 @@ def ask_besides(
     with VerifierPool(task.verifier.name, choices, timeout) as pool:
         for path in paths:
             student, tokenizer = load(path, config.model.dtype, config.model)
-            student.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+            to_accelerator(student)
             for split, questions in other.questions.items():
                 summary, rows = evaluate_model(
                     student,

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from realm.config import Config
@@ -15,6 +14,7 @@ from realm.errors import ConfigError
 from realm.evaluation.also import other_task
 from realm.evaluation.evaluate import evaluate_model
 from realm.rows.base import Place
+from realm.student.generate import to_accelerator
 from realm.student.load import load_model
 from realm.tasks.base import Question, Task
 from realm.tasks.workers import VerifierPool
@@ -74,7 +74,7 @@ def accuracies(
             pools[part.name] = stack.enter_context(judge)
         for path in models:
             model = load_model(path, config.model.dtype)
-            model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+            to_accelerator(model)
             found = {}
             for part in rule:
                 summary, _ = evaluate_model(

@@ -14,8 +14,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-import torch
-
 from realm.bank.store import Bank
 from realm.bank.unreadable import EXAMPLES, quoted
 from realm.config import Config
@@ -33,7 +31,7 @@ from realm.rows.evaluation import AnsweredCompletion, Estimate, Evaluation, Part
 from realm.run import RunFolder
 from realm.sections import EvaluationConfig
 from realm.statistics.bootstrap import bootstrap_interval, paired_difference, ratio_interval, share_interval
-from realm.student.generate import Generation, Progress, generate, stop_of
+from realm.student.generate import Generation, Progress, generate, stop_of, to_accelerator
 from realm.student.judging import classes, copied, unreadable
 from realm.student.load import load, prompt_limit
 from realm.student.prompts import Prompt, evaluation_prompts, judged
@@ -376,7 +374,7 @@ def evaluate_directory(
     limit = prompt_limit(model, config, completion_limit(config))
     for asked in splits.values():
         evaluation_prompts(asked, None, task, config, tokenizer, limit, config.run.seed)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    to_accelerator(model)
 
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,8 @@ def _sections(results: Results) -> list[Section]:
             "How routes are read",
             "With routes, means over the seeds. `same_err`: wrong answers that some route in the prompt gives too, per "
             "cent of the wrong ones. Scoring accuracy: scores on the right side of a half, per cent; AUROC: how well "
-            "scores tell right routes from wrong ones (0.5: not at all). Empty where no scores are asked for.",
+            "scores tell right routes from wrong ones (0.5: not at all); a missing score counts as the worst. Empty "
+            "where no scores are asked for.",
             tables.judging_table(found),
         ),
         Section(

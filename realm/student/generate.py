@@ -22,6 +22,7 @@ from realm.student.sampling import NotFiniteError, Sampling, recording, stopping
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
 #: Called with (prompts done, prompts in all).
 Progress = Callable[[int, int], None]
 
@@ -36,6 +37,11 @@ class Generation:
     truncated: bool
     ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
     log_prob: float | None = None
+
+
+def to_accelerator(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, moved to where one in training computes: this machine's accelerator, where there is one."""
+    return model.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")  # type: ignore[arg-type]
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -15,7 +15,7 @@ import torch
 from realm.errors import ModelError, TeacherError, UserError
 from realm.sections import ModelSettings, TeacherConfig
 from realm.student.decode import decode
-from realm.student.generate import completion_text, end_tokens
+from realm.student.generate import completion_text, end_tokens, to_accelerator
 from realm.student.load import find, find_tokenizer, load
 from realm.student.prompts import encode, plain_text
 from realm.student.sampling import NotFiniteError, Sampling
@@ -119,7 +119,7 @@ class LocalTeacher:
     def _answer(self, asks: list[Ask]) -> list[Reply]:
         if self._loaded is None:
             model, tokenizer = load(self._model.path, self._model.dtype, self._model)
-            self._loaded = model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer  # type: ignore[arg-type]
+            self._loaded = to_accelerator(model), tokenizer
         model, tokenizer = self._loaded
         sampling, ends = self._settings.sampling, end_tokens(model, tokenizer)
         prompts = [self._encode(tokenizer, ask.messages) for ask in asks]

@@ -130,10 +130,10 @@ class LaterError(Exception):
 @contextmanager
 def _on_accelerator(model: Any) -> Iterator[None]:
     """A model that is not in training yet lies on the CPU, even where there is a GPU."""
-    import torch
+    from realm.student.generate import to_accelerator
 
     device = model.device
-    model.to("cuda" if torch.cuda.is_available() else device)
+    to_accelerator(model)
     try:
         yield
     finally:
