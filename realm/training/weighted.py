@@ -21,6 +21,8 @@ from realm.training.group import sharded
 from realm.training.unpadded import unpadded
 
 _LOG = logging.getLogger(__name__)
+#: Log-probability of a token that others stand for: below what float32 tells from 0 beside them, and finite.
+_NEXT_TO_NOTHING = -30.0
 
 
 def training_rows(
@@ -172,7 +174,9 @@ class Weighted(SFTTrainer):
         ) -> torch.Tensor:
             scores = head(states).float().log_softmax(-1)
             found = scores.gather(-1, ids.clamp(min=0))
-            others = torch.log1p(-(found.exp() * (ids >= 0)).sum(-1).clamp(max=1 - 1e-6))
+            # Summed as they are: 1 minus the sum of the others is rounding alone where a student is sure.
+            named = torch.where(ids >= 0, ids, ids[..., :1]).clamp(min=0)
+            others = scores.scatter(-1, named, _NEXT_TO_NOTHING).logsumexp(-1)
             rest = (1 - probabilities.sum(-1)).clamp(min=0)
             expected = (probabilities * found).sum(-1) + rest * others
             return torch.stack([expected, -(scores.exp() * scores).sum(-1), scores.argmax(-1) == labels], -1)
