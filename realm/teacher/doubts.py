@@ -20,7 +20,7 @@ from realm.teacher.plan import BYTES_PER_TOKEN, measure
 SLACK = 16
 #: Samples that are compared with the first one of their prompt, each of at least so many characters; and prompts that
 #: are remembered for it.
-COMPARED, CHARACTERS, PROMPTS = 10, 100, 200
+COMPARED, CHARACTERS, PROMPTS = 30, 100, 200
 
 
 class Doubts:
