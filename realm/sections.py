@@ -190,7 +190,10 @@ class SamplingConfig(Section):
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="What the endpoint calls it (newer OpenAI models: max_completion_tokens)."
     )
-    extra: dict[str, Any] = Field({}, description="Anything else, sent as it is: top_k, reasoning_effort, …")
+    extra: dict[str, Any] = Field(
+        {},
+        description="Anything else, sent as it is: top_k, reasoning_effort, … Of a seed, each request gets its own.",
+    )
 
 
 class PriceConfig(Section):

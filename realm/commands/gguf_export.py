@@ -323,11 +323,12 @@ def _modelfile(file: str, prompt: str, ends: list[str], parameters: dict[str, in
     """The text of Ollama's Modelfile: its template is the prompt, which so is that of the training to the letter.
 
     Since 0.30 Ollama sets the template aside where the file's own chat template knows tools or thinking, unless a
-    parser is named; the one that leaves answers as they are has been there since 0.12.
+    parser is named; the one that leaves answers as they are has been there since 0.12. Until 0.32.9 it penalised
+    repetitions (1.1) where nothing else is said, in greedy decoding too, as no evaluation here does.
     """
     before, _, behind = prompt.rpartition(_QUESTION)
     lines = [f"FROM ./{file}", f'TEMPLATE """{_go(before)}{{{{ .Prompt }}}}{_go(behind)}"""']
-    lines += ["PARSER passthrough", "PARAMETER temperature 0"]
+    lines += ["PARSER passthrough", "PARAMETER temperature 0", "PARAMETER repeat_penalty 1"]
     lines += [f"PARAMETER {name} {value}" for name, value in parameters.items()]
     lines += [f'PARAMETER stop "{end}"' for end in ends if end.isprintable() and '"' not in end]
     return "\n".join(lines) + "\n"

@@ -50,7 +50,7 @@ _FILTER = re.compile(
 )
 _NO_MODEL = re.compile(
     r"\bmodel\b.*\b(?:not found|not exist|does ?n['’]t exist|not supported|not available|unknown|invalid)\b"
-    r"|\b(?:no such|unknown|invalid|unsupported) model\b|model_not_found",
+    r"|\b(?:no such|unknown|invalid|unsupported|not a valid) model\b|model_not_found",
     re.IGNORECASE,
 )
 _UNKNOWN = re.compile(

@@ -11,6 +11,7 @@ import difflib
 import json
 import logging
 import os
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from realm.sections import TeacherConfig
 from realm.tasks.base import Comment, Question
 from realm.teacher.base import Ask, Failure, Messages, Reply, Wanted
 from realm.teacher.complaints import advice
+from realm.teacher.doubts import Doubts, loaded_context, of_ollama
 from realm.teacher.outcomes import (
     Answer,
     complaint_of,
@@ -43,8 +45,11 @@ OPENAI_URL = "https://api.openai.com/v1"
 _OWN_KEYS = ("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stream", "n")
 #: Keys that people take over from calls of the `openai` client.
 _CLIENT_KEYS = ("extra_body", "extra_headers", "extra_query")
+#: Keys of a seed (Mistral: random_seed).
+_SEEDS = ("seed", "random_seed")
 #: Failures that say nothing about asking for several samples at once.
 _UNTRIED = frozenset({"429", "503", "connection", "files"})
+_LONGER = "raise collect.timeout, or lower collect.concurrency where the server works on few requests at a time"
 
 
 class EndpointTeacher:
@@ -71,6 +76,7 @@ class EndpointTeacher:
         self.batch = settings.batch_size
         self._several, self._doubted = False, False
         self._settings = settings
+        self._doubts, self._looked = Doubts(f"teachers.{name}", settings.sampling), False
         self._timeout = timeout
         self._wording = wording
         self._model = settings.model or ""
@@ -95,18 +101,34 @@ class EndpointTeacher:
     async def ask(self, asks: Sequence[Ask]) -> list[Reply | Failure | None]:
         """One request for the asks, which have one prompt; see `realm.teacher.outcomes` for what becomes of each."""
         try:
-            found = await self.read(await self.connected().chat(self.body(asks)), len(asks))
+            answer = await self.connected().chat(self.body(asks))
+            found = await self.read(answer, len(asks))
         except Failure as failure:
             if len(asks) > 1 and failure.kind == "transient" and failure.reason not in _UNTRIED:
                 self._doubt(failure.message)
+            if failure.reason == "timeout":
+                failure.message += f"; {_LONGER}"
+                failure.args = (failure.message,)
             raise
         if len(asks) == 1 and self._doubted:
             self.batch = self._settings.batch_size
+        if not self._looked:
+            self._looked = True
+            self._doubts.context = await self._context(answer)
+        replies = [reply for reply in found if isinstance(reply, Reply)]
+        for said in self._doubts.about(asks[0].messages, replies):
+            _LOG.warning("%s", said)
         return found
 
     def body(self, asks: Sequence[Ask]) -> dict[str, Any]:
-        """The request for asks of one prompt."""
-        return {"messages": asks[0].messages, **self._body, **({"n": len(asks)} if len(asks) > 1 else {})}
+        """The request for asks of one prompt. A seed that is set goes into the seed of each: the same one for all
+        samples of a prompt would make them the same text, wherever an endpoint heeds it."""
+        seeds = {
+            name: random.Random(f"{self._body[name]} {asks[0].key}").getrandbits(31)
+            for name in _SEEDS
+            if isinstance(self._body.get(name), int)
+        }
+        return {"messages": asks[0].messages, **self._body, **seeds, **({"n": len(asks)} if len(asks) > 1 else {})}
 
     async def read(self, answer: Answer, wanted: int) -> list[Reply | Failure | None]:
         """What came of a request for so many samples. Raises `Failure` where that is the same for all of them."""
@@ -202,6 +224,16 @@ class EndpointTeacher:
             f"nothing answers at {self._base_url}/chat/completions; mend teachers.{self.name}.base_url, which usually "
             f"ends in /v1, or teachers.{self.name}.model ({said})"
         )
+
+    async def _context(self, answer: Answer) -> int | None:
+        """The context with which an Ollama runs the model, in tokens; None at another endpoint."""
+        if not of_ollama(answer):
+            return None
+        try:
+            running = await self.connected().request("get", f"{self._base_url.removesuffix('/v1')}/api/ps")
+        except Failure:
+            return None
+        return loaded_context(running, self._model)
 
     async def _list_models(self) -> list[str] | None:
         try:

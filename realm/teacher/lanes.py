@@ -18,7 +18,7 @@ FIRST_ANSWERS = 50
 FEW = 5
 _NEW = "then collect into another --out, or with --overwrite, which keeps this bank beside the new one"
 _ADVICE = {
-    "cut": f"raise teachers.{{name}}.sampling.max_tokens, {_NEW}",
+    "cut": f"raise teachers.{{name}}.sampling.max_tokens, or the server's context where that was full, {_NEW}",
     "no_answer": f"mend teachers.{{name}}.prompt so that answers end in `Final answer: …`, {_NEW}",
     "refused": f"mend teachers.{{name}}.prompt or system, or take another model, {_NEW}",
     "empty": f"raise teachers.{{name}}.sampling.max_tokens or mend its prompt, {_NEW}",

@@ -35,6 +35,8 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]+")
 _FILTERING = frozenset({400, 403, 422, 451})
 _STREAM = re.compile(r"\s*(?:data|event|id|retry)?:")
 _SANE_TOKENS = 10**9
+#: The `system_fingerprint` of Ollama.
+OLLAMA = "fp_ollama"
 #: Where endpoints tell how many tokens of a prompt they had in their cache: OpenAI and most others in the details of
 #: the prompt's tokens, DeepSeek, Moonshot and LiteLLM (of Anthropic's models) beside them.
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
@@ -144,6 +146,8 @@ def read_reply(answer: Answer, scrub: Scrub, clean: Scrub, shows: Shows = "both"
     if how == "failed":
         named = scrub(one_line(finish, 60))
         raise _unusable("broken_off", f"the server broke the answer off (finish_reason {named})", body, scrub)
+    if not finish and _looped(parsed):
+        finish, how = "repetition", "cut"
     message = choice.get("message") if isinstance(choice, dict) else None
     if message is None and how:
         message = {}  # cut or refused, and nothing came that could be in it
@@ -187,6 +191,12 @@ def _finish(choice: dict[str, Any]) -> tuple[str, Ending]:
     # Only where nothing else is said: to some `stop_reason` is the stop string that was met.
     names = [name for name in names[:2] if name] or [name for name in names[2:] if name][:1]
     return next(((name, how) for name in names if (how := ending(name))), (names[0] if names else "", ""))
+
+
+def _looped(parsed: dict[str, Any]) -> bool:
+    """Whether Ollama stopped a text that gave one token more than 30 times in a row: it then counts nothing, and names
+    no reason."""
+    return parsed.get("system_fingerprint") == OLLAMA and not any(_usage(parsed.get("usage")))
 
 
 def refusal(answer: Answer, scrub: Scrub) -> Failure:

@@ -34,10 +34,10 @@ def backoff(tries: int, source: random.Random, first: float = FIRST) -> float:
 class Pace:
     """The pace of one teacher.
 
-    Until its first answer one request at a time is under way, then as many as `ceiling`. After a 429 there are fewer,
-    and more again with every answer. When half of `give_up_after` failures came in a row, one request at a time tries
-    whether the endpoint is back, with growing pauses. Failures of requests that were under way when an answer came or
-    another request failed are the same trouble, and count once.
+    Until its first answer one request at a time is under way, then as many as `ceiling`. After a 429 or a timeout there
+    are fewer, and more again with every answer. When half of `give_up_after` failures came in a row, one request at a
+    time tries whether the endpoint is back, with growing pauses. Failures of requests that were under way when an
+    answer came or another request failed are the same trouble, and count once.
 
     Args:
         ceiling: requests under way at most.
@@ -93,7 +93,8 @@ class Pace:
         self._reasons[failure.reason] += 1
         if failure.retry_after is not None:
             self.gate = max(self.gate, now + max(0.0, failure.retry_after))
-        if failure.reason == "429" and sent >= self._slowed:
+        # Who takes all that come and works on one after the other would let all of them wait for too long, for ever.
+        if failure.reason in ("429", "timeout") and sent >= self._slowed:
             self._window, self._slowed = max(1.0, 0.7 * self._window), now
         if failure.kind == "request":
             # Each is another sample. An endpoint that reads a request well enough to refuse it is there.

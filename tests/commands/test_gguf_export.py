@@ -195,7 +195,7 @@ def test_ollama_is_told_the_prompt_of_the_training(small: Path) -> None:
         "FROM ./my-run.gguf\n"
         'TEMPLATE """<|user|>{{ .Prompt }} answer<|end|>"""\n'  # llama.cpp writes the start token itself
         "PARSER passthrough\n"  # or Ollama would prefer a chat template that knows tools
-        "PARAMETER temperature 0\nPARAMETER num_ctx 512\nPARAMETER num_predict 24\n"
+        "PARAMETER temperature 0\nPARAMETER repeat_penalty 1\nPARAMETER num_ctx 512\nPARAMETER num_predict 24\n"
         'PARAMETER stop "<|end|>"\nPARAMETER stop "<|turn|>"\n'
     )
     byte_level(DIGITS, BOS, begins=False).save_pretrained(small / "model")

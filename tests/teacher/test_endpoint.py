@@ -144,7 +144,7 @@ def test_the_timeout_holds_for_the_whole_request(fault: str) -> None:
     with Wire(script=[fault]) as wire:
         found = failure(teacher(wire.base_url, timeout=0.3))
     assert (found.reason, found.kind, found.billed) == ("timeout", "transient", True)
-    assert "0.3 s" in found.message
+    assert "0.3 s" in found.message and "lower collect.concurrency" in found.message
 
 
 def test_nobody_listens() -> None:
@@ -168,6 +168,54 @@ def test_the_wait_a_server_asks_for(fault: str, low: float, high: float) -> None
     with Wire(script=[fault], wait=3) as wire:
         found = failure(teacher(wire.base_url)).retry_after
     assert low <= (found or 0) <= high
+
+
+def running(context: Any, model: str = "wire-model:latest") -> dict[str, Any]:
+    return {"models": [{"model": "other:latest", "context_length": 9}, {"model": model, "context_length": context}]}
+
+
+def test_an_ollama_whose_context_is_too_small_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with Wire(overrides={"system_fingerprint": "fp_ollama"}) as wire:
+        wire.running = running(2048)
+        ask(teacher(wire.base_url, sampling={"max_tokens": 2000}), *map(str, range(9)))
+    assert wire.gets.count("/api/ps") == 1
+    (said,) = caplog.messages
+    assert "context of 2048 tokens" in said and "OLLAMA_CONTEXT_LENGTH=4096" in said and "max_tokens 2000" in said
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "there"),
+    [
+        ("fp_ollama", running(4096)),
+        ("fp_ollama", running("9")),
+        ("fp_ollama", running(9, "third")),
+        ("fp_ollama", {"models": [None]}),
+        ("fp_ollama", None),
+        ("fp_other", running(9)),
+    ],
+)
+def test_other_contexts_are_passed_over(
+    fingerprint: str, there: dict[str, Any] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Wire(overrides={"system_fingerprint": fingerprint}) as wire:
+        wire.running = there
+        assert reply(teacher(wire.base_url, sampling={"max_tokens": 2000})).problem == ""
+    assert caplog.messages == []
+    assert ("/api/ps" in wire.gets) is (fingerprint == "fp_ollama")
+
+
+@pytest.mark.parametrize("name", ["seed", "random_seed"])
+def test_every_sample_has_a_seed_of_its_own(name: str) -> None:
+    """With one for all, whoever heeds it gives the same text again."""
+
+    def sent(seed: int) -> list[Any]:
+        with Wire() as wire:
+            ask(teacher(wire.base_url, sampling={"extra": {name: seed}}), "a", "b", "c")
+        return sorted(seen.body[name] for seen in wire.requests)
+
+    assert len({*sent(7)}) == 3 and sent(7) == sent(7)
+    assert not {*sent(7)} & {*sent(8)}
+    assert all(0 <= seed < 1 << 31 for seed in sent(7))
 
 
 def test_an_unknown_model_is_told_with_the_names_near_it() -> None:
@@ -237,7 +285,8 @@ def test_a_wrong_address_is_told() -> None:
 
 def test_a_400_about_the_model_is_about_all_requests_and_another_is_not() -> None:
     error = {"error": {"message": "The model `x` does not exist", "code": None}}
-    for body, kind in ((error, "denied"), ({"error": {"message": "context too long"}}, "request")):
+    other = {"error": {"message": "a/b is not a valid model ID", "code": 400}}  # OpenRouter
+    for body, kind in ((error, "denied"), (other, "denied"), ({"error": {"message": "context too long"}}, "request")):
         with _server(b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\n\r\n%s", json.dumps(body).encode()) as url:
             assert failure(teacher(url)).kind == kind
 

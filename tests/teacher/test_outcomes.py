@@ -229,6 +229,27 @@ def test_finish_reasons(finish: Any, more: dict[str, Any], problem: str, named: 
     assert found.meta.get("finish_reason") == named
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "finish", "counted", "problem"),
+    [
+        ("fp_ollama", None, 0, "cut"),
+        ("fp_ollama", None, 9, ""),
+        ("fp_ollama", "stop", 0, ""),
+        ("fp_other", None, 0, ""),
+    ],
+)
+def test_a_text_that_ollama_stopped_in_a_loop_is_cut(
+    fingerprint: str, finish: str | None, counted: int, problem: str
+) -> None:
+    """It then names no finish reason and counts no tokens, with status 200."""
+    usage = {"prompt_tokens": counted, "completion_tokens": counted, "total_tokens": 2 * counted}
+    found = read(
+        body({"content": "Final answer: 4\n" + "so " * 31}, finish, usage=usage, system_fingerprint=fingerprint)
+    )
+    assert found.problem == problem
+    assert (found.meta.get("finish_reason") == "repetition") is (problem == "cut")
+
+
 @pytest.mark.parametrize(("finish", "problem"), [("content_filter", "refused"), ("MAX_TOKENS", "cut")])
 def test_no_message_at_all(finish: str, problem: str) -> None:
     assert read({"choices": [{"finish_reason": finish, "index": 0}]}).problem == problem

@@ -137,16 +137,34 @@ def test_a_broken_endpoint_is_probed_with_growing_pauses() -> None:
     assert pace.window == 16
 
 
-def test_fewer_at_a_time_after_429_and_more_with_every_answer() -> None:
+@pytest.mark.parametrize("reason", ["429", "timeout"])
+def test_fewer_at_a_time_after_429_or_a_timeout_and_more_with_every_answer(reason: str) -> None:
     pace = started(ceiling=100)
     for n in range(30):
-        pace.failed(failure("429"), sent=0.0, now=1.0 + n / 100)  # one burst, one step
+        pace.failed(failure(reason), sent=0.0, now=1.0 + n / 100)  # one burst, one step
     assert pace.window == 70
-    pace.failed(failure("429"), sent=2.0, now=3.0)
+    pace.failed(failure(reason), sent=2.0, now=3.0)
     assert pace.window == 49
     for _ in range(2000):
         pace.answered(0.0)
     assert pace.window == 100
     for n in range(200):
-        pace.failed(failure("429"), sent=4.0 + n, now=4.5 + n)
+        pace.failed(failure(reason), sent=4.0 + n, now=4.5 + n)
         assert pace.window >= 1
+
+
+def test_a_server_that_answers_one_after_the_other_is_not_asked_for_more_than_it_can() -> None:
+    """As Ollama does: first come first served, 14 to 26 s an answer; who waits for 120 s goes."""
+    source, pace, now, begun, queue, answered, late = random.Random(0), started(), 0.0, 0.0, list[float](), 0, 0
+    while answered < 200:
+        queue += [now] * (pace.window - len(queue))
+        ends, leaves = begun + source.uniform(14, 26), queue[0] + 120.0
+        now = begun = max(now, min(ends, leaves))
+        sent = queue.pop(0)
+        if ends <= leaves:
+            pace.answered(now)
+            answered += 1
+        else:
+            assert pace.failed(failure("timeout"), sent, now) == ""
+            late += 1
+    assert late < 200

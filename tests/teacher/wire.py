@@ -117,6 +117,8 @@ class Wire:
         self.lost: set[int] = set()
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
+        #: What an Ollama says of the models that it runs; None: this is none.
+        self.running: dict[str, Any] | None = None
         self._begun: set[tuple[str, ...]] = set()
         self._given: Counter[str] = Counter()
         self.requests: list[Seen] = []
@@ -383,6 +385,8 @@ class _Connection(asyncio.Protocol):
             self._error(401, f"Incorrect API key provided: {given}. You can find yours elsewhere.", "invalid_api_key")
         elif path == "/v1/models":
             self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in wire.models]})
+        elif path == "/api/ps" and wire.running is not None:
+            self._send(200, wire.running)
         elif path == "/v1/chat/completions" and method == "POST":
             seen = wire.take(json.loads(body))
             wire.headers.append(headers)
