@@ -27,6 +27,7 @@ from realm.statistics.bootstrap import (
     equal,
     quotients,
     share_interval,
+    swapped_p,
 )
 from realm.statistics.equivalence import Equivalence, equivalence
 from realm.statistics.student import t_test
@@ -140,10 +141,15 @@ def tested(runs: Sequence[Outcome], resamples: int = 2000, seed: int = 0, most: 
 
     The p-value is the larger of two, and the interval reaches as far as either of theirs: of the bootstrap over seeds
     and questions (twice the share of resamples on the far side of zero, at least 2 / (resamples + 1)), and of the
-    two-sided t-test over the seeds' means. One seed has the bootstrap over questions alone. Differences that are all
-    equal have no resample with another mean: see `realm.statistics.bootstrap.certain_ends`. None is beyond `most`.
+    two-sided t-test over the seeds' means; of one seed, of swapping the sides of questions (`swapped_p`). Differences
+    that are all equal have no resample with another mean: see `realm.statistics.bootstrap.certain_ends`. None is beyond
+    `most`.
     """
-    return _held(pooled_means(runs, resamples, seed), by_seed(runs), len(runs[0]), most)
+    found = _held(pooled_means(runs, resamples, seed), by_seed(runs), len(runs[0]), most)
+    if len(runs) > 1:
+        return found
+    half = np.stack([_values(runs)[0] / 2, np.ones(len(runs[0]))], axis=1)
+    return found._replace(p=max(found.p, swapped_p(half, half * (-1, 1), resamples, seed)))
 
 
 def _held(means: np.ndarray, seeds: Sequence[float], questions: int, most: float = 1.0) -> Compared:
@@ -210,7 +216,10 @@ def paired_sums(a: Sequence[Sums], b: Sequence[Sums], resamples: int, seed: int)
     means = pooled_means(a, resamples, seed) - pooled_means(b, resamples, seed)
     both = (_values(a)[..., 1] > 0) & (_values(b)[..., 1] > 0)
     seeds = [one - other for one, other in zip(by_seed(a), by_seed(b), strict=True)]
-    return _held(means, seeds, max(1, int(both.any(axis=0).sum())))
+    found = _held(means, seeds, max(1, int(both.any(axis=0).sum())))
+    if len(a) > 1:
+        return found
+    return found._replace(p=max(found.p, swapped_p(_values(a)[0], _values(b)[0], resamples, seed)))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -38,8 +38,8 @@ def _sections(results: Results) -> list[Section]:
     found = read_experiment(results)
     sums, seeds = true_sums(found), len(results.seeds)
     labels = {row.name: row.label for row in results.measures}
-    p = "the larger one of that bootstrap and of a t-test over the seeds" if seeds > 1 else "of that bootstrap"
-    how_tested = f"{interval_words(seeds)}; p two-sided, {p}, {_CORRECTED}"
+    second = "a t-test over the seeds" if seeds > 1 else "swapping the sides of questions at random"
+    how_tested = f"{interval_words(seeds)}; p two-sided, the larger one of that bootstrap and of {second}, {_CORRECTED}"
     return [
         Section(
             "Accuracy",

@@ -72,6 +72,14 @@ def test_a_few_questions_that_differ_alike_show_nothing() -> None:
     assert paired(a, b, RESAMPLES, 0).p == pytest.approx(2 / 2**5)  # a sign test
 
 
+def test_one_seed_is_no_surer_than_swapping_sides() -> None:
+    """Six of twenty questions that differ, all one way: two of 64 outcomes are as far; a bootstrap says 0.002."""
+    a, b = ({f"q{n}": float(right and n < 6) for n in range(20)} for right in (True, False))
+    assert paired([a], [b], 5000, 0).p == pytest.approx(2 / 2**6, rel=0.25)
+    sums = [{name: (value * 2, 2) for name, value in side.items()} for side in (a, b)]
+    assert comparison.paired_sums(sums[:1], sums[1:], 5000, 0).p == pytest.approx(2 / 2**6, rel=0.25)
+
+
 def test_differences_of_gaps_may_be_beyond_one() -> None:
     found = comparison.tested([{"a": gap, "b": -gap / 2} for gap in (1.9, 0.3)], RESAMPLES, 0, most=2.0)
     assert (found.low, found.high) == (-2.0, 2.0)
