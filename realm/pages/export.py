@@ -83,9 +83,9 @@ def standalone(*figures: Figure, note: str = "") -> str:
         parts.append(element("g", block, transform=f"translate({x:g} {_MARGIN})"))
         x, tall = x + width + _GAP, max(tall, height)
     full, tall = x - _GAP + _MARGIN, tall + 2 * _MARGIN
-    if note:
+    for line in textwrap.wrap(note, max(8, int((full - 2 * _MARGIN) / _LETTER))):
         tall += _LINE
-        parts.append(label(_MARGIN, tall - _MARGIN, note, "tick"))
+        parts.append(label(_MARGIN, tall - _MARGIN, line, "tick"))
     drawing = element(
         "svg",
         element("style", Markup(_style())),

@@ -62,6 +62,16 @@ def test_a_file_stands_by_itself() -> None:
     assert all(f".{name}" in style for name in classes - {"row"})
 
 
+def test_a_note_is_no_wider_than_the_figure() -> None:
+    note = "hollow is without routes, solid with routes; bars are 95 % intervals, small dots single seeds " * 3
+    without, root = (ET.fromstring(standalone(figure(), note=text)) for text in ("", note))
+    lines = [node for node in root.iter(f"{SVG}text") if (node.text or "").strip() and node.text in note]
+    assert " ".join(node.text or "" for node in lines) == note.strip() and root.get("width") == without.get("width")
+    assert all(7 * len(node.text or "") < float(root.get("width") or 0) for node in lines)  # half an em a letter
+    heights = [float(node.get("y") or 0) for node in lines]
+    assert heights == sorted(set(heights)) and heights[-1] < float(root.get("height") or 0)
+
+
 def test_a_png_has_twice_the_size_and_the_text_of_the_figure() -> None:
     drawing = standalone(figure())
     png = to_png(drawing)
