@@ -1,4 +1,4 @@
-"""`python -m benchmarks.emulated COMMAND …`: `realm COMMAND …`, or a script of this folder, on the emulated device."""
+"""`python -m benchmarks.emulated COMMAND …`: `realm COMMAND …`, or a benchmark, on the emulated device."""
 
 import argparse
 import atexit
@@ -15,7 +15,7 @@ def _tell() -> None:
 
 
 atexit.register(_tell)
-if Path(sys.argv[1]).suffix == ".py":
+if Path("".join(sys.argv[1:2])).suffix == ".py":
     sys.path.insert(0, str(Path(sys.argv[1]).parent))
     import common  # type: ignore[import-not-found]
 
