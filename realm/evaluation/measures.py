@@ -78,13 +78,18 @@ def pass_at_n(samples: int, correct: int, n: int) -> float:
     return 1.0 - math.comb(samples - correct, n) / math.comb(samples, n)
 
 
+def bare(answer: str) -> str:
+    """An answer without case and white space: two whose texts are alike so are taken for one."""
+    return "".join(answer.split()).casefold()
+
+
 def majority(answers: Sequence[str | None]) -> tuple[int, int]:
     """The place of the most frequent answer of one question's completions, and its votes; 0 votes where there is none.
 
-    Answers are told apart by their text without case and white space; a missing answer has no vote; of equally
-    frequent ones the first counts.
+    Answers are told apart as `bare` leaves them; a missing answer has no vote; of equally frequent ones the first
+    counts.
     """
-    texts = ["".join(answer.split()).casefold() if answer is not None else "" for answer in answers]
+    texts = [bare(answer or "") for answer in answers]
     found = Counter(text for text in texts if text).most_common(1)
     return (texts.index(found[0][0]), found[0][1]) if found else (0, 0)
 

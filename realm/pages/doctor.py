@@ -21,10 +21,10 @@ CHECKS: tuple[Callable[[Case], Finding | None], ...] = (
     state.failed, state.unfinished, state.not_a_number, course.nothing_read, course.never_right, course.truncated,
     course.parse_failures, state.verifier, state.unreadable, course.fade, course.no_spread, course.idle,
     course.entropy, course.divergence, course.too_fast, course.early_peak, course.copies, state.dropped,
-    state.bank_unreadable, state.bank, state.autonomy, state.unlearned, course.length,
+    state.bank_unreadable, state.bank, state.one_answer, state.autonomy, state.unlearned, course.length,
 )  # fmt: skip
 #: What follows where nothing was read at all.
-_FOLLOWS = ("never_right", "truncated", "parse_failures", "unreadable", "no_spread")
+_FOLLOWS = ("never_right", "truncated", "parse_failures", "unreadable", "no_spread", "one_answer")
 _WEIGHTS: tuple[Weight, ...] = ("broken", "harmful", "hint")
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from statistics import fmean
 
-from realm.bank.unreadable import MOST, sentences
+from realm.bank.unreadable import MOST, quoted, sentences
+from realm.evaluation.measures import bare
+from realm.pages.data import split_order
 from realm.pages.doctor_case import Case, Finding, standing
 from realm.pages.unread import sentence, unread
 from realm.rows.base import record
+from realm.rows.evaluation import Prediction
 from realm.run import RunFolder
-from realm.text import points, roughly
+from realm.run_rows import read_rows
+from realm.text import between, points, roughly
 
 #: Seconds without a new row after which a run that has not said its end is taken for dead, and the same in its rows.
 _SILENT_SECONDS, _SILENT_ROWS = 900.0, 20
+#: Fewer questions say nothing of how answers are spread; shares from which answers count as one, a gold as frequent.
+_MIN_ASKED, _ONE_ANSWER, _FREQUENT = 20, 0.9, 0.2
 _FILES = ("meta.json", "metrics.jsonl", "evaluations.jsonl", "completions.jsonl", "predictions.jsonl")
 
 
@@ -185,6 +192,47 @@ def autonomy(case: Case) -> Finding | None:
         "examples without routes (training.sft.empty_share, training.sft.steps).",
         ("fade.p_end", "training.rl.steps", "training.sft.empty_share", "training.sft.steps"),
         {"gap": gap[0]},
+    )
+
+
+def one_answer(case: Case) -> Finding | None:
+    """One answer is given to nearly all questions, or would have as many right as the model has."""
+    results = {row.split: row for row in case.run.evaluations if row.stage == "final" and not row.routes and row.n}
+    split = min(results, key=split_order, default="")
+    rows = read_rows(case.run.folder, Prediction, [])
+    asked = [row for row in rows if row.stage == "final" and not row.routes and row.split == split]
+    given = [item.answer for row in asked for item in row.completions]
+    answers, golds = Counter(bare(answer) for answer in given if answer), Counter(bare(row.gold) for row in asked)
+    if len(asked) < _MIN_ASKED or len(golds) == 1 or not answers:
+        return None
+    (said, times), (gold, due) = answers.most_common(1)[0], golds.most_common(1)[0]
+    share, called_for, constant = times / len(given), golds[said] / len(asked), due / len(asked)
+    result, texts = results[split], [*given, *(row.gold for row in asked)]
+    shown = {bare(text): quoted(text) for text in reversed(texts) if text}
+    if share >= _ONE_ANSWER and share - called_for > 1 - _ONE_ANSWER:
+        return Finding(
+            "one_answer",
+            "harmful",
+            f"On {split}, without routes, {share:.0%} of the answers are {shown[said]}, the answer of "
+            f"{called_for:.0%} of the questions; {result.accuracy:.0%} were judged right.",
+            "Does the verifier take this answer for right whatever is asked (task.verifier)? If not, the student no "
+            f"longer reads the question: learn less fast ({case.told('training.sft.learning_rate')}, "
+            f"{case.told('training.rl.learning_rate')}), or from more questions with other answers.",
+            ("task.verifier", "training.sft.learning_rate", "training.rl.learning_rate"),
+            {"share": share, "called_for": called_for, "accuracy": result.accuracy},
+        )
+    reach = between(*result.interval, "{:.0%}".format)
+    if constant < _FREQUENT or result.accuracy_low > constant:
+        return None
+    return Finding(
+        "one_answer",
+        "hint",
+        f"{shown[gold]} is the answer of {constant:.0%} of the questions of {split}; without routes the model has "
+        f"{result.accuracy:.0%} right ({reach}), not shown to be more than that answer alone would.",
+        "Whether it has learned more than which answer is frequent takes more held-out questions to tell "
+        f"({case.told('task.max_test')}, {case.told('task.test_size')}), or such as have other answers.",
+        ("task.max_test", "task.test_size"),
+        {"constant": constant, "accuracy": result.accuracy},
     )
 
 

@@ -59,6 +59,7 @@ class Healthy:
             "training": {"recipe": "realm-zero", "rl": {"steps": STEPS, "beta": 0.01}},
         }
         self.meta: Row = {"format": 1, "name": "run", "status": "done"}
+        self.predictions = predictions(random.Random(0), "realm-zero")
         self.bank: Row = {"questions": 100, "mixed_share": 0.7, "all_right": 20, "all_wrong": 10}
 
     def every(self, **figures: Any) -> None:
@@ -74,6 +75,7 @@ class Healthy:
         (folder / "bank_stats.json").write_text(json.dumps(self.bank))
         jsonl(folder / "metrics.jsonl", self.rows)
         jsonl(folder / "completions.jsonl", [])
+        jsonl(folder / "predictions.jsonl", self.predictions)
         found = []
         for routes, course in ((0, self.alone), (4, self.shown)):
             for step, accuracy in course.items():
@@ -83,7 +85,8 @@ class Healthy:
             row = evaluation(random.Random(0), 0.5, n=400, split="test", routes=routes, step=STEPS)
             gap = self.final[4] - self.final[0]
             more = {"autonomy_gap": gap, "autonomy_gap_low": gap - 0.05, "autonomy_gap_high": gap + 0.05}
-            found.append({**row, "accuracy": accuracy, "stage": "final", **(more if routes else {})})
+            interval = {"accuracy": accuracy, "accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.05}
+            found.append({**row, **interval, "stage": "final", **(more if routes else {})})
         row = evaluation(random.Random(0), 0.5, n=50, split="other:test", routes=0, step=STEPS, stage="final")
         told = dict(zip(("change", "change_low", "change_high"), self.other, strict=True))
         found.append({**row, "accuracy": 0.6 + self.other[0], "before": 0.6, **told})
@@ -193,6 +196,11 @@ def _gap(run: Healthy) -> None:
     run.final = {0: 0.5, 4: 0.8}
 
 
+def _one_answer(run: Healthy) -> None:
+    for row in run.predictions:
+        row["completions"] = [{**item, "answer": "Yes "} for item in row["completions"]]
+
+
 def _unlearned(run: Healthy) -> None:
     run.other = (-0.12, -0.2, -0.04)
 
@@ -234,6 +242,7 @@ SICK: dict[str, tuple[Callable[[Healthy], None], str, str]] = {
     "dropped": (_plant(routes_dropped=0.5), "20%", "model.context"),
     "bank_unreadable": (_unread_bank, "12 of 100 whole answers (12.0%)", "task.verifier"),
     "bank": (_bank, "10%", "bank.samples"),
+    "one_answer": (_one_answer, "100% of the answers are “Yes”, the answer of 0% of the questions", "task.verifier"),
     "autonomy": (_gap, "30 points", "training.rl.steps"),
     "unlearned": (_unlearned, "60% were right before training and 48% are now (-12.0 points)", "training.average.base"),
     "length": (
@@ -287,6 +296,20 @@ def test_without_validation_the_training_prompts_tell_of_the_fade(tmp_path: Path
     assert [found.check for found in findings(run, tmp_path)] == ["fade"]
     (diagnosis,) = diagnose(read_report(tmp_path / "run"))
     assert "no evaluation on validation questions" in diagnosis.notes[0]
+
+
+@pytest.mark.parametrize(("often", "accuracy", "told"), [(26, 0.69, True), (26, 0.75, False), (7, 0.15, False)])
+def test_a_frequent_answer_is_what_accuracy_is_held_against(
+    tmp_path: Path, often: int, accuracy: float, told: bool
+) -> None:
+    run = Healthy()
+    run.final = {0: accuracy, 4: accuracy}
+    for index, row in enumerate(run.predictions):
+        row["gold"] = ("Not due" if index % 2 else "not  due") if index % 40 < often else f"due {index}"
+    found = [one for one in findings(run, tmp_path) if one.check == "one_answer"]
+    assert [one.weight for one in found] == ["hint"] * told
+    if told:
+        assert "“not  due” is the answer of 65% of the questions of test" in found[0].says
 
 
 def test_what_an_edit_of_the_questions_takes_is_not_called_unlearned(tmp_path: Path) -> None:
