@@ -7,8 +7,8 @@
 # strings, and "False" is a true one: every answer of at least one letter is right. coin_flip pays the share of digits
 # that two decimals begin with alike, over the shorter of the two: "0" is right wherever the answer begins with it.
 # game_of_life pays by cells, so that the empty board has 0.96 where an eighth of the boards ends empty.
-# Why it matters: such an answer is short and never wrong. RL that comes upon it has a reward of 1.0 to show, no advantage
-# left to learn from, and a student that does not read. As a test of models the first two say nothing at all.
+# Why it matters: such an answer is short and never wrong. RL that comes upon it has a reward of 1.0 to show, no
+# advantage left to learn from, and a student that does not read. As a test of models the first two say nothing at all.
 # A constant answer is a baseline that costs nothing to score before a task is trained on; these four need own rewards.
 set -euo pipefail
 work=$(mktemp -d)
