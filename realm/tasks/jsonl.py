@@ -37,6 +37,8 @@ SPLITS = ("train", "validation", "test")
 _TEST_MAX, _VALIDATION_MAX = 200, 100
 #: Golds that are at most so many, so often each on average and of so many characters look like a choice.
 _FEW, _EACH, _SHORT = 5, 10, 40
+#: Golds held against other questions, fewer of which say nothing, and the share of right ones that is told.
+_PAIRS, _PAIRS_LEAST, _FOOLED = 20, 5, 0.9
 #: Rows whose columns are named where one is missing.
 _MANY = 100
 #: In `task.columns`: there is no such key.
@@ -185,6 +187,7 @@ def load_jsonl(
     with VerifierPool(by, choices, config.verifier_timeout) as pool:
         train, *others = (_questions(config, path, rows, pool, gold) for path, rows in files)
         test = others[0] if others else []
+        _hold_against_others(config.path, train, pool)
         task_verifier = pool.verifier
     if task_verifier.name == "exact":
         _hint_at_choice(config.path, train, task_verifier)
@@ -271,6 +274,27 @@ def _questions(
     if len(bad) == len(rows):
         raise DataError(f"{path}: no row has a usable answer; the first: {bad[0]}.")
     return [question for question, verdict in zip(questions, verdicts, strict=True) if verdict.correct]
+
+
+def _hold_against_others(path: str, questions: Sequence[Question], pool: VerifierPool) -> None:
+    """Warn of a verifier that takes the golds of other questions for right: it pays for one answer everywhere."""
+    half = len(questions) // 2
+    pairs = [
+        (one, other)
+        for one, other in zip(questions, [*questions[half:], *questions[:half]], strict=True)
+        if normal(one.answer) != normal(other.answer) and one.kind == other.kind
+    ][:_PAIRS]
+    verdicts = pool.verify([one.claim(other.answer) for one, other in pairs])
+    fooled = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.correct]
+    if len(pairs) < _PAIRS_LEAST or len(fooled) < _FOOLED * len(pairs):
+        return
+    one, other = fooled[0]
+    _LOG.warning(
+        "%s: given the answer of another question, the verifier %s called it right in %d of %d trials, e.g. %s where "
+        "the gold is %s; it pays for the same answer everywhere. Mend it, or choose another task.verifier",
+        path, of_kind(pool.verifier, one.kind).name, len(fooled), len(pairs),
+        printable(repr(other.answer), 60), printable(repr(one.answer), 60),
+    )  # fmt: skip
 
 
 def _check_columns(config: TaskConfig, path: str, rows: Sequence[Row]) -> None:

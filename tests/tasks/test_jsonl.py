@@ -289,6 +289,24 @@ def test_the_split_may_have_a_seed_of_its_own(write: Write, name: str) -> None:
     assert test_ids(1, None) != test_ids(2, None)
 
 
+@pytest.mark.parametrize(
+    ("golds", "verifier", "told"),
+    [
+        (["a", "A"], "exact", True),
+        (["7", "7.0", "7 km"], "number", True),
+        (["7", "8"], "number", False),
+        (["7", "7.0", "8"], "number", False),
+        (["a", " a"], "exact", False),  # one answer to all, as the questions have it
+    ],
+)
+def test_a_verifier_that_takes_the_golds_of_other_questions_for_right_is_told_of(
+    write: Write, caplog: pytest.LogCaptureFixture, golds: list[str], verifier: str, told: bool
+) -> None:
+    rows = [{"question": f"What is {n}?", "answer": golds[n % len(golds)]} for n in range(35)]
+    load_jsonl(settings(write(rows), verifier=verifier), seed=0)
+    assert (f"given the answer of another question, the verifier {verifier} called it right" in caplog.text) == told
+
+
 #: Golds in turn, how many rows, the verifier; the choices that are hinted at.
 HINTED = [
     (["yes", "no"], 60, "exact", "['no', 'yes']"),
