@@ -147,6 +147,10 @@ _WAIT = re.compile(
     rf"|I (?:just )?(?:made|see|noticed?|realized?|{_FAILED})\b)",
     re.IGNORECASE | re.MULTILINE,
 )
+_DENIED = re.compile(
+    r"\W{0,20}(?:that|this|it|which)(?:['’]s|[ \t](?:is|was))[ \t](?:not[ \t](?:right|correct)|wrong|incorrect)\b",
+    re.IGNORECASE,
+)
 _ADMITS = re.compile(
     r"(?:['’]s|\b(?:is|was))[ \t](?:not[ \t](?:right|correct|true)|wrong|incorrect|an?[ \t](?:mistake|error))"
     r"|\b(?:isn|wasn)['’]t[ \t](?:right|correct)|\b(?:mistake|error)\b|\bshould[ \t](?:have[ \t]been|be)\b"
@@ -154,7 +158,7 @@ _ADMITS = re.compile(
     re.IGNORECASE,
 )
 #: `The total comes to **58**.`
-_BOLD_END = re.compile(r"^[^*\n]{1,200}\*\*([^*\n]{1,40})\*\*[.!]?\s*$")
+_BOLD_END = re.compile(r"^([^*\n]{0,200})\*\*([^*\n]{1,40})\*\*[.!]?\s*$")
 _GOES_ON = re.compile(r"\w\s?=\s?\S{1,20}")
 
 
@@ -222,7 +226,7 @@ def _answer_of(text: str) -> str:
         return found[-1].found if found else _weak(text)
     last = solid[-1]
     # A box or a tag on a marked line is a part of what that line states.
-    outer = [each for each in solid if each.mark and each.start <= last.start < each.end and each is not last]
+    outer = [each for each in solid if each.mark not in ("", last.mark) and each.start <= last.start < each.end]
     last = outer[0] if outer else last
     earlier = [each for each in solid if each.end <= last.start and each.mark and each.mark == last.mark]
     if earlier:
@@ -234,7 +238,7 @@ def _answer_of(text: str) -> str:
 
 def _taken_back(behind: str, found: str) -> str:
     """A stated answer, or what the text behind it says instead; "" where that takes it back and states no other."""
-    wait = _WAIT.search(behind)
+    wait = _DENIED.match(behind) or _WAIT.search(behind)
     if wait is None:
         return found
     rest = behind[wait.start() :]
@@ -521,5 +525,6 @@ def _weak(text: str) -> str:
     for line in reversed(last):
         if len(line) <= LONGEST and (value := _sentence(line)):
             return value
-    bold = _BOLD_END.search(last[-1]) if last and len(last[-1]) <= LONGEST else None
-    return clean(bold[1]) if bold and not _unsaid(last[-1], bold.start()) else ""
+    bold = _BOLD_END.match(last[-1][_bullet(last[-1]) :]) if last and len(last[-1]) <= LONGEST else None
+    # What stands before it belongs to it, as with a box: `It is not **12**`, `at least **12**`, `-**12**`.
+    return around(f"{bold[1]}\\boxed{{{bold[2]}}}") if bold else ""
