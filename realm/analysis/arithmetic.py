@@ -16,14 +16,53 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PLAIN = str.maketrans(
-    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "$": " ", "€": " ", "£": " "}
+    {"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")", "$": " ", "€": " ", "£": " "}
 )
-# A unit behind a number and before a sign: `60 meters * 3` or `60 meters/sprint * 3`. At most two words.
-_UNIT = re.compile(r"(?<=\d)\s*+[a-z]{2,15}(?:/[a-z]{2,15})?(?:\s[a-z]{2,15})?(?=\s*+(?:[-+*=]|/\s))")
+_LATEX = (
+    (re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s?\{([^{}]*)\}"), r" \1 "),
+    (re.compile(r"\\[dtc]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"((\1)/(\2))"),
+    (re.compile(r"\^\s?\{([^{}]*)\}"), r"^(\1)"),
+    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
+    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\\(?:left|right|quad|qquad)(?![A-Za-z])|\\[,;:! $()\[\]]|&"), " "),
+    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\{,\}"), ","),
+)
+# The mark of a list's entry, which is no minus and no sign: `- 5 * 3 = 15`.
+_ENTRY = re.compile(r"^\s*(?:[-–*•+]|\(?\d{1,2}[.)])\s+")
+_BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*\n]{1,200})\*\*(?![\w*])")
+# A unit behind a number and before a sign: `60 meters * 3` or `60 meters/sprint * 3`. At most two words, no verb.
+_NO_UNIT = r"(?!(?:is|are|was|were|be|equals?|and|or|so|of|to|by|from|in|at|than|times|plus|minus|mod)\b)"
+_UNIT = re.compile(
+    rf"(?<=\d)\s*+{_NO_UNIT}[a-z]{{2,15}}(?:/[a-z]{{2,15}})?(?:\s{_NO_UNIT}[a-z]{{2,15}})?(?=\s*+(?:[-+*=]|/\s))"
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_TIMES = re.compile(r"(?<=[\d)%])\s*+[xX]\s*+(?=[\d(.$])")
+_TIMES = re.compile(r"(?<=[\d)%])\s*+[xX]\s*+(?=[\d(.$])|(?<=[a-z])\s[xX]\s{1,3}(?=\d)")
 _PERCENT = re.compile(r"(?<=\d)\s*+per ?cent\b")
-_PERCENT_OF = re.compile(r"(?<=%)\s+of\s+(?=[\d(.$])")
+_SHARE_OF = re.compile(r"(?:(?<=%)|(?<=/\d)|(?<=\d/\d\d))\s+of\s+(?=[\d(.$A-Z])")
+# What makes another number of the one that it stands at, so that this is not the number of a sum: a scale, a unit of
+# several, a word before it. A letter written to a number says so.
+_FOREIGN = (
+    (re.compile(r"(?<=\d)[,:](?=\d)"), "w"),
+    (re.compile(r"(?<=\d)\s*+(?:dozen|hundred|thousand|million|billion|trillion)s?\b"), "w"),
+    (
+        re.compile(
+            r"(?<=\d)\s?(?P<unit>hour|hr|day|week|year|feet|foot|ft|yard|pound|lb|dollar|minute)s?"
+            r"(?:\s(?:and\s)?|,\s|\s?[-+]\s?)(?=\d{1,9}(?:\.\d{1,9})?\s?(?!(?P=unit))"
+            r"(?:minute|min|second|hour|day|month|inch|inche|feet|ounce|oz|cent)s?\b)"
+        ),
+        "w",
+    ),
+    (
+        re.compile(
+            r"\b(?:half|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|twice|thrice|double|triple|times|plus"
+            r"|minus|mod|modulo|choose|log|ln|sqrt|sin|cos|tan|per|every|\d{1,9}\s[a-z]{2,15}\sof)\s(?:of\s)?(?:the\s)?\s?"
+            r"(?=[\d(.])"
+        ),
+        "w",
+    ),
+)
+_CENTS = re.compile(r"(?<=\d)[\s-]?cents?\b")
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 Tokens = list[tuple[str, str]]
@@ -125,13 +164,26 @@ class _Reader:
         return found
 
 
+def _readable(text: str) -> str:
+    """The text with its sums in plain signs, and a letter at numbers that are none of a sum."""
+    text = _ENTRY.sub("", _CALCULATOR.sub("", text[:_MAX_TEXT]))
+    # Beside dollars, cents are hundredths.
+    text = _CENTS.sub("w", text) if "$" in text or "dollar" in text else text
+    if "\\" in text or "{" in text:
+        for _ in range(3):
+            for pattern, plain in _LATEX:
+                text = pattern.sub(plain, text)
+    text = _PERCENT.sub("%", _THOUSANDS.sub("", _BOLD.sub(r" \1 ", text).translate(_PLAIN)))
+    for pattern, mark in _FOREIGN:
+        text = pattern.sub(mark, text)
+    return _SHARE_OF.sub("*", _UNIT.sub(" ", _TIMES.sub("*", text)))
+
+
 def _runs(text: str) -> Iterator[list[Tokens]]:
     """The chains of a text: stretches without a foreign word, as the token lists of their sides."""
-    text = _THOUSANDS.sub("", _CALCULATOR.sub("", text[:_MAX_TEXT]).translate(_PLAIN))
-    text = _PERCENT_OF.sub("*", _TIMES.sub("*", _UNIT.sub(" ", _PERCENT.sub("%", text))))
     sides: list[Tokens] = [[]]
-    before = "space"
-    for match in _TOKEN.finditer(text):
+    before, touched, torn = "space", False, False
+    for match in _TOKEN.finditer(_readable(text)):
         kind = match.lastgroup or "other"
         if kind == "other":
             # `3y` is no 3: what touches a word is not the number that it seems to be.
@@ -139,18 +191,28 @@ def _runs(text: str) -> Iterator[list[Tokens]]:
                 sides[-1].append(("other", match[0]))
             if len(sides) > 1:
                 yield sides
-            # An operator behind a word has lost its left operand: `y + 3 = 13`.
-            sides = [[("lost", "")] if match[0].isalnum() else []]
+            # `Tom's 5 + Ann's 3 = 8`: the sum goes on behind the word, which 3 does not begin.
+            torn = (torn or _goes_on(sides[-1])) and match[0] not in ".,;:?!"
+            # An operator behind a word has lost its left operand: `y + 3 = 13`, `4! + 3 = 27`.
+            touched = match[0].isalnum()
+            sides = [[("lost", "")] if touched or match[0] in "}!|'\"°²³" else []]
         elif kind == "equals":
             sides.append([])
+            torn = False
         elif kind != "space":
-            # `of 5 = 5` begins anew with its number; `y + 3` does not.
-            if sides[-1] == [("lost", "")] and (kind in ("number", "letter") or match[0] == "("):
+            # `of 5 = 5` begins anew with its number; `y + 3`, `y3` and `f(3)` do not.
+            begins = kind in ("number", "letter") or match[0] == "("
+            if sides[-1] == [("lost", "")] and begins and not torn and not (touched and before == "other"):
                 sides[-1] = []
             sides[-1].append((kind, match[0]))
         before = kind
     if len(sides) > 1:
         yield sides
+
+
+def _goes_on(side: Tokens) -> bool:
+    """Whether a side of a sum ends in a sign, so that what follows is its operand."""
+    return len(side) > 1 and side[-1][1] in ("+", "*") and (side[-2][0] in ("number", "letter") or side[-2][1] in ")%")
 
 
 def _plain(side: Tokens) -> str:
@@ -176,6 +238,15 @@ def _equal(left: float, right: float, side: Tokens, tokens: set[str]) -> bool:
         # A quotient may be cut or filled up to a whole number, and what was rounded before may be carried on.
         slack = max(slack, 0.01 * abs(left), 0.0 if decimals else 0.999 if quotient else 0.51)
     return any(abs(scale * left - right) <= scale * slack for scale in ((1.0, 100.0, 0.01) if percent else (1.0,)))
+
+
+def _takes_a_share(side: Tokens) -> bool:
+    """Whether a percentage is added to what is none, `100 - 30%`: of what, is not said."""
+    tokens = ["(", *(token for _, token in side), ")"]
+    alone = any(
+        tokens[at] == "%" and tokens[at + 1] in "+-()" and tokens[at - 2] in "+-()" for at in range(2, len(side) + 1)
+    )
+    return alone and len(side) > 2 and tokens.count("%") < sum(kind in ("number", "letter") for kind, _ in side)
 
 
 def equations(text: str, known: dict[str, float] | None = None) -> list[Equation]:
@@ -206,6 +277,8 @@ def equations(text: str, known: dict[str, float] | None = None) -> list[Equation
             true = _equal(left, right, sides[at], {token for _, token in both})
             if not true and sides[at][0][0] == "number":
                 true = len(sides[at]) > 1 and float(sides[at][0][1]) == left
+            if not true and any(map(_takes_a_share, (sides[at - 1], sides[at]))):
+                continue
             operands = tuple(float(token) for kind, token in sides[at - 1] if kind == "number")
             texts = _plain(sides[at - 1]), _plain(sides[at])
             found.append(Equation(true, signs, operands, right, left, *texts))

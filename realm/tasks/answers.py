@@ -6,6 +6,7 @@ of the model's template (`realm.tasks.spoken`), and there the last statement tha
 the length of the text, whatever it holds.
 """
 
+import json
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ _EASTERN = re.compile(
     r"|(?:정답|답)(?:은|는)?[ \t]?[:：]?[ \t]?(?P<c>[^\n。]{1,200}?)(?:입니다|이다)?(?=[.。\n]|$)"
 )
 _JSON = re.compile(
-    r"[\"'](?:(?:final[_ -]?)?answer|result)[\"']\s{0,8}:\s{0,8}\[?\s{0,4}"
-    r"(?:\"((?:[^\"\\\n]|\\.){0,2000})\"|'([^'\n]{0,200})'|([^\s\",{}\[\]'][^\",{}\n\]]{0,200}))",
+    r"[\"'](?:(?:final[_ -]?)?answer|result)[\"']\s{0,8}:\s{0,8}"
+    r"(?:(?=\[)|\"((?:[^\"\\\n]|\\.){0,2000})\"|'([^'\n]{0,200})'|([^\s\",{}\[\]'][^\",{}\n\]]{0,200}))",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"(?:^|[ \t])####[ \t]{0,4}(?=[^\s#])", re.MULTILINE)
@@ -90,7 +91,8 @@ _CORRECT = re.compile(
 # Before a statement in its sentence, what makes it none.
 _UNSAID = re.compile(
     r"\b(?:not|never|neither|nor|no|false|wrong|incorrect|doubt|maybe|perhaps|suppose|assume|if|whether|unless|first|initial"
-    r"|second|original|previous|unlikely|possibly|many|some|people|might|could|note)\b|n['’]t\b",
+    r"|second|original|previous|unlikely|possibly|many|some|people|might|could|note|naive|tempting)\b|n['’]t\b"
+    r"|\b(?:common|obvious|intuitive|quick)\s*$",
     re.IGNORECASE,
 )
 _PICTURES = "[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]"
@@ -137,8 +139,26 @@ _CHANGED = re.compile(
     r"|unless|although|wrong)\b",
     re.IGNORECASE,
 )
+_FAILED = "forgot|missed|misread|miscounted|miscalculated|overlooked"
+# Behind an answer, where its writer thinks again: `Wait, …`, `Actually, …`, `I made an error`.
+_WAIT = re.compile(
+    r"(?:^|[.!?:][ \t]{1,2})[^\w\n]{0,8}(?:(?:hm+|oh|ah|but|no)\b[,.]?[ \t]{1,2})?"
+    r"(?:(?:wait|hold on|oops|actually|correction|scratch that|sorry|(?:my )?apologies|hm+)\b"
+    rf"|I (?:just )?(?:made|see|noticed?|realized?|{_FAILED})\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DENIED = re.compile(
+    r"\W{0,20}(?:that|this|it|which)(?:['’]s|[ \t](?:is|was))[ \t](?:not[ \t](?:right|correct)|wrong|incorrect)\b",
+    re.IGNORECASE,
+)
+_ADMITS = re.compile(
+    r"(?:['’]s|\b(?:is|was))[ \t](?:not[ \t](?:right|correct|true)|wrong|incorrect|an?[ \t](?:mistake|error))"
+    r"|\b(?:isn|wasn)['’]t[ \t](?:right|correct)|\b(?:mistake|error)\b|\bshould[ \t](?:have[ \t]been|be)\b"
+    rf"|\bI (?:just )?(?:{_FAILED})\b|\b(?:correction|oops|scratch that)\b",
+    re.IGNORECASE,
+)
 #: `The total comes to **58**.`
-_BOLD_END = re.compile(r"^[^*\n]{1,200}\*\*([^*\n]{1,40})\*\*[.!]?\s*$")
+_BOLD_END = re.compile(r"^([^*\n]{0,200})\*\*([^*\n]{1,40})\*\*[.!]?\s*$")
 _GOES_ON = re.compile(r"\w\s?=\s?\S{1,20}")
 
 
@@ -163,7 +183,8 @@ def final_answer(text: str, *, thought: bool = False) -> str:
     `\\boxed{x}` with what stands close round it (`not \\boxed{x}`, `\\boxed{x} million`), `#### x`, `"answer": "x"` of
     JSON. Where there is none: a last sentence `the answer is x`, a last line `A: x`, or one that is nothing but
     `**x**`, `(x)` or a number. Of two boxes that are joined, or two lines with the same mark one below the other that
-    differ, both belong to the answer, which no verifier reads as one.
+    differ, both belong to the answer, which no verifier reads as one. An answer that the text behind it takes back is
+    none.
     """
     said, whole = spoken(text)
     if not whole:
@@ -205,14 +226,23 @@ def _answer_of(text: str) -> str:
         return found[-1].found if found else _weak(text)
     last = solid[-1]
     # A box or a tag on a marked line is a part of what that line states.
-    outer = [each for each in solid if each.mark and each.start <= last.start < each.end and each is not last]
+    outer = [each for each in solid if each.mark not in ("", last.mark) and each.start <= last.start < each.end]
     last = outer[0] if outer else last
     earlier = [each for each in solid if each.end <= last.start and each.mark and each.mark == last.mark]
     if earlier:
         gap = text[earlier[-1].end : last.start]
         if re.fullmatch(r"\W*(?:or|and)?\W*", gap) and len(gap) < 40 and not _agree(earlier[-1].found, last.found):
             return text[earlier[-1].start : last.end].strip()
-    return last.found
+    return _taken_back(text[last.end :], last.found)
+
+
+def _taken_back(behind: str, found: str) -> str:
+    """A stated answer, or what the text behind it says instead; "" where that takes it back and states no other."""
+    wait = _DENIED.match(behind) or _WAIT.search(behind)
+    if wait is None:
+        return found
+    rest = behind[wait.start() :]
+    return _weak(rest) or ("" if _ADMITS.search(rest) else found)
 
 
 def _agree(one: str, other: str) -> bool:
@@ -260,7 +290,8 @@ def _marked(text: str, lines: _Lines) -> list[_Statement]:
         if statement is not None:
             found.append(statement)
     for match in [*_EASTERN.finditer(text)][-_LAST:] if not text.isascii() else []:
-        value = clean(match["a"] or match["b"] or match["c"])
+        said = match["a"] or match["b"] or match["c"]
+        value = around(said) if "\\boxed" in said else clean(said)
         if value:
             found.append(_Statement(match.start(), match.end(), value, mark="答案"))
     return found
@@ -367,7 +398,9 @@ def _narrowed(line: str) -> str:
 
 def _one_sentence(line: str) -> str:
     """The line without the sentences or the reason behind a short answer: `12. It is the sum.`, `B. Note that …`"""
-    line = _CITED.sub("", _ADVERB.sub("", line.strip(), count=1))
+    line = line.strip()
+    adverb = _ADVERB.match(line)
+    line = _CITED.sub("", line[adverb.end() :] if adverb else line)
     match = _SHORT_SENTENCE.match(line)
     if match and not _ABBREVIATED.match(match[1]) and not _CHANGED.search(line[match.end() :]):
         return match[1]
@@ -429,11 +462,21 @@ def _json(text: str) -> list[_Statement]:
         return []
     found = []
     for match in [*_JSON.finditer(text)][-_LAST:]:
-        value = clean(next(part for part in match.groups() if part is not None))
-        value = value.replace("\\\\", "\\").replace('\\"', '"')
+        part = next((part for part in match.groups() if part is not None), None)
+        said = _list(text[match.end() : match.end() + LONGEST]) if part is None else part
+        value = clean(said).replace("\\\\", "\\").replace('\\"', '"')
         if value:
             found.append(_Statement(match.start(), match.end(), value))
     return found
+
+
+def _list(text: str) -> str:
+    """The list that a text begins with, whole: one of its items is not the answer. Of a list of one text, that text."""
+    try:
+        found, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return text[: text.find("]", 0, _SHORT) + 1]  # of Python, or of LaTeX that JSON cannot hold
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else text[:end]
 
 
 def _last_line(text: str) -> list[_Statement]:
@@ -482,5 +525,6 @@ def _weak(text: str) -> str:
     for line in reversed(last):
         if len(line) <= LONGEST and (value := _sentence(line)):
             return value
-    bold = _BOLD_END.search(last[-1]) if last and len(last[-1]) <= LONGEST else None
-    return clean(bold[1]) if bold and not _unsaid(last[-1], bold.start()) else ""
+    bold = _BOLD_END.match(last[-1][_bullet(last[-1]) :]) if last and len(last[-1]) <= LONGEST else None
+    # What stands before it belongs to it, as with a box: `It is not **12**`, `at least **12**`, `-**12**`.
+    return around(f"{bold[1]}\\boxed{{{bold[2]}}}") if bold else ""

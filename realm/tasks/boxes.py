@@ -16,7 +16,12 @@ _BARE = re.compile(r"\\(?:boxed|fbox)[^\S\r\n]{1,4}([A-Za-z0-9]{1,20})\b")  # wh
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{([^{}]*)\}")
 _FORMULA = re.compile(r"\$([^$\n]{1,40})\$")
 _AND = r"(?:and|or|to|und|oder|et|ou|y|o|与|或|和)"
-_JOINED = re.compile(rf"[\s$,;:&\\()\[\]*–-]*(?:{_AND})?[\s$\\()\[\]*]*(?:[A-Za-z]\w?\s*=[\s$]*)?", re.IGNORECASE)
+# `\boxed{2}, b = \boxed{3}`, `\boxed{2} hours and \boxed{3} minutes`, `\boxed{2}` and below it `(b) \boxed{3}`.
+_JOINED = re.compile(
+    rf"[\s$,;:&\\()\[\]*–-]*(?:[^\W\d_]{{2,15}}\s+(?={_AND}\b))?(?:{_AND})?[\s$\\()\[\]*]*"
+    r"(?:(?:(?<=\()[a-h]|part\s\(?[a-h])[):.*\s]{1,4})?[\s$\\()\[\]*]*(?:[A-Za-z]\w?\s*=[\s$]*)?",
+    re.IGNORECASE,
+)
 # An operator, with the operand before it where there is one, directly before the box.
 _OPERATOR = re.compile(
     r"(?:(?:\d[\d.,]*|(?<![A-Za-z])[A-Za-z]|[)}])\s?)?"

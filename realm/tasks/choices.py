@@ -31,7 +31,9 @@ _LEAD = re.compile(
 )
 #: `The statement is true`, `Sentiment: positive`: what is judged, before a choice that is a word.
 _SUBJECT = re.compile(
-    r"(?:(?:the|this|its?|their)\s+)?(?!wrong|incorrect|first|second|worst|not|false|opposite)[^\W\d_]+(?:\s+[^\W\d_]+)?"
+    r"(?:(?:the|this|its?|their)\s+)?+"
+    r"(?!wrong|incorrect|first|second|worst|not|false|opposite|contrary|converse|negation|reverse)"
+    r"[^\W\d_]+(?:\s+[^\W\d_]+)?"
     r"(?:\s+(?:is|was|are)\s+|\s*[:：=]\s*)(?:(?:a|an|the|clearly|simply|probably)\s+)?|this\s+is\s+(?:a|an)\s+",
     re.IGNORECASE,
 )
@@ -43,7 +45,7 @@ _AFTER = re.compile(
 )
 #: Directly behind a choice, what takes it back, hedges it or joins another one.
 _TAKES_BACK = re.compile(
-    r"[\s.,;:)\]–—-]*(?:or\b|nor\b|and\b(?!\s+(?:not|the others))|maybe|perhaps|possibly|probably|unlikely|i guess"
+    r"[\s.,;:()\]–—-]*(?:or\b|nor\b|and\b(?!\s+(?:not|the others))|maybe|perhaps|possibly|probably|unlikely|i guess"
     r"|unsure|(?:(?:is|was|that['’]s|that is|this is|it is|it['’]s)\s+)?(?:not\s+(?:correct|right|true|the)|wrong"
     r"|incorrect|false|untrue)\b|isn['’]t|cannot be|can['’]t be|no\s*[.!)]?\s*$|or not|eliminated"
     r"|ruled out|✗|✘|❌|🚫|\?)",

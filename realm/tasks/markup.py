@@ -9,6 +9,7 @@ _LAYERS = 16
 _WRAPPED = re.compile(r"\\(?:text|textbf|textsf|textit|underline|mathrm|mathbf|mathsf)\s{0,4}\{([^{}]*)\}")
 _SIZE = re.compile(r"\\(?:Large|large|Huge|huge|LARGE|displaystyle|bf|rm)\b\s*")
 _PAIRS = (("**", "**"), ("*", "*"), ("__", "__"), ("`", "`"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
+_TICK = re.compile("\\s?[\u2713\u2714\u2705\u2611]\ufe0f?$")
 _DECIMAL = re.compile(r"\D{0,8}[\d,]{1,40}\.\d{1,40}\D{0,8}\.")
 # Marks alone, rules and the brackets of a formula on lines of their own are no answer; [] and '' are Python's.
 _NOTHING = re.compile(r"[*_`$#.:=>|\s]*|-{2,}|[|:\s-]*\|[|:\s-]*|~{3,}|\\[\[\]()]")
@@ -38,6 +39,7 @@ def _layer(found: str) -> str:
     if wrapped:
         found = wrapped[1]
     found = _SIZE.sub("", found, count=1) if found.startswith("\\") else found
+    found = _TICK.sub("", found)
     # What a mark opened before the answer may close behind it: **Final answer: 7**
     for mark in ("**", "__", "`", "*"):
         if found.count(mark) == 1:

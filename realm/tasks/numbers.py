@@ -178,7 +178,7 @@ def _unmarked(text: str) -> str:
                 text = pattern.sub(by, text)
             if text == before:
                 break
-    text = re.sub(r"(?<=\d)\s?[xX]\s(?=\d)|(?<=\d)\sx(?=\d)", "*", text)
+    text = re.sub(r"(?<=\d)\s?[xX]\s(?=\d)|(?<=\d)\sx(?=\d)|(?<=\d)[xX](?=10\s?(?:\^|\*\*))", "*", text)
     text = _EMPHASIS.sub("", _HTML.sub(" ", text))
     text = _MATH.sub(lambda found: f" {found[1] or ''} ", text)
     if _DOUBTS.search(text):

@@ -6,15 +6,15 @@ Drafts in the thinking are no answers, and what stands behind the end of a turn 
 import re
 
 _NAMES = (
-    r"(?:[a-z]{1,10}:)?"
+    r"(?:[a-z]{1,10}:|longcat_)?"
     r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue|details)"
 )
 _THOUGHT = re.compile(
     rf"(?P<end></\s?(?:{_NAMES}|end_working_out)\s{{0,4}}>|<end_working_out>|◁/think▷|\[/THINK\]"
     r"|<\|/?(?:end_of_thought|end_think(?:ing)?|/think(?:ing)?)\|>|</\|think\|>|<｜end▁of▁think(?:ing)?｜>"
-    r"|<\|START_RESPONSE\|>|<\|begin_of_solution\|>)"
+    r"|<\|START_RESPONSE\|>|<\|inner_suffix\|>|<\|begin_of_solution\|>)"
     rf"|<\s?(?:{_NAMES}|start_working_out)\s{{0,4}}>|◁think▷|\[THINK\]"
-    r"|<\|(?:begin_of_thought|start_think(?:ing)?|think(?:ing)?)\|>|<｜begin▁of▁think(?:ing)?｜>",
+    r"|<\|(?:begin_of_thought|start_think(?:ing)?|think(?:ing)?|inner_prefix)\|>|<｜begin▁of▁think(?:ing)?｜>",
     re.IGNORECASE,
 )
 # gpt-oss' channels, with their special tokens and without.

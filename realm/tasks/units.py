@@ -47,6 +47,7 @@ UNITS = _table()
 CURRENCIES = frozenset("$€£¥₹")
 _FOLDED = {name.casefold(): name for name in UNITS if len(name) > 2}
 _ANY_CASE = frozenset(name.casefold() for name in UNITS)
+_QUOTIENTS: dict[str, str] = _DATA["quotients"]
 _STATED = frozenset(_DATA["stated"].split())
 
 
@@ -88,6 +89,9 @@ def singular(noun: str) -> str:
 
 def known_unit(word: str) -> Unit | None:
     """The unit that a word or sign names: symbols in their own case, names in any."""
+    above, _, below = _QUOTIENTS.get(word.casefold(), "").partition("/")
+    if below:
+        return Unit(((UNITS[above][0], 1),), UNITS[above][1]) / Unit(((UNITS[below][0], 1),), UNITS[below][1])
     name = word if word in UNITS else _FOLDED.get(word.casefold())
     if name is None:
         return None

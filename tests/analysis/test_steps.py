@@ -38,6 +38,20 @@ TRUE = [
     "7 / 2 = 4",
     "33.3 * 30 = 1000",  # of a third that was rounded
     "2.5 * 3 = 8",
+    # as LaTeX and Markdown have it
+    r"$3 \times 4 + 2 = 14$",
+    r"\text{Total} = 20 \div 4 + 1 = \boxed{6}",
+    r"\frac{12}{3} + 2 \cdot 3 &= 10 \\",
+    r"20\% \times \$50 = \$10",
+    "1{,}200 + 300 = 1{,}500",
+    "5 × 8 = **40**",
+    # the mark of an entry is no sign
+    "- 5 apples * $0.75 = $3.75",
+    "* 5 * 3 = 15",
+    "2) 5 + 3 = 8",
+    "120 total units x 1/4 = 30 units",
+    "1/2 of 20 + 5 = 15",
+    "4800 minutes + 240 minutes = 5040 minutes",
 ]
 FALSE = [
     "60 / 3 = 21",
@@ -49,6 +63,11 @@ FALSE = [
     "6 / 3 = 200",  # a hundred times as much is no percentage
     "0.05 * 200 = 1000",
     "$1.20 + $1 = $3",
+    r"\[ 3 \times 4 = 13 \]",
+    r"5 + 3 = \boxed{9}",
+    "17 - 2 = **5** tadpoles",
+    "- 5 * 3 = 16",
+    "50% * 20 + 1 = 12",
 ]
 #: Nothing is stated, or nothing that is understood.
 SILENT = [
@@ -60,6 +79,28 @@ SILENT = [
     "1 / 0 = 5",
     "9 ^ 9999 = 1",
     "=",
+    # an operand is lost: at a sign before, at a word between, as a part of a name
+    r"\sqrt{16} + 2 * 3 = 10",
+    "4! + 2 * 3 = 30",
+    "|-5| + 2 * 3 = 11",
+    "f(2) + 3 * 2 = 10",
+    "Andrea's 52 apples + Jamal's 44 apples + 48 bananas = 144 fruits",
+    "Alani (20 * 2) + Margot (60 * 2) = 160",
+    "he is J3 + 2 = 37",
+    "3.5e3 + 1 = 3501",
+    # the number is another one
+    "12:30 + 2 = 14:30",
+    "1,5 + 2 = 3,5",
+    "3 dozen + 2 * 3 = 42",
+    "twice 20 + 5 = 45",
+    "13 boxes of 12 + 4 = 160",
+    "1 piece every 2 hours * 8 hours = 4 pieces",
+    "4 feet + 3 inches = 51 inches",
+    "1 hour and 20 minutes + 5 minutes = 1 hour and 25 minutes",
+    "10 * 25 cents = $2.50",
+    "$100 - 20% = $80",
+    "40 nickels x 5 cents = 2 dollars",
+    "the low of these 3 countries is -30 / 3 = -10",
 ]
 
 
@@ -86,6 +127,8 @@ def test_letters_keep_their_values() -> None:
     assert known == {"A": 6.0}
     assert [equation.true for equation in equations("A + 1 = 7", known)] == [True]
     assert [equation.true for equation in equations("A + 1 = 8", known)] == [False]
+    equations("40% of P = 240", known)
+    assert "P" not in known
 
 
 @given(st.text(alphabet="0123456789+-*/^()=. xA%,[]{}$é", max_size=200))

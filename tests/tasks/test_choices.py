@@ -53,6 +53,9 @@ TABLE: list[tuple[str, str | None, str]] = [
     ("B. No.", None, "taken back"),
     ("B. Paris. Incorrect.", None, "taken back"),
     ("B ❌", None, "taken back"),
+    ("B (incorrect)", None, "taken back"),
+    ("B (or C)", None, "two"),
+    ("B (maybe)", None, "a hedge"),
     ("A or B", None, "two"),
     ("B and C", None, "two"),
     ("A, B", None, "two"),
@@ -123,6 +126,8 @@ def test_words(answer: str, read: str | None, why: str) -> None:
         (("Option A", "Option B"), "The answer is Option B", "Option B"),
         (("true", "false"), "False. The statement is not true.", "false"),
         (("true", "false"), "The statement is true.", "true"),
+        (("true", "false"), "The opposite is true.", None),
+        (("true", "false"), "This claim is true.", "true"),
         (("positive", "negative"), "Sentiment: Positive", "positive"),
         (
             ("entailment", "neutral", "contradiction"),

@@ -25,6 +25,12 @@ TABLE: list[tuple[str, str, bool | None, str]] = [
     ("0.333", "1/3", False, "nothing is rounded"),
     ("0", "-0", True, "equal as values"),
     ("5", ".5e1", True, "a power of ten"),
+    ("1500", "1.5x10^3", True, "a power of ten"),
+    ("1500", "1.5x10³ m", True, "a power of ten"),
+    ("510", "5x10", None, "a product that was not worked out"),
+    ("60", "60 mph", True, "a unit by another one"),
+    ("60 miles per hour", "60 mph", True, "the same unit"),
+    ("60 km/h", "60 mph", False, "another unit"),
     # signs
     ("-7", "−7", True, "the minus of typographers"),
     ("-7", "- 7", True, "a blank behind the sign"),
