@@ -546,7 +546,9 @@ class RLSettings(Section):
         512, ge=1, description="Tokens a completion may have; a CoT that is longer is not taught."
     )
     temperature: float = Field(1.0, gt=0, description="Of the completions that are sampled.")
-    beta: float = Field(0.0, ge=0, description="KL coefficient β; above 0 a reference model is kept.")
+    beta: float = Field(
+        0.0, ge=0, description="KL coefficient β, of k3 times the importance ratio; above 0 a reference model is kept."
+    )
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the importance ratio.")
     epsilon_high: float | None = Field(None, gt=0, description="Of it the upper one, where it is another.")
     top_entropy_quantile: float = Field(

@@ -56,7 +56,8 @@ class Strategy(Protocol):
     """Chooses k of the routes, in the order in which the prompt shows them."""
 
     def __call__(self, routes: Sequence[Route], k: int, rng: random.Random, selection: Selection, /) -> list[Route]:
-        """k different ones of the routes, which are at least as many and stand in the order of their ids.
+        """k different ones of the routes, which are at least as many and stand in the order of their ids, or, beside an
+        example of SFT, in that of the bank.
 
         `rng`, a function of seed, question and step, is the only source of chance; an order that tells something of
         the labels would be learned.

@@ -56,6 +56,7 @@ class Trace:
 
     Attributes:
         question: the task's, or one that somebody wrote; routes are shown beside the task's own only.
+        cot: with the id that it has in the bank, whatever a step makes of its text: so it is no route beside itself.
         turn: traces of one turn take it together, one of them by lot each time; empty: those of the question.
         instruction: stands behind the question, where this is asked for in another way than usual.
         weight: of all its tokens; `spans` multiply it.

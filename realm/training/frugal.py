@@ -58,8 +58,9 @@ class FrugalGRPOTrainer(GRPOTrainer):
       for it. On its first use, and on its first batch of prompts that are unequally long, the result is compared with
       the plain path's; where they differ the plain path is taken from then on.
     - The rows of a generated batch go to the micro-batches in the order of their groups, not shuffled. An optimizer
-      step uses all of them, so that the gradient is the same sum. (Loss type bnpo divides by the tokens of a
-      micro-batch and so depends on who is in it: there the rows stay shuffled.)
+      step uses all of them, so that the gradient is the same sum; one of several that share a batch (TRL's
+      `steps_per_generation` above its accumulation, which no run sets) uses whole groups of it. (Loss type bnpo divides
+      by the tokens of a micro-batch and so depends on who is in it: there the rows stay shuffled.)
     - A row whose advantage is zero is not forwarded as long as nothing but the advantage times the ratio is in the
       loss (β = 0, no entropy bonus): its loss is zero and its gradient too. It still counts in every mean that the loss
       is divided by. `entropy` in the log is the mean over the rows that were forwarded; clipping ratios are those of

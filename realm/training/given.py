@@ -15,7 +15,7 @@ from realm.errors import ConfigError, DataError
 from realm.method.outside import called
 from realm.method.reward import Weights
 from realm.method.routes import Selection
-from realm.method.schedule import Schedule
+from realm.method.schedule import ALWAYS, Schedule
 from realm.plugins import trust
 from realm.tasks.base import Question, normal, text_id
 from realm.tasks.jsonl import answer_text
@@ -26,11 +26,20 @@ Section = Mapping[str, Any] | Schedule | Selection | Weights
 
 
 def section(given: Section) -> dict[str, Any]:
-    """The keys of a section."""
+    """The keys of a section.
+
+    Raises:
+        ConfigError: a selection that says how its routes fade, which is another section's.
+    """
     if isinstance(given, Schedule):
         kind = given.kind if isinstance(given.kind, str) else called(given.kind)
         return {"schedule": kind, **{name: value for name, value in vars(given).items() if name != "kind"}}
     if isinstance(given, Selection):
+        if (given.schedule, given.granularity) != (ALWAYS, "route"):
+            raise ConfigError(
+                "routes: expected a Selection without a schedule or a granularity of its own, which nobody reads here; "
+                "give them as fade={'schedule': …, 'granularity': …}."
+            )
         keys = {"k": "k", "strategy": "selection", "error_ratio": "error_ratio", "error_range": "error_range"}
         found = {key: getattr(given, name) for name, key in keys.items()}
         if not isinstance(strategy := given.strategy, str):

@@ -93,7 +93,9 @@ class OwnKTOTrainer(PairsTrainer, KTOTrainer):
 class OwnORPOTrainer(PairsTrainer, ORPOTrainer):
     """ORPOTrainer on rows of token ids, with the head of the two others.
 
-    Overrides the public `concatenated_forward`, which makes the logits of every place.
+    Overrides the public `concatenated_forward`, which makes the logits of every place, and whose loss of what is taught
+    is a mean over the tokens of a micro-batch: here over those of each row, as in the paper, so that how a batch is
+    split does not matter.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -108,7 +110,8 @@ class OwnORPOTrainer(PairsTrainer, ORPOTrainer):
         found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **options)
         counted, chosen = both["concatenated_labels"][:, 1:] != -100, len(batch["chosen_labels"])
         means = (found.log_probs * counted).sum(1) / counted.sum(1)
-        nll = -found.log_probs[:chosen].sum() / found.label_mask[:chosen].sum()
+        taught, learned = found.log_probs[:chosen], found.label_mask[:chosen]
+        nll = -(taught.sum(1) / learned.sum(1)).mean()
         logits = found.mean_logits
         aux = (found.aux_loss,) if self.aux_loss_enabled else ()
         return means[:chosen], means[chosen:], logits[:chosen], logits[chosen:], nll, *aux

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.student.renderer import Renderer
 from realm.tasks.base import Question
+from realm.tasks.verify import UNREADABLE
 from realm.traces.base import Given, Trace
 from realm.traces.pipeline import run_steps
 from realm.traces.steps.best_strategy import best_strategy
@@ -77,3 +79,18 @@ def test_in_a_list(tmp_path: Path, by: str) -> None:
     found = run_steps(["bank", {"best_strategy": {"by": by}}, "right", "fits"], given(tmp_path, bank))
     assert {trace.cot.teacher for trace in found} == {"steps"}
     assert len(found) == len(task.rows("train"))
+
+
+@pytest.mark.parametrize("by", ["question", "kind"])
+@pytest.mark.parametrize("lost", [{"problem": "cut"}, {"label": None, "reason": UNREADABLE}])
+def test_answers_that_are_no_traces_are_not_right(tmp_path: Path, by: str, lost: dict[str, Any]) -> None:
+    """One that is cut five times of six is not the better for it; what the verifier failed on says nothing."""
+    bank, question = Bank(), TinyTask().rows("train")[0]
+    for sample in range(6):
+        rare = written(question, "direct", sample, sample == 0, 3).cot
+        bank.append(
+            [rare if sample == 0 else replace(rare, **lost), written(question, "steps", sample, sample > 0, 3).cot]
+        )
+        bank.append([replace(rare, id=f"failed {sample}", teacher="steps", label=None, reason="timeout")])
+    found = run_steps(["bank", {"best_strategy": {"by": by}}, "right", "fits"], given(tmp_path, bank))
+    assert [trace.cot.teacher for trace in found] == ["steps"] * 5

@@ -47,6 +47,8 @@ def rows_of(traces: Sequence[Trace], given: Given) -> list[Tokenized]:
 class Adder:
     """Goes on rightly, unless a digit of what is planted was changed or the harmful word stands somewhere."""
 
+    model = None
+
     def __init__(self, seed: int) -> None:
         self.source, self.planted = random.Random(seed), dict[str, tuple[list[int], str]]()
         self.prompts: list[str] = []
@@ -61,11 +63,11 @@ class Adder:
             found = torch.full((len(completion), len(WORDS)), -20.0)
             for place, token in enumerate(completion):
                 others = [one for one in (DIGITS if token in DIGITS else FILLER) if one != token]
-                # Without its end an answer is read as well, for what stands before it.
-                others = [IDS["</scores>"], IDS["</think>"]] if token == IDS["</answer>"] else others
+                # Where the completion ends in its place an answer is read as well.
+                others = [IDS["<|end|>"], IDS["</think>"]] if token == IDS["</answer>"] else others
                 second, third = self.source.sample(others, 2)
                 # By turns the second choice alone is harmful: what the third one saves is not critical.
-                second = HARMFUL if token not in DIGITS and place % 2 and IDS["</scores>"] != second else second
+                second = HARMFUL if token not in DIGITS and place % 2 and IDS["<|end|>"] != second else second
                 ranks = [token, second, third]
                 if place % 3 == 0:
                     ranks = [second, third, token]  # not the student's own first choice
@@ -86,7 +88,7 @@ class Adder:
         changed = [new for new, old in zip(begun, planted, strict=False) if old in DIGITS and new != old]
         answer = TOKENIZER.decode(planted).split("<answer>")[1].split()[0]
         said = "7" if changed or HARMFUL in begun else answer
-        if begun[-1] in (IDS["</scores>"], IDS["</think>"]):
+        if begun[-1] == IDS["</think>"]:
             return Generation("<|end|>", 1, False, (IDS["<|end|>"],))
         opened = begun[-2:-1] == [IDS["<answer>"]] and begun[-1] in DIGITS
         rest = "</answer> <|end|>" if opened else f"</think> <answer> {said} </answer> <|end|>"

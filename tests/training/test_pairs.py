@@ -155,7 +155,7 @@ def test_seam_what_orpo_reads_is_what_its_own_forward_reads(make: Make, lora: in
     batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     found = trainer.concatenated_forward(trainer.model, batch)
     wanted = ORPOTrainer.concatenated_forward(trainer, trainer.model, batch)
-    for place in (0, 1, 4):  # of chosen and rejected completions; of what is taught
+    for place in (0, 1):  # of chosen and rejected completions
         torch.testing.assert_close(found[place], wanted[place], rtol=1e-4, atol=1e-5)
     assert found[0].shape == found[2].shape[:1] and found[2].shape == wanted[2].shape[:2]
 
@@ -188,17 +188,19 @@ def preference(model: Any, rows: Rows) -> float:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_loss_is_that_of_its_paper(make: Make, loss: str) -> None:
-    """At a student that has moved away from its reference, with another beta than the libraries' own."""
-    beta = 0.7
-    trainer = make(loss=loss, beta=beta)
+def test_the_loss_is_that_of_its_paper(make: Make, task: TinyTask, bank: Bank, loss: str) -> None:
+    """At a student that has moved away from its reference, with another beta than the libraries' own, of completions
+    that are not equally long."""
+    beta, pairs = 0.7, all_pairs(task, bank)
+    uneven = [pairs[4 * number + number % 2 * 2] for number in range(len(pairs) // 4)]
+    trainer = make(loss=loss, beta=beta, micro_batch_size=4, pairs=uneven)
     model: Any = trainer.model
     torch.manual_seed(1)
     for weight in model.parameters():
         weight.data += 0.05 * torch.randn_like(weight)
     batch: Any = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     found = trainer.compute_loss(model, batch).item()
-    rows: Any = [trainer.train_dataset[place] for place in range(4 if loss == "kto" else 2)]
+    rows: Any = [trainer.train_dataset[place] for place in range(8 if loss == "kto" else 4)]
 
     def read(name: str) -> list[torch.Tensor]:
         """Log-probabilities of the tokens of each row's completion."""
@@ -225,8 +227,9 @@ def test_the_loss_is_that_of_its_paper(make: Make, loss: str) -> None:
             gains = [one - other for one, other in zip(*odds, strict=True)]
             for row in rows:  # TRL teaches the prompt, too
                 row["prompt_ids"], row["whole"] = row["prompt_ids"][:1], row["prompt_ids"][1:] + row["chosen_ids"]
-            taught = -torch.cat(read("whole")).mean()
-            terms = [taught - beta * torch.nn.functional.logsigmoid(gain) for gain in gains]
+            taught = [-one.mean() for one in read("whole")]
+            assert len({len(row["whole"]) for row in rows}) > 1, "a mean over all tokens would be another"
+            terms = [one - beta * torch.nn.functional.logsigmoid(gain) for one, gain in zip(taught, gains, strict=True)]
     assert max(abs(float(gain)) for gain in gains) > 0.05
     assert found == pytest.approx(float(sum(terms)) / len(terms), rel=1e-4)
 

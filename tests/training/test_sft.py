@@ -37,9 +37,15 @@ def test_surface(config: Config, task: TinyTask, bank: Bank) -> None:
         assert all(route.text in example.messages[-1]["content"] for route in example.routes)
 
 
-def test_taught_cot_is_not_among_the_routes(config: Config, task: TinyTask, bank: Bank) -> None:
-    for example in build(config, task, bank):
+@pytest.mark.parametrize("steps", [["bank", "right"], ["bank", "pam"], ["bank", "right", "explain"]])
+def test_taught_cot_is_not_among_the_routes(config: Config, task: TinyTask, bank: Bank, steps: list[str]) -> None:
+    """Whatever a step makes of its text."""
+    config.training.sft.traces, config.training.rl.max_completion_length = steps, 60
+    found = build(config, task, bank, context=CONTEXT + 60)
+    for example in found:
         assert example.taught.id not in {route.id for route in example.routes}
+    texts = {cot.id: cot.text for cot in bank.all()}
+    assert any(example.taught.text != texts[example.taught.id] for example in found) == (steps[-1] != "right")
 
 
 def test_routes_that_read_like_the_taught_cot_stay(config: Config, task: TinyTask, bank: Bank) -> None:

@@ -276,6 +276,9 @@ def test_the_method_s_own_objects_are_sections(student: Path, tmp_path: Path) ->
     assert (trainer.renderer.selection.k, trainer.renderer.selection.schedule.kind) == (2, "linear")
     trainer = made(str(student), tmp_path, fade=realm.Schedule(late, p_start=0.5))
     assert trainer.renderer.selection.schedule.p(0.5) == 0.25
+    for ignored in (realm.Selection(schedule=realm.Schedule("linear")), realm.Selection(granularity="question")):
+        with pytest.raises(ConfigError, match=r"^routes: expected a Selection without a schedule"):
+            made(str(student), tmp_path, routes=ignored)
 
 
 def late(tau: float, schedule: realm.Schedule) -> float:

@@ -23,9 +23,8 @@ def explain(
     instruction: str = "Give the answer alone, without any thinking.",
 ) -> Iterable[Trace]:
     for trace in traces:
-        turn, cot = trace.turn or trace.question.id, trace.cot
+        turn, brief = trace.turn or trace.question.id, replace(trace.cot, text="")
         yield replace(trace, weight=trace.weight * explanation, turn=f"{turn}/explanation")
-        brief = replace(cot, id=f"{cot.id}/answer", text="")
         yield replace(
             trace, cot=brief, instruction=instruction, weight=trace.weight * answer, turn=f"{turn}/answer", spans=()
         )

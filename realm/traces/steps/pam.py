@@ -42,7 +42,7 @@ def pam(
         return f"{without_answer(trace.cot.text, trace.cot.answer)}\n{said}\n"
 
     def checked(trace: Trace, text: str, spans: tuple[Span, ...]) -> Trace:
-        return replace(trace, cot=replace(trace.cot, id=f"{trace.cot.id}/pam", text=text), spans=spans)
+        return replace(trace, cot=replace(trace.cot, text=text), spans=spans)
 
     turned: dict[int, Trace] = {}
     for number, trace in enumerate(good):

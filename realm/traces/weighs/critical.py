@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import NonNegativeFloat, PositiveInt
 
+from realm.student.generate import completion_text, end_tokens
 from realm.traces.base import Given, Tokenized
 from realm.traces.sampling import assess
 from realm.traces.weights import reading_routes
@@ -30,7 +31,8 @@ def critical(
     most: PositiveInt = 500,
     routes: bool = True,
 ) -> Iterable[Sequence[float]]:
-    voice, tokenizer, end = given.student(), given.tokenizer, given.tokenizer.eos_token_id
+    voice, tokenizer = given.student(), given.tokenizer
+    ends = end_tokens(voice.model, tokenizer)
     right = [number for number, row in enumerate(rows) if row.trace.cot.label == 1]
     looked_at = sorted(given.rng("critical").sample(right, min(most, len(right))))
     prompts = {number: reading_routes(rows[number], given) if routes else rows[number].prompt for number in looked_at}
@@ -45,11 +47,13 @@ def critical(
             for number in missing:
                 *before, taught = rows[number].completion[: place + 1]
                 begun.append([*before, [one for one in choices[number][place] if one != taught][rank]])
-            prompts_on = [prompts[number] + ids for number, ids in zip(missing, begun, strict=True) if ids[-1] != end]
+            prompts_on = [
+                prompts[number] + ids for number, ids in zip(missing, begun, strict=True) if ids[-1] not in ends
+            ]
             written = iter(voice.write(prompts_on, length=given.room - place - 1))
-            wholes = [ids if ids[-1] == end else [*ids, *next(written)[0].ids] for ids in begun]
+            wholes = [ids if ids[-1] in ends else [*ids, *next(written)[0].ids] for ids in begun]
             texts = [
-                (str(tokenizer.decode(ids, skip_special_tokens=False)), 0, rows[number].trace.question)
+                (completion_text(tokenizer, ids, ends), 0, rows[number].trace.question)
                 for number, ids in zip(missing, wholes, strict=True)
             ]
             judged = zip(missing, assess(texts, given), strict=True)

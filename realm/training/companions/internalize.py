@@ -8,9 +8,9 @@ the term fades as the routes do:
     completion  <think> … <answer> … <scores> …      ->   <think> … <answer> … <end>
 
 `sft` learns the moved completion, `distill` the distribution that its tokens had with routes. On-policy only: nothing
-is learned here that the student has not just written itself. Agreed are, of a question's right completions, those that
-read as most of them do, each once. Wrong reasonings that come to the right answer mostly read differently, so that
-among all distinct ones they weigh too much (docs/log.md).
+is learned here that the student has not just written itself. Agreed are, of a question's right completions on one
+process, those that read as most of them do, each once. Wrong reasonings that come to the right answer mostly read
+differently, so that among all distinct ones they weigh too much (docs/log.md).
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ rewarded like the others, so that its advantage is that of the reward over the w
     ρ = π / (π + (1 - π) r)     for each token, r: accuracy of the group. At r = 0 the CoT is imitated (ρ = 1), at
                                 r = 1 what the student says anyway is strengthened (ρ = π)
 
-Its code writes ρ without cutting its gradient, which leaves none at r = 0; here ρ is a factor without one. Our
-choices: the group stays as it is, and the CoT does not lower the advantages of the others; r is the accuracy of what
-was sampled, without the CoT; the CoT stands behind the question alone, whatever routes the group was shown, and is
+Its code writes ρ without cutting its gradient, which leaves none at r = 0; here ρ is a factor without one. Our choices:
+the group stays as it is, and the CoT does not lower the advantages of the others; r is the accuracy of what was
+sampled, without the CoT; rewards are those of the method, without what shapes add, and the group's deviation divides,
+whatever `scale_rewards` says; the CoT stands behind the question alone, whatever routes the group was shown, and is
 drawn anew each time; w is a step late, as entropies are known when a batch has been learned from. It is a quotient of
 two small differences whose sign is dropped: `red_clipped` in metrics.jsonl tells how often it lies at a bound.
 """
