@@ -12,8 +12,7 @@ from realm.config import Config
 from realm.errors import ResourceError
 from realm.evaluation.also import ask_besides, other_task
 from realm.evaluation.evaluate import evaluate_directory
-from realm.exchange.importing import open_bank
-from realm.exchange.run_bank import has_bank
+from realm.exchange.run_bank import has_bank, open_bank
 from realm.files import fresh
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
