@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.commands.asking import Student
 from realm.commands.training import train
 from realm.config import Config
@@ -24,6 +26,7 @@ from realm.rows.evaluation import Edited, Evaluation
 from realm.rows.run import Candidate, Chosen
 from realm.run import RunFolder
 from realm.run_rows import read_rows
+from realm.sections import TeacherConfig
 from realm.student.generate import generate
 from realm.student.load import load
 from realm.student.prompts import encode
@@ -167,6 +170,21 @@ def test_the_text_tells_how_it_was_made(trained: Path) -> None:
         assert part in text
     assert "`tiny`, 36 CoTs; its licence: not known" in text
     assert str(trained.parent) not in text, "where it lies is nobody's business"
+
+
+def test_a_teacher_that_was_asked_while_training_is_named(trained: Path, config: Config, tmp_path: Path) -> None:
+    """It is in no bank that the run learned from, and its terms hold all the same."""
+    run = Path(shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"]))
+    Bank.create(run / "instructors" / "bank").append(
+        [CoT("q", "t", "1", None, teacher=name) for name in ("ask", "old")]
+    )
+    teacher = TeacherConfig(kind="openai", model="some/GPT")
+    instructed = config.changed({"training.recipe": "instructors", "teachers": {"ask": teacher.model_dump()}})
+    text = card(run, instructed, TinyTask())
+    said = "\n- Teacher: `ask`, the model `GPT`, asked while this model was trained; its licence: not known. Terms of a"
+    assert said in text
+    assert "`old`" not in text, "of a run that was overwritten"
+    assert "`ask`" not in card(run, config, TinyTask()), "a recipe that asks nobody"
 
 
 def test_a_tool_is_told(trained: Path, config: Config) -> None:
