@@ -65,6 +65,8 @@ def evaluate(
         if bank is None and config.routes.k:
             _LOG.warning("without routes only: bank.path is not set, and there is no %s", config.run_path / "bank")
         summaries = evaluate_directory(student, config, task, bank, pool, out=folder, progress=shown)
+        # Results of another model that lay here are gone now, and so is what was said of them.
+        results.record_evaluation(config, "running")
         place, untrained = Place(stage="final", step=0), base if base != student else None
         summaries += ask_besides(config, student, out=folder, place=place, untrained=untrained, progress=shown)
     results.record_evaluation(config)
