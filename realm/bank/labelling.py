@@ -119,7 +119,7 @@ def label_bank(
                         unreadable.gold(cot.question_id, questions[cot.question_id].answer)
                 progress(seen, total)
         fold(folder)
-        same = labelled_by(folder.info, settings["verifier"], choices)
+        same = labelled_by(folder.info, pool.verifier.name, choices)
         made_by = {} if same else {name: settings[name] for name in ("verifier", "choices")}
         folder.update({UNDER_WAY: None, **made_by})
     return {
