@@ -165,6 +165,17 @@ def write_card(run: Path, config: Config, task: Task, folder: Path | None = None
     return path
 
 
+def outdated(run: Path, config: Config, task: Task) -> bool:
+    """Whether the card beside a run's model tells other figures, or another length of answers, than the run's files.
+
+    Errors as of `write_card`.
+    """
+    there, text = _head(run / "model" / CARD), card(run, config, task)
+    now = yaml.safe_load(text.removeprefix("---\n").partition("\n---\n")[0])
+    asked, same = there.get(KEY), there.get("model-index") == now.get("model-index")
+    return KEY in there and not (same and isinstance(asked, dict) and asked.get("max_tokens") == now[KEY]["max_tokens"])
+
+
 def card(run: Path, config: Config, task: Task, file: str = "") -> str:
     """The text of the card; of a folder that holds `file`, the model in GGUF, where that is given."""
     tokenizer, template, stages = load_tokenizer(run / "model", config.model), _template(run / "model"), plan(config)

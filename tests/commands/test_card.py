@@ -21,7 +21,7 @@ from realm.commands.training import train
 from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
-from realm.pages.card import card, license_of, read_surface, surface
+from realm.pages.card import card, license_of, outdated, read_surface, surface
 from realm.rows.evaluation import Edited, Evaluation
 from realm.rows.run import Candidate, Chosen
 from realm.run import RunFolder
@@ -296,6 +296,19 @@ def test_an_edited_card_survives_a_resume_and_a_missing_one_is_written(
     (run / "model" / "README.md").unlink()
     train(own, resume=True)
     assert (run / "model" / "README.md").read_text() == (trained / "model" / "README.md").read_text()
+
+
+def test_a_card_of_an_earlier_evaluation_is_told(trained: Path, config: Config, tmp_path: Path) -> None:
+    """An evaluation may be set otherwise as a run goes on; a card stays, as it may be edited."""
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    assert not outdated(run, config, TinyTask())
+    assert outdated(run, config.changed({"evaluation.max_completion_length": 7}), TinyTask())
+    rows = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    other = [row | ({"accuracy": 0.25} if row["stage"] == "final" else {}) for row in rows]
+    (run / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    assert outdated(run, config, TinyTask())
+    (run / "model" / "README.md").write_text("# Mine")
+    assert not outdated(run, config, TinyTask())
 
 
 def test_licences_that_are_none(tmp_path: Path) -> None:
