@@ -270,7 +270,8 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
         name = "base" if row.stage == "base" else "this model"
         if row.routes_dropped and not row.routes_per_prompt:
             continue  # no route had room, so that nothing was measured with them
-        cells = [code(row.split), str(row.routes), str(row.n)]
+        routes = f"{row.routes_per_prompt:.2g} of {row.routes}" if row.fewer_routes else str(row.routes)
+        cells = [code(row.split), routes, str(row.n)]
         if row.before is not None and row.change is not None:
             if row.edited is None:
                 found.append((None, "base", [*cells, Value(row.before)]))

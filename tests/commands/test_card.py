@@ -224,6 +224,9 @@ def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config
     file.write_text("".join(json.dumps(row | (none if row["routes"] else {})) + "\n" for row in rows))
     text = card(run, config, TinyTask())
     assert "| this model | `test` | 0 |" in text and "| this model | `test` | 4 |" not in text
+    some = {"routes_per_prompt": 1.25, "routes_dropped": 2.75}
+    file.write_text("".join(json.dumps(row | (some if row["routes"] else {})) + "\n" for row in rows))
+    assert "| this model | `test` | 1.2 of 4 |" in card(run, config, TinyTask())
 
 
 def test_edited_questions_are_not_held_against_the_base(trained: Path, config: Config, tmp_path: Path) -> None:
