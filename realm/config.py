@@ -262,9 +262,13 @@ def _value(assignment: str) -> Any:
     if not sep or not key.strip():
         raise ConfigError(f"--set {assignment}: expected KEY=VALUE, e.g. --set training.rl.steps=200.")
     try:
-        return read_yaml(text, key.strip())
+        value = read_yaml(text, key.strip())
     except yaml.YAMLError:
         return text
+    # What is not quoted is the text as it stands: YAML would fold its lines, and end it at a #.
+    plain = text.strip()
+    said = isinstance(value, str) and plain[0] not in "'\"|>!&*"
+    return plain if said or (value is None and plain[:1] == "#") else value
 
 
 def _set(tree: dict[str, Any], assignment: str) -> None:
@@ -369,14 +373,16 @@ def _release(tree: dict[str, Any], before: str, overrides: Sequence[str]) -> Non
 
 def _refuse_against_recipe(config: Config, overrides: Sequence[str]) -> None:
     """Raise `ConfigError` for an override of what the recipe fixes; a value in a file gives way to the recipe."""
-    fixed = recipe(config.training.recipe).settings
-    for text in overrides:
-        key = _key(text)
-        if key in fixed and yaml.safe_load(text.partition("=")[2]) != fixed[key]:
-            raise ConfigError(
-                f"--set {text}: the recipe {config.training.recipe} fixes {key} at {fixed[key]}; leave it out, or take "
-                "another training.recipe."
-            )
+    for key, wanted in recipe(config.training.recipe).settings.items():
+        for text in (text for text in overrides if _within(key, _key(text))):
+            value = _value(text)
+            for part in key.split(".")[_key(text).count(".") + 1 :]:  # of a section that is set as one
+                value = value.get(part, wanted) if isinstance(value, dict) else wanted
+            if value != wanted:
+                raise ConfigError(
+                    f"--set {text}: the recipe {config.training.recipe} fixes {key} at {wanted}; leave it out, or take "
+                    "another training.recipe."
+                )
 
 
 def dump_config(config: Config) -> str:

@@ -361,18 +361,20 @@ class RunFolder:
         self._write_config(config)
         self.write_meta(meta)
 
-    def record_evaluation(self, config: Config) -> None:
+    def record_evaluation(self, config: Config, status: Literal["running", "done"] = "done") -> None:
         """Note beside the results of an evaluation what they rest on: config.yaml, and a small meta.json.
 
         Args:
             config: its `model.path` is the model that was evaluated.
+            status: `running` where more of it is to come.
 
         Raises:
             ResourceError: the disk refuses.
         """
         self._write_config(config)
         evaluated = _origin(self.path.name, config)
-        self.write_meta(replace(evaluated, evaluated=config.model.path, finished=_now(), status="done"))
+        finished = _now() if status == "done" else None
+        self.write_meta(replace(evaluated, evaluated=config.model.path, finished=finished, status=status))
 
     def _write_config(self, config: Config) -> None:
         write_atomic(self.path / "config.yaml", dump_config(config))

@@ -20,14 +20,14 @@ def read_yaml(text: str, key: str = "") -> Any:
     """What the text holds. `key`: dotted name of what it is the value of, where it is a part of a configuration.
 
     What stands in lists named `task.choices` or `prompt.examples`, in one key or in two and at any depth, are words.
-    Raises `yaml.YAMLError` for what is no YAML, holds itself, or is nested too deeply.
+    Raises `yaml.YAMLError` for what is no YAML, holds itself, is nested too deeply, or has a key twice.
     """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_endless(node, set(), set())
+        _refuse(node, set(), set())
         return loader.construct_document(_as_written(node, tuple(key.split(".")), set()))
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error
@@ -50,8 +50,10 @@ def read_yaml_file(path: Path, what: str) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _refuse_endless(node: yaml.Node, around: set[int], done: set[int]) -> None:
+def _refuse(node: yaml.Node, around: set[int], done: set[int]) -> None:
     """Raise `yaml.MarkedYAMLError` for a node that an alias puts into itself: it would unfold without end.
+
+    And for a mapping with a key twice, of which YAML would take the last without a word.
 
     Args:
         around: the nodes that it is in.
@@ -62,9 +64,15 @@ def _refuse_endless(node: yaml.Node, around: set[int], done: set[int]) -> None:
     if id(node) in done or not isinstance(node, yaml.CollectionNode):
         return
     around.add(id(node))
+    keys = set[tuple[str, str]]()
     for one in node.value:
         for part in one if isinstance(one, tuple) else (one,):
-            _refuse_endless(part, around, done)
+            _refuse(part, around, done)
+        if isinstance(one, tuple) and isinstance(key := one[0], yaml.ScalarNode):
+            if (key.tag, key.value) in keys:
+                said = f"the key {key.value!a:.60} is there twice; make one of the two"
+                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+            keys.add((key.tag, key.value))
     around.remove(id(node))
     done.add(id(node))
 

@@ -63,6 +63,27 @@ def test_overrides_in_order_and_numbers_with_exponents() -> None:
     assert (config.training.rl.steps, config.training.rl.learning_rate) == (8, 6e-5)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Use the tag #1 alone.", "Think.\nThen answer.\n\nNo more.", "# Role\nA clerk.", "# Role", "It's (so) [here]"],
+)
+def test_a_text_is_set_as_it_stands(text: str) -> None:
+    """Were it all YAML, lines would be folded, and what follows a # would be a comment."""
+    assert load_config(None, [f"prompt.system={text}"]).prompt.system == text
+
+
+@pytest.mark.parametrize("text", ["'a #b'", '"a #b"', "!!str a #b"])
+def test_a_text_in_quotes_is_yaml(text: str) -> None:
+    assert load_config(None, [f"prompt.system={text}"]).prompt.system == ("a" if "!" in text else "a #b")
+
+
+def test_a_section_that_is_set_as_one_does_not_give_way_to_a_recipe() -> None:
+    with pytest.raises(ConfigError, match=r"the recipe mrpv fixes fade\.schedule at constant"):
+        load_config(None, ["training.recipe=mrpv", "fade={schedule: linear, p_end: 0.5}"])
+    config = load_config(None, ["training.recipe=mrpv", "fade={schedule: constant, granularity: count}"])
+    assert config.fade.granularity == "count"
+
+
 def test_a_section_that_was_set_to_a_value_cannot_be_entered() -> None:
     with pytest.raises(
         ConfigError, match=r"--set training\.rl\.steps=4: training\.rl has a value here, 3, and is no section"
@@ -89,6 +110,8 @@ def test_every_key_has_a_meaning_or_a_section_that_tells_it() -> None:
         ("a: [", "not valid YAML"),
         ("- 1", "expected a mapping of sections, found list"),
         ("training: {rl: {stepz: 3}}", "unknown key training.rl.stepz; did you mean training.rl.steps?"),
+        ("training: {rl: {steps: 3}}\nrun: {seed: 1}\ntraining: {rounds: 2}", "the key 'training' is there twice"),
+        ("routes: {k: 1, k: 2}", "the key 'k' is there twice; make one of the two in \"<unicode string>\", line 1"),
         ("model: {path: '${REALM_TEST_UNSET}'}", "the environment variable REALM_TEST_UNSET is not set"),
     ],
 )

@@ -119,7 +119,8 @@ def label_bank(
                         unreadable.gold(cot.question_id, questions[cot.question_id].answer)
                 progress(seen, total)
         fold(folder)
-        made_by = {} if _same(folder, settings) else {name: settings[name] for name in ("verifier", "choices")}
+        same = labelled_by(folder.info, pool.verifier.name, choices)
+        made_by = {} if same else {name: settings[name] for name in ("verifier", "choices")}
         folder.update({UNDER_WAY: None, **made_by})
     return {
         "judged": sum(outcomes.values()),
@@ -150,16 +151,33 @@ def fold(folder: BankFolder) -> None:
         (folder.path / "labels.jsonl").unlink(missing_ok=True)
 
 
-def _same(folder: BankFolder, settings: dict[str, Any]) -> bool:
-    """Whether the bank's labels are those of this verifier; choices matter to `choice` alone."""
-    name, known = settings["verifier"], folder.info.get("choices") or ()
-    same = bool(folder.info.get("verifier") == name)
-    return same and choices_of(name, known) == choices_of(name, settings["choices"])
+def labelled_by(info: Mapping[str, Any], verifier: str, choices: Sequence[str]) -> bool:
+    """Whether a bank's labels are those of this verifier; choices matter to `choice` alone."""
+    known = info.get("choices") or ()
+    return bool(info.get("verifier") == verifier) and choices_of(verifier, known) == choices_of(verifier, choices)
+
+
+def half_judged(info: Mapping[str, Any]) -> str:
+    """What to say of a bank of which another verifier has judged a part anew, and was stopped; "" of any other."""
+    begun, known = info.get(UNDER_WAY), info.get("verifier")
+    if not isinstance(begun, dict) or not begun.get("all") or known is None:
+        return ""
+    by, choices = str(begun.get("verifier")), begun.get("choices") or []
+    if labelled_by(info, by, choices):
+        return ""
+    return (
+        f"labels of two verifiers, {known} and {by} (or with other choices), are mixed in it, as `realm bank label "
+        f"--all` was stopped; finish it with {by}, or judge all CoTs by {known} again (--all --verifier {known})"
+    )
 
 
 def _check(folder: BankFolder, settings: dict[str, Any]) -> None:
+    if settings["all"]:
+        return
+    if mixed := half_judged(folder.info):
+        raise ConfigError(f"{folder.path}: {mixed}.")
     known = folder.info.get("verifier")
-    if known is not None and not settings["all"] and not _same(folder, settings):
+    if known is not None and not labelled_by(folder.info, settings["verifier"], settings["choices"]):
         raise ConfigError(
             f"{folder.path}: its labels are those of the verifier {known}, others of {settings['verifier']} (or with "
             "other choices) would be mixed with them; judge all CoTs anew (--all), or name the same verifier."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from realm.bank.cot import COLUMNS, CoT, from_record, to_record, unescape
 from realm.bank.folder import BankFolder, labelled
 from realm.bank.labelling import judge_all, label_of
-from realm.bank.questions import from_question
+from realm.bank.questions import differing, from_question
 from realm.bank.scan import Group, group
 from realm.errors import DataError
 from realm.method.routes import Route
@@ -112,7 +112,8 @@ class Bank:
                 not shown.
 
         Raises:
-            DataError: a column is missing, or a row is no CoT; it names the row.
+            DataError: a column is missing, a row is no CoT, or its question has another text or gold than in a row
+                before it; it names the row.
             ConfigError: there is no such verifier.
         """
         if missing := {"question", "gold", "text"} - set(rows.column_names):
@@ -127,7 +128,11 @@ class Bank:
                 question, cot = _read_row(row, number)
             except (ValueError, TypeError) as error:
                 raise DataError(f"row {number}: {error}.") from error
-            bank.questions.setdefault(question.id, question)
+            if told := differing(question, bank.questions.setdefault(question.id, question)):
+                raise DataError(
+                    f"row {number}: the question {question.id!a:.60} {told}, in a row before it, so that its CoTs "
+                    "answer something else; give the questions of one of the two other ids (`question_id`)."
+                )
             cots.append(cot)
         if verifier is not None:
             trust(verifier)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from realm.bank.cot import CoT, from_record
 from realm.bank.folder import BankFolder
-from realm.bank.labelling import count, judge_all, label_of
+from realm.bank.labelling import count, half_judged, judge_all, label_of
 from realm.bank.questions import differing
 from realm.bank.register import Register
 from realm.bank.scan import Group, groups
@@ -34,6 +34,11 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "questions that ask something else than the task's of the same id",
         "its CoTs answer the bank's: give the task's questions other ids, or mend the golds of either",
+    ),
+    "half_judged": (
+        "error",
+        "labels of two verifiers, as a judging of all CoTs was stopped",
+        "`realm bank label --all` with either of them",
     ),
     "empty": ("error", "CoTs without text that count as answers", "remove them, or set their `problem` to empty"),
     "most_unreadable": (
@@ -144,6 +149,8 @@ def validate(
     Memory does not grow with the bank. A folder that holds no bank at all raises `DataError`.
     """
     found = _Findings()
+    if mixed := half_judged(folder.info):
+        found.add("half_judged", mixed)
     done = 0
     with Register() as register:
         for done, (row, cot) in enumerate(_cots(folder, found), start=1):

@@ -12,8 +12,7 @@ from realm.config import Config
 from realm.errors import ResourceError
 from realm.evaluation.also import ask_besides, other_task
 from realm.evaluation.evaluate import evaluate_directory
-from realm.exchange.importing import open_bank
-from realm.exchange.run_bank import has_bank
+from realm.exchange.run_bank import has_bank, open_bank
 from realm.files import fresh
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
@@ -66,6 +65,8 @@ def evaluate(
         if bank is None and config.routes.k:
             _LOG.warning("without routes only: bank.path is not set, and there is no %s", config.run_path / "bank")
         summaries = evaluate_directory(student, config, task, bank, pool, out=folder, progress=shown)
+        # Results of another model that lay here are gone now, and so is what was said of them.
+        results.record_evaluation(config, "running")
         place, untrained = Place(stage="final", step=0), base if base != student else None
         summaries += ask_besides(config, student, out=folder, place=place, untrained=untrained, progress=shown)
     results.record_evaluation(config)

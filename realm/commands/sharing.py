@@ -20,6 +20,12 @@ SHARED = re.compile(
     r"README\.md|LICENSE.*|NOTICE.*|.+\.safetensors|.+\.safetensors\.index\.json|(generation_)?config\.json|tokenizer.*\.json"
     r"|(special_tokens_map|added_tokens|vocab)\.json|.+\.jinja|(vocab|merges)\.txt|(tokenizer|spiece|sentencepiece.*)\.model"
 )
+#: Those that are read together with a model wherever they lie beside it.
+_OF_A_MODEL = (
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", "generation_config.json"),
+    *("chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt"),
+)
 #: Settings that libraries have written into a model's files and that say where it lay.
 _PLACES = ("_name_or_path", "name_or_path", "vocab_file", "tokenizer_file")
 
@@ -109,6 +115,8 @@ def check_name(name: str) -> None:
 def push(folder: Path, files: list[Path], name: str, *, public: bool = False) -> str:
     """Upload files of a folder as the model `owner/name` of the Hub, by the token of the environment or the login.
 
+    Files of another model that lie there, and would be read together with these, go.
+
     Args:
         public: a repository that is not there yet is made for everybody to read; one that is there stays as it is.
 
@@ -129,6 +137,7 @@ def push(folder: Path, files: list[Path], name: str, *, public: bool = False) ->
             repo_id=place.repo_id,
             folder_path=folder,
             allow_patterns=[file.name for file in files],
+            delete_patterns=[*_OF_A_MODEL],  # those that are uploaded stay
             commit_message="A model trained by realm",
         )
     except Exception as error:  # of whatever library speaks HTTP below

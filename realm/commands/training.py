@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from realm.evaluation.evaluate import evaluate_directory, evaluation_questions
 from realm.exchange.run_bank import keep_bank, open_run_bank
 from realm.method.prompt import template_hash
 from realm.pages import write_report
-from realm.pages.card import CARD, write_card
+from realm.pages.card import CARD, outdated, write_card
 from realm.processes import main_process, rank
 from realm.rows.base import Place
 from realm.rows.evaluation import Evaluation
@@ -31,6 +32,7 @@ from realm.training.group import wait_for_all
 from realm.training.prepare import Prepared, Sketch, prepare, sketch
 from realm.training.recorder import Progress
 
+_LOG = logging.getLogger(__name__)
 Announce = Callable[[Prepared], None]
 
 
@@ -160,6 +162,12 @@ def train(
                 )
             if not (run.path / "model" / CARD).is_file():  # one that is there is of this model, and maybe edited
                 write_card(run.path, config, prepared.task)
+            elif outdated(run.path, config, prepared.task):
+                _LOG.warning(
+                    "%s: tells other figures than this evaluation, or another length of answers; it may be edited, and "
+                    "stays. Remove it and give the command with --resume once more to have it written anew.",
+                    run.path / "model" / CARD,
+                )
         except BaseException as error:
             with suppress(Exception):  # what stopped the run matters more than that it cannot be noted
                 if isinstance(error, KeyboardInterrupt):

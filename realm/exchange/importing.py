@@ -17,7 +17,6 @@ from realm.bank.register import Register
 from realm.bank.store import Bank
 from realm.bank.unreadable import Unreadable, sentences
 from realm.bank.writer import to_bytes
-from realm.config import Config
 from realm.errors import DataError, ResourceError
 from realm.exchange.common import unrecognised
 from realm.exchange.entries import Entry
@@ -407,56 +406,6 @@ def import_cots(
 def gold_reader(task: str) -> Gold:
     """How the task of that name reads a row's gold answer."""
     return final_answer if task == "gsm8k" else answer_text
-
-
-def bank_path(config: Config) -> Path:
-    """Where the bank is: `bank.path`, or the folder `bank` of the run; raises `DataError` where nothing is there."""
-    path = Path(config.bank.path) if config.bank.path else config.run_path / "bank"
-    if not path.exists():
-        raise DataError(
-            f"{path}: there is no bank; fill it first (`realm collect` with the same CONFIG), "
-            "or let bank.path name a bank's folder or a JSONL file with `cots`."
-        )
-    return path
-
-
-def open_bank(config: Config, task: Task, pool: VerifierPool) -> Bank:
-    """The bank that `bank.path` names: a folder is opened, a JSONL file imported into memory (`Bank.save` keeps it).
-
-    The default is the folder `bank` of the run. Raises `DataError` where it cannot be read, where it holds no labelled
-    CoT for any training question of the task, or knows one of them by another text.
-    """
-    path = bank_path(config)
-    if path.is_dir() or path.suffix != ".jsonl":
-        bank = Bank.open(path)
-    else:
-        bank, _ = import_cots(
-            path,
-            pool,
-            relabel=config.bank.relabel,
-            gold=gold_reader(task.name),
-            mapping=config.bank.mapping,
-            known=known_questions(task),
-        )
-    questions = task.rows("train")
-    held = [question for question in questions if bank.routes(question.id)]
-    covered = len(held)
-    for question in held:
-        there = bank.questions.get(question.id, question).question.strip() or question.question
-        if normal(there) != normal(question.question):
-            raise DataError(
-                f"{path}: the question {question.id!a:.60} is {normal(there)!a:.60} there and "
-                f"{normal(question.question)!a:.60} in the task, so that its CoTs answer something else; import them "
-                "with the task's CONFIG and bank.mapping.id=none, or give the questions of either other ids."
-            )
-    if not covered:
-        raise DataError(
-            f"{path}: holds no labelled CoT for any of the {len(questions)} training questions of "
-            f"{config.task.called}; its question ids must be those of the task."
-        )
-    if covered < len(questions):
-        _LOG.info("%s: CoTs for %d of %d training questions", path, covered, len(questions))
-    return bank
 
 
 def known_questions(task: Task) -> list[Question]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from realm.config import Config
 from realm.errors import ConfigError, DataError
-from realm.exchange.importing import open_bank
+from realm.exchange.run_bank import open_bank
 from realm.experiments import page
 from realm.experiments.facts import bank_facts, shown_routes
 from realm.experiments.findings import compose

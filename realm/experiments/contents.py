@@ -31,8 +31,8 @@ def content(path: str | None) -> str:
 
 
 def contents(config: Config) -> dict[str, str]:
-    """Digests of what the task, the comments and the student are read from, and of the sources of plug-ins, by the keys
-    that name them."""
+    """Digests of what the task, the comments, the student and local teachers are read from, and of the sources of
+    plug-ins, by the keys that name them."""
     model, stages, other = config.model.path, plan(config), config.evaluation.also
     configs = [config, *(of_stage(config, stage) for stage in stages)]
     found = [one for each in configs for one in named(each.model_dump())]
@@ -44,6 +44,9 @@ def contents(config: Config) -> dict[str, str]:
         also = load_config(other, trusted=False).task
         besides |= {f"evaluation.also.{key}": content(getattr(also, key)) for key in ("path", "test_path")}
         found += [(f"evaluation.also.{key}", point, one) for key, point, one in named({"task": also.model_dump()})]
+    for name, teacher in config.teachers.items():  # one that is a model of this machine
+        if teacher.kind == "transformers" and teacher.share and (digest := content(teacher.model)):
+            besides[f"teachers.{name}.model"] = digest
     plugins: dict[str, list[Path]] = {}
     for key, point, (name, options) in ((key, point, entry(one)) for key, point, one in found):
         plugins.setdefault(key, []).extend(files(point, name))

@@ -56,6 +56,8 @@ def _group(question: Question | None, cots: list[CoT]) -> Group:
         "gold": cut(known.answer, SHORT),
         "p": None,
         "routes": None,
+        "n": len(cots),
+        "right": sum(cot.label == 1 for cot in cots),
         "completions": [_completion(cot) for cot in cots[:MANY]],
     }
 

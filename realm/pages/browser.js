@@ -24,7 +24,7 @@ const browse = () => {
   const moment = (group) => `${group.recipe}: ${group.when}`;
   const routesOf = (group) => group.routes || [];
   const every = (group) => group.completions.map((_, index) => index);
-  const accuracy = (group) => group.completions.filter((one) => one.correct).length / group.completions.length;
+  const accuracy = (group) => group.right / group.n;
 
   // What the filters let through ---------------------------------------------------------------------------------------
 
@@ -144,9 +144,10 @@ const browse = () => {
   };
 
   const answers = ({ group, indices }, titled) => {
-    const right = group.completions.filter((completion) => completion.correct).length;
+    const kept = group.completions.length;
+    const left = kept < group.n ? `; the first ${kept} are on this page` : "";
     const name = titled ? moment(group) : `${noun[0].toUpperCase()}${noun.slice(1)}s`;
-    const list = make("div", "side", make("h3", "", `${name} (${right} of ${group.completions.length} right)`));
+    const list = make("div", "side", make("h3", "", `${name} (${group.right} of ${group.n} right${left})`));
     indices.forEach((index, place) => list.append(completionView(group, group.completions[index], index + 1, place === 0)));
     return list;
   };

@@ -6,7 +6,7 @@ YAML as scalars. No question, no path and no setting of an endpoint is in it, so
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData, metadata_load
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field, ValidationError, field_validator
 
+from realm.bank.folder import BankFolder
 from realm.config import Config, needs_bank
 from realm.display import printable, printable_lines
 from realm.errors import DataError
@@ -25,10 +26,12 @@ from realm.files import write_atomic
 from realm.method.prompt import Message, Tags, Wording, messages, plain, target
 from realm.pages.table import Table, TableRow, Value
 from realm.recipes import plan
+from realm.recipes.stage import Stage
 from realm.rows.evaluation import Evaluation
 from realm.rows.run import BankStats, Meta
+from realm.run import KEPT
 from realm.run_rows import read_row, read_rows
-from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section
+from realm.sections import PACKAGED_BASE, ModelSettings, PromptConfig, Section, asks_teachers
 from realm.student.load import is_hub_name, load_tokenizer, resolve
 from realm.student.prompts import make_wording, presented, settled
 from realm.tasks.base import Task
@@ -162,6 +165,17 @@ def write_card(run: Path, config: Config, task: Task, folder: Path | None = None
     return path
 
 
+def outdated(run: Path, config: Config, task: Task) -> bool:
+    """Whether the card beside a run's model tells other figures, or another length of answers, than the run's files.
+
+    Errors as of `write_card`.
+    """
+    there, text = _head(run / "model" / CARD), card(run, config, task)
+    now = yaml.safe_load(text.removeprefix("---\n").partition("\n---\n")[0])
+    asked, same = there.get(KEY), there.get("model-index") == now.get("model-index")
+    return KEY in there and not (same and isinstance(asked, dict) and asked.get("max_tokens") == now[KEY]["max_tokens"])
+
+
 def card(run: Path, config: Config, task: Task, file: str = "") -> str:
     """The text of the card; of a folder that holds `file`, the model in GGUF, where that is given."""
     tokenizer, template, stages = load_tokenizer(run / "model", config.model), _template(run / "model"), plan(config)
@@ -218,21 +232,33 @@ def card(run: Path, config: Config, task: Task, file: str = "") -> str:
         licence=licence,
         chosen=meta.chosen if meta else None,
         stages=", ".join(f"{stage.kind.upper()} {stage.steps}" for stage in stages),
-        teachers=_teachers(stats, config) if stats and learned else [],
+        teachers=_teachers(stats if learned else None, _asked(run, config, stages), config),
         figures="\n".join(_figures(rows).to_markdown()),
         form=target("its reasoning", "its answer", None, asked.prompt.tags()),
     )
     return f"{text}\n"
 
 
-def _teachers(stats: BankStats, config: Config) -> list[tuple[str, str, int, str]]:
-    """Name, model, number of CoTs and licence of each teacher of a bank."""
+def _asked(run: Path, config: Config, stages: Sequence[Stage]) -> set[str]:
+    """The teachers of a run that its steps asked while it was trained; their replies lie below the run's folder."""
+    steps = [one for stage in stages for one in stage.traces or (config.training.sft.traces * (stage.kind == "sft"))]
+    found = set[str]()
+    for folder in KEPT[1:] if asks_teachers(steps) else ():
+        with suppress(DataError):  # nobody was asked from there, or it was taken away
+            found |= {cot.teacher for cot in BankFolder.open(run / folder).scan()}
+    return found & {name for name, teacher in config.teachers.items() if teacher.share}
+
+
+def _teachers(stats: BankStats | None, asked: Set[str], config: Config) -> list[tuple[str, str, str, str]]:
+    """Name, model, what it gave and licence of each teacher of a bank, and of those that were `asked` besides."""
     found = []
-    for name, wrote in sorted(stats.by_teacher.items()):
+    wrote = {name: f"{one.cots} CoTs" for name, one in stats.by_teacher.items()} if stats else {}
+    for name in sorted(wrote.keys() | asked):
         teacher = config.teachers.get(name)
         model = (teacher.model if teacher else None) or ""
         local = teacher is not None and teacher.kind == "transformers"
-        found.append((name, Path(model).name, wrote.cots, license_of(model if local else None)))
+        gave = ", ".join(filter(None, (wrote.get(name), "asked while this model was trained" * (name in asked))))
+        found.append((name, Path(model).name, gave, license_of(model if local else None)))
     return found
 
 
@@ -244,7 +270,8 @@ def _figures(rows: Sequence[Evaluation]) -> Table:
         name = "base" if row.stage == "base" else "this model"
         if row.routes_dropped and not row.routes_per_prompt:
             continue  # no route had room, so that nothing was measured with them
-        cells = [code(row.split), str(row.routes), str(row.n)]
+        routes = f"{row.routes_per_prompt:.2g} of {row.routes}" if row.fewer_routes else str(row.routes)
+        cells = [code(row.split), routes, str(row.n)]
         if row.before is not None and row.change is not None:
             if row.edited is None:
                 found.append((None, "base", [*cells, Value(row.before)]))

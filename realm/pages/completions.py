@@ -88,6 +88,9 @@ def _group(row: Sampled | Prediction, name: str, when: str, place: int) -> Group
             {"text": cut(route.text or "", LONG), "answer": cut(route.answer, SHORT), "label": route.label}
             for route in shown[:MANY]
         ],
+        # Of all of them; those that follow may be fewer.
+        "n": len(row.completions),
+        "right": sum(bool(item.correct) for item in row.completions),
         "completions": [_completion(item) for item in row.completions[:MANY]],
     }
 

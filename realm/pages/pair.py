@@ -133,6 +133,9 @@ def paired(a: Path, b: Path, margin: float | None = None) -> tuple[Report, list[
     first, second = report.runs
     notes = report.notes
     notes += _asked_otherwise(first, second)
+    for row in report.results:
+        if row.fewer_routes and row.routes_per_prompt:
+            notes.append(f"{row.name}, {row.split}: {row.routes_per_prompt:.2g} of {row.routes} routes were shown.")
     answers = [read_answers(run.folder, notes) for run in report.runs]
     passes = same_routes(a, b, common_passes(a, b, *answers), *answers, notes=notes)
     for split, shown in passes:

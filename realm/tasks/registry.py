@@ -1,9 +1,11 @@
 """The task that a configuration names."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from realm.config import Config
+from realm.display import printable
 from realm.method.prompt import Wording
 from realm.plugins import take, trust
 from realm.sections import DESKS, TaskConfig
@@ -12,6 +14,7 @@ from realm.tasks.gsm8k import load_gsm8k
 from realm.tasks.hints import hinted_wording
 from realm.tasks.jsonl import load_jsonl
 
+_LOG = logging.getLogger(__name__)
 #: The desk stands on this room, and is therefore named.
 _DESK = "realm.desk.task:DeskTask"
 
@@ -43,6 +46,13 @@ def load_task(config: Config) -> Task:
     make: Callable[[TaskConfig, int], Task] = take("tasks", settings.name)
     task = make(settings, config.run.seed if settings.split_seed is None else settings.split_seed)
     trust(task.verifier.name)  # the processes that judge find it by this name
+    own, usual = settings.name in TASKS and settings.name != "jsonl", TaskConfig.model_fields["verifier"].default
+    if own and settings.verifier_name not in (usual, task.verifier.name):
+        _LOG.warning(
+            "task.verifier: %s judges nothing, the task %s brings a verifier of its own, %s; for another one take "
+            "task.name: jsonl",
+            printable(settings.verifier_name), task.name, printable(task.verifier.name),
+        )  # fmt: skip
     return task
 
 

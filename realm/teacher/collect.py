@@ -14,7 +14,7 @@ from typing import Any
 
 from realm.bank.cot import comment_hash, digest
 from realm.bank.folder import BankFolder
-from realm.bank.labelling import fold
+from realm.bank.labelling import fold, half_judged
 from realm.bank.writer import BankWriter
 from realm.config import Config
 from realm.errors import ConfigError, DataError
@@ -100,8 +100,10 @@ def check_same(folder: BankFolder, info: Mapping[str, Any]) -> None:
     """Make sure that a bank was collected with these settings; more samples are welcome.
 
     Raises:
-        ConfigError: names what differs.
+        ConfigError: names what differs; or its labels are those of two verifiers.
     """
+    if mixed := half_judged(folder.info):
+        raise ConfigError(f"{folder.path}: {mixed}.")
     other = _differences(folder.info, dict(info))
     if other:
         other[0] = f"{'other' if other[0] in ('teachers', 'choices') else 'another'} {other[0]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -88,6 +89,7 @@ def train(
     if done or goals[0].is_dir():
         prepared.model.take()  # no stage starts from it
     if not done:
+        _tell_of_another_bank(prepared, run)
         sources = [None, *map(str, goals)]
         try:
             for stage, source, goal in zip(stages, sources, goals, strict=False):
@@ -128,6 +130,19 @@ def _look_at_bank(prepared: Prepared, run: RunFolder, resume: bool) -> None:
     found = statistics(groups, verifier=task.verifier, seed=seed)
     patterns = analyse(groups, verifier=task.verifier, seed=seed, limit=PATTERNS_LIMIT)
     write_atomic(facts, json.dumps({**found, "patterns": patterns.as_dict(clusters=5)}) + "\n")
+
+
+def _tell_of_another_bank(prepared: Prepared, run: RunFolder) -> None:
+    """Say where a run goes on with other CoTs than bank_stats.json, where a start left it, says it began with."""
+    if (bank := prepared.bank) is None or not main_process():
+        return
+    now = Counter(cot.label for question in prepared.task.rows("train") for cot in bank.cots(question.id))
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        found = json.loads((run.path / "bank_stats.json").read_text(encoding="utf-8"))
+        began, found = [found[name] for name in ("right", "wrong", "unlabelled")], [now[1], now[0], now[None]]
+        if began != found:
+            said = "right, wrong and unlabelled CoTs are"
+            _LOG.warning("%s: the bank has changed since the run began: %s %s, were %s", run.path, said, found, began)
 
 
 def of_teachers(prepared: Prepared, run: RunFolder) -> dict[str, Any]:

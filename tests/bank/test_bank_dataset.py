@@ -58,6 +58,24 @@ def test_a_label_that_is_there_stays_where_nobody_judges() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "other", "told"),
+    [
+        ({}, {"gold": "11"}, "has the gold answer '11' here and '2' there, in a row before it"),
+        (
+            {"question_id": "0"},
+            {"question_id": "0", "question": "2+2?"},
+            r"has the question '2\+2\?' here and '1\+1\?'",
+        ),
+    ],
+)
+def test_rows_of_one_question_ask_the_same(first: dict[str, str], other: dict[str, str], told: str) -> None:
+    """As where two data sets, each with ids from 0, were put together."""
+    row = {"question": "1+1?", "gold": "2", "text": "It is 2.", "answer": "2"}
+    with pytest.raises(DataError, match=rf"row 1: the question '\w+' {told}"):
+        Bank.from_dataset(Dataset.from_list([row | first, row | other]), "number")
+
+
+@pytest.mark.parametrize(
     ("row", "told"),
     [
         ({"question": "x", "text": "y"}, "gold is missing"),

@@ -24,6 +24,7 @@ from realm.errors import ConfigError, DataError
 from realm.tasks.base import Question
 from realm.tasks.verify import UNREADABLE, UNREADABLE_GOLD, Verdict
 from realm.tasks.workers import Claim, VerifierPool
+from realm.teacher.collect import check_same
 
 QUESTIONS = [Question("q1", "Q1?", "1"), Question("q2", "Q2?", "2"), Question("bare", "?", "")]
 
@@ -218,6 +219,7 @@ import os, signal, sys
 from realm.bank import labelling
 from realm.bank.folder import BankFolder
 from realm.tasks.workers import Claim, VerifierPool
+from realm.teacher.collect import check_same
 
 labelling.BATCH = 10
 done = 0
@@ -249,6 +251,29 @@ def test_labels_of_two_verifiers_are_not_mixed(tmp_path: Path, pool: Counting) -
             label_bank(folder, other)
         label_bank(folder, other, everything=True)
     assert json.loads((folder.path / "bank.json").read_text())["verifier"] == "exact"
+
+
+def test_a_stopped_labelling_by_another_verifier_is_not_taken_for_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realm.bank.labelling.BATCH", 10)
+    folder = bank(tmp_path / "bank", [cot("q1", number, "1.0") for number in range(20)])
+    with Counting() as pool:
+        label_bank(folder, pool)
+
+    def stop(seen: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with VerifierPool("exact") as other, pytest.raises(KeyboardInterrupt):
+        label_bank(BankFolder.open(folder.path), other, everything=True, progress=stop)
+    with Counting() as pool:
+        with pytest.raises(ConfigError, match=r"labels of two verifiers, number and exact .*, are mixed in it"):
+            label_bank(BankFolder.open(folder.path), pool)
+        with pytest.raises(ConfigError, match="labels of two verifiers"):
+            check_same(BankFolder.open(folder.path), {"verifier": "number"})
+        label_bank(BankFolder.open(folder.path), pool, everything=True)
+    assert {label for label, _ in labels(folder).values()} == {1}
+    check_same(BankFolder.open(folder.path), {"verifier": "number"})
 
 
 def test_a_labelling_leaves_what_the_bank_was_collected_with(tmp_path: Path, pool: Counting) -> None:

@@ -14,16 +14,19 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from realm.bank.cot import CoT
+from realm.bank.store import Bank
 from realm.commands.asking import Student
 from realm.commands.training import train
 from realm.config import Config
 from realm.errors import DataError
 from realm.method.prompt import DEFAULT_WORDING, Tags, Wording, messages
-from realm.pages.card import card, license_of, read_surface, surface
+from realm.pages.card import card, license_of, outdated, read_surface, surface
 from realm.rows.evaluation import Edited, Evaluation
 from realm.rows.run import Candidate, Chosen
 from realm.run import RunFolder
 from realm.run_rows import read_rows
+from realm.sections import TeacherConfig
 from realm.student.generate import generate
 from realm.student.load import load
 from realm.student.prompts import encode
@@ -169,6 +172,21 @@ def test_the_text_tells_how_it_was_made(trained: Path) -> None:
     assert str(trained.parent) not in text, "where it lies is nobody's business"
 
 
+def test_a_teacher_that_was_asked_while_training_is_named(trained: Path, config: Config, tmp_path: Path) -> None:
+    """It is in no bank that the run learned from, and its terms hold all the same."""
+    run = Path(shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"]))
+    Bank.create(run / "instructors" / "bank").append(
+        [CoT("q", "t", "1", None, teacher=name) for name in ("ask", "old")]
+    )
+    teacher = TeacherConfig(kind="openai", model="some/GPT")
+    instructed = config.changed({"training.recipe": "instructors", "teachers": {"ask": teacher.model_dump()}})
+    text = card(run, instructed, TinyTask())
+    said = "\n- Teacher: `ask`, the model `GPT`, asked while this model was trained; its licence: not known. Terms of a"
+    assert said in text
+    assert "`old`" not in text, "of a run that was overwritten"
+    assert "`ask`" not in card(run, config, TinyTask()), "a recipe that asks nobody"
+
+
 def test_a_tool_is_told(trained: Path, config: Config) -> None:
     assert "tool" not in card(trained, config, TinyTask())
     tooled = config.model_copy(deep=True)
@@ -206,6 +224,9 @@ def test_figures_with_routes_that_had_no_room_are_not_told(trained: Path, config
     file.write_text("".join(json.dumps(row | (none if row["routes"] else {})) + "\n" for row in rows))
     text = card(run, config, TinyTask())
     assert "| this model | `test` | 0 |" in text and "| this model | `test` | 4 |" not in text
+    some = {"routes_per_prompt": 1.25, "routes_dropped": 2.75}
+    file.write_text("".join(json.dumps(row | (some if row["routes"] else {})) + "\n" for row in rows))
+    assert "| this model | `test` | 1.2 of 4 |" in card(run, config, TinyTask())
 
 
 def test_edited_questions_are_not_held_against_the_base(trained: Path, config: Config, tmp_path: Path) -> None:
@@ -278,6 +299,19 @@ def test_an_edited_card_survives_a_resume_and_a_missing_one_is_written(
     (run / "model" / "README.md").unlink()
     train(own, resume=True)
     assert (run / "model" / "README.md").read_text() == (trained / "model" / "README.md").read_text()
+
+
+def test_a_card_of_an_earlier_evaluation_is_told(trained: Path, config: Config, tmp_path: Path) -> None:
+    """An evaluation may be set otherwise as a run goes on; a card stays, as it may be edited."""
+    run = shutil.copytree(trained, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
+    assert not outdated(run, config, TinyTask())
+    assert outdated(run, config.changed({"evaluation.max_completion_length": 7}), TinyTask())
+    rows = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    other = [row | ({"accuracy": 0.25} if row["stage"] == "final" else {}) for row in rows]
+    (run / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    assert outdated(run, config, TinyTask())
+    (run / "model" / "README.md").write_text("# Mine")
+    assert not outdated(run, config, TinyTask())
 
 
 def test_licences_that_are_none(tmp_path: Path) -> None:

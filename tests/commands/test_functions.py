@@ -10,6 +10,7 @@ from statistics import fmean
 import pytest
 
 import realm
+from realm.commands import evaluating
 from realm.errors import ConfigError, ResourceError
 from realm.rows.evaluation import Evaluation, Prediction
 from realm.run import RunFolder
@@ -79,6 +80,25 @@ def test_from_questions_to_a_page(config: realm.Config, tmp_path: Path) -> None:
         f"start anew with it, give run.dir={folder.parent} run.name=desk-2 bank.path={bank} in the configuration in "
         "the place of resume=True."
     )
+
+
+def test_an_evaluation_that_was_stopped_is_not_taken_for_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first results are replaced while the other task (`evaluation.also`) is still to be asked."""
+    config, out = realm.load_config(overrides=["task.max_test=2"]), tmp_path / "out"
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluating, "evaluate_directory", lambda *_, out, **__: [out.mkdir(exist_ok=True)][1:])
+    realm.evaluate(config, out=out)
+    assert (RunFolder(out).meta.status, RunFolder(out).meta.evaluated) == ("done", "desk-base")
+    monkeypatch.setattr(evaluating, "ask_besides", stop)
+    other = str(Path(realm.__file__).parent / "desk" / "base")
+    with pytest.raises(KeyboardInterrupt):
+        realm.evaluate(config, other, out=out, overwrite=True)
+    assert (RunFolder(out).meta.status, RunFolder(out).meta.evaluated) == ("running", other)
 
 
 def test_a_collection_where_a_loop_runs_already(config: realm.Config, tmp_path: Path) -> None:

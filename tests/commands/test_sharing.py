@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,9 @@ def test_it_is_uploaded_only_where_it_is_asked_for(run: Path, tmp_path: Path, mo
     assert made == {"name": "me/tiny", "private": True, "exist_ok": True}
     assert (uploaded["repo_id"], uploaded["folder_path"]) == ("me/tiny", out)
     assert {*uploaded["allow_patterns"]} == {*MODEL, "tokenizer.json", "tokenizer_config.json"}
+    there = ("model-00001-of-00002.safetensors", "chat_template.jinja", "LICENSE", "onnx/model.safetensors", "mine.doc")
+    gone = [name for name in there if any(fnmatch(name, one) for one in uploaded["delete_patterns"])]
+    assert gone == [*there[:2]], "what would be read together with the model"
     assert cli(run, out, "--overwrite", "--push", "me/tiny", "--public").exit_code == 0
     assert calls[2]["private"] is False
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import pytest
 
 from realm.analysis.stats import statistics
 from realm.bank.folder import BankFolder
+from realm.bank.labelling import label_bank
 from realm.bank.store import Bank
+from realm.bank.validate import validate
 from realm.config import Config
 from realm.errors import DataError, ResourceError
-from realm.exchange.importing import import_cots, open_bank
-from realm.tasks.base import Question
+from realm.exchange.importing import import_cots
+from realm.exchange.run_bank import open_bank
+from realm.tasks.base import Question, text_id
 from realm.tasks.registry import load_task
 from realm.tasks.verify import Verdict
 from realm.tasks.workers import Claim, VerifierPool
@@ -287,6 +291,70 @@ def test_a_bank_that_knows_a_question_by_another_text_is_refused(write: Write, p
     bank.save(folder)
     with pytest.raises(DataError, match=r"bank: the question '\d+' is 'other \d+\?' there and 'q\d+\?' in the task"):
         open_bank(config_of(path, str(folder)), load_task(config_of(path, path)), pool)
+
+
+def kept_bank(rows: list[dict[str, Any]], write: Write, pool: VerifierPool) -> Path:
+    """A bank's folder of what rows with ids hold."""
+    path = Path(write(rows, "kept.jsonl"))
+    import_cots(path, pool, bank_dir=path.with_name("bank"))
+    return path.with_name("bank")
+
+
+def test_a_bank_judged_by_another_gold_is_refused(write: Write, pool: VerifierPool) -> None:
+    """The answers of the task's file were mended after the collection."""
+    rows = [{"id": number, **row} for number, row in enumerate(rows_with_cots())]
+    path = write(rows)
+    task = load_task(config_of(path, path))
+    one = task.rows("train")[0].id
+    folder = kept_bank([{**row, "answer": "#### 99"} if str(row["id"]) == one else row for row in rows], write, pool)
+    with pytest.raises(DataError, match=rf"the gold of the question '{one}' is '99' there and '{one}' in the task, so"):
+        open_bank(config_of(path, str(folder)), task, pool)
+    shutil.rmtree(folder)
+    folder = kept_bank([{**row, "answer": f"#### {row['id']}.0"} for row in rows], write, pool)
+    assert len(open_bank(config_of(path, str(folder)), task, pool)) == 20, "the same gold in another form"
+
+
+def test_a_bank_of_other_held_out_questions_is_refused(write: Write, pool: VerifierPool) -> None:
+    """Routes of other questions would be shown for those of a test file that counts its rows alike."""
+    rows = [{"id": number, **row} for number, row in enumerate(rows_with_cots())]
+    path, test = write(rows[:10]), write([{**row, "question": f"new {row['id']}?"} for row in rows[10:]], "test.jsonl")
+    folder = kept_bank(rows, write, pool)
+    config = config_of(path, str(folder))
+    config.task.test_path = test
+    with pytest.raises(DataError, match=r"the question '1\d' is 'q1\d\?' there and 'new 1\d\?' in the task"):
+        open_bank(config, load_task(config), pool)
+
+
+def test_labels_of_another_verifier_are_told(
+    write: Write, pool: VerifierPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(rows_with_cots())
+    task = load_task(config_of(path, path))
+    with VerifierPool("exact") as exact:
+        folder = kept_bank([{"id": text_id(row["question"]), **row} for row in rows_with_cots()], write, exact)
+    open_bank(config_of(path, str(folder)), task, pool)
+    assert "its labels are those of the verifier exact, and the task's is number:" in caplog.text
+    caplog.clear()
+    label_bank(BankFolder.open(folder), pool, everything=True)
+    open_bank(config_of(path, str(folder)), task, pool)
+    assert not caplog.records
+
+
+def test_a_bank_with_labels_of_two_verifiers_is_refused(
+    write: Write, pool: VerifierPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(rows_with_cots())
+    folder = kept_bank([{"id": text_id(row["question"]), **row} for row in rows_with_cots()], write, pool)
+    monkeypatch.setattr("realm.bank.labelling.BATCH", 10)
+
+    def stop(seen: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with VerifierPool("exact") as exact, pytest.raises(KeyboardInterrupt):
+        label_bank(BankFolder.open(folder), exact, everything=True, progress=stop)
+    with pytest.raises(DataError, match=r"labels of two verifiers, number and exact .* are mixed in it"):
+        open_bank(config_of(path, str(folder)), load_task(config_of(path, path)), pool)
+    assert "half_judged" in {finding.kind for finding in validate(BankFolder.open(folder))}
 
 
 def test_a_file_without_recognised_cots_shows_its_keys(write: Write, pool: VerifierPool) -> None:

@@ -125,6 +125,17 @@ def test_another_content_of_a_file_makes_another_bank(write_spec: WriteSpec, tmp
     assert len(folders) == 2
 
 
+def test_another_model_of_a_local_teacher_makes_another_bank(write_spec: WriteSpec, tmp_path: Path) -> None:
+    model = tmp_path / "teacher"
+    model.mkdir()
+    seen = set()
+    for weights in ("first", "second, longer"):
+        (model / "model.safetensors").write_text(weights)
+        grid = grid_of(write_spec(), tmp_path, overrides=[f"teachers={{own: {{kind: transformers, model: {model}}}}}"])
+        seen.add((next(iter(grid.banks)).name, digest(grid.of("r1")[0].trained)))
+    assert len({bank for bank, _ in seen}) == len({cell for _, cell in seen}) == 2
+
+
 def test_arms_with_routes_of_their_own_are_evaluated_with_the_common_ones(
     write_spec: WriteSpec, tmp_path: Path
 ) -> None:

@@ -113,6 +113,14 @@ def test_runs_that_were_asked_otherwise_say_so(runs: tuple[Path, Path]) -> None:
     assert note.count(" and ") >= 4 and "prompt" not in note
 
 
+def test_routes_that_most_prompts_lacked_are_told(runs: tuple[Path, Path]) -> None:
+    assert not any("routes were shown" in note for note in page_context(*runs)["notes"])  # type: ignore[attr-defined]
+    path = runs[1] / "evaluations.jsonl"
+    few = [row | ({"routes_per_prompt": 0.5} if row["routes"] else {}) for row in read_rows(path)]
+    fake_run.jsonl(path, few)
+    assert "yours, test: 0.5 of 4 routes were shown." in page_context(*runs)["notes"]  # type: ignore[operator]
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     a = fake_run.training_run(tmp_path / "x" / "grpo", "grpo", steps=60)
     b = fake_run.training_run(tmp_path / "y" / "grpo", "grpo", steps=60, seed=1)

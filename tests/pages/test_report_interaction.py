@@ -70,6 +70,17 @@ def test_copied_and_truncated_answers_are_found(browser: Chromium, page: Path) -
             assert item["copied"] == (not item["correct"] and item["answer"] in wrong)
 
 
+def test_the_share_of_right_ones_is_that_of_all_completions(browser: Chromium, tmp_path: Path) -> None:
+    """Of many completions the first alone are on the page."""
+    run = fake_run.training_run(tmp_path / "run", steps=100)
+    row = read_rows(run / "completions.jsonl")[0]
+    row["completions"] = [{**row["completions"][0], "correct": number >= 10} for number in range(40)]
+    fake_run.jsonl(run / "completions.jsonl", [row])
+    browser.show(write_report(run), 1280)
+    title = browser.run('document.querySelector(".side h3").textContent')
+    assert title == "Completions (30 of 40 right; the first 16 are on this page)"
+
+
 def test_the_search_looks_into_questions_and_texts(browser: Chromium, page: Path) -> None:
     browser.show(page, 1280)
     groups = groups_of(browser)

@@ -29,6 +29,13 @@ def test_the_official_format_is_read(write: Callable[..., str]) -> None:
     assert task.verifier("$1018", task.rows("train")[0].answer)
 
 
+def test_a_verifier_that_judges_nothing_is_told(write: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+    path = write([{"question": f"Question {i}?", "answer": SOLUTION} for i in range(20)])
+    for verifier in ("exact", "number", "math"):  # what is not set, what it has, and another one
+        assert load_task(Config(task=TaskConfig(name="gsm8k", path=path, verifier=verifier))).verifier.name == "number"
+        assert [record.args for record in caplog.records] == [("math", "gsm8k", "number")] * (verifier == "math")
+
+
 def test_a_solution_without_a_final_number_is_refused(write: Callable[..., str]) -> None:
     path = write([{"question": "a", "answer": "It is 18 or 19, they say."}])
     with pytest.raises(DataError, match=r"rows\.jsonl:1: the gold 'It is 18 or.*verifier number"):

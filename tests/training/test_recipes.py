@@ -2,18 +2,21 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from realm.analysis.stats import statistics
+from realm.bank.cot import CoT
 from realm.bank.store import Bank
 from realm.config import Config
 from realm.errors import ConfigError, DataError, ModelError, ResourceError
 from realm.files import read_jsonl
 from realm.recipes import plan
 from realm.rows.evaluation import Evaluation
+from realm.run import RunFolder
 from realm.stopping import Stopped, stoppable
 from realm.student.load import load
 from realm.training import recipes
@@ -124,6 +127,20 @@ def test_a_student_that_cannot_be_parsed_is_told_of_before_the_first_step(
     (said,) = told(0.95, template="enable_thinking")
     assert "model.template_arguments {enable_thinking: false}" in said
     assert told(0.8) == [] == told(0.95, recipe="realm-r1"), "what is taught first"
+
+
+def test_a_bank_that_changed_before_a_run_goes_on_is_told(
+    tmp_path: Path, bank: Bank, task: TinyTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, held = RunFolder(tmp_path), SimpleNamespace(bank=bank, task=task)
+    recipes._tell_of_another_bank(held, run)  # type: ignore[arg-type]
+    recipes._look_at_bank(SimpleNamespace(**vars(held), config=Config()), run, resume=False)  # type: ignore[arg-type]
+    recipes._tell_of_another_bank(held, run)  # type: ignore[arg-type]
+    assert not caplog.records, "nothing was noted yet, or nothing changed"
+    question = task.rows("train")[0].id
+    bank.append([CoT(question, "t", "1", 1, sample=99)])
+    recipes._tell_of_another_bank(held, run)  # type: ignore[arg-type]
+    assert "the bank has changed since the run began: right, wrong and unlabelled CoTs are [25, 24, 0]" in caplog.text
 
 
 def test_grpo_needs_no_bank(tmp_path: Path, student: Path) -> None:
