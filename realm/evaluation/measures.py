@@ -1,10 +1,13 @@
 """The measures of the method (`same_err`, scoring, pass@n, maj@n) over plain numbers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+
+_SPACE = re.compile(r"(?<!\d) | (?!\d)")
 
 
 def share(values: Sequence[bool]) -> float | None:
@@ -79,8 +82,8 @@ def pass_at_n(samples: int, correct: int, n: int) -> float:
 
 
 def bare(answer: str) -> str:
-    """An answer without case and white space: two whose texts are alike so are taken for one."""
-    return "".join(answer.split()).casefold()
+    """An answer without case and white space, but for that between two digits (`1 1/2`): alike so, two are one."""
+    return _SPACE.sub("", " ".join(answer.split())).casefold()
 
 
 def majority(answers: Sequence[str | None]) -> tuple[int, int]:

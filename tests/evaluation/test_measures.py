@@ -104,6 +104,9 @@ def test_pass_at_n_is_the_mean_over_all_subsets(samples: int, correct: int, n: i
         (["7", "8", "8"], [True, False, False], False),
         # Spelled alike but for case and white space.
         (["No", "yes", " YES "], [False, True, True], True),
+        # White space within a number is part of it.
+        (["1 1/2", "11/2", "3", "3"], [True, False, False, False], False),
+        (["11/2", "1  1/2", "1 1/2"], [False, True, True], True),
         # A tie goes to the first.
         (["8", "7"], [False, True], False),
         # What gives no answer has no vote.
