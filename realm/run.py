@@ -40,8 +40,9 @@ from realm.run_rows import read_places, read_row, read_rows
 KEPT = ("bank", "instructors/bank", "asked/bank")
 #: What may differ from the interrupted run on resume, because the trajectory stays the one that was configured.
 FREE_ON_RESUME = (
-    "run.dir", "run.report_to", "evaluation", "training.save_every", "training.keep_checkpoints", "training.log_every",
-    "training.sample_every", "training.sample_groups", "training.eval_every", "training.eval_questions",
+    "run.dir", "run.name", "run.report_to", "evaluation",
+    "training.save_every", "training.keep_checkpoints", "training.log_every", "training.sample_every",
+    "training.sample_groups", "training.eval_every", "training.eval_questions",
     # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo and for
     # orpo, whose means are those of a micro-batch).
     "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.pairs.micro_batch_size",
@@ -351,7 +352,8 @@ class RunFolder:
     def _resume(self, config: Config) -> None:
         meta = self.meta
         resumed = (*(meta.resumed or ()), _now())
-        meta = replace(meta, resumed=resumed, finished=None, status="running", reason=None, launch=launched())
+        meta = replace(meta, name=self.path.name, resumed=resumed, finished=None, status="running", reason=None)
+        meta = replace(meta, launch=launched())
         with writing(self.path):
             for torn in self.path.glob(".*.tmp"):  # of a write that a kill cut short; `publish` clears its own folder
                 if torn.is_file():

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from realm.commands.configuring import load_config
 from realm.config import Config
 from realm.errors import ResourceError
 from realm.files import append_jsonl
@@ -25,6 +26,22 @@ def config(tmp_path: Path) -> Config:
     made = Config()
     made.run.dir, made.run.name = str(tmp_path / "runs"), "mine"
     return made
+
+
+def test_a_copy_of_a_run_goes_on_by_itself(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the run that it was copied from, and not a new one where that was moved; from whatever folder it is named."""
+    config.run.dir = "runs"
+    monkeypatch.chdir(tmp_path)
+    RunFolder.create(config)
+    copy = Path(shutil.copytree(config.run_path, tmp_path / "kept" / "copy"))
+    assert load_config("runs/mine").run == config.run, "where it was made"
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    for folder in (copy, Path("../kept/copy")):
+        found = load_config(folder)
+        assert found.run_path == copy and RunFolder(found.run_path).check_resume(found)
+    assert load_config(copy, ["run.name=new"]).run_path == Path("runs/new"), "a name that was given"
+    assert RunFolder.create(found, resume=True).meta.name == "copy"
 
 
 @pytest.mark.parametrize("there", ["nothing", "a folder", "a bank", "half a write"])

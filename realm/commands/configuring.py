@@ -17,6 +17,8 @@ DESK_CONFIG = Path(__file__).parent.parent / "desk" / "desk.yaml"
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """The configuration that a command of these arguments has.
 
+    A run is where its folder lies by now, and is named as that is: a copy goes on by itself.
+
     Args:
         path: a YAML file, or the folder of a run; None: the embedded desk.
         overrides: KEY=VALUE, as after `--set`; later ones win.
@@ -26,7 +28,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     """
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: expected a list of KEY=VALUE, found the text {overrides!r:.60}.")
-    return config.load_config(DESK_CONFIG if path is None else path, overrides)
+    found = config.load_config(DESK_CONFIG if path is None else path, overrides)
+    if path is not None and Path(path).is_dir() and run_above(Path(path)) == (here := Path(path).resolve()):
+        given = {text.partition("=")[0].strip() for text in overrides}
+        if given.isdisjoint(("run", "run.dir", "run.name")) and found.run_path.resolve() != here:
+            found.run.dir, found.run.name = str(here.parent), here.name
+    return found
 
 
 def run_above(path: Path) -> Path | None:

@@ -178,7 +178,8 @@ def _outside(text: str, found: list[_Tag], tags: Tags, after: int) -> bool:
 
 
 _STATED = re.compile(
-    r"\bconfidence(?:\s(?:is|of)\b)?[\s:=>*\"'(]{0,9}(?P<number>\d+\.?\d*|\.\d+)\s?(?P<percent>%?)",
+    r"\bconfidence(?:\s(?:level|score))?(?:\s\(\d{1,3}%?\s?(?:-|–|to)\s?\d{1,3}%?\))?(?:\s(?:is|of)\b)?[\s:=>*\"'(]{0,9}"
+    r"(?P<number>\d+\.?\d*|\.\d+)(?!\d|[.,:]\d|[ ]?(?:[/–-]|out of|of)[ ]?\d)\s?(?P<percent>%|percent\b)?",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -186,7 +187,7 @@ _STATED = re.compile(
 def stated_confidence(text: str) -> float | None:
     """The confidence that a completion states last, in [0, 1]: `confidence: 0.9`, `<confidence>90 %</confidence>`.
 
-    None where it states none, or one out of range.
+    None where it states none, one of another scale (`7/10`, `0,9`), or one out of range.
     """
     found = [*_STATED.finditer(text)]
     if not found:

@@ -12,6 +12,7 @@ from realm.method.completion import parse
 from realm.traces.base import Tokenized, Trace
 from realm.traces.examples import examples, tokenize
 from realm.traces.steps.by_teacher import by_teacher
+from realm.traces.steps.distinct import distinct
 from realm.traces.steps.explain import explain
 from realm.traces.steps.pam import pam
 from realm.traces.weights import own_weights
@@ -135,3 +136,9 @@ def test_explain_keeps_weights_and_turns() -> None:
     turns = {one.turn or one.question.id for one in traces}
     assert len(turns) > len(asked)
     assert len({one.turn for one in found}) == 2 * len(turns), "each takes its turn with both"
+
+
+def test_distinct_ones_that_were_made_of_one_cot_take_turns_of_their_own() -> None:
+    ready, _ = given(asked := questions(3))
+    found = list(distinct(list(explain([trace(question, "so") for question in asked], ready)), ready))
+    assert len({one.turn for one in found}) == len(found) == 6

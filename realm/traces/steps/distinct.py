@@ -13,5 +13,5 @@ from realm.traces.examples import by_question
 
 def distinct(traces: Sequence[Trace], given: Given) -> Iterable[Trace]:
     for found in by_question(traces).values():
-        for trace in {trace.cot.text: trace for trace in reversed(found)}.values():
-            yield replace(trace, turn=trace.cot.id)
+        for place, trace in enumerate({trace.cot.text: trace for trace in reversed(found)}.values()):
+            yield replace(trace, turn=f"{trace.cot.id}/{place}")  # a step may have made several of one CoT
