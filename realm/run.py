@@ -209,11 +209,7 @@ class RunFolder:
         if there is not None and going_on != there:
             raise ResourceError(f"{path}: another process has changed this run meanwhile; give the command once more.")
         if going_on:
-            if questions_hash and (run.meta.questions_hash or questions_hash) != questions_hash:
-                raise ConfigError(
-                    f"{path}: the run was begun with other questions, what task.path names has changed since. Put the "
-                    "old content back (of a data set of the Hub: name its @REVISION), or start a new run.name."
-                )
+            run.check_questions(questions_hash)
             run._resume(config)
             return run
         if run._refuse(overwrite):
@@ -321,6 +317,14 @@ class RunFolder:
         if keys := _differences(load_config(self.path / "config.yaml"), config, _free(config)):
             raise ConfigError(self._otherwise(keys, config))
         return True
+
+    def check_questions(self, questions_hash: str | None) -> None:
+        """Raise `ConfigError` where the run was begun with other questions than those of this hash."""
+        if questions_hash and (self.meta.questions_hash or questions_hash) != questions_hash:
+            raise ConfigError(
+                f"{self.path}: the run was begun with other questions, what task.path names has changed since. Put the "
+                "old content back (of a data set of the Hub: name its @REVISION), or start a new run.name."
+            )
 
     def as_begun(self, config: Config) -> Config:
         """The configuration with the examples of the run that is to be gone on with, where they are left to us."""

@@ -61,6 +61,8 @@ def made_ready(
         config = RunFolder(config.run_path).as_begun(config)
     config = as_taught(config, config.model.path)
     task = load_task(config)
+    if resume:  # before its bank is held against them
+        RunFolder(config.run_path).check_questions(questions_hash(task))
     evaluation_questions(config, task)  # what is wrong with it is told before the work
     other_task(config)
     with stoppable(), VerifierPool(task.verifier.name, config.task.choices, config.task.verifier_timeout) as pool:
