@@ -476,7 +476,7 @@ def _list(text: str) -> str:
         found, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return text[: text.find("]", 0, _SHORT) + 1]  # of Python, or of LaTeX that JSON cannot hold
-    return found[0] if len(found) == 1 and isinstance(found[0], str) else text[:end]
+    return str(found[0]) if len(found) == 1 and isinstance(found[0], str) else text[:end]
 
 
 def _last_line(text: str) -> list[_Statement]:
