@@ -43,8 +43,8 @@ FREE_ON_RESUME = (
     "run.dir", "run.name", "run.report_to", "evaluation",
     "training.save_every", "training.keep_checkpoints", "training.log_every", "training.sample_every",
     "training.sample_groups", "training.eval_every", "training.eval_questions",
-    # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo and for
-    # orpo, whose means are those of a micro-batch).
+    # What fits into memory: the same sums in another order, equal up to rounding (but for loss_type bnpo, whose mean is
+    # that of a micro-batch).
     "training.rl.micro_batch_size", "training.sft.micro_batch_size", "training.pairs.micro_batch_size",
     "training.rl.gradient_checkpointing",
     "training.rl.vllm_url", "collect",

@@ -162,7 +162,7 @@ train(prepare(config, task, tiny_bank(task)), run=run, pool=pool())
 )
 def test_two_processes_learn_what_one_learns(tmp_path: Path, student: Path, pairs: dict[str, Any]) -> None:
     """The reference too, which both read; and both learn from what the first one had written."""
-    one_at_a_time = {**PAIRS, **pairs, "micro_batch_size": 1}  # ORPO's mean is that of the tokens of a micro-batch
+    one_at_a_time = {**PAIRS, **pairs, "micro_batch_size": 1}  # the same parts on one process and on two
     settings = {"recipe": "pairs", "sft": {"steps": 0}, "eval_questions": 0, "pairs": one_at_a_time}
     one = go(tiny_config(tmp_path / "one", student, **copy.deepcopy(settings)))
     launch_two(PROGRAM.replace("SETTINGS", repr(settings)), tmp_path / "two", tmp_path / "two", student)
