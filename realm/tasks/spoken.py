@@ -6,15 +6,17 @@ Drafts in the thinking are no answers, and what stands behind the end of a turn 
 import re
 
 _NAMES = (
-    r"(?:[a-z]{1,10}:|longcat_)?"
-    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue|details)"
+    r"(?:[a-z]{1,10}[:|]|longcat_)?"
+    r"(?:think(?:ing)?(?:_fast(?:er)?|:[a-z]{1,12})?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis"
+    r"|inner_monologue|details)"
 )
 _THOUGHT = re.compile(
     rf"(?P<end></\s?(?:{_NAMES}|end_working_out)\s{{0,4}}>|<end_working_out>|◁/think▷|\[/THINK\]"
     r"|<\|/?(?:end_of_thought|end_think(?:ing)?|/think(?:ing)?)\|>|</\|think\|>|<｜end▁of▁think(?:ing)?｜>"
-    r"|<\|START_RESPONSE\|>|<\|inner_suffix\|>|<\|begin_of_solution\|>)"
+    r"|<\|START_RESPONSE\|>|<\|inner_suffix\|>|<channel\|>|<\|begin_of_solution\|>)"
     rf"|<\s?(?:{_NAMES}|start_working_out)\s{{0,4}}>|◁think▷|\[THINK\]"
-    r"|<\|(?:begin_of_thought|start_think(?:ing)?|think(?:ing)?|inner_prefix)\|>|<｜begin▁of▁think(?:ing)?｜>",
+    r"|<\|(?:begin_of_thought|start_think(?:ing)?|think(?:ing)?|inner_prefix)\|>|<\|channel>thought"
+    r"|<｜begin▁of▁think(?:ing)?｜>",
     re.IGNORECASE,
 )
 # gpt-oss' channels, with their special tokens and without.
@@ -31,7 +33,9 @@ _END = re.compile(
     r"|<｜(?:end▁of▁sentence|User|Assistant|begin▁of▁sentence)｜>|</s>|<eos>|<end_of_turn>|<start_of_turn>|\[/?INST\]"
     r"|<\|END\|>|\[EOS\]|\[\|endofturn\|\]|<\[end▁of▁sentence\]>|<\|endofsystem\|>"
     r"|<\|EOT\|>|\[end of text\]|<pad>|<eod>|<end_of_utterance>|<EOS>|<\|END_RESPONSE\|>|<\|end_of_solution\|>"
-    r"|<\|im_end|<｜end｜>|<\|eou\|>|</?s>(?=\s*(?:<s>|\[INST\]|$))"
+    r"|<\|im_end|<｜end｜>|<\|eou\|>|<turn\|>|<\|turn>|<\|ifm\|im_(?:end|start)\|>"
+    r"|<｜hy_(?:eos|User)(?::[a-z]{1,12})?｜>"
+    r"|</?s>(?=\s*(?:<s>|\[INST\]|$))"
 )
 _TURN_HEAD = re.compile(
     r"\s{0,8}(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|<｜begin▁of▁sentence｜>|<｜Assistant｜>"

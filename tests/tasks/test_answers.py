@@ -145,6 +145,9 @@ DRAFT = "First try.\nFinal answer: 14\nNo."
         "<seed:think>{}</seed:think>",
         "<longcat_think>{}</longcat_think>",
         "<|inner_prefix|>{}<|inner_suffix|>",
+        "<think:opensource>{}</think:opensource>",  # Hy3
+        "<ifm|think_faster>{}</ifm|think_faster>",  # K2-Horizon
+        "<|channel>thought\n{}<channel|>",  # Gemma 4
         "◁think▷{}◁/think▷",
         "[THINK]{}[/THINK]",
         "<|begin_of_thought|>{}<|end_of_thought|>",
@@ -175,7 +178,8 @@ def test_thinking_that_never_speaks(text: str, answer: str, why: str) -> None:
     [
         "<|im_end|>", "</s>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|return|>",
         "<|end|>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<|im_start|>user", "<start_of_turn>user",
-        "[INST]", "<｜User｜>", "<|start_header_id|>user<|end_header_id|>",
+        "[INST]", "<｜User｜>", "<|start_header_id|>user<|end_header_id|>", "<turn|>", "<|turn>user", "<|ifm|im_end|>",
+        "<｜hy_eos:opensource｜>",
     ],
 )  # fmt: skip
 def test_a_leaked_end_mark_ends_the_text(mark: str) -> None:
