@@ -43,23 +43,17 @@ _SHARE_OF = re.compile(r"(?:(?<=%)|(?<=/\d)|(?<=\d/\d\d))\s+of\s+(?=[\d(.$A-Z])"
 # What makes another number of the one that it stands at, so that this is not the number of a sum: a scale, a unit of
 # several, a word before it. A letter written to a number says so.
 _FOREIGN = (
-    (re.compile(r"(?<=\d)[,:](?=\d)"), "w"),
-    (re.compile(r"(?<=\d)\s*+(?:dozen|hundred|thousand|million|billion|trillion)s?\b"), "w"),
-    (
-        re.compile(
-            r"(?<=\d)\s?(?P<unit>hour|hr|day|week|year|feet|foot|ft|yard|pound|lb|dollar|minute)s?"
-            r"(?:\s(?:and\s)?|,\s|\s?[-+]\s?)(?=\d{1,9}(?:\.\d{1,9})?\s?(?!(?P=unit))"
-            r"(?:minute|min|second|hour|day|month|inch|inche|feet|ounce|oz|cent)s?\b)"
-        ),
-        "w",
+    re.compile(r"(?<=\d)[,:](?=\d)"),
+    re.compile(r"(?<=\d)\s*+(?:dozen|hundred|thousand|million|billion|trillion)s?\b"),
+    re.compile(
+        r"(?<=\d)\s?(?P<unit>hour|hr|day|week|year|feet|foot|ft|yard|pound|lb|dollar|minute)s?"
+        r"(?:\s(?:and\s)?|,\s|\s?[-+]\s?)(?=\d{1,9}(?:\.\d{1,9})?\s?(?!(?P=unit))"
+        r"(?:minute|min|second|hour|day|month|inch|inche|feet|ounce|oz|cent)s?\b)"
     ),
-    (
-        re.compile(
-            r"\b(?:half|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|twice|thrice|double|triple|times|plus"
-            r"|minus|mod|modulo|choose|log|ln|sqrt|sin|cos|tan|per|every|\d{1,9}\s[a-z]{2,15}\sof)\s(?:of\s)?(?:the\s)?\s?"
-            r"(?=[\d(.])"
-        ),
-        "w",
+    re.compile(
+        r"\b(?:half|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|twice|thrice|double|triple|times|plus"
+        r"|minus|mod|modulo|choose|log|ln|sqrt|sin|cos|tan|per|every|\d{1,9}\s[a-z]{2,15}\sof)\s(?:of\s)?(?:the\s)?\s?"
+        r"(?=[\d(.])"
     ),
 )
 _CENTS = re.compile(r"(?<=\d)[\s-]?cents?\b")
@@ -174,8 +168,8 @@ def _readable(text: str) -> str:
             for pattern, plain in _LATEX:
                 text = pattern.sub(plain, text)
     text = _PERCENT.sub("%", _THOUSANDS.sub("", _BOLD.sub(r" \1 ", text).translate(_PLAIN)))
-    for pattern, mark in _FOREIGN:
-        text = pattern.sub(mark, text)
+    for pattern in _FOREIGN:
+        text = pattern.sub("w", text)
     return _SHARE_OF.sub("*", _UNIT.sub(" ", _TIMES.sub("*", text)))
 
 

@@ -219,7 +219,6 @@ import os, signal, sys
 from realm.bank import labelling
 from realm.bank.folder import BankFolder
 from realm.tasks.workers import Claim, VerifierPool
-from realm.teacher.collect import check_same
 
 labelling.BATCH = 10
 done = 0
